@@ -1,0 +1,201 @@
+// The only file that knows Python.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+
+#include "genetic.h"
+#include "kernels.h"
+#include "search.h"
+
+namespace py = pybind11;
+
+namespace stageplan {
+namespace {
+
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using GeneArray = py::array_t<std::int8_t, py::array::c_style>;
+
+std::vector<double> to_vector(const Doubles& array) { return {array.data(), array.data() + array.size()}; }
+
+Problem make_problem(int layers, int types, const Doubles& compute, const Doubles& send, const Doubles& receive,
+                     const Doubles& compute_parallel, const Doubles& transfer_parallel, const Doubles& memory,
+                     const Doubles& price, const Doubles& limit, const Doubles& capacity,
+                     const Doubles& bandwidth,
+                     const std::vector<std::tuple<int, std::vector<int>, double>>& tensors, double fixed_price,
+                     double examples, double min_throughput, double max_duration, double max_cost,
+                     double max_price, bool fastest, bool by_type, bool overlap, bool split,
+                     int max_devices_per_stage) {
+  ProblemData data;
+  data.layers = layers;
+  data.types = types;
+  data.compute = to_vector(compute);
+  data.send = to_vector(send);
+  data.receive = to_vector(receive);
+  data.compute_parallel = to_vector(compute_parallel);
+  data.transfer_parallel = to_vector(transfer_parallel);
+  data.memory = to_vector(memory);
+  data.price = to_vector(price);
+  data.limit = to_vector(limit);
+  data.capacity = to_vector(capacity);
+  data.bandwidth = to_vector(bandwidth);
+  for (const auto& [producer, consumers, bytes] : tensors) data.tensors.push_back({producer, consumers, bytes});
+  data.fixed_price = fixed_price;
+  data.examples = examples;
+  data.min_throughput = min_throughput;
+  data.max_duration = max_duration;
+  data.max_cost = max_cost;
+  data.max_price = max_price;
+  data.objective = fastest ? Objective::throughput : Objective::cost;
+  data.merge = by_type ? Merge::type : Merge::adjacent;
+  data.overlap = overlap;
+  data.split = split;
+  data.max_devices_per_stage = max_devices_per_stage;
+  return Problem(std::move(data));
+}
+
+// Number of schemes in an array of shape (n, layers); throws where a gene is no label.
+size_t check_schemes(const Problem& problem, const GeneArray& schemes) {
+  const size_t layers = problem.layers, size = static_cast<size_t>(schemes.size());
+  const size_t bad = first_bad_gene(schemes.data(), size, problem.labels());
+  if (bad < size)
+    throw std::invalid_argument("schemes[" + std::to_string(bad / layers) + ", " +
+                                std::to_string(bad % layers) + "] is " + std::to_string(schemes.data()[bad]) +
+                                "; it must be a label from 0 to " + std::to_string(problem.labels() - 1));
+  return size / layers;
+}
+
+std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double> target) {
+  return target ? std::make_unique<Scorer>(problem, 1 / *target) : std::make_unique<Scorer>(problem);
+}
+
+// Scores in blocks, so that nothing but the results grows with the population.
+void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double>& cost,
+              py::array_t<double>& throughput, py::array_t<double>& violation) {
+  const size_t count = check_schemes(scorer.problem(), schemes), layers = scorer.problem().layers;
+  const std::int8_t* genes = schemes.data();
+  double *costs = cost.mutable_data(), *throughputs = throughput.mutable_data(),
+         *violations = violation.mutable_data();
+  py::gil_scoped_release release;
+  constexpr size_t block = 1024;
+  std::vector<Score> scores(std::min(block, count));
+  for (size_t from = 0; from < count; from += block) {
+    const size_t size = std::min(block, count - from);
+    scorer.score(genes + from * layers, size, scores.data());
+    for (size_t i = 0; i < size; ++i) {
+      costs[from + i] = scores[i].cost;
+      throughputs[from + i] = 1 / scores[i].time;
+      violations[from + i] = scores[i].violation;
+    }
+  }
+}
+
+struct StageReport {
+  int label, type, devices;
+  std::vector<int> layers;
+  double time, compute, transfer, memory;
+  int unsupported;
+};
+
+std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
+  std::vector<int> layers;
+  for (int l = stage.first; l <= stage.last; ++l)
+    if (problem.merge == Merge::adjacent || scheme[l] == stage.label) layers.push_back(l);
+  return layers;
+}
+
+std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const GeneArray& scheme) {
+  const Problem& problem = scorer.problem();
+  check_schemes(problem, scheme);
+  std::vector<Stage> stages;
+  merge(problem, scorer.loads(), scheme.data(), stages);
+  Provisioner provisioner(problem);
+  const Score score = provisioner.best(stages);
+  std::vector<StageReport> reports;
+  for (size_t s = 0; s < stages.size(); ++s) {
+    const StageLoad& load = stages[s].load;
+    const int devices = provisioner.devices()[s];
+    reports.push_back({stages[s].label, stages[s].type, devices, layers_of(problem, stages[s], scheme.data()),
+                       stage_time(problem, load, devices), load.compute_time(devices),
+                       load.transfer_time(devices), load.memory, load.unsupported});
+  }
+  return {reports, score};
+}
+
+Genes genes_of(const Problem& problem, const GeneArray& schemes) {
+  check_schemes(problem, schemes);
+  return {schemes.data(), schemes.data() + schemes.size()};
+}
+
+py::array_t<std::int8_t> to_array(const Genes& genes) {
+  return py::array_t<std::int8_t>(static_cast<py::ssize_t>(genes.size()), genes.data());
+}
+
+}  // namespace
+}  // namespace stageplan
+
+PYBIND11_MODULE(_core, m) {
+  using namespace stageplan;
+  m.doc() = "Native core of stageplan.";
+  m.attr("INSTRUCTION_SET") = "baseline";
+  m.attr("TOLERANCE") = kTolerance;
+  m.attr("MAX_DEVICES") = kMaxDevices;
+
+  py::class_<Problem>(m, "Problem")
+      .def(py::init(&make_problem), py::kw_only(), py::arg("layers"), py::arg("types"), py::arg("compute"),
+           py::arg("send"), py::arg("receive"), py::arg("compute_parallel"), py::arg("transfer_parallel"),
+           py::arg("memory"), py::arg("price"), py::arg("limit"), py::arg("capacity"), py::arg("bandwidth"),
+           py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
+           py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"), py::arg("fastest"),
+           py::arg("by_type"), py::arg("overlap"), py::arg("split"), py::arg("max_devices_per_stage"))
+      .def_property_readonly("label_types", &Problem::label_types)
+      .def_property_readonly("goal_time", &Problem::goal_time);
+
+  py::class_<Score>(m, "Score")
+      .def_readonly("cost", &Score::cost)
+      .def_readonly("time", &Score::time)
+      .def_readonly("violation", &Score::violation);
+
+  py::class_<StageReport>(m, "Stage")
+      .def_readonly("label", &StageReport::label)
+      .def_readonly("type", &StageReport::type)
+      .def_readonly("devices", &StageReport::devices)
+      .def_readonly("layers", &StageReport::layers)
+      .def_readonly("time", &StageReport::time)
+      .def_readonly("compute", &StageReport::compute)
+      .def_readonly("transfer", &StageReport::transfer)
+      .def_readonly("memory", &StageReport::memory)
+      .def_readonly("unsupported", &StageReport::unsupported);
+
+  py::class_<Scorer>(m, "Scorer")
+      .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
+      .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
+           py::arg("throughput").noconvert(), py::arg("violation").noconvert())
+      .def("provision", &provision, py::arg("scheme").noconvert());
+
+  const auto released = py::call_guard<py::gil_scoped_release>();
+  py::class_<Search>(m, "Search")
+      .def("step", py::overload_cast<>(&Search::step), released)
+      .def_property_readonly("best", [](const Search& s) { return to_array(s.best()); })
+      .def_property_readonly("best_score", &Search::best_score)
+      .def_property_readonly("evaluations", &Search::evaluations)
+      .def_property_readonly("done", &Search::done);
+  py::class_<RandomSearch, Search>(m, "RandomSearch")
+      .def(py::init<const Problem&, std::uint64_t>(), py::keep_alive<1, 2>(), py::arg("problem"),
+           py::arg("seed"));
+  py::class_<Enumeration, Search>(m, "Enumeration")
+      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
+  py::class_<GreedySearch, Search>(m, "GreedySearch")
+      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
+  py::class_<Genetic, Search>(m, "Genetic")
+      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, const GeneArray& initial) {
+             return std::make_unique<Genetic>(problem, population, seed, genes_of(problem, initial));
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
+           py::arg("initial").noconvert())
+      .def("step", py::overload_cast<int>(&Genetic::step), py::arg("generations") = 1, released);
+}

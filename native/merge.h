@@ -1,0 +1,21 @@
+// Schemes to stages: the layers that share a label and, with Merge::adjacent, stand side by side.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "stage_table.h"
+
+namespace stageplan {
+
+struct Stage {
+  int label, type;
+  int first, last;  // with Merge::type the lowest and the highest layer of the label
+  StageLoad load;
+};
+
+// Replaces `stages` by those of the scheme, in the order of their first layers.
+void merge(const Problem& problem, const StageLoads& loads, const std::int8_t* scheme,
+           std::vector<Stage>& stages);
+
+}  // namespace stageplan

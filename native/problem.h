@@ -1,0 +1,104 @@
+// The planning problem: validated, immutable arrays. Everything else reads them.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace stageplan {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// The one tolerance: a number meets an upper limit when it exceeds it by at most this fraction.
+inline constexpr double kTolerance = 1e-9;
+
+// No stage holds more devices than this, whatever the target.
+inline constexpr int kMaxDevices = 1 << 20;
+
+// Genes are int8.
+inline constexpr int kMaxLabels = 128;
+
+inline bool meets(double value, double limit) { return value <= limit * (1 + kTolerance); }
+
+// How far `value` is above `limit`, as a fraction of it; 0 where the limit is met.
+inline double excess(double value, double limit) { return meets(value, limit) ? 0.0 : value / limit - 1; }
+
+enum class Objective { cost, throughput };
+enum class Merge { adjacent, type };
+
+struct Tensor {
+  int producer;
+  std::vector<int> consumers;
+  double bytes;
+};
+
+// What a caller hands over; a number that is absent is `kInfinity`. Matrices are (layers, types), row-major.
+struct ProblemData {
+  int layers = 0;
+  int types = 0;
+  std::vector<double> compute, send, receive, compute_parallel;  // (layers, types); seconds, fractions
+  std::vector<double> transfer_parallel;                         // (types,)
+  std::vector<double> memory;                                    // (layers,); bytes
+  std::vector<double> price, limit, capacity, bandwidth;         // (types,)
+  std::vector<Tensor> tensors;
+  double fixed_price = 0, examples = 1;
+  double min_throughput = 0, max_duration = kInfinity, max_cost = kInfinity, max_price = kInfinity;
+  Objective objective = Objective::cost;
+  Merge merge = Merge::adjacent;
+  bool overlap = true;
+  bool split = false;
+  int max_devices_per_stage = kMaxDevices;
+};
+
+class Problem : private ProblemData {
+ public:
+  // Throws std::invalid_argument, naming the Python argument, the value and what is allowed.
+  explicit Problem(ProblemData data);
+
+  using ProblemData::bandwidth, ProblemData::capacity, ProblemData::compute, ProblemData::compute_parallel,
+      ProblemData::examples, ProblemData::fixed_price, ProblemData::layers, ProblemData::limit,
+      ProblemData::max_cost, ProblemData::max_devices_per_stage, ProblemData::max_price, ProblemData::memory,
+      ProblemData::merge, ProblemData::objective, ProblemData::overlap, ProblemData::price,
+      ProblemData::receive, ProblemData::send, ProblemData::tensors, ProblemData::transfer_parallel,
+      ProblemData::types;
+
+  int labels() const { return static_cast<int>(label_types_.size()); }
+  int type_of(int label) const { return label_types_[label]; }
+  const std::vector<int>& label_types() const { return label_types_; }
+
+  // The longest stage time that the goal allows, seconds per example; infinity where it asks for none.
+  double goal_time() const { return goal_time_; }
+
+ private:
+  std::vector<int> label_types_;
+  double goal_time_;
+};
+
+// One scored scheme.
+struct Score {
+  double cost = kInfinity;  // $
+  double time = kInfinity;  // slowest stage, seconds per example
+  double violation = kInfinity;
+};
+
+// Whether `a` ranks before `b`: less violation, then the better objective, then the other one.
+inline bool better(const Problem& problem, const Score& a, const Score& b) {
+  if (a.violation != b.violation) return a.violation < b.violation;
+  const bool cost_first = problem.objective == Objective::cost;
+  const double first_a = cost_first ? a.cost : a.time, first_b = cost_first ? b.cost : b.time;
+  if (first_a != first_b) return first_a < first_b;
+  return cost_first ? a.time < b.time : a.cost < b.cost;
+}
+
+// Prices a provisioned scheme: `counts` devices of each type, slowest stage `time`, and what its stages
+// violate by themselves (memory, unsupported layers).
+Score price_plan(const Problem& problem, const std::int64_t* counts, double time, double stage_violation);
+
+// The part of the violation that only grows as devices are added: devices of a type, hourly price.
+double device_violation(const Problem& problem, const std::int64_t* counts);
+
+// $/hour of `counts` devices of each type.
+double hourly_price(const Problem& problem, const std::int64_t* counts);
+
+}  // namespace stageplan

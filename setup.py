@@ -1,0 +1,24 @@
+"""Builds the native core; everything else is in pyproject.toml."""
+
+import sys
+from glob import glob
+
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
+from setuptools import setup
+
+# Without fused multiply-adds the same numbers come out on every processor.
+FLAGS = ["/O2", "/fp:precise"] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
+
+ParallelCompile("STAGEPLAN_BUILD_JOBS").install()
+setup(
+    ext_modules=[
+        Pybind11Extension(
+            "stageplan._core",
+            sorted(glob("native/*.cpp")),
+            depends=sorted(glob("native/*.h")),
+            cxx_std=20,
+            extra_compile_args=FLAGS,
+        )
+    ],
+    cmdclass={"build_ext": build_ext},
+)

@@ -1,0 +1,53 @@
+"""Checks of single values: one clear sentence that names the field, the value and what is allowed."""
+
+import math
+from numbers import Integral, Real
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+) -> None:
+    """Refuse what is no finite number in the given range.
+
+    Raises
+    ------
+    TypeError
+        Where `value` is no real number, or no int where `whole`.
+    ValueError
+        Where it is NaN, infinite or out of range.
+    """
+    allowed = _allowed(above, least, most, whole)
+    kind = Integral if whole else Real
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}; it must be {allowed}")
+    outside = (
+        not math.isfinite(value)
+        or (above is not None and value <= above)
+        or (least is not None and value < least)
+        or (most is not None and value > most)
+    )
+    if outside:
+        raise ValueError(f"{name} is {value!r}; it must be {allowed}")
+
+
+def _allowed(above: float | None, least: float | None, most: float | None, whole: bool) -> str:
+    parts = ["a whole number" if whole else "a finite number"]
+    if above is not None:
+        parts.append(f"more than {above:g}")
+    if least is not None:
+        parts.append(f"at least {least:g}")
+    if most is not None:
+        parts.append(f"at most {most:g}")
+    return ", ".join(parts)
+
+
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Refuse what is not one of `choices`, with a ValueError."""
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(repr(c) for c in choices)}")

@@ -1,0 +1,136 @@
+"""The hardware: device types that can be hired, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from .fields import FINITE, check_fields
+
+__all__ = ["Cluster", "DeviceType"]
+
+Factor = Annotated[float, Meta(gt=0, le=FINITE)]
+
+
+class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A type of computing device.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its cluster; what the times of layers are keyed by.
+    price : float
+        $/hour of one device.
+    limit : int, optional
+        How many devices there are; None for no limit.
+    capacity : float, optional
+        Bytes of memory of one device; None for no limit.
+    bandwidth : float, optional
+        Bytes/s at which tensors enter or leave; None where their transfer takes no time.
+    transfer_parallel : float
+        Fraction of the transfer time that several devices share, from 0 to 1.
+    like : str, optional
+        Where a layer has no time for this type, its time is the time on type `like`, divided by `speed`.
+        It may be a type outside the cluster that layers have times for.
+    speed : float or mapping of str to float
+        How many times faster than `like`: for all layers, or by layer kind, ``"default"`` for the other kinds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+    price: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more $/hour and finite")]
+    limit: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="a whole number of devices, 0 or more")
+    ] = None
+    capacity: Annotated[
+        Annotated[float, Meta(gt=0, le=FINITE)] | None, Meta(description="more than 0 bytes and finite")
+    ] = None
+    bandwidth: Annotated[
+        Annotated[float, Meta(gt=0, le=FINITE)] | None, Meta(description="more than 0 bytes/s and finite")
+    ] = None
+    transfer_parallel: Annotated[float, Meta(ge=0, le=1, description="a fraction from 0 to 1")] = 1.0
+    like: Annotated[
+        Annotated[str, Meta(min_length=1)] | None, Meta(description="the name of another device type")
+    ] = None
+    speed: Annotated[
+        Factor | Mapping[str, Factor],
+        Meta(description="a factor more than 0 and finite, or a table of that by layer kind"),
+    ] = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"device type {self.name!r}")
+
+    def __str__(self) -> str:
+        parts = [f"{self.price:g} $/hour", "no limit" if self.limit is None else f"at most {self.limit}"]
+        if self.capacity is not None:
+            parts.append(f"{self.capacity:.4g} bytes")
+        if self.bandwidth is not None:
+            parts.append(f"{self.bandwidth:.4g} bytes/s")
+        if self.like is not None:
+            parts.append(f"like {self.like}")
+        return f"{self.name} ({', '.join(parts)})"
+
+
+class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The device types that a plan may use.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    types : sequence of DeviceType
+        At least one; their names differ.
+    fixed_price : float
+        $/hour that is paid whatever the plan.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+    types: Annotated[
+        tuple[DeviceType, ...], Meta(min_length=1, description="a list of 1 device type or more")
+    ]
+    fixed_price: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more $/hour and finite")] = 0.0
+
+    def __post_init__(self) -> None:
+        owner = f"cluster {self.name!r}"
+        check_fields(self, owner)
+        index: dict[str, int] = {}
+        for place, type_ in enumerate(self.types):
+            first = index.setdefault(type_.name, place)
+            if first != place:
+                raise ValueError(
+                    f"types[{place}].name is {type_.name!r}; it must differ from types[{first}].name ({owner})"
+                )
+        for place, type_ in enumerate(self.types):
+            chain = self._chain(type_)
+            if len(set(chain)) < len(chain):
+                raise ValueError(
+                    f"types[{place}].like is {type_.like!r}; it must not lead round in a circle, "
+                    f"as {' -> '.join(chain)} does ({owner})"
+                )
+
+    def _chain(self, type_: DeviceType) -> list[str]:
+        """Names from a type along `like`, up to the first that repeats or is not of the cluster."""
+        by_name = {other.name: other for other in self.types}
+        chain = [type_.name]
+        while type_.like is not None:
+            chain.append(type_.like)
+            if type_.like not in by_name or chain.count(type_.like) > 1:
+                break
+            type_ = by_name[type_.like]
+        return chain
+
+    def __str__(self) -> str:
+        fixed = f"; {self.fixed_price:g} $/hour besides" if self.fixed_price else ""
+        types = ", ".join(str(type_) for type_ in self.types)
+        return f"Cluster {self.name!r}: {len(self.types)} device types: {types}{fixed}."

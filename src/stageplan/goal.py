@@ -1,0 +1,75 @@
+"""What a plan has to achieve."""
+
+from typing import Literal
+
+import msgspec
+
+from .checks import check_choice, check_number
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plan has to achieve, and what it may look like.
+
+    Parameters
+    ----------
+    objective
+        ``"cost"``: the cheapest plan; ``"throughput"``: the fastest.
+    examples
+        Examples to process; they scale duration and cost.
+    min_throughput
+        Examples per second that a plan must reach.
+    max_duration
+        Seconds in which all examples must be processed.
+    max_cost
+        Most that processing all examples may cost, $.
+    max_price
+        Most that the devices may cost, $/hour.
+    overlap
+        Whether a stage transfers while it computes, so that the longer of the two counts, or their sum.
+    merge
+        ``"adjacent"``: a stage is a run of neighbouring layers; ``"type"``: all layers of a type are one
+        stage, wherever they stand (no pipeline runtime takes such a plan).
+    split
+        Whether one type may hold several stages.
+    max_devices_per_stage
+        Most devices that share one stage.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where a field is not as described.
+    """
+
+    objective: Literal["cost", "throughput"] = "cost"
+    examples: float = 1e6
+    min_throughput: float | None = None
+    max_duration: float | None = None
+    max_cost: float | None = None
+    max_price: float | None = None
+    overlap: bool = True
+    merge: Literal["adjacent", "type"] = "adjacent"
+    split: bool = False
+    max_devices_per_stage: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("objective", self.objective, ("cost", "throughput"))
+        check_choice("merge", self.merge, ("adjacent", "type"))
+        check_choice("overlap", self.overlap, (True, False))
+        check_choice("split", self.split, (True, False))
+        check_number("examples", self.examples, above=0)
+        for name in ("min_throughput", "max_duration", "max_cost", "max_price"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
+        if self.max_devices_per_stage is not None:
+            check_number("max_devices_per_stage", self.max_devices_per_stage, least=1, whole=True)
+
+    def __str__(self) -> str:
+        limits = {
+            "at least {:g} examples/s": self.min_throughput,
+            "at most {:g} s": self.max_duration,
+            "at most ${:g}": self.max_cost,
+            "at most ${:g}/h": self.max_price,
+        }
+        wanted = "cheapest" if self.objective == "cost" else "fastest"
+        asked = [text.format(value) for text, value in limits.items() if value is not None]
+        return ", ".join([f"{wanted} plan for {self.examples:g} examples", *asked])

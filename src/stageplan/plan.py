@@ -1,0 +1,331 @@
+"""A plan: one scheme, merged into stages, provisioned and priced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .problem import Problem
+from .score import as_schemes
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """Layers of one device type that run together.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        Indices of its layers.
+    type : str
+        Name of the device type.
+    label : int
+        The gene that its layers share.
+    devices : int
+        Devices that share it.
+    time : float
+        Seconds per example.
+    compute, transfer : float
+        Its parts, seconds per example.
+    memory : float
+        Bytes resident on each of its devices.
+    price : float
+        $/hour of its devices.
+    bottleneck : bool
+        Whether it is the slowest stage.
+    """
+
+    layers: tuple[int, ...]
+    type: str
+    label: int
+    devices: int
+    time: float
+    compute: float
+    transfer: float
+    memory: float
+    price: float
+    bottleneck: bool
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that a plan breaks.
+
+    Attributes
+    ----------
+    limit : str
+        Which one.
+    value, allowed : float
+        What the plan has, and the most (for throughput: the least) that is allowed.
+    unit : str
+        Unit of both.
+    """
+
+    limit: str
+    value: float
+    allowed: float
+    unit: str
+
+    @property
+    def excess(self) -> float:
+        """How far the value is beyond what is allowed."""
+        return abs(self.value - self.allowed)
+
+    def __str__(self) -> str:
+        direction = "short" if self.value < self.allowed else "over"
+        return (
+            f"{self.limit}: {self.value:.6g} {self.unit}, allowed {self.allowed:.6g}, "
+            f"{self.excess:.4g} {direction}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A scheme, merged, provisioned and priced. Made by `Plan.of`.
+
+    Attributes
+    ----------
+    problem : Problem
+        What it plans.
+    scheme : ndarray of int8, shape (L,)
+        Label of each layer, read-only.
+    stages : tuple of Stage
+        In the order of their first layers.
+    cost, duration : float
+        $ and seconds for all examples.
+    throughput : float
+        Examples per second.
+    price : float
+        $/hour.
+    violation : float
+        Sum of the relative excesses over the limits, 0 where the plan is feasible.
+    violations : tuple of Violation
+        The limits that it breaks, and by how much.
+    """
+
+    problem: Problem
+    scheme: npt.NDArray[np.int8]
+    stages: tuple[Stage, ...]
+    cost: float
+    duration: float
+    throughput: float
+    price: float
+    violation: float
+    violations: tuple[Violation, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, scheme: npt.ArrayLike) -> Plan:
+        """Provision one scheme exactly: the devices of each stage that serve the goal best.
+
+        Parameters
+        ----------
+        problem
+            The problem.
+        scheme : array_like of int, shape (L,)
+            Label of each layer.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where the scheme is not one label a layer.
+        """
+        row = _row(problem, scheme)
+        reports, score = problem.scorer(None).provision(row)
+        price = problem.fixed_price + sum(problem.price[r.type] * r.devices for r in reports)
+        return cls(
+            problem=problem,
+            scheme=row,
+            stages=tuple(_stage(problem, report, score.time) for report in reports),
+            cost=score.cost,
+            duration=problem.goal.examples * score.time,
+            throughput=1 / score.time if score.time > 0 else math.inf,
+            price=float(price),
+            violation=score.violation,
+            violations=tuple(_violations(problem, reports, score, float(price))),
+        )
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the plan breaks no limit."""
+        return self.violation == 0
+
+    @property
+    def time(self) -> float:
+        """Seconds per example of the slowest stage."""
+        return max(stage.time for stage in self.stages)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Plan):
+            return NotImplemented
+        return np.array_equal(self.scheme, other.scheme) and self.problem == other.problem
+
+    def __hash__(self) -> int:
+        return hash((self.problem, self.scheme.tobytes()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plan.of, (self.problem, self.scheme)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values, for JSON."""
+        names = self.problem.layer_names
+        stages = [
+            msgspec.to_builtins(stage) | {"layers": [names[i] for i in stage.layers]} for stage in self.stages
+        ]
+        return {
+            "format": "stageplan plan 1",
+            "problem": self.problem.name,
+            "goal": msgspec.to_builtins(self.problem.goal),
+            "cost": self.cost,
+            "duration": self.duration,
+            "throughput": self.throughput,
+            "price": self.price,
+            "feasible": self.feasible,
+            "violation": self.violation,
+            "violations": [msgspec.to_builtins(v) for v in self.violations],
+            "stages": stages,
+            "scheme": self.scheme.tolist(),
+        }
+
+    def __str__(self) -> str:
+        lines = [str(self.problem), *_table(self)]
+        lines.append(
+            f"cost ${self.cost:,.2f}   throughput {self.throughput:,.6g} examples/s   "
+            f"duration {self.duration:,.6g} s   price ${self.price:,.4g}/h"
+        )
+        lines += ["feasible"] if self.feasible else ["NOT feasible:", *(f"  {v}" for v in self.violations)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _row(problem: Problem, scheme: npt.ArrayLike) -> npt.NDArray[np.int8]:
+    array = np.asarray(scheme)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"scheme has dtype {array.dtype}; it must be whole numbers")
+    if array.shape != (problem.n_layers,):
+        raise ValueError(f"scheme has shape {array.shape}; it must be ({problem.n_layers},)")
+    wrong = np.flatnonzero((array < 0) | (array >= problem.n_labels))
+    if wrong.size:
+        raise ValueError(
+            f"scheme[{wrong[0]}] is {array[wrong[0]]}; it must be a label from 0 to {problem.n_labels - 1}"
+        )
+    row = array.astype(np.int8)
+    row.flags.writeable = False
+    return as_schemes(problem, row[None])[0]
+
+
+def _stage(problem: Problem, report: _core.Stage, slowest: float) -> Stage:
+    return Stage(
+        layers=tuple(report.layers),
+        type=problem.type_names[report.type],
+        label=report.label,
+        devices=report.devices,
+        time=report.time,
+        compute=report.compute,
+        transfer=report.transfer,
+        memory=report.memory,
+        price=float(problem.price[report.type] * report.devices),
+        bottleneck=report.time >= slowest,
+    )
+
+
+def _violations(
+    problem: Problem, reports: list[_core.Stage], score: _core.Score, price: float
+) -> Iterator[Violation]:
+    """Every limit that is broken, with the tolerance of the native core."""
+    yield from _stage_violations(problem, reports)
+    for t, name in enumerate(problem.type_names):
+        used, limit = sum(r.devices for r in reports if r.type == t), problem.limit[t]
+        if used > limit:
+            yield Violation(limit=f"devices of {name}", value=used, allowed=float(limit), unit="devices")
+    goal = problem.goal
+    if goal.min_throughput and not _meets(score.time, 1 / goal.min_throughput):
+        yield Violation(
+            limit="throughput", value=1 / score.time, allowed=goal.min_throughput, unit="examples/s"
+        )
+    for limit, value, allowed, unit in (
+        ("duration", goal.examples * score.time, goal.max_duration, "s"),
+        ("price", price, goal.max_price, "$/h"),
+        ("cost", score.cost, goal.max_cost, "$"),
+    ):
+        if allowed is not None and not _meets(value, allowed):
+            yield Violation(limit=limit, value=value, allowed=allowed, unit=unit)
+
+
+def _stage_violations(problem: Problem, reports: list[_core.Stage]) -> Iterator[Violation]:
+    for i, report in enumerate(reports, start=1):
+        type_name, capacity = problem.type_names[report.type], float(problem.capacity[report.type])
+        if not _meets(report.memory, capacity):
+            yield Violation(
+                limit=f"memory of stage {i} on {type_name}", value=report.memory, allowed=capacity, unit="bytes"
+            )
+        for layer in report.layers:
+            if math.isinf(problem.compute[layer, report.type]):
+                name = problem.layer_names[layer]
+                yield Violation(
+                    limit=f"{type_name} cannot run {name}", value=1.0, allowed=0.0, unit="layers"
+                )
+
+
+def _meets(value: float, limit: float) -> bool:
+    return value <= limit * (1 + _core.TOLERANCE)
+
+
+_COLUMNS = ("stage", "type", "devices", "layers", "time", "compute", "transfer", "memory", "$/h", "share")
+
+
+def _table(plan: Plan) -> list[str]:
+    rows = [_COLUMNS, *(_cells(plan, i, stage) for i, stage in enumerate(plan.stages, start=1))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    left = (1, 3)
+    return [
+        "  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        + mark
+        for row, mark in zip(
+            rows, ["", *("  <- bottleneck" if s.bottleneck else "" for s in plan.stages)], strict=True
+        )
+    ]
+
+
+def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
+    share = stage.price / plan.price if plan.price else 0.0
+    return (
+        str(number),
+        stage.type,
+        str(stage.devices),
+        _span(plan.problem.layer_names, stage.layers),
+        *(_seconds(x) for x in (stage.time, stage.compute, stage.transfer)),
+        _bytes(stage.memory),
+        f"{stage.price:.4g}",
+        f"{share:.1%}",
+    )
+
+
+def _span(names: tuple[str, ...], layers: tuple[int, ...]) -> str:
+    if len(layers) == 1:
+        return names[layers[0]]
+    between = ".." if layers[-1] - layers[0] + 1 == len(layers) else " & "
+    return f"{names[layers[0]]}{between}{names[layers[-1]]} ({len(layers)})"
+
+
+def _seconds(value: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= scale:
+            return f"{value / scale:.4g} {unit}"
+    return f"{value / 1e-9:.4g} ns"
+
+
+def _bytes(value: float) -> str:
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value:.3g} B"

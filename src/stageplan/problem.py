@@ -1,0 +1,377 @@
+"""The problem as arrays: a workload on a cluster, with a goal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .checks import check_number
+from .goal import Goal
+
+if TYPE_CHECKING:
+    from .cluster import Cluster, DeviceType
+    from .workload import Layer, Workload
+
+Array = npt.NDArray[np.float64]
+Tensors = Sequence[tuple[int, Sequence[int], float]]
+
+_ARRAYS = (
+    "compute", "send", "receive", "compute_parallel", "transfer_parallel",
+    "memory", "price", "limit", "capacity", "bandwidth",
+)  # fmt: skip
+_REST = ("tensors", "fixed_price", "layer_names", "type_names", "name")
+
+
+class Problem:
+    """A workload on a cluster with a goal, as immutable arrays. All times are seconds per example.
+
+    Parameters
+    ----------
+    workload
+        The network.
+    cluster
+        The device types.
+    goal
+        What the plan has to achieve.
+
+    Attributes
+    ----------
+    compute, send, receive, compute_parallel : ndarray of float64, shape (L, T)
+        Seconds to run a layer, to pass its output on, to take its input in; Amdahl's fraction of compute.
+        ``compute`` is inf where the type cannot run the layer.
+    transfer_parallel, price, limit, capacity, bandwidth : ndarray of float64, shape (T,)
+        Amdahl's fraction of transfer; $/device-hour; devices, bytes, bytes/s (inf: no limit).
+    memory : ndarray of float64, shape (L,)
+        Bytes that stay resident.
+    tensors : tuple of (producer, consumers, bytes)
+        Data that crosses stages, by layer index.
+    fixed_price : float
+        $/hour whatever the devices.
+    layer_names, type_names, name
+        Names for people.
+    n_layers, n_types, n_labels : int
+        Sizes; a gene is a label from 0 to ``n_labels - 1``.
+    label_types : ndarray of int32, shape (n_labels,)
+        Device type of each label.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the field, the value and what is allowed.
+    """
+
+    compute: Array
+    send: Array
+    receive: Array
+    compute_parallel: Array
+    transfer_parallel: Array
+    memory: Array
+    price: Array
+    limit: Array
+    capacity: Array
+    bandwidth: Array
+    tensors: tuple[tuple[int, tuple[int, ...], float], ...]
+    fixed_price: float
+    goal: Goal
+    layer_names: tuple[str, ...]
+    type_names: tuple[str, ...]
+    name: str
+    label_types: npt.NDArray[np.int32]
+    core: _core.Problem
+    _scorer: tuple[float | None, _core.Scorer] | None = None
+
+    def __init__(self, workload: Workload, cluster: Cluster, goal: Goal | None = None) -> None:
+        self._set(_lower(workload, cluster), goal=Goal() if goal is None else goal)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        compute: npt.ArrayLike,
+        price: npt.ArrayLike,
+        *,
+        limit: npt.ArrayLike | None = None,
+        send: npt.ArrayLike | None = None,
+        receive: npt.ArrayLike | None = None,
+        compute_parallel: npt.ArrayLike = 1.0,
+        transfer_parallel: npt.ArrayLike = 1.0,
+        memory: npt.ArrayLike | None = None,
+        capacity: npt.ArrayLike | None = None,
+        fixed_price: float = 0.0,
+        examples: float = 1e6,
+        tensors: Tensors | None = None,
+        bandwidth: npt.ArrayLike | None = None,
+        objective: Literal["cost", "throughput"] = "cost",
+        min_throughput: float | None = None,
+        max_duration: float | None = None,
+        max_cost: float | None = None,
+        max_price: float | None = None,
+        overlap: bool = True,
+        merge: Literal["adjacent", "type"] = "adjacent",
+        split: bool = False,
+        max_devices_per_stage: int | None = None,
+    ) -> Problem:
+        """Make a problem from plain arrays.
+
+        Parameters
+        ----------
+        compute : array_like, shape (L, T)
+            Seconds per example of each layer on each type; inf where the type cannot run the layer.
+        price : array_like, shape (T,)
+            $/device-hour.
+        limit, capacity, bandwidth : array_like, shape (T,), optional
+            Devices, bytes a device, bytes/s; inf or absent: no limit, free transfers.
+        send, receive : array_like, shape (L, T), optional
+            Seconds per example to pass a layer's output on, and to take its input in.
+        compute_parallel : array_like, broadcast to (L, T)
+            Fraction of the compute that the devices of a stage share (alpha).
+        transfer_parallel : array_like, broadcast to (T,)
+            Fraction of the transfer that they share (beta).
+        memory : array_like, shape (L,), optional
+            Bytes that stay resident.
+        tensors : sequence of (producer, consumers, bytes), optional
+            Data between layers, for networks that are graphs.
+        fixed_price : float
+            $/hour whatever the devices.
+        examples, objective, min_throughput, max_duration, max_cost, max_price
+            As in `Goal`; so are overlap, merge, split and max_devices_per_stage.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, the value and what is allowed.
+        """
+        goal = Goal(
+            objective=objective,
+            examples=examples,
+            min_throughput=min_throughput,
+            max_duration=max_duration,
+            max_cost=max_cost,
+            max_price=max_price,
+            overlap=overlap,
+            merge=merge,
+            split=split,
+            max_devices_per_stage=max_devices_per_stage,
+        )
+        times = _floats("compute", compute)
+        if times.ndim != 2 or times.size == 0:
+            raise ValueError(f"compute has shape {times.shape}; it must be (layers, types), each 1 or more")
+        layers, types = times.shape
+        check_number("fixed_price", fixed_price, least=0)
+        fields = {
+            "compute": times,
+            "send": _shaped("send", send, (layers, types), default=0.0),
+            "receive": _shaped("receive", receive, (layers, types), default=0.0),
+            "compute_parallel": _shaped("compute_parallel", compute_parallel, (layers, types)),
+            "transfer_parallel": _shaped("transfer_parallel", transfer_parallel, (types,)),
+            "memory": _shaped("memory", memory, (layers,), default=0.0),
+            "price": _shaped("price", price, (types,), default=0.0),
+            "limit": _shaped("limit", limit, (types,), default=math.inf),
+            "capacity": _shaped("capacity", capacity, (types,), default=math.inf),
+            "bandwidth": _shaped("bandwidth", bandwidth, (types,), default=math.inf),
+            "tensors": _tensors(tensors),
+            "fixed_price": float(fixed_price),
+            "layer_names": tuple(f"layer{i}" for i in range(layers)),
+            "type_names": tuple(f"type{i}" for i in range(types)),
+            "name": "arrays",
+        }
+        return cls._of(fields, goal)
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any], goal: Goal) -> Problem:
+        self = cls.__new__(cls)
+        self._set(fields, goal)
+        return self
+
+    def _set(self, fields: dict[str, Any], goal: Goal) -> None:
+        if not isinstance(goal, Goal):
+            raise TypeError(f"goal is {goal!r}; it must be a Goal")
+        state = {name: _frozen(fields[name]) for name in _ARRAYS}
+        state |= {name: fields[name] for name in _REST} | {"goal": goal}
+        self.__dict__.update(state)
+        core = self._make_core()
+        self.__dict__.update(core=core, label_types=_frozen(core.label_types, np.int32))
+
+    def _make_core(self) -> _core.Problem:
+        goal = self.goal
+        most = goal.max_devices_per_stage
+        return _core.Problem(
+            layers=self.n_layers,
+            types=self.n_types,
+            **{name: getattr(self, name) for name in _ARRAYS},
+            tensors=self.tensors,
+            fixed_price=self.fixed_price,
+            examples=goal.examples,
+            min_throughput=goal.min_throughput or 0.0,
+            max_duration=goal.max_duration or math.inf,
+            max_cost=goal.max_cost or math.inf,
+            max_price=goal.max_price or math.inf,
+            fastest=goal.objective == "throughput",
+            by_type=goal.merge == "type",
+            overlap=goal.overlap,
+            split=goal.split,
+            max_devices_per_stage=_core.MAX_DEVICES if most is None else min(most, _core.MAX_DEVICES),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Problem cannot be changed: {name} is fixed; make another Problem")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {name: self.__dict__[name] for name in (*_ARRAYS, *_REST)}
+        return Problem._of, (fields, self.goal)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Problem):
+            return NotImplemented
+        same = all(getattr(self, name) == getattr(other, name) for name in ("goal", *_REST))
+        return same and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _ARRAYS)
+
+    def __hash__(self) -> int:
+        return hash((self.goal, self.name, self.layer_names, self.type_names, self.compute.tobytes()))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.n_layers} layers on {self.n_types} device types "
+            f"({', '.join(self.type_names)}); {self.goal}"
+        )
+
+    __repr__ = __str__
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers, L."""
+        return self.compute.shape[0]
+
+    @property
+    def n_types(self) -> int:
+        """Number of device types, T."""
+        return self.compute.shape[1]
+
+    @property
+    def n_labels(self) -> int:
+        """Number of values that a gene can take."""
+        return len(self.label_types)
+
+    def scorer(self, target: float | None) -> _core.Scorer:
+        """Native scorer at a target (examples/s), or of exact provisioning; the last one is kept."""
+        if self._scorer is None or self._scorer[0] != target:
+            if target is not None:
+                check_number("target", target, above=0)
+            self.__dict__["_scorer"] = (target, _core.Scorer(self.core, target))
+        return self._scorer[1]
+
+
+def _frozen(values: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    array = np.array(values, dtype=dtype, order="C")
+    array.flags.writeable = False
+    return array
+
+
+def _floats(name: str, values: npt.ArrayLike) -> Array:
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} is ragged; it must be an array of numbers") from None
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be an array of real numbers")
+    return array.astype(np.float64)
+
+
+def _shaped(name: str, values: npt.ArrayLike | None, shape: tuple[int, ...], default: float | None = None) -> Array:
+    """Return an array of `shape`; where `default` is given it must have that shape already, or be absent."""
+    if values is None and default is not None:
+        return np.full(shape, default)
+    if default == math.inf and isinstance(values, (list, tuple)):
+        values = [math.inf if value is None else value for value in values]
+    array = _floats(name, values)  # type: ignore[arg-type]
+    if default is not None and array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"{name} has shape {array.shape}; it must broadcast to {shape}") from None
+
+
+def _tensors(tensors: Tensors | None) -> tuple[tuple[int, tuple[int, ...], float], ...]:
+    result = []
+    for i, tensor in enumerate(tensors or ()):
+        try:
+            producer, consumers, size = tensor
+            result.append((int(producer), tuple(int(c) for c in consumers), float(size)))
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"tensors[{i}] is {tensor!r}; it must be (producer layer, consumer layers, bytes)"
+            ) from None
+    return tuple(result)
+
+
+def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
+    """Turn names into indices and tables into arrays, per example."""
+    layers, types = workload.layers, cluster.types
+    index = {layer.name: i for i, layer in enumerate(layers)}
+
+    def table(value: Any) -> Array:
+        return np.array([[value(layer, type_) for type_ in types] for layer in layers], dtype=np.float64)
+
+    def per_type(name: str, default: float) -> Array:
+        values = (getattr(type_, name) for type_ in types)
+        return np.array([default if value is None else value for value in values], dtype=np.float64)
+
+    return {
+        "compute": table(lambda layer, type_: _compute(layer, type_, cluster)) / workload.batch,
+        "send": table(lambda layer, type_: _entry(layer, "send", type_, cluster)) / workload.batch,
+        "receive": table(lambda layer, type_: _entry(layer, "receive", type_, cluster)) / workload.batch,
+        "compute_parallel": table(lambda layer, type_: _entry(layer, "compute_parallel", type_, cluster)),
+        "transfer_parallel": per_type("transfer_parallel", 1.0),
+        "memory": np.array([layer.memory for layer in layers], dtype=np.float64),
+        "price": per_type("price", 0.0),
+        "limit": per_type("limit", math.inf),
+        "capacity": per_type("capacity", math.inf),
+        "bandwidth": per_type("bandwidth", math.inf),
+        "fixed_price": float(cluster.fixed_price),
+        "tensors": tuple(
+            (index[t.producer], tuple(index[c] for c in t.consumers), t.bytes / workload.batch)
+            for t in workload.tensors
+        ),
+        "layer_names": tuple(layer.name for layer in layers),
+        "type_names": tuple(type_.name for type_ in types),
+        "name": f"{workload.name} on {cluster.name}",
+    }
+
+
+def _compute(layer: Layer, type_: DeviceType, cluster: Cluster) -> float:
+    """Seconds of a layer on a type: measured, or carried over from the type that it is like."""
+    known = {t.name: t for t in cluster.types}
+    name, speed = type_.name, 1.0
+    while name not in layer.compute:
+        step = known.get(name)
+        if step is None or step.like is None:
+            raise ValueError(
+                f"layer {layer.name!r} has no time on device type {type_.name!r}; "
+                f"it must be in the layer's compute, or the type must be like one that is"
+            )
+        name, speed = step.like, speed * step.speed_of(layer.kind)
+    seconds = layer.compute[name]
+    return math.inf if seconds is None else seconds / speed
+
+
+def _entry(layer: Layer, field: str, type_: DeviceType, cluster: Cluster) -> float:
+    """Read a number of a layer that may be a table by type."""
+    value = getattr(layer, field)
+    if not isinstance(value, Mapping):
+        return float(value)
+    known = {t.name: t for t in cluster.types}
+    name: str | None = type_.name
+    while name is not None:
+        if name in value:
+            return float(value[name])
+        name = known[name].like if name in known else None
+    raise ValueError(f"layer {layer.name!r} has no {field} for device type {type_.name!r}; its table must have one")

@@ -1,0 +1,269 @@
+"""Instances of dnn-partitioning (Tarnawski et al., 2020): a graph, its devices and its goal in one JSON file.
+
+Each device holds one set of nodes, and the largest load counts.  Its "FPGA" is any accelerator.  Times are in
+one unnamed unit, read as seconds; a tensor's size is the time of its transfer, so the bandwidth is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from msgspec import Meta, Struct, field
+
+from ..cluster import Cluster, DeviceType
+from ..fields import FINITE, check_fields, fields_of, show
+from ..goal import Goal
+from ..workload import MAX_LAYERS, Layer, Tensor, Workload
+from .native import build
+from .order import find_cycle, linear_order
+from .split_score import Devices
+
+S = TypeVar("S", bound=Struct)
+
+MAX_NODES = 16 * MAX_LAYERS
+
+Time = Annotated[float, Meta(ge=0, le=FINITE, description="a time, 0 or more and finite")]
+Bytes = Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")]
+Flag = Annotated[Annotated[int, Meta(ge=0, le=1)] | bool, Meta(description="0, 1, true or false")]
+Count = Annotated[int, Meta(ge=0, description="a whole number of devices, 0 or more")]
+Id = Annotated[int, Meta(description="the whole number of a node")]
+
+
+class _Node(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: Id
+    name: Annotated[str, Meta(description="text")] = ""
+    supported_on_fpga: Flag = True
+    cpu_latency: Time
+    fpga_latency: Time
+    is_backward_node: Flag = False
+    color_class: Annotated[int | None, Meta(description="a whole number")] = None
+    size: Bytes = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"node {self.id!r}")
+
+    @property
+    def group(self) -> tuple[str, int]:
+        """What it is merged by."""
+        return ("node", self.id) if self.color_class is None else ("class", self.color_class)
+
+
+class _Edge(Struct, frozen=True, kw_only=True, rename="camel"):
+    source_id: Id
+    dest_id: Id
+    cost: Time
+
+    def __post_init__(self) -> None:
+        check_fields(self, "edge")
+
+
+class _Devices(Struct, frozen=True, kw_only=True):
+    accelerators: Count = field(name="maxFPGAs")
+    cpus: Count = field(name="maxCPUs")
+    capacity: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 bytes and finite")] = field(
+        name="maxSizePerFPGA"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "devices")
+
+
+class _Graph(NamedTuple):
+    nodes: dict[int, _Node]
+    edges: list[_Edge]
+
+
+def recognizes(document: dict[str, Any]) -> bool:
+    """Whether a JSON document looks like an instance, sound or not."""
+    return "nodes" in document and "edges" in document
+
+
+def read_workload(document: dict[str, Any], name: str) -> Workload:
+    """Workload of an instance: a layer for each colour class, a tensor for each node that other layers use.
+
+    Nodes of a class are merged, a forward node and its backward twin for one, and so are layers that need
+    each other's output, which no contiguous plan could part.  A layer takes the name of its first node.
+
+    Parameters
+    ----------
+    document : dict
+        The decoded JSON.
+    name : str
+        Name of the workload.
+
+    Raises
+    ------
+    ValueError
+        A field is wrong, or the nodes and edges are no acyclic graph.
+    """
+    devices, graph = _devices(document), _graph(document)
+    layer_of = _merge(graph)
+    members: list[list[_Node]] = [[] for _ in set(layer_of.values())]
+    for node in graph.nodes.values():
+        members[layer_of[node.id]].append(node)
+    transfers = _transfers(graph, layer_of)
+    precedence = [(layer_of[a], layer_of[b]) for a, b in _precedence(graph, layer_of)]
+    order = linear_order(precedence, transfers, _order_devices(devices, members))
+    names = _names(members)
+    place = {layer: index for index, layer in enumerate(order)}
+    return Workload(
+        name=name,
+        layers=[_layer(names[layer], members[layer]) for layer in order],
+        tensors=[
+            Tensor(
+                producer=names[producer],
+                consumers=[names[consumer] for consumer in sorted(consumers, key=place.__getitem__)],
+                bytes=cost,
+            )
+            for producer, consumers, cost in transfers
+        ],
+    )
+
+
+def read_cluster(document: dict[str, Any], name: str) -> Cluster:
+    """Cluster of an instance: ``accelerator`` and ``cpu``, at $1/hour each since it has no prices."""
+    devices = _devices(document)
+    accelerator = DeviceType(
+        name="accelerator", price=1.0, limit=devices.accelerators, capacity=devices.capacity, bandwidth=1.0
+    )
+    return Cluster(name=name, types=[accelerator, DeviceType(name="cpu", price=1.0, limit=devices.cpus)])
+
+
+def read_goal() -> Goal:
+    """Goal of every instance: the least largest load, one stage a device, transfers added to compute."""
+    return Goal(objective="throughput", examples=1, split=True, overlap=False, max_devices_per_stage=1)
+
+
+def _devices(document: dict[str, Any]) -> _Devices:
+    return _build(_Devices, document, "")
+
+
+def _build(struct: type[S], document: Any, where: str) -> S:
+    """Build a struct of the fields that it knows; an instance may say more."""
+    if not isinstance(document, dict):
+        return build(struct, document, where)
+    known = {field.encode_name for field in fields_of(struct)}
+    return build(struct, {key: value for key, value in document.items() if key in known}, where)
+
+
+def _graph(document: dict[str, Any]) -> _Graph:
+    for key in ("nodes", "edges"):
+        if not isinstance(document[key], list):
+            raise ValueError(f"{key} is {show(document[key])}; it must be a list")
+    if not 1 <= len(document["nodes"]) <= MAX_NODES:
+        raise ValueError(f"nodes has {len(document['nodes'])} items; it must have 1 to {MAX_NODES}")
+    nodes: dict[int, _Node] = {}
+    for index, item in enumerate(document["nodes"]):
+        node = _build(_Node, item, f"nodes[{index}]")
+        if node.id in nodes:
+            raise ValueError(f"nodes[{index}].id is {node.id}; it must differ from the ids before it")
+        nodes[node.id] = node
+    edges = [_build(_Edge, item, f"edges[{index}]") for index, item in enumerate(document["edges"])]
+    _check_edges(nodes, edges)
+    return _Graph(nodes, edges)
+
+
+def _check_edges(nodes: dict[int, _Node], edges: list[_Edge]) -> None:
+    costs: dict[int, float] = {}
+    for index, edge in enumerate(edges):
+        for key, end in (("sourceId", edge.source_id), ("destId", edge.dest_id)):
+            if end not in nodes:
+                raise ValueError(f"edges[{index}].{key} is {end}; it must be the id of a node")
+        if edge.source_id == edge.dest_id:
+            raise ValueError(f"edges[{index}].destId is {edge.dest_id}; it must differ from the sourceId")
+        cost = costs.setdefault(edge.source_id, edge.cost)
+        if cost != edge.cost:
+            raise ValueError(
+                f"edges[{index}].cost is {edge.cost}; "
+                f"it must be {cost}, as on the other edges of node {edge.source_id}"
+            )
+    cycle = find_cycle((edge.source_id, edge.dest_id) for edge in edges)
+    if cycle:
+        raise ValueError(f"edges go round in a cycle of nodes: {' -> '.join(map(str, [*cycle, cycle[0]]))}")
+
+
+def _merge(graph: _Graph) -> dict[int, int]:
+    """Layer of each node, numbered in the order of the file."""
+    group_of: dict[int, Any] = {id_: node.group for id_, node in graph.nodes.items()}
+    count = len(set(group_of.values()))
+    if count > MAX_LAYERS:
+        raise ValueError(f"nodes make {count} layers; they must make at most {MAX_LAYERS}")
+    precedence = _precedence(graph, group_of)
+    while cycle := find_cycle(_between(precedence, group_of)):
+        merged = set(cycle)
+        group_of = {id_: cycle[0] if group in merged else group for id_, group in group_of.items()}
+    number = {group: index for index, group in enumerate(dict.fromkeys(group_of.values()))}
+    return {id_: number[group] for id_, group in group_of.items()}
+
+
+def _precedence(graph: _Graph, group_of: dict[int, Any]) -> list[tuple[int, int]]:
+    """Pairs of nodes of different layers, the first of which has to stand earlier in the pipeline.
+
+    A gradient runs against the pipeline, so an edge between backward nodes is turned round; but some files
+    write the backward half in the direction of the forward half.  An edge from the forward half to the
+    backward half says nothing of the pipeline: all forward work precedes all backward work.
+    """
+    forward = _half(graph, backward=False)
+    backward = _half(graph, backward=True)
+    if set(_between(forward, group_of)).isdisjoint(_between(backward, group_of)):
+        backward = [(after, before) for before, after in backward]
+    return [(a, b) for a, b in forward + backward if group_of[a] != group_of[b]]
+
+
+def _half(graph: _Graph, *, backward: bool) -> list[tuple[int, int]]:
+    """Edges whose two nodes are both backward nodes, or both not."""
+    return [
+        (edge.source_id, edge.dest_id)
+        for edge in graph.edges
+        if graph.nodes[edge.source_id].is_backward_node == backward
+        and graph.nodes[edge.dest_id].is_backward_node == backward
+    ]
+
+
+def _between(edges: Iterable[tuple[int, int]], group_of: dict[int, Any]) -> list[tuple[Any, Any]]:
+    """Edges between different groups, as edges of groups."""
+    return [(group_of[a], group_of[b]) for a, b in edges if group_of[a] != group_of[b]]
+
+
+def _transfers(graph: _Graph, layer_of: dict[int, int]) -> list[tuple[int, list[int], float]]:
+    """(layer, other layers that use it, cost) of each node whose output leaves its layer."""
+    found: dict[int, tuple[int, list[int], float]] = {}
+    for edge in graph.edges:
+        producer, consumer = layer_of[edge.source_id], layer_of[edge.dest_id]
+        if producer != consumer:
+            _, consumers, _ = found.setdefault(edge.source_id, (producer, [], edge.cost))
+            if consumer not in consumers:
+                consumers.append(consumer)
+    return list(found.values())
+
+
+def _order_devices(devices: _Devices, members: list[list[_Node]]) -> list[Devices]:
+    """What the order of the layers is chosen for; a layer that an accelerator cannot run would take it ages."""
+    on_cpu = [sum(node.cpu_latency for node in nodes) for nodes in members]
+    on_accelerator = [_accelerator_time(nodes) for nodes in members]
+    ages = 1000 * (1 + sum(on_cpu) + sum(time for time in on_accelerator if time is not None))
+    work = [ages if time is None else time for time in on_accelerator]
+    return [Devices(devices.accelerators, work), Devices(devices.cpus, on_cpu, transfers=False)]
+
+
+def _accelerator_time(nodes: list[_Node]) -> float | None:
+    return sum(node.fpga_latency for node in nodes) if all(node.supported_on_fpga for node in nodes) else None
+
+
+def _names(members: list[list[_Node]]) -> list[str]:
+    """Name of the first node of each layer, with its id where the name is missing or not unique."""
+    first = [nodes[0] for nodes in members]
+    names = [node.name for node in first]
+    return [
+        f"{node.name}#{node.id}" if not node.name or names.count(node.name) > 1 else node.name
+        for node in first
+    ]
+
+
+def _layer(name: str, nodes: list[_Node]) -> Layer:
+    return Layer(
+        name=name,
+        compute={"accelerator": _accelerator_time(nodes), "cpu": sum(node.cpu_latency for node in nodes)},
+        memory=sum(node.size for node in nodes),
+    )

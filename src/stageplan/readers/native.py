@@ -1,0 +1,123 @@
+"""Stageplan's own documents: the nouns' fields, as TOML or JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import NODEFAULT, Meta
+
+from ..cluster import Cluster
+from ..fields import allowed, fields_of, show
+from ..goal import Goal
+from ..workload import Workload
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class WorkloadDocument(Workload, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A workload, and what it is commonly planned for."""
+
+    cluster: Annotated[
+        str | None, Meta(description="the name of a built-in cluster, or of a file beside this one")
+    ] = None
+    goal: Annotated[Goal | None, Meta(description="a table of the goal's fields")] = None
+
+
+def read_workload(document: dict[str, Any]) -> Workload:
+    """Return the workload of a workload document; ValueError where a field of the document is wrong."""
+    full = build(WorkloadDocument, document)
+    return Workload(**{field.name: getattr(full, field.name) for field in fields_of(Workload)})
+
+
+def read_cluster(document: dict[str, Any]) -> Cluster:
+    """Return the cluster of a cluster document; ValueError where a field of the document is wrong."""
+    return build(Cluster, document)
+
+
+def read_cluster_name(document: dict[str, Any]) -> str | None:
+    """Return which cluster a workload document names, if any."""
+    return build(WorkloadDocument, document).cluster
+
+
+def read_goal(document: dict[str, Any]) -> Goal | None:
+    """Return the goal of a workload document, if it has one."""
+    return build(WorkloadDocument, document).goal
+
+
+def schema(kind: Literal["workload", "cluster"]) -> dict[str, Any]:
+    """JSON Schema of the documents of a kind.
+
+    Parameters
+    ----------
+    kind : {"workload", "cluster"}
+        Which documents.
+
+    Returns
+    -------
+    dict
+        A JSON Schema (2020-12), ready for ``json.dumps``.
+    """
+    kinds = {"workload": WorkloadDocument, "cluster": Cluster}
+    if kind not in kinds:
+        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(map(repr, kinds))}")
+    return msgspec.json.schema(kinds[kind])
+
+
+def build(struct: type[S], document: Any, where: str = "") -> S:
+    """Make a struct, and the structs in it, of a decoded document.
+
+    Parameters
+    ----------
+    struct : type
+        A struct whose errors begin with the name of the field.
+    document : object
+        What TOML or JSON decode to.
+    where : str
+        Path of this part in the whole document, e.g. ``"layers[3]"``.
+
+    Raises
+    ------
+    ValueError
+        Says the path of a bad field, its value and what is allowed.
+    """
+    if not isinstance(document, dict):
+        raise ValueError(f"{where} is {show(document)}; it must be a table")
+    fields = {field.encode_name: field for field in fields_of(struct)}
+    prefix = f"{where}." if where else ""
+    for key in document:
+        if key not in fields:
+            raise ValueError(
+                f"{prefix}{_short(key)} is no known field; it must be one of {', '.join(fields)}"
+            )
+    for key, field in fields.items():
+        if key not in document and field.default is NODEFAULT and field.default_factory is NODEFAULT:
+            raise ValueError(f"{prefix}{key} is missing; it must be {allowed(field)}")
+    parts = {
+        fields[key].name: _part(fields[key].type, value, prefix + key) for key, value in document.items()
+    }
+    try:
+        return struct(**parts)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{prefix}{error}") from None
+
+
+def _part(type_: Any, value: Any, where: str) -> Any:
+    """Value of a field, its tables made into structs where the field holds structs."""
+    struct = _struct_in(type_)
+    if struct is None:
+        return value
+    if isinstance(value, list):
+        return [build(struct, item, f"{where}[{index}]") for index, item in enumerate(value)]
+    return build(struct, value, where) if isinstance(value, dict) else value
+
+
+def _struct_in(type_: Any) -> type[msgspec.Struct] | None:
+    """Return the struct that an annotation mentions, if any."""
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return type_
+    return next(filter(None, map(_struct_in, get_args(type_))), None)
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= 40 else f"{key[:40]}..."

@@ -1,0 +1,76 @@
+"""Scores of whole populations."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .problem import Problem
+
+Schemes = npt.NDArray[np.int8]
+
+
+class Scores(NamedTuple):
+    """What `evaluate` returns, one number a scheme.
+
+    Attributes
+    ----------
+    cost : ndarray of float64, shape (n,)
+        $ for all examples.
+    throughput : ndarray of float64, shape (n,)
+        Examples per second.
+    violation : ndarray of float64, shape (n,)
+        Sum of the relative excesses over the limits; 0 exactly where a plan is feasible.
+    """
+
+    cost: npt.NDArray[np.float64]
+    throughput: npt.NDArray[np.float64]
+    violation: npt.NDArray[np.float64]
+
+
+def as_schemes(problem: Problem, schemes: Any, name: str = "schemes") -> Schemes:
+    """Check that an array holds rows of int8 genes; it is not copied.
+
+    Raises
+    ------
+    TypeError
+        Where it is no array of int8.
+    ValueError
+        Where its shape is not (n, L) or it is not C-contiguous.
+    """
+    if not isinstance(schemes, np.ndarray) or schemes.dtype != np.int8:
+        kind = schemes.dtype if isinstance(schemes, np.ndarray) else type(schemes).__name__
+        raise TypeError(f"{name} is {kind}; it must be a numpy array of int8")
+    if schemes.ndim != 2 or schemes.shape[1] != problem.n_layers:
+        raise ValueError(f"{name} has shape {schemes.shape}; it must be (n, {problem.n_layers})")
+    if not schemes.flags.c_contiguous:
+        raise ValueError(f"{name} is not C-contiguous; it must be, for it is read in place")
+    return schemes
+
+
+def evaluate(problem: Problem, schemes: Schemes, target: float | None = None) -> Scores:
+    """Score schemes, in place and natively.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    schemes : ndarray of int8, shape (n, L)
+        One label a layer, C-contiguous; not copied.
+    target
+        Examples/s: each stage gets the fewest devices that reach it. None: each scheme is provisioned
+        exactly, as `Plan.of` does.
+
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where dtype, shape or a gene is wrong; the first wrong gene is named.
+    """
+    schemes = as_schemes(problem, schemes)
+    scores = Scores(*(np.empty(len(schemes)) for _ in range(3)))
+    problem.scorer(target).evaluate(schemes, *scores)
+    return scores

@@ -1,0 +1,103 @@
+"""When a search stops: callables of its progress, combined with ``|`` (whichever comes first)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .checks import check_number
+
+
+class Progress(NamedTuple):
+    """Where a search stands.
+
+    Attributes
+    ----------
+    generation : int
+        Steps of the search so far.
+    evaluations : int
+        Schemes scored so far.
+    stagnation : int
+        Generations since the best plan improved.
+    runtime : float
+        Seconds since the search began.
+    cost, throughput, violation : float
+        The best scheme so far: $, examples/s, 0 where it is feasible.
+    objective : str
+        ``"cost"`` or ``"throughput"``.
+    """
+
+    generation: int
+    evaluations: int
+    stagnation: int
+    runtime: float
+    cost: float
+    throughput: float
+    violation: float
+    objective: str
+
+
+class Stop:
+    """A stopping criterion: called with a `Progress`, says whether to stop."""
+
+    def __init__(self, reached: Callable[[Progress], bool], text: str) -> None:
+        self._reached = reached
+        self._text = text
+
+    def __call__(self, progress: Progress) -> bool:
+        """Whether to stop."""
+        return self._reached(progress)
+
+    def __or__(self, other: Stop) -> Stop:
+        """Stop as soon as either does."""
+        if not isinstance(other, Stop):
+            return NotImplemented
+        return Stop(lambda progress: self(progress) or other(progress), f"{self._text} | {other._text}")
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+class MaxGenerations(Stop):
+    """Stop after a number of generations."""
+
+    def __init__(self, generations: int) -> None:
+        check_number("generations", generations, least=0, whole=True)
+        super().__init__(lambda p: p.generation >= generations, f"MaxGenerations({generations})")
+
+
+class MaxEvaluations(Stop):
+    """Stop after a number of scored schemes, at the end of the generation that reaches it."""
+
+    def __init__(self, evaluations: int) -> None:
+        check_number("evaluations", evaluations, least=0, whole=True)
+        super().__init__(lambda p: p.evaluations >= evaluations, f"MaxEvaluations({evaluations})")
+
+
+class MaxRuntime(Stop):
+    """Stop after a number of seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        check_number("seconds", seconds, least=0)
+        super().__init__(lambda p: p.runtime >= seconds, f"MaxRuntime({seconds:g})")
+
+
+class NoImprovement(Stop):
+    """Stop after a number of generations without a better plan."""
+
+    def __init__(self, generations: int) -> None:
+        check_number("generations", generations, least=1, whole=True)
+        super().__init__(lambda p: p.stagnation >= generations, f"NoImprovement({generations})")
+
+
+class Target(Stop):
+    """Stop at a feasible plan that costs at most, or with objective throughput is at least as fast as, a value."""
+
+    def __init__(self, value: float) -> None:
+        check_number("value", value, above=0)
+
+        def reached(p: Progress) -> bool:
+            good = p.cost <= value if p.objective == "cost" else p.throughput >= value
+            return good and p.violation == 0
+
+        super().__init__(reached, f"Target({value:g})")

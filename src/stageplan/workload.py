@@ -1,0 +1,207 @@
+"""The neural network: layers in pipeline order, the tensors between them, and which of them share weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
+
+from .fields import FINITE, FrozenDict, check_fields
+
+__all__ = ["MAX_LAYERS", "FrozenDict", "Layer", "Tensor", "Workload"]
+
+MAX_LAYERS = 4096
+
+Seconds = Annotated[float, Meta(ge=0, le=FINITE)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+TypeName = Annotated[str, Meta(min_length=1)]
+LayerName = Annotated[str, Meta(min_length=1)]
+
+
+class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A layer: what is placed as a whole.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its workload.
+    compute : mapping of str to float or None
+        Seconds on each device type; None or inf where a type cannot run the layer.
+    kind : str
+        What sort of layer it is, e.g. ``"Conv2d"``; a device type may have a speed for each kind.
+    send, receive : float or mapping of str to float
+        Seconds to pass the layer's output on, and to take its input in: on every type alike, or by type.
+    compute_parallel : float or mapping of str to float
+        Fraction of the compute time that several devices share, from 0 to 1.
+    memory : float
+        Bytes that are resident while a stage with this layer runs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+    compute: Annotated[
+        Mapping[TypeName, Annotated[float, Meta(ge=0)] | None],
+        Meta(
+            min_length=1,
+            description="a table from each device type to 0 or more seconds, null or inf where it cannot run the layer",
+        ),
+    ]
+    kind: Annotated[str, Meta(description="text")] = ""
+    send: Annotated[
+        Seconds | Mapping[TypeName, Seconds],
+        Meta(description="0 or more seconds and finite, or a table of that by device type"),
+    ] = 0.0
+    receive: Annotated[
+        Seconds | Mapping[TypeName, Seconds],
+        Meta(description="0 or more seconds and finite, or a table of that by device type"),
+    ] = 0.0
+    compute_parallel: Annotated[
+        Fraction | Mapping[TypeName, Fraction],
+        Meta(description="a fraction from 0 to 1, or a table of that by device type"),
+    ] = 1.0
+    memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"layer {self.name!r}")
+        compute = FrozenDict({type_: None if time == inf else time for type_, time in self.compute.items()})
+        force_setattr(self, "compute", compute)
+        if all(time is None for time in compute.values()):
+            raise ValueError(
+                f"compute has no finite time; it must have one for 1 device type or more (layer {self.name!r})"
+            )
+
+    def __str__(self) -> str:
+        times = ", ".join(
+            f"{type_} {'cannot run it' if time is None else f'{time:.4g} s'}"
+            for type_, time in self.compute.items()
+        )
+        kind = f" ({self.kind})" if self.kind else ""
+        return f"Layer {self.name!r}{kind}: {times}; {self.memory:.4g} bytes of memory."
+
+
+class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a layer makes and other layers, before or behind it, use.
+
+    Parameters
+    ----------
+    producer : str
+        Name of the layer that makes it.
+    consumers : sequence of str
+        Names of the layers that use it.
+    bytes : float
+        Its size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    producer: Annotated[LayerName, Meta(description="the name of a layer")]
+    consumers: Annotated[
+        tuple[LayerName, ...], Meta(min_length=1, description="a list of the names of 1 layer or more")
+    ]
+    bytes: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")]
+
+    def __post_init__(self) -> None:
+        owner = f"tensor of {self.producer!r}"
+        check_fields(self, owner)
+        for index, consumer in enumerate(self.consumers):
+            if consumer == self.producer:
+                raise ValueError(f"consumers[{index}] is {consumer!r}; it must not be the producer ({owner})")
+        _refuse_repeats("consumers", self.consumers, owner)
+
+    def __str__(self) -> str:
+        return f"Tensor from {self.producer!r} to {', '.join(self.consumers)}: {self.bytes:.4g} bytes."
+
+
+class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A neural network to be placed.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    layers : sequence of Layer
+        In pipeline order; at most `MAX_LAYERS`.
+    tensors : sequence of Tensor
+        What passes between layers; a tensor may run backwards, as a gradient does.
+    ties : sequence of sequence of str
+        Groups of layers that share weights, and so have to share a stage, or keep their weights equal.
+    batch : float
+        How many examples the times and the tensors' bytes are of.  Memory is not divided by it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+    layers: Annotated[
+        tuple[Layer, ...],
+        Meta(min_length=1, max_length=MAX_LAYERS, description=f"a list of 1 to {MAX_LAYERS} layers"),
+    ]
+    tensors: Annotated[tuple[Tensor, ...], Meta(description="a list of tensors")] = ()
+    ties: Annotated[
+        tuple[Annotated[tuple[LayerName, ...], Meta(min_length=2)], ...],
+        Meta(description="a list of groups, each a list of the names of 2 layers or more"),
+    ] = ()
+    batch: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 examples and finite")] = 1.0
+
+    def __post_init__(self) -> None:
+        owner = f"workload {self.name!r}"
+        check_fields(self, owner)
+        known = {layer.name for layer in self.layers}
+        if len(known) < len(self.layers):
+            _refuse_repeats("layers", [layer.name for layer in self.layers], owner, ".name")
+        for index, tensor in enumerate(self.tensors):
+            _require_known(f"tensors[{index}].producer", tensor.producer, known, owner)
+            for place, consumer in enumerate(tensor.consumers):
+                _require_known(f"tensors[{index}].consumers[{place}]", consumer, known, owner)
+        for index, tie in enumerate(self.ties):
+            for place, name in enumerate(tie):
+                _require_known(f"ties[{index}][{place}]", name, known, owner)
+            _refuse_repeats(f"ties[{index}]", tie, owner)
+
+    def __str__(self) -> str:
+        kinds = Counter(layer.kind for layer in self.layers if layer.kind).most_common(4)
+        named = f" ({', '.join(f'{count} {kind}' for kind, count in kinds)})" if kinds else ""
+        types = dict.fromkeys(type_ for layer in self.layers for type_ in layer.compute)
+        times = ", ".join(f"{type_} {self._seconds(type_)}" for type_ in types)
+        memory = sum(layer.memory for layer in self.layers)
+        moved = sum(tensor.bytes for tensor in self.tensors)
+        return (
+            f"Workload {self.name!r}: {len(self.layers)} layers{named} of {memory:.4g} bytes in all, "
+            f"{len(self.tensors)} tensors of {moved:.4g} bytes, {len(self.ties)} groups of shared weights; "
+            f"all layers on one device, a batch of {self.batch:g}: {times}."
+        )
+
+    def _seconds(self, type_: str) -> str:
+        times = [layer.compute.get(type_) for layer in self.layers]
+        known = [time for time in times if time is not None]
+        missing = f" ({len(times) - len(known)} layers without a time)" if len(known) < len(times) else ""
+        return f"{sum(known):.4g} s{missing}"
+
+
+def _require_known(where: str, name: str, known: set[str], owner: str) -> None:
+    if name not in known:
+        raise ValueError(f"{where} is {name!r}; it must be the name of a layer ({owner})")
+
+
+def _refuse_repeats(where: str, names: Iterable[str], owner: str, part: str = "") -> None:
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if first.setdefault(name, index) != index:
+            earlier = f"{where}[{first[name]}]{part}"
+            raise ValueError(
+                f"{where}[{index}]{part} is {name!r}; it must differ from {earlier}, the same ({owner})"
+            )
