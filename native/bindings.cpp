@@ -98,7 +98,6 @@ struct StageReport {
   int label, type, devices;
   std::vector<int> layers;
   double time, compute, transfer, memory;
-  int unsupported;
 };
 
 std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
@@ -121,7 +120,7 @@ std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const
     const int devices = provisioner.devices()[s];
     reports.push_back({stages[s].label, stages[s].type, devices, layers_of(problem, stages[s], scheme.data()),
                        stage_time(problem, load, devices), load.compute_time(devices),
-                       load.transfer_time(devices), load.memory, load.unsupported});
+                       load.transfer_time(devices), load.memory});
   }
   return {reports, score};
 }
@@ -152,8 +151,7 @@ PYBIND11_MODULE(_core, m) {
            py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
            py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"), py::arg("fastest"),
            py::arg("by_type"), py::arg("overlap"), py::arg("split"), py::arg("max_devices_per_stage"))
-      .def_property_readonly("label_types", &Problem::label_types)
-      .def_property_readonly("goal_time", &Problem::goal_time);
+      .def_property_readonly("label_types", &Problem::label_types);
 
   py::class_<Score>(m, "Score")
       .def_readonly("cost", &Score::cost)
@@ -168,8 +166,7 @@ PYBIND11_MODULE(_core, m) {
       .def_readonly("time", &StageReport::time)
       .def_readonly("compute", &StageReport::compute)
       .def_readonly("transfer", &StageReport::transfer)
-      .def_readonly("memory", &StageReport::memory)
-      .def_readonly("unsupported", &StageReport::unsupported);
+      .def_readonly("memory", &StageReport::memory);
 
   py::class_<Scorer>(m, "Scorer")
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))

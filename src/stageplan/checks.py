@@ -26,11 +26,12 @@ def check_number(
     kind = Integral if whole else Real
     if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"{name} is {value!r}; it must be {allowed}")
+    number = float(value)
     outside = (
-        not math.isfinite(value)
-        or (above is not None and value <= above)
-        or (least is not None and value < least)
-        or (most is not None and value > most)
+        not math.isfinite(number)
+        or (above is not None and number <= above)
+        or (least is not None and number < least)
+        or (most is not None and number > most)
     )
     if outside:
         raise ValueError(f"{name} is {value!r}; it must be {allowed}")

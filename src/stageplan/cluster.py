@@ -35,7 +35,7 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Where a layer has no time for this type, its time is the time on type `like`, divided by `speed`.
         It may be a type outside the cluster that layers have times for.
     speed : float or mapping of str to float
-        How many times faster than `like`: for all layers, or by layer kind, ``"default"`` for the other kinds.
+        How many times faster than `like`: for all layers, or by layer kind, ``"default"`` for other kinds.
 
     Raises
     ------
@@ -46,7 +46,8 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
     price: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more $/hour and finite")]
     limit: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="a whole number of devices, 0 or more")
+        Annotated[int, Meta(ge=0, le=2**53)] | None,
+        Meta(description="a whole number of devices from 0 to 2**53"),
     ] = None
     capacity: Annotated[
         Annotated[float, Meta(gt=0, le=FINITE)] | None, Meta(description="more than 0 bytes and finite")
@@ -65,6 +66,12 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_fields(self, f"device type {self.name!r}")
+
+    def speed_of(self, kind: str) -> float:
+        """How many times faster than `like` this type runs the layers of a kind."""
+        if isinstance(self.speed, Mapping):
+            return self.speed.get(kind, self.speed.get("default", 1.0))
+        return self.speed
 
     def __str__(self) -> str:
         parts = [f"{self.price:g} $/hour", "no limit" if self.limit is None else f"at most {self.limit}"]
@@ -109,7 +116,8 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             first = index.setdefault(type_.name, place)
             if first != place:
                 raise ValueError(
-                    f"types[{place}].name is {type_.name!r}; it must differ from types[{first}].name ({owner})"
+                    f"types[{place}].name is {type_.name!r}; "
+                    f"it must differ from types[{first}].name, the same ({owner})"
                 )
         for place, type_ in enumerate(self.types):
             chain = self._chain(type_)

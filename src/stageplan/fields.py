@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Mapping
 from functools import cache
 from numbers import Integral, Real
-from reprlib import repr as show
 from typing import Any, NoReturn, TypeVar, get_args
 
 import msgspec
@@ -17,6 +17,8 @@ V = TypeVar("V")
 
 FINITE = sys.float_info.max
 
+show = reprlib.repr  # of a value in an error message: not too long
+
 
 class FrozenDict(dict[K, V]):
     """A dict that cannot be changed, and so can be hashed."""
@@ -24,8 +26,8 @@ class FrozenDict(dict[K, V]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a FrozenDict cannot be changed; make a new one")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
@@ -56,9 +58,8 @@ def check_fields(struct: msgspec.Struct, owner: str) -> None:
         try:
             converted = msgspec.convert(value, field.type)
         except msgspec.ValidationError as error:
-            wrong_type = ", got " in str(error)
-            complaint = f"{_complaint(field, value, wrong_type)} ({owner})"
-            raise (TypeError if wrong_type else ValueError)(complaint) from None
+            kind = TypeError if ", got " in str(error) else ValueError
+            raise kind(f"{_complaint(field, value, error)} ({owner})") from None
         msgspec.structs.force_setattr(struct, field.name, _frozen(converted))
 
 
@@ -69,22 +70,22 @@ def fields_of(struct: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """What a field must be, in words."""
+    """Say what a field must be."""
     for meta in get_args(field.type):
         if isinstance(meta, msgspec.Meta) and meta.description:
             return meta.description
     raise LookupError(f"field {field.name} has no description")
 
 
-def _complaint(field: FieldInfo, value: Any, wrong_type: bool) -> str:
+def _complaint(field: FieldInfo, value: Any, error: msgspec.ValidationError) -> str:
     """Say what is wrong with a value, or with the first bad item of it."""
     name = field.encode_name
-    for key, item, alone in _items(value):
+    for key, item, alone in _items(value) if " - at " in str(error) else ():
         try:
             msgspec.convert(alone, field.type)
         except msgspec.ValidationError:
             return f"{name}[{key!r}] is {show(item)}; {name} must be {allowed(field)}"
-    wrong_size = isinstance(value, (dict, tuple)) and not wrong_type
+    wrong_size = isinstance(value, (dict, tuple)) and ", got " not in str(error)
     seen = f"has {len(value)} items" if wrong_size else f"is {show(value)}"
     return f"{name} {seen}; it must be {allowed(field)}"
 

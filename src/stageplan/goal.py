@@ -1,13 +1,15 @@
 """What a plan has to achieve."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-import msgspec
+from msgspec import Meta, Struct
 
-from .checks import check_choice, check_number
+from .fields import FINITE, check_fields
+
+Positive = Annotated[float, Meta(gt=0, le=FINITE)]
 
 
-class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a plan has to achieve, and what it may look like.
 
     Parameters
@@ -40,28 +42,25 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Where a field is not as described.
     """
 
-    objective: Literal["cost", "throughput"] = "cost"
-    examples: float = 1e6
-    min_throughput: float | None = None
-    max_duration: float | None = None
-    max_cost: float | None = None
-    max_price: float | None = None
-    overlap: bool = True
-    merge: Literal["adjacent", "type"] = "adjacent"
-    split: bool = False
-    max_devices_per_stage: int | None = None
+    objective: Annotated[Literal["cost", "throughput"], Meta(description="'cost' or 'throughput'")] = "cost"
+    examples: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 and finite")] = 1e6
+    min_throughput: Annotated[
+        Positive | None, Meta(description="more than 0 examples/s and finite, or absent")
+    ] = None
+    max_duration: Annotated[
+        Positive | None, Meta(description="more than 0 seconds and finite, or absent")
+    ] = None
+    max_cost: Annotated[Positive | None, Meta(description="more than 0 $ and finite, or absent")] = None
+    max_price: Annotated[Positive | None, Meta(description="more than 0 $/hour and finite, or absent")] = None
+    overlap: Annotated[bool, Meta(description="true or false")] = True
+    merge: Annotated[Literal["adjacent", "type"], Meta(description="'adjacent' or 'type'")] = "adjacent"
+    split: Annotated[bool, Meta(description="true or false")] = False
+    max_devices_per_stage: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="a whole number, 1 or more, or absent")
+    ] = None
 
     def __post_init__(self) -> None:
-        check_choice("objective", self.objective, ("cost", "throughput"))
-        check_choice("merge", self.merge, ("adjacent", "type"))
-        check_choice("overlap", self.overlap, (True, False))
-        check_choice("split", self.split, (True, False))
-        check_number("examples", self.examples, above=0)
-        for name in ("min_throughput", "max_duration", "max_cost", "max_price"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), above=0)
-        if self.max_devices_per_stage is not None:
-            check_number("max_devices_per_stage", self.max_devices_per_stage, least=1, whole=True)
+        check_fields(self, "goal")
 
     def __str__(self) -> str:
         limits = {

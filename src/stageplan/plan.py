@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from . import _core
 from .problem import Problem
-from .score import as_schemes
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +219,7 @@ def _row(problem: Problem, scheme: npt.ArrayLike) -> npt.NDArray[np.int8]:
         )
     row = array.astype(np.int8)
     row.flags.writeable = False
-    return as_schemes(problem, row[None])[0]
+    return row
 
 
 def _stage(problem: Problem, report: _core.Stage, slowest: float) -> Stage:
@@ -266,14 +265,15 @@ def _stage_violations(problem: Problem, reports: list[_core.Stage]) -> Iterator[
         type_name, capacity = problem.type_names[report.type], float(problem.capacity[report.type])
         if not _meets(report.memory, capacity):
             yield Violation(
-                limit=f"memory of stage {i} on {type_name}", value=report.memory, allowed=capacity, unit="bytes"
+                limit=f"memory of stage {i} on {type_name}",
+                value=report.memory,
+                allowed=capacity,
+                unit="bytes",
             )
         for layer in report.layers:
             if math.isinf(problem.compute[layer, report.type]):
                 name = problem.layer_names[layer]
-                yield Violation(
-                    limit=f"{type_name} cannot run {name}", value=1.0, allowed=0.0, unit="layers"
-                )
+                yield Violation(limit=f"{type_name} cannot run {name}", value=1.0, allowed=0.0, unit="layers")
 
 
 def _meets(value: float, limit: float) -> bool:
@@ -288,7 +288,9 @@ def _table(plan: Plan) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     left = (1, 3)
     return [
-        "  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
         + mark
         for row, mark in zip(
             rows, ["", *("  <- bottleneck" if s.bottleneck else "" for s in plan.stages)], strict=True

@@ -248,12 +248,12 @@ class Problem:
     @property
     def n_layers(self) -> int:
         """Number of layers, L."""
-        return self.compute.shape[0]
+        return len(self.layer_names)
 
     @property
     def n_types(self) -> int:
         """Number of device types, T."""
-        return self.compute.shape[1]
+        return len(self.type_names)
 
     @property
     def n_labels(self) -> int:
@@ -262,11 +262,13 @@ class Problem:
 
     def scorer(self, target: float | None) -> _core.Scorer:
         """Native scorer at a target (examples/s), or of exact provisioning; the last one is kept."""
-        if self._scorer is None or self._scorer[0] != target:
+        kept = self._scorer
+        if kept is None or kept[0] != target:
             if target is not None:
                 check_number("target", target, above=0)
-            self.__dict__["_scorer"] = (target, _core.Scorer(self.core, target))
-        return self._scorer[1]
+            kept = (target, _core.Scorer(self.core, target))
+            self.__dict__["_scorer"] = kept
+        return kept[1]
 
 
 def _frozen(values: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
@@ -285,7 +287,9 @@ def _floats(name: str, values: npt.ArrayLike) -> Array:
     return array.astype(np.float64)
 
 
-def _shaped(name: str, values: npt.ArrayLike | None, shape: tuple[int, ...], default: float | None = None) -> Array:
+def _shaped(
+    name: str, values: npt.ArrayLike | None, shape: tuple[int, ...], default: float | None = None
+) -> Array:
     """Return an array of `shape`; where `default` is given it must have that shape already, or be absent."""
     if values is None and default is not None:
         return np.full(shape, default)
@@ -374,4 +378,6 @@ def _entry(layer: Layer, field: str, type_: DeviceType, cluster: Cluster) -> flo
         if name in value:
             return float(value[name])
         name = known[name].like if name in known else None
-    raise ValueError(f"layer {layer.name!r} has no {field} for device type {type_.name!r}; its table must have one")
+    raise ValueError(
+        f"layer {layer.name!r} has no {field} for device type {type_.name!r}; its table must have one"
+    )

@@ -74,8 +74,8 @@ class Result:
     def __str__(self) -> str:
         how = " (interrupted)" if self.interrupted else ""
         return (
-            f"{self.plan}\n{self.status}; {self.method}, seed {self.seed}: {self.evaluations:,} schemes scored "
-            f"in {self.generations:,} generations{how}"
+            f"{self.plan}\n{self.status}; {self.method}, seed {self.seed}: "
+            f"{self.evaluations:,} schemes scored in {self.generations:,} generations{how}"
         )
 
 

@@ -91,7 +91,7 @@ class NoImprovement(Stop):
 
 
 class Target(Stop):
-    """Stop at a feasible plan that costs at most, or with objective throughput is at least as fast as, a value."""
+    """Stop at a feasible plan whose cost, or with objective throughput its speed, is as good as a value."""
 
     def __init__(self, value: float) -> None:
         check_number("value", value, above=0)

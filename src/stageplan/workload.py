@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
-from .fields import FINITE, FrozenDict, check_fields
+from .fields import FINITE, FrozenDict, check_fields, show
 
 __all__ = ["MAX_LAYERS", "FrozenDict", "Layer", "Tensor", "Workload"]
 
@@ -51,7 +51,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Mapping[TypeName, Annotated[float, Meta(ge=0)] | None],
         Meta(
             min_length=1,
-            description="a table from each device type to 0 or more seconds, null or inf where it cannot run the layer",
+            description="a table from each device type to 0 or more seconds, null or inf if it cannot run it",
         ),
     ]
     kind: Annotated[str, Meta(description="text")] = ""
@@ -75,7 +75,8 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         force_setattr(self, "compute", compute)
         if all(time is None for time in compute.values()):
             raise ValueError(
-                f"compute has no finite time; it must have one for 1 device type or more (layer {self.name!r})"
+                f"compute is {show(self.compute)}; it must have a finite time for 1 device type or more "
+                f"(layer {self.name!r})"
             )
 
     def __str__(self) -> str:

@@ -151,12 +151,14 @@ def _open(path: str | os.PathLike[str]) -> _Source:
 
 
 def _find(path: Path) -> Traversable:
-    """The file itself, or else the built-in example of that name."""
-    if path.exists() or path.name != str(path):
+    """Return the file itself, or else the built-in example of that name."""
+    if path.name != str(path) or (path.exists() and not path.is_dir()):
         return path
     examples = {file.name.removesuffix(".toml"): file for file in _built_in()}
-    if str(path) in examples:
-        return examples[str(path)]
+    if path.name in examples:
+        return examples[path.name]
+    if path.exists():
+        return path
     known = ", ".join(sorted(examples))
     raise FileNotFoundError(errno.ENOENT, f"There is no such file or built-in example ({known})", str(path))
 

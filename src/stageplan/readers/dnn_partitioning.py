@@ -6,6 +6,7 @@ one unnamed unit, read as seconds; a tensor's size is the time of its transfer, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -26,7 +27,7 @@ MAX_NODES = 16 * MAX_LAYERS
 Time = Annotated[float, Meta(ge=0, le=FINITE, description="a time, 0 or more and finite")]
 Bytes = Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")]
 Flag = Annotated[Annotated[int, Meta(ge=0, le=1)] | bool, Meta(description="0, 1, true or false")]
-Count = Annotated[int, Meta(ge=0, description="a whole number of devices, 0 or more")]
+Count = Annotated[int, Meta(ge=0, le=2**53, description="a whole number of devices from 0 to 2**53")]
 Id = Annotated[int, Meta(description="the whole number of a node")]
 
 
@@ -109,15 +110,15 @@ def read_workload(document: dict[str, Any], name: str) -> Workload:
     place = {layer: index for index, layer in enumerate(order)}
     return Workload(
         name=name,
-        layers=[_layer(names[layer], members[layer]) for layer in order],
-        tensors=[
+        layers=tuple(_layer(names[layer], members[layer]) for layer in order),
+        tensors=tuple(
             Tensor(
                 producer=names[producer],
-                consumers=[names[consumer] for consumer in sorted(consumers, key=place.__getitem__)],
+                consumers=tuple(names[consumer] for consumer in sorted(consumers, key=place.__getitem__)),
                 bytes=cost,
             )
             for producer, consumers, cost in transfers
-        ],
+        ),
     )
 
 
@@ -127,7 +128,8 @@ def read_cluster(document: dict[str, Any], name: str) -> Cluster:
     accelerator = DeviceType(
         name="accelerator", price=1.0, limit=devices.accelerators, capacity=devices.capacity, bandwidth=1.0
     )
-    return Cluster(name=name, types=[accelerator, DeviceType(name="cpu", price=1.0, limit=devices.cpus)])
+    cpu = DeviceType(name="cpu", price=1.0, limit=devices.cpus)
+    return Cluster(name=name, types=(accelerator, cpu))
 
 
 def read_goal() -> Goal:
@@ -143,7 +145,7 @@ def _build(struct: type[S], document: Any, where: str) -> S:
     """Build a struct of the fields that it knows; an instance may say more."""
     if not isinstance(document, dict):
         return build(struct, document, where)
-    known = {field.encode_name for field in fields_of(struct)}
+    known = {known.encode_name for known in fields_of(struct)}
     return build(struct, {key: value for key, value in document.items() if key in known}, where)
 
 
@@ -239,7 +241,7 @@ def _transfers(graph: _Graph, layer_of: dict[int, int]) -> list[tuple[int, list[
 
 
 def _order_devices(devices: _Devices, members: list[list[_Node]]) -> list[Devices]:
-    """What the order of the layers is chosen for; a layer that an accelerator cannot run would take it ages."""
+    """Devices to choose the order for; one that cannot run a layer would take ages for it."""
     on_cpu = [sum(node.cpu_latency for node in nodes) for nodes in members]
     on_accelerator = [_accelerator_time(nodes) for nodes in members]
     ages = 1000 * (1 + sum(on_cpu) + sum(time for time in on_accelerator if time is not None))
@@ -254,11 +256,8 @@ def _accelerator_time(nodes: list[_Node]) -> float | None:
 def _names(members: list[list[_Node]]) -> list[str]:
     """Name of the first node of each layer, with its id where the name is missing or not unique."""
     first = [nodes[0] for nodes in members]
-    names = [node.name for node in first]
-    return [
-        f"{node.name}#{node.id}" if not node.name or names.count(node.name) > 1 else node.name
-        for node in first
-    ]
+    uses = Counter(node.name for node in first)
+    return [f"{node.name}#{node.id}" if not node.name or uses[node.name] > 1 else node.name for node in first]
 
 
 def _layer(name: str, nodes: list[_Node]) -> Layer:

@@ -21,7 +21,7 @@ Edges = list[tuple[int, int]]
 
 MAX_TRIALS = 24  # pieces that are tried in the best order
 
-# What the ready list hands out first, as a key of (arrival, node): the oldest, the newest, the first in the file.
+# What a ready list hands out first, as a key of (arrival, node): the oldest, newest, first in the file.
 PRIORITIES: tuple[Callable[[int, int], int], ...] = (
     lambda arrival, node: arrival,
     lambda arrival, node: -arrival,

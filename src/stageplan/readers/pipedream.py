@@ -76,11 +76,11 @@ def read_workload(text: str, name: str) -> Workload:
     for source, target in edges:
         if not nodes[source].is_input and not nodes[target].is_input:
             consumers.setdefault(source, []).append(target)
-    tensors = [
-        Tensor(producer=source, consumers=targets, bytes=2 * nodes[source].activation)
+    tensors = tuple(
+        Tensor(producer=source, consumers=tuple(targets), bytes=2 * nodes[source].activation)
         for source, targets in consumers.items()
-    ]
-    layers = [_layer(ids[index], nodes[ids[index]]) for index in _order(ids, nodes, tensors)]
+    )
+    layers = tuple(_layer(ids[index], nodes[ids[index]]) for index in _order(ids, nodes, tensors))
     return Workload(name=name, layers=layers, tensors=tensors)
 
 
@@ -94,7 +94,7 @@ def _layer(id_: str, node: _Node) -> Layer:
     )
 
 
-def _order(ids: list[str], nodes: dict[str, _Node], tensors: list[Tensor]) -> list[int]:
+def _order(ids: list[str], nodes: dict[str, _Node], tensors: tuple[Tensor, ...]) -> list[int]:
     index = {id_: place for place, id_ in enumerate(ids)}
     transfers = [
         (
@@ -145,7 +145,7 @@ def _node(match: re.Match[str], number: int) -> _Node:
 
 
 def _number(match: re.Match[str], field: str, number: int) -> float:
-    """A field's number, or the sum of its list ``[a; b]``."""
+    """Return a field's number, or the sum of its list ``[a; b]``."""
     text = match[field]
     try:
         parts = [float(part) for part in text.removeprefix("[").removesuffix("]").split(";")]

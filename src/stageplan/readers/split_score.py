@@ -19,7 +19,7 @@ MAX_CUTS = 512  # positions where a split may cut; a longer order is cut on a gr
 class Devices(NamedTuple):
     """Devices of one kind, each of which may hold one interval of the order."""
 
-    count: int
+    number: int
     work: Sequence[float]  # finite seconds of each node, shape (n,)
     transfers: bool = True  # whether a device pays for the tensors that enter and leave it
 
@@ -43,14 +43,14 @@ def split_score(order: list[int], tensors: Tensors, devices: Sequence[Devices]) 
         smaller set of devices, each times its number of devices.
     """
     tables = interval_loads(order, tensors, devices)
-    counts = tuple(min(kind.count, MAX_DEVICES) for kind in devices)
+    counts = tuple(min(kind.number, MAX_DEVICES) for kind in devices)
     # By the devices used: the least largest load of the stages up to each cut.
     reach: dict[tuple[int, ...], NDArray[np.float64]] = {}
     for used in product(*(range(count + 1) for count in counts)):
         best = np.full(len(tables[0]) + 1, np.inf)
         best[0] = 0.0
         for kind in np.flatnonzero(used):
-            fewer = reach[used[:kind] + (used[kind] - 1,) + used[kind + 1 :]]
+            fewer = reach[(*used[:kind], used[kind] - 1, *used[kind + 1 :])]
             last_stage = np.maximum(fewer[:-1, None], tables[kind]).min(axis=0)
             best[1:] = np.minimum(best[1:], np.minimum(last_stage, fewer[1:]))
         reach[used] = best

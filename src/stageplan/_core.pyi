@@ -1,0 +1,110 @@
+"""Native core of stageplan."""
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+INSTRUCTION_SET: str
+TOLERANCE: float
+MAX_DEVICES: int
+
+@final
+class Problem:
+    def __init__(
+        self,
+        *,
+        layers: int,
+        types: int,
+        compute: npt.NDArray[np.float64],
+        send: npt.NDArray[np.float64],
+        receive: npt.NDArray[np.float64],
+        compute_parallel: npt.NDArray[np.float64],
+        transfer_parallel: npt.NDArray[np.float64],
+        memory: npt.NDArray[np.float64],
+        price: npt.NDArray[np.float64],
+        limit: npt.NDArray[np.float64],
+        capacity: npt.NDArray[np.float64],
+        bandwidth: npt.NDArray[np.float64],
+        tensors: Sequence[tuple[int, Sequence[int], float]],
+        fixed_price: float,
+        examples: float,
+        min_throughput: float,
+        max_duration: float,
+        max_cost: float,
+        max_price: float,
+        fastest: bool,
+        by_type: bool,
+        overlap: bool,
+        split: bool,
+        max_devices_per_stage: int,
+    ) -> None: ...
+    @property
+    def label_types(self) -> list[int]: ...
+
+@final
+class Score:
+    @property
+    def cost(self) -> float: ...
+    @property
+    def time(self) -> float: ...
+    @property
+    def violation(self) -> float: ...
+
+@final
+class Stage:
+    @property
+    def label(self) -> int: ...
+    @property
+    def type(self) -> int: ...
+    @property
+    def devices(self) -> int: ...
+    @property
+    def layers(self) -> list[int]: ...
+    @property
+    def time(self) -> float: ...
+    @property
+    def compute(self) -> float: ...
+    @property
+    def transfer(self) -> float: ...
+    @property
+    def memory(self) -> float: ...
+
+@final
+class Scorer:
+    def __init__(self, problem: Problem, target: float | None) -> None: ...
+    def evaluate(
+        self,
+        schemes: npt.NDArray[np.int8],
+        cost: npt.NDArray[np.float64],
+        throughput: npt.NDArray[np.float64],
+        violation: npt.NDArray[np.float64],
+    ) -> None: ...
+    def provision(self, scheme: npt.NDArray[np.int8]) -> tuple[list[Stage], Score]: ...
+
+class Search:
+    def step(self) -> None: ...
+    @property
+    def best(self) -> npt.NDArray[np.int8]: ...
+    @property
+    def best_score(self) -> Score: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def done(self) -> bool: ...
+
+class RandomSearch(Search):
+    def __init__(self, problem: Problem, seed: int) -> None: ...
+
+class Enumeration(Search):
+    def __init__(self, problem: Problem) -> None: ...
+
+class GreedySearch(Search):
+    def __init__(self, problem: Problem) -> None: ...
+
+class Genetic(Search):
+    def __init__(
+        self, problem: Problem, population: int, seed: int, initial: npt.NDArray[np.int8]
+    ) -> None: ...
+    def step(self, generations: int = 1) -> None: ...
