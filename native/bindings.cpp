@@ -58,39 +58,33 @@ Problem make_problem(int layers, int types, const Doubles& compute, const Double
   return Problem(std::move(data));
 }
 
-// Number of schemes in an array of shape (n, layers); throws where a gene is no label.
-size_t check_schemes(const Problem& problem, const GeneArray& schemes) {
-  const size_t layers = problem.layers, size = static_cast<size_t>(schemes.size());
-  const size_t bad = first_bad_gene(schemes.data(), size, problem.labels());
-  if (bad < size)
-    throw std::invalid_argument("schemes[" + std::to_string(bad / layers) + ", " +
-                                std::to_string(bad % layers) + "] is " + std::to_string(schemes.data()[bad]) +
-                                "; it must be a label from 0 to " + std::to_string(problem.labels() - 1));
-  return size / layers;
+// Throws where one of `count` genes, which follow after `before` others, is no label.
+void check_genes(const Problem& problem, const std::int8_t* genes, size_t count, size_t before = 0) {
+  const size_t bad = first_bad_gene(genes, count, problem.labels());
+  if (bad == count) return;
+  const size_t position = before + bad, layers = problem.layers;
+  throw std::invalid_argument("schemes[" + std::to_string(position / layers) + ", " +
+                              std::to_string(position % layers) + "] is " + std::to_string(genes[bad]) +
+                              "; it must be a label from 0 to " + std::to_string(problem.labels() - 1));
 }
 
 std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double> target) {
   return target ? std::make_unique<Scorer>(problem, 1 / *target) : std::make_unique<Scorer>(problem);
 }
 
-// Scores in blocks, so that nothing but the results grows with the population.
 void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double>& cost,
               py::array_t<double>& throughput, py::array_t<double>& violation) {
-  const size_t count = check_schemes(scorer.problem(), schemes), layers = scorer.problem().layers;
+  const size_t layers = scorer.problem().layers, count = static_cast<size_t>(schemes.size()) / layers;
   const std::int8_t* genes = schemes.data();
-  double *costs = cost.mutable_data(), *throughputs = throughput.mutable_data(),
-         *violations = violation.mutable_data();
+  const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data()};
   py::gil_scoped_release release;
-  constexpr size_t block = 1024;
-  std::vector<Score> scores(std::min(block, count));
+  constexpr size_t block = 4096;
   for (size_t from = 0; from < count; from += block) {
     const size_t size = std::min(block, count - from);
-    scorer.score(genes + from * layers, size, scores.data());
-    for (size_t i = 0; i < size; ++i) {
-      costs[from + i] = scores[i].cost;
-      throughputs[from + i] = 1 / scores[i].time;
-      violations[from + i] = scores[i].violation;
-    }
+    const ScoreArrays scores = all.from(from);
+    if (!scorer.score(genes + from * layers, size, scores))
+      check_genes(scorer.problem(), genes + from * layers, size * layers, from * layers);
+    for (size_t i = 0; i < size; ++i) scores.time[i] = 1 / scores.time[i];
   }
 }
 
@@ -109,7 +103,7 @@ std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std
 
 std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const GeneArray& scheme) {
   const Problem& problem = scorer.problem();
-  check_schemes(problem, scheme);
+  check_genes(problem, scheme.data(), scheme.size());
   std::vector<Stage> stages;
   merge(problem, scorer.loads(), scheme.data(), stages);
   Provisioner provisioner(problem);
@@ -126,7 +120,7 @@ std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const
 }
 
 Genes genes_of(const Problem& problem, const GeneArray& schemes) {
-  check_schemes(problem, schemes);
+  check_genes(problem, schemes.data(), schemes.size());
   return {schemes.data(), schemes.data() + schemes.size()};
 }
 
@@ -140,7 +134,8 @@ py::array_t<std::int8_t> to_array(const Genes& genes) {
 PYBIND11_MODULE(_core, m) {
   using namespace stageplan;
   m.doc() = "Native core of stageplan.";
-  m.attr("INSTRUCTION_SET") = "baseline";
+  m.def("instruction_set", &instruction_set);
+  m.def("instruction_sets", &instruction_sets);
   m.attr("TOLERANCE") = kTolerance;
   m.attr("MAX_DEVICES") = kMaxDevices;
 

@@ -1,29 +1,84 @@
 #include "kernels.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <numeric>
+#include <stdexcept>
+
+#include "kernel_sets.h"
 
 namespace stageplan {
 namespace {
 
-// Merges and scores one scheme from the stage table: `entry(first, last, type)`.
-template <class EntryOf>
-Score score_by_table(const Problem& problem, const std::int8_t* scheme, std::int64_t* counts,
-                     EntryOf entry_of) {
-  std::fill(counts, counts + problem.types, 0);
-  double time = 0, violation = 0;
-  for (int first = 0, last; first < problem.layers; first = last + 1) {
-    const std::int8_t label = scheme[first];
-    for (last = first; last + 1 < problem.layers && scheme[last + 1] == label;) ++last;
-    const int type = problem.type_of(label);
-    const StageTable::Entry& entry = entry_of(first, last, type);
-    time = std::max(time, entry.time);
-    violation += entry.violation;
-    counts[type] += entry.devices;
+struct InstructionSet {
+  const char* name;
+  bool (*supported)();
+  Kernel kernel;
+  std::uint8_t (*largest_gene)(const std::int8_t*, size_t);
+};
+
+bool always() { return true; }
+
+#if STAGEPLAN_X86
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vbmi2");
+}
+const InstructionSet kSets[] = {{"avx512", has_avx512, avx512::score_schemes, avx2::largest_gene},
+                                {"avx2", has_avx2, avx2::score_schemes, avx2::largest_gene},
+                                {"baseline", always, baseline::score_schemes, baseline::largest_gene}};
+#else
+const InstructionSet kSets[] = {{"baseline", always, baseline::score_schemes, baseline::largest_gene}};
+#endif
+
+const InstructionSet& choose_set() {
+  const char* name = std::getenv("STAGEPLAN_ISA");
+  std::string known;
+  for (const InstructionSet& set : kSets) {
+    if (!set.supported()) continue;
+    if (name == nullptr || std::string(name) == set.name) return set;
+    known += (known.empty() ? "" : ", ") + std::string(set.name);
   }
-  return price_plan(problem, counts, time, violation);
+  throw std::invalid_argument("STAGEPLAN_ISA is '" + std::string(name) + "'; this processor has " + known);
 }
 
+const InstructionSet& chosen_set() {
+  static const InstructionSet& set = choose_set();
+  return set;
+}
+
+// Words index the stages with 32 bits; above this size schemes are scored from the stage table.
+constexpr size_t kMostWords = size_t{1} << 24;
+
 }  // namespace
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const InstructionSet& set : kSets)
+    if (set.supported()) names.emplace_back(set.name);
+  return names;
+}
+
+std::string instruction_set() { return chosen_set().name; }
+
+PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
+  const int layers = problem.layers, types = problem.types;
+  for (int first = 0; first < layers; ++first)
+    for (int i = first * types; i < layers * types; ++i) times.push_back(table.row(first)[i].time);
+  std::sort(times.begin(), times.end());
+  times.erase(std::unique(times.begin(), times.end()), times.end());
+  words.assign(static_cast<size_t>(layers) * layers * types, kUnfit);
+  for (int first = 0; first < layers; ++first)
+    for (int i = first * types; i < layers * types; ++i) {
+      const StageTable::Entry& entry = table.row(first)[i];
+      if (entry.violation > 0 || entry.devices > static_cast<int>(kMostDevices)) continue;
+      const auto rank = std::lower_bound(times.begin(), times.end(), entry.time) - times.begin();
+      words[static_cast<size_t>(first) * layers * types + i] =
+          static_cast<std::uint32_t>(rank) << kDeviceBits | static_cast<std::uint32_t>(entry.devices);
+    }
+}
 
 Scorer::Scorer(const Problem& problem, int steps)
     : problem_(problem), loads_(problem), steps_(steps), at_target_(false), table_(problem, loads_, 1.0, 0) {}
@@ -33,41 +88,66 @@ Scorer::Scorer(const Problem& problem, double time)
       loads_(problem),
       time_(time),
       at_target_(true),
-      table_(problem, loads_, time, problem.merge == Merge::adjacent ? StageTable::kMaxBytes : 0) {}
-
-void Scorer::score(const std::int8_t* schemes, size_t count, Score* scores) const {
-  const int layers = problem_.layers, types = problem_.types;
-  if (at_target_ && problem_.merge == Merge::adjacent) {
-    std::vector<std::int64_t> counts(types);
-    const auto stored = [&](int first, int last, int type) -> const StageTable::Entry& {
-      return table_.row(first)[last * types + type];
-    };
-    const auto made = [&](int first, int last, int type) { return table_.make(first, last, type); };
-    for (size_t i = 0; i < count; ++i, schemes += layers)
-      scores[i] = table_.stored() ? score_by_table(problem_, schemes, counts.data(), stored)
-                                  : score_by_table(problem_, schemes, counts.data(), made);
-    return;
+      table_(problem, loads_, time, problem.merge == Merge::adjacent ? StageTable::kMaxBytes : 0) {
+  const size_t layers = problem.layers;
+  if (!table_.stored() || layers * layers * problem.types > kMostWords) return;
+  bucket_limits_.assign(8, 254);
+  for (int t = 0; t < problem.types; ++t) {
+    limit_words_.push_back(static_cast<std::uint16_t>(std::min(problem.limit[t], 65535.0)));
+    bucket_limits_[t % 8] = static_cast<std::uint8_t>(std::min<int>(bucket_limits_[t % 8], limit_words_[t]));
   }
+  packed_ = std::make_unique<PackedTable>(table_, problem);
+  kernel_ = chosen_set().kernel;
+}
+
+bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
+  if (kernel_) {
+    const int label_shift = problem_.labels() > problem_.types ? 1 : 0;
+    return kernel_({*this, packed_->words.data(), packed_->times.data(), problem_.price.data(),
+                    problem_.limit.data(), problem_.limit_weight().data(), limit_words_.data(),
+                    bucket_limits_.data(), problem_.layers, problem_.types, problem_.labels(), label_shift},
+                   schemes, count, scores);
+  }
+  if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers) return false;
+  if (at_target_ && problem_.merge == Merge::adjacent)
+    for (size_t i = 0; i < count; ++i) scores.set(i, score_by_table(schemes + i * problem_.layers));
+  else
+    provision(schemes, count, scores);
+  return true;
+}
+
+Score Scorer::score_by_table(const std::int8_t* scheme) const {
+  std::int64_t counts[kMaxLabels] = {};
+  double time = 0, violation = 0, price = problem_.fixed_price;
+  for (int first = 0, last; first < problem_.layers; first = last + 1) {
+    const std::int8_t label = scheme[first];
+    for (last = first; last + 1 < problem_.layers && scheme[last + 1] == label;) ++last;
+    const int type = problem_.type_of(label);
+    const StageTable::Entry entry = table_.stored() ? table_.row(first)[last * problem_.types + type]
+                                                    : table_.make(first, last, type);
+    time = std::max(time, entry.time);
+    violation += entry.violation;
+    counts[type] += entry.devices;
+    price += problem_.price[type] * entry.devices;
+  }
+  if (problem_.types <= kCountedTypes) price = hourly_price(problem_, counts);
+  return price_plan(problem_, time, price, limit_violation(problem_, counts), violation);
+}
+
+void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
   Provisioner provisioner(problem_);
   std::vector<Stage> stages;
-  for (size_t i = 0; i < count; ++i, schemes += layers) {
-    merge(problem_, loads_, schemes, stages);
-    scores[i] = at_target_ ? provisioner.reach(stages, time_) : provisioner.best(stages, steps_);
+  for (size_t i = 0; i < count; ++i) {
+    merge(problem_, loads_, schemes + i * problem_.layers, stages);
+    scores.set(i, at_target_ ? provisioner.reach(stages, time_) : provisioner.best(stages, steps_));
   }
 }
 
 size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels) {
-  constexpr size_t block = 4096;
-  for (size_t from = 0; from < count; from += block) {
-    const size_t to = std::min(count, from + block);
-    bool bad = false;
-    for (size_t i = from; i < to; ++i) bad |= static_cast<std::uint8_t>(genes[i]) >= labels;
-    if (bad)
-      return std::find_if(genes + from, genes + to,
-                          [&](std::int8_t g) { return static_cast<std::uint8_t>(g) >= labels; }) -
-             genes;
-  }
-  return count;
+  const auto most = static_cast<std::uint8_t>(labels - 1);
+  if (chosen_set().largest_gene(genes, count) <= most) return count;
+  const auto bad = [&](std::int8_t gene) { return static_cast<std::uint8_t>(gene) > most; };
+  return static_cast<size_t>(std::find_if(genes, genes + count, bad) - genes);
 }
 
 }  // namespace stageplan

@@ -1,8 +1,10 @@
-// Scores of many schemes at one target.
+// Scores of many schemes: at one target by kernels that are chosen at run time, or exactly provisioned.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "merge.h"
@@ -10,6 +12,61 @@
 #include "stage_table.h"
 
 namespace stageplan {
+
+// The stage table as kernels read it: one word a stage. The high bits rank the stage's time among all
+// stage times, so that the slowest stage is a maximum of words; the low bits are its devices. A stage that
+// does not fit (too many devices, a violation of its own) has the highest bit set: a scheme with one is
+// scored from the stage table itself.
+struct PackedTable {
+  static constexpr int kDeviceBits = 8;
+  static constexpr std::uint32_t kMostDevices = (1u << kDeviceBits) - 1;
+  static constexpr std::uint32_t kUnfit = 1u << 31;
+
+  explicit PackedTable(const StageTable& table, const Problem& problem);
+
+  std::vector<std::uint32_t> words;  // (first, last, type)
+  std::vector<double> times;         // by rank
+};
+
+
+// Where scores go: one number a scheme in each array.
+struct ScoreArrays {
+  double *cost, *time, *violation;
+
+  ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i}; }
+  void set(size_t i, const Score& score) const {
+    cost[i] = score.cost;
+    time[i] = score.time;
+    violation[i] = score.violation;
+  }
+};
+
+// Up to so many types the price is added up by type, with more of them by stage.
+inline constexpr int kCountedTypes = 16;
+
+class Scorer;
+
+// All that a kernel reads.
+struct KernelInput {
+  const Scorer& scorer;
+  const std::uint32_t* words;
+  const double* times;
+  const double *price, *limit, *limit_weight;
+  const std::uint16_t* limit_word;   // limits of the types, cut off at 16 bits
+  const std::uint8_t* bucket_limit;  // least limit of the types that are the same modulo 8
+  int layers, types, labels;
+  int label_shift;  // type = label >> label_shift
+};
+
+// Scores schemes; false where a gene is no label.
+using Kernel = bool (*)(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays&);
+
+// Instruction sets that this processor runs, best first; "baseline" is always among them.
+std::vector<std::string> instruction_sets();
+
+// The one in use: the best, or that which the environment variable STAGEPLAN_ISA names. Throws
+// std::invalid_argument where it names another.
+std::string instruction_set();
 
 // Everything that is needed to score schemes of one problem, made once. Immutable.
 class Scorer {
@@ -22,16 +79,25 @@ class Scorer {
   const Problem& problem() const { return problem_; }
   const StageLoads& loads() const { return loads_; }
 
-  // Scores `count` schemes of `problem.layers` genes each. Genes are trusted.
-  void score(const std::int8_t* schemes, size_t count, Score* scores) const;
+  // Scores `count` schemes of `problem.layers` genes each; false where a gene is no label.
+  bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
+
+  // One scheme at the target, from the stage table.
+  Score score_by_table(const std::int8_t* scheme) const;
 
  private:
+  void provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
+
   const Problem& problem_;
   StageLoads loads_;
   int steps_ = 0;
   double time_ = 0;
   bool at_target_;
   StageTable table_;
+  std::unique_ptr<PackedTable> packed_;
+  std::vector<std::uint16_t> limit_words_;
+  std::vector<std::uint8_t> bucket_limits_;
+  Kernel kernel_ = nullptr;
 };
 
 // Position of the first gene that is no label of the problem, or `count` where all are.

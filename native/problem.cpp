@@ -131,31 +131,30 @@ Problem::Problem(ProblemData data) : ProblemData(std::move(data)) {
   check_goal(*this);
   check_bounded(*this);
   label_types_ = make_label_types(*this);
+  for (double most : limit) limit_weight_.push_back(1 / std::max(most, 1.0));
+  cost_scale_ = examples / 3600;
   goal_time_ = std::min(1 / min_throughput, max_duration / examples);
 }
 
 double hourly_price(const Problem& problem, const std::int64_t* counts) {
   double price = problem.fixed_price;
-  for (int t = 0; t < problem.types; ++t) price += problem.price[t] * counts[t];
+  for (int t = 0; t < problem.types; ++t) price += problem.price[t] * static_cast<double>(counts[t]);
   return price;
 }
 
-double device_violation(const Problem& problem, const std::int64_t* counts) {
+double limit_violation(const Problem& problem, const std::int64_t* counts) {
   double violation = 0;
   for (int t = 0; t < problem.types; ++t)
-    if (counts[t] > problem.limit[t])
-      violation += (counts[t] - problem.limit[t]) / std::max(problem.limit[t], 1.0);
-  if (problem.max_price < kInfinity) violation += excess(hourly_price(problem, counts), problem.max_price);
+    violation += std::max(0.0, static_cast<double>(counts[t]) - problem.limit[t]) * problem.limit_weight()[t];
   return violation;
 }
 
+double device_violation(const Problem& problem, const std::int64_t* counts) {
+  return limit_violation(problem, counts) + excess(hourly_price(problem, counts), problem.max_price);
+}
+
 Score price_plan(const Problem& problem, const std::int64_t* counts, double time, double stage_violation) {
-  Score score;
-  score.time = time;
-  score.cost = problem.examples * time / 3600 * hourly_price(problem, counts);
-  score.violation = stage_violation + device_violation(problem, counts) + excess(time, problem.goal_time()) +
-                    excess(score.cost, problem.max_cost);
-  return score;
+  return price_plan(problem, time, hourly_price(problem, counts), limit_violation(problem, counts), stage_violation);
 }
 
 }  // namespace stageplan

@@ -67,12 +67,19 @@ class Problem : private ProblemData {
   int type_of(int label) const { return label_types_[label]; }
   const std::vector<int>& label_types() const { return label_types_; }
 
+  // What one device above the limit of a type adds to the violation.
+  const std::vector<double>& limit_weight() const { return limit_weight_; }
+
+  // $ per second of stage time and $/hour.
+  double cost_scale() const { return cost_scale_; }
+
   // The longest stage time that the goal allows, seconds per example; infinity where it asks for none.
   double goal_time() const { return goal_time_; }
 
  private:
   std::vector<int> label_types_;
-  double goal_time_;
+  std::vector<double> limit_weight_;
+  double goal_time_, cost_scale_;
 };
 
 // One scored scheme.
@@ -94,6 +101,20 @@ inline bool better(const Problem& problem, const Score& a, const Score& b) {
 // Prices a provisioned scheme: `counts` devices of each type, slowest stage `time`, and what its stages
 // violate by themselves (memory, unsupported layers).
 Score price_plan(const Problem& problem, const std::int64_t* counts, double time, double stage_violation);
+
+// The same from the price per hour and the violation of the device limits. Kernels inline it.
+inline Score price_plan(const Problem& problem, double time, double price, double devices,
+                        double stage_violation) {
+  Score score;
+  score.time = time;
+  score.cost = problem.cost_scale() * time * price;
+  score.violation = stage_violation + (devices + excess(price, problem.max_price)) +
+                    excess(time, problem.goal_time()) + excess(score.cost, problem.max_cost);
+  return score;
+}
+
+// What the devices of each type break of its limit.
+double limit_violation(const Problem& problem, const std::int64_t* counts);
 
 // The part of the violation that only grows as devices are added: devices of a type, hourly price.
 double device_violation(const Problem& problem, const std::int64_t* counts);

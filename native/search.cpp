@@ -16,9 +16,12 @@ Search::Search(const Problem& problem, int steps)
     : problem_(problem), layers_(problem.layers), scorer_(problem, steps) {}
 
 void Search::score(const std::int8_t* schemes, size_t count, Score* scores) {
-  scorer_.score(schemes, count, scores);
+  std::vector<double> numbers(3 * count);
+  const ScoreArrays arrays{numbers.data(), numbers.data() + count, numbers.data() + 2 * count};
+  scorer_.score(schemes, count, arrays);
   evaluations_ += count;
   for (size_t i = 0; i < count; ++i) {
+    scores[i] = {arrays.cost[i], arrays.time[i], arrays.violation[i]};
     if (!best_.empty() && !better(scores[i], best_score_)) continue;
     best_score_ = scores[i];
     best_.assign(schemes + i * layers_, schemes + (i + 1) * layers_);

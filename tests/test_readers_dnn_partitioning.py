@@ -140,7 +140,7 @@ def test_names_that_are_missing_or_repeated_get_the_id(write):
             [edge(1, 2), edge(1, 3, 2)],
             "edges[1].cost is 2.0; it must be 0.5, as on",
         ),
-        ([node(1), node(2)], [edge(1, 2), edge(2, 1)], "edges go round in a cycle of nodes: "),
+        ([node(1), node(2)], [edge(1, 2), edge(2, 1)], "edges go round in a cycle of 2 nodes, "),
         ([node(index) for index in range(4097)], [], "nodes make 4097 layers; they must make at most 4096"),
     ],
 )

@@ -155,7 +155,7 @@ def with_layer(**fields):
         (change(goal={"budget": 1}), "goal.budget is no known field; it must be one of objective, examples,"),
         (change(goal=3), "goal is 3; it must be a table of the goal's fields"),
         (change(cluster=3), "cluster is 3; it must be the name of a built-in cluster"),
-        (change(**{"x" * 99: 1}), "x... is no known field"),
+        (change(**{"x" * 99: 1}), "xxx...xxx"),
     ],
 )
 def test_a_bad_workload_document_is_refused(tmp_path, document, sentence):

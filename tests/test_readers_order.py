@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stageplan.readers.order import _splice, find_cycle, linear_order
+from stageplan.readers.order import _splice, find_cycle, linear_order, refuse_cycle
 from stageplan.readers.split_score import Devices, split_score
 
 
@@ -75,3 +75,12 @@ def test_a_cycle_is_named_in_the_direction_of_its_edges():
     edges = [(1, 2), (2, 3), (3, 1)]
     found = find_cycle(edges)
     assert set(zip(found, found[1:] + found[:1], strict=True)) == set(edges)
+
+
+def test_a_long_cycle_is_named_in_short():
+    edges = [(node, (node + 1) % 100) for node in range(100)]
+    with pytest.raises(
+        ValueError, match=r"in a cycle of 100 nodes, \d+ -> .* -> \.\.\. -> \d+; there must be none"
+    ):
+        refuse_cycle(edges)
+    refuse_cycle(edges[1:])

@@ -59,7 +59,7 @@ def test_a_profile_becomes_layers_and_tensors():
             "line 6: the edge names 'node7'; it must name a node of the file",
         ),
         ("node2 -- node3", "node2 -- node2", "line 6: the edge leads from 'node2' to itself"),
-        ("node1 -- node2", "node4 -- node2", "the edges go round in a cycle: node"),
+        ("node1 -- node2", "node4 -- node2", "edges go round in a cycle of 3 nodes, 'node"),
         ("time=1.5", "time=-1.5", "line 2: the forward field is '-1.5'; it must be a number, 0 or more"),
         ("time=2.5", "time=nan", "line 2: the backward field is 'nan'; it must be a number, 0 or more"),
         ("[10.0; 2.0]", "[10.0; two]", "line 3: the activation field is '[10.0; two]'; it must be a number"),

@@ -6,9 +6,11 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-INSTRUCTION_SET: str
 TOLERANCE: float
 MAX_DEVICES: int
+
+def instruction_set() -> str: ...
+def instruction_sets() -> list[str]: ...
 
 @final
 class Problem:

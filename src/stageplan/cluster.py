@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from .fields import FINITE, check_fields
+from .fields import FINITE, check_fields, show
 
 __all__ = ["Cluster", "DeviceType"]
 
@@ -65,7 +65,7 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 1.0
 
     def __post_init__(self) -> None:
-        check_fields(self, f"device type {self.name!r}")
+        check_fields(self, f"device type {show(self.name)}")
 
     def speed_of(self, kind: str) -> float:
         """How many times faster than `like` this type runs the layers of a kind."""
@@ -109,21 +109,21 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fixed_price: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more $/hour and finite")] = 0.0
 
     def __post_init__(self) -> None:
-        owner = f"cluster {self.name!r}"
+        owner = f"cluster {show(self.name)}"
         check_fields(self, owner)
         index: dict[str, int] = {}
         for place, type_ in enumerate(self.types):
             first = index.setdefault(type_.name, place)
             if first != place:
                 raise ValueError(
-                    f"types[{place}].name is {type_.name!r}; "
+                    f"types[{place}].name is {show(type_.name)}; "
                     f"it must differ from types[{first}].name, the same ({owner})"
                 )
         for place, type_ in enumerate(self.types):
             chain = self._chain(type_)
             if len(set(chain)) < len(chain):
                 raise ValueError(
-                    f"types[{place}].like is {type_.like!r}; it must not lead round in a circle, "
+                    f"types[{place}].like is {show(type_.like)}; it must not lead round in a circle, "
                     f"as {' -> '.join(chain)} does ({owner})"
                 )
 

@@ -17,7 +17,9 @@ V = TypeVar("V")
 
 FINITE = sys.float_info.max
 
-show = reprlib.repr  # of a value in an error message: not too long
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+show = _SHORT.repr  # of a value in an error message
 
 
 class FrozenDict(dict[K, V]):
@@ -84,7 +86,7 @@ def _complaint(field: FieldInfo, value: Any, error: msgspec.ValidationError) -> 
         try:
             msgspec.convert(alone, field.type)
         except msgspec.ValidationError:
-            return f"{name}[{key!r}] is {show(item)}; {name} must be {allowed(field)}"
+            return f"{name}[{show(key)}] is {show(item)}; {name} must be {allowed(field)}"
     wrong_size = isinstance(value, (dict, tuple)) and ", got " not in str(error)
     seen = f"has {len(value)} items" if wrong_size else f"is {show(value)}"
     return f"{name} {seen}; it must be {allowed(field)}"

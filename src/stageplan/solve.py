@@ -136,7 +136,7 @@ def solve(
         method=method,
         seed=seed,
         version=__version__,
-        instruction_set=_core.INSTRUCTION_SET,
+        instruction_set=_core.instruction_set(),
     )
 
 

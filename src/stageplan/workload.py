@@ -70,13 +70,13 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
 
     def __post_init__(self) -> None:
-        check_fields(self, f"layer {self.name!r}")
+        check_fields(self, f"layer {show(self.name)}")
         compute = FrozenDict({type_: None if time == inf else time for type_, time in self.compute.items()})
         force_setattr(self, "compute", compute)
         if all(time is None for time in compute.values()):
             raise ValueError(
                 f"compute is {show(self.compute)}; it must have a finite time for 1 device type or more "
-                f"(layer {self.name!r})"
+                f"(layer {show(self.name)})"
             )
 
     def __str__(self) -> str:
@@ -113,11 +113,13 @@ class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bytes: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")]
 
     def __post_init__(self) -> None:
-        owner = f"tensor of {self.producer!r}"
+        owner = f"tensor of {show(self.producer)}"
         check_fields(self, owner)
         for index, consumer in enumerate(self.consumers):
             if consumer == self.producer:
-                raise ValueError(f"consumers[{index}] is {consumer!r}; it must not be the producer ({owner})")
+                raise ValueError(
+                    f"consumers[{index}] is {show(consumer)}; it must not be the producer ({owner})"
+                )
         _refuse_repeats("consumers", self.consumers, owner)
 
     def __str__(self) -> str:
@@ -159,7 +161,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 examples and finite")] = 1.0
 
     def __post_init__(self) -> None:
-        owner = f"workload {self.name!r}"
+        owner = f"workload {show(self.name)}"
         check_fields(self, owner)
         known = {layer.name for layer in self.layers}
         if len(known) < len(self.layers):
@@ -195,7 +197,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _require_known(where: str, name: str, known: set[str], owner: str) -> None:
     if name not in known:
-        raise ValueError(f"{where} is {name!r}; it must be the name of a layer ({owner})")
+        raise ValueError(f"{where} is {show(name)}; it must be the name of a layer ({owner})")
 
 
 def _refuse_repeats(where: str, names: Iterable[str], owner: str, part: str = "") -> None:
@@ -204,5 +206,5 @@ def _refuse_repeats(where: str, names: Iterable[str], owner: str, part: str = ""
         if first.setdefault(name, index) != index:
             earlier = f"{where}[{first[name]}]{part}"
             raise ValueError(
-                f"{where}[{index}]{part} is {name!r}; it must differ from {earlier}, the same ({owner})"
+                f"{where}[{index}]{part} is {show(name)}; it must differ from {earlier}, the same ({owner})"
             )

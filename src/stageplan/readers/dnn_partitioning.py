@@ -17,7 +17,7 @@ from ..fields import FINITE, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
 from .native import build
-from .order import find_cycle, linear_order
+from .order import find_cycle, linear_order, refuse_cycle
 from .split_score import Devices
 
 S = TypeVar("S", bound=Struct)
@@ -42,7 +42,7 @@ class _Node(Struct, frozen=True, kw_only=True, rename="camel"):
     size: Bytes = 0.0
 
     def __post_init__(self) -> None:
-        check_fields(self, f"node {self.id!r}")
+        check_fields(self, f"node {show(self.id)}")
 
     @property
     def group(self) -> tuple[str, int]:
@@ -159,7 +159,7 @@ def _graph(document: dict[str, Any]) -> _Graph:
     for index, item in enumerate(document["nodes"]):
         node = _build(_Node, item, f"nodes[{index}]")
         if node.id in nodes:
-            raise ValueError(f"nodes[{index}].id is {node.id}; it must differ from the ids before it")
+            raise ValueError(f"nodes[{index}].id is {show(node.id)}; it must differ from the ids before it")
         nodes[node.id] = node
     edges = [_build(_Edge, item, f"edges[{index}]") for index, item in enumerate(document["edges"])]
     _check_edges(nodes, edges)
@@ -171,18 +171,18 @@ def _check_edges(nodes: dict[int, _Node], edges: list[_Edge]) -> None:
     for index, edge in enumerate(edges):
         for key, end in (("sourceId", edge.source_id), ("destId", edge.dest_id)):
             if end not in nodes:
-                raise ValueError(f"edges[{index}].{key} is {end}; it must be the id of a node")
+                raise ValueError(f"edges[{index}].{key} is {show(end)}; it must be the id of a node")
         if edge.source_id == edge.dest_id:
-            raise ValueError(f"edges[{index}].destId is {edge.dest_id}; it must differ from the sourceId")
+            raise ValueError(
+                f"edges[{index}].destId is {show(edge.dest_id)}; it must differ from the sourceId"
+            )
         cost = costs.setdefault(edge.source_id, edge.cost)
         if cost != edge.cost:
             raise ValueError(
                 f"edges[{index}].cost is {edge.cost}; "
-                f"it must be {cost}, as on the other edges of node {edge.source_id}"
+                f"it must be {cost}, as on the other edges of node {show(edge.source_id)}"
             )
-    cycle = find_cycle((edge.source_id, edge.dest_id) for edge in edges)
-    if cycle:
-        raise ValueError(f"edges go round in a cycle of nodes: {' -> '.join(map(str, [*cycle, cycle[0]]))}")
+    refuse_cycle((edge.source_id, edge.dest_id) for edge in edges)
 
 
 def _merge(graph: _Graph) -> dict[int, int]:

@@ -88,7 +88,7 @@ def build(struct: type[S], document: Any, where: str = "") -> S:
     for key in document:
         if key not in fields:
             raise ValueError(
-                f"{prefix}{_short(key)} is no known field; it must be one of {', '.join(fields)}"
+                f"{prefix}{show(key)[1:-1]} is no known field; it must be one of {', '.join(fields)}"
             )
     for key, field in fields.items():
         if key not in document and field.default is NODEFAULT and field.default_factory is NODEFAULT:
@@ -117,7 +117,3 @@ def _struct_in(type_: Any) -> type[msgspec.Struct] | None:
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return type_
     return next(filter(None, map(_struct_in, get_args(type_))), None)
-
-
-def _short(key: str) -> str:
-    return key if len(key) <= 40 else f"{key[:40]}..."

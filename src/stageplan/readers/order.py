@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..fields import show
 from .split_score import Devices, Score, Tensors, split_score
 
 Node = TypeVar("Node", bound=Hashable)
 Order = list[int]
 Edges = list[tuple[int, int]]
 
+MAX_NAMED = 8  # nodes of a cycle in an error message
 MAX_TRIALS = 24  # pieces that are tried in the best order
 
 # What a ready list hands out first, as a key of (arrival, node): the oldest, newest, first in the file.
@@ -39,6 +41,16 @@ def find_cycle(edges: Iterable[tuple[Node, Node]]) -> list[Node] | None:
     except CycleError as error:
         return list(error.args[1][:-1])
     return None
+
+
+def refuse_cycle(edges: Iterable[tuple[Node, Node]]) -> None:
+    """Raise a ValueError that names the nodes of one cycle, where there is any."""
+    cycle = find_cycle(edges)
+    if cycle:
+        names = [show(node) for node in cycle]
+        named = names if len(names) <= MAX_NAMED else [*names[:MAX_NAMED], "..."]
+        around = " -> ".join([*named, names[0]])
+        raise ValueError(f"edges go round in a cycle of {len(names)} nodes, {around}; there must be none")
 
 
 def linear_order(edges: Iterable[tuple[int, int]], tensors: Tensors, devices: Sequence[Devices]) -> Order:

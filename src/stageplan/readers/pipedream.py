@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
+from ..fields import show
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
-from .order import find_cycle, linear_order
+from .order import linear_order, refuse_cycle
 from .split_score import Devices
 
 TYPE = "v100"
@@ -66,9 +67,7 @@ def read_workload(text: str, name: str) -> Workload:
         A line cannot be read, or the nodes and edges are no acyclic graph.
     """
     nodes, edges = _parse(text)
-    cycle = find_cycle(edges)
-    if cycle:
-        raise ValueError(f"the edges go round in a cycle: {' -> '.join([*cycle, cycle[0]])}")
+    refuse_cycle(edges)
     ids = [id_ for id_, node in nodes.items() if not node.is_input]
     if not 1 <= len(ids) <= MAX_LAYERS:
         raise ValueError(f"it has {len(ids)} nodes besides the inputs; it must have 1 to {MAX_LAYERS}")
@@ -116,13 +115,13 @@ def _parse(text: str) -> tuple[dict[str, _Node], list[tuple[str, str]]]:
         if node := _NODE.fullmatch(line):
             if node["id"] in nodes:
                 raise ValueError(
-                    f"line {number}: the id {node['id']!r} is taken; each node must have its own"
+                    f"line {number}: the id {show(node['id'])} is taken; each node must have its own"
                 )
             nodes[node["id"]] = _node(node, number)
         elif edge := _EDGE.fullmatch(line):
             edges.setdefault((edge[1], edge[2]), number)
         else:
-            raise ValueError(f"line {number} is {_cut(line)!r}; it must be a node or an edge")
+            raise ValueError(f"line {number} is {show(line)}; it must be a node or an edge")
     for (source, target), number in edges.items():
         _check_edge(source, target, nodes, number)
     return nodes, list(edges)
@@ -153,19 +152,15 @@ def _number(match: re.Match[str], field: str, number: int) -> float:
         parts = [-inf]
     if not all(0 <= part < inf for part in parts):
         allowed = "a number, 0 or more and finite" + (", or a list of them" if field == "activation" else "")
-        raise ValueError(f"line {number}: the {field} field is {_cut(text)!r}; it must be {allowed}")
+        raise ValueError(f"line {number}: the {field} field is {show(text)}; it must be {allowed}")
     return sum(parts)
 
 
 def _check_edge(source: str, target: str, nodes: dict[str, _Node], number: int) -> None:
     if source == target:
         raise ValueError(
-            f"line {number}: the edge leads from {source!r} to itself; it must lead to another node"
+            f"line {number}: the edge leads from {show(source)} to itself; it must lead to another node"
         )
     for end in (source, target):
         if end not in nodes:
-            raise ValueError(f"line {number}: the edge names {end!r}; it must name a node of the file")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:60]}..."
+            raise ValueError(f"line {number}: the edge names {show(end)}; it must name a node of the file")

@@ -1,0 +1,144 @@
+"""Problems and populations that the benchmarks run on; the same arguments give the same ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import stageplan as sp
+from stageplan.cluster import Cluster, DeviceType
+from stageplan.readers import read_cluster, read_goal, read_workload
+
+Schemes = npt.NDArray[np.int8]
+Array = npt.NDArray[np.float64]
+
+WORKLOADS = Path(__file__).resolve().parents[2] / "shared" / "workloads"
+EXAMPLES = ("ctr", "bert-large", "resnet50")
+
+GPUS = Cluster(  # for profiles, which hold the times of a V100 alone
+    name="v100 and its kin",
+    types=(
+        DeviceType(name="v100", price=3.9, limit=16, bandwidth=1.25e9),
+        DeviceType(name="t4", price=0.53, limit=64, bandwidth=6.25e8, like="v100", speed=0.4),
+        DeviceType(name="a100", price=3.4, limit=8, bandwidth=6.25e9, like="v100", speed=2.2),
+    ),
+)
+
+CLASSES = 4  # layer classes, each in runs of RUN layers
+RUN = 4
+TOTAL = 10.0  # seconds of all layers on a type of average speed; the allowed stage time is 1
+TRANSFER = TOTAL / 20
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """Arguments of `Problem.from_arrays` that all families share."""
+
+    compute: Array
+    send: Array
+    compute_parallel: Array
+    transfer_parallel: Array
+    price: Array
+
+    def problem(self, **goal: object) -> sp.Problem:
+        return sp.Problem.from_arrays(
+            self.compute,
+            self.price,
+            send=self.send,
+            compute_parallel=self.compute_parallel,
+            transfer_parallel=self.transfer_parallel,
+            examples=3600.0,  # so that a cost is seconds per example times $/hour
+            min_throughput=1.0,
+            **goal,
+        )
+
+
+def _arrays(L: int, T: int, seed: int, price_noise: float = 0.15) -> _Arrays:
+    random = np.random.default_rng(seed)
+    alpha, beta = random.uniform(0.93, 0.99, T), random.uniform(0.90, 0.98, T)
+    layer_class = random.integers(0, CLASSES, -(-L // RUN)).repeat(RUN)[:L]
+    speed, affinity = random.lognormal(0, 0.7, T), random.lognormal(0, 0.8, (CLASSES, T))
+    base = random.lognormal(0, 0.6, L)
+    base *= TOTAL / base.sum()
+    send = random.lognormal(0, 1.0, L)
+    send *= TRANSFER / send.mean()
+    return _Arrays(
+        compute=base[:, None] * affinity[layer_class] / speed,
+        send=send[:, None] * random.lognormal(0, 0.2, T),
+        compute_parallel=alpha,
+        transfer_parallel=beta,
+        price=speed**0.9 * random.lognormal(0, price_noise, T),
+    )
+
+
+def family(L: int, T: int, seed: int = 0, limit: int | None = None) -> sp.Problem:
+    """Make a problem of the main family: log-normal layers in classes, types of which none dominates.
+
+    Of each type `limit` devices may be used. The allowed stage time is 1 s, a cost stage time times $/hour.
+    """
+    return _arrays(L, T, seed).problem(limit=None if limit is None else np.full(T, limit))
+
+
+def one_cheap_type(L: int, T: int, seed: int = 0) -> sp.Problem:
+    """Make a problem where one type costs a twentieth of what its speed is worth."""
+    arrays = _arrays(L, T, seed)
+    arrays.price[np.random.default_rng(seed).integers(T)] /= 20
+    return arrays.problem()
+
+
+def faster_than_asked(L: int, T: int, seed: int = 0) -> sp.Problem:
+    """Make a problem whose cheapest plan is faster than asked, for a fixed price weighs on each second."""
+    arrays = _arrays(L, T, seed)
+    return arrays.problem(fixed_price=20 * float(arrays.price.sum()))
+
+
+FAMILIES = {"main": family, "one cheap type": one_cheap_type, "faster than asked": faster_than_asked}
+
+
+def example(name: str) -> sp.Problem:
+    """Make the problem of a built-in example."""
+    return sp.Problem(read_workload(name), read_cluster(name), read_goal(name))
+
+
+def workload_files() -> list[Path]:
+    """List the published workloads; none where their folder is absent."""
+    profiles = (path for path in WORKLOADS.glob("pipedream/*.txt") if path.stem.islower())  # no licence
+    return sorted([*WORKLOADS.glob("dnn-partitioning/*.json"), *profiles])
+
+
+def published(path: Path) -> sp.Problem:
+    """Make the problem of a published workload; of a profile, on `GPUS` and eight times as fast as a V100."""
+    workload, goal = read_workload(path), read_goal(path)
+    if path.suffix == ".json":
+        return sp.Problem(workload, read_cluster(path), goal)
+    seconds = sum(layer.compute["v100"] or 0.0 for layer in workload.layers) / workload.batch
+    return sp.Problem(workload, GPUS, sp.Goal(min_throughput=8 / seconds))
+
+
+def real_problems() -> Iterator[sp.Problem]:
+    """All built-in examples, and the published workloads that are there."""
+    yield from map(example, EXAMPLES)
+    yield from map(published, workload_files())
+
+
+def random_population(L: int, T: int, n: int, seed: int = 1) -> Schemes:
+    """Every gene drawn by itself: about L (1 - 1/T) stages a scheme."""
+    return np.random.default_rng(seed).integers(0, T, (n, L), dtype=np.int8)
+
+
+def evolved_population(L: int, T: int, n: int, seed: int = 1) -> Schemes:
+    """Children of one parent of five stages, each with one point mutation on average."""
+    random = np.random.default_rng(seed)
+    cuts = random.choice(np.arange(1, L), size=4, replace=False)
+    stage = np.zeros(L, np.int8)
+    stage[cuts] = 1
+    parent = (stage.cumsum() % T).astype(np.int8)
+    children = np.tile(parent, (n, 1))
+    mutated = random.random((n, L), dtype=np.float32) < 1 / L
+    children[mutated] = random.integers(0, T, int(mutated.sum()), dtype=np.int8)
+    return children
+
+
+POPULATIONS = {"random": random_population, "evolved": evolved_population}

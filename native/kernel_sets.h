@@ -1,0 +1,30 @@
+// The kernels once for each instruction set: the same file under different compiler targets.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "kernels.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define STAGEPLAN_X86 1
+#include <immintrin.h>
+#else
+#define STAGEPLAN_X86 0
+#endif
+
+namespace stageplan::baseline {
+std::uint8_t largest_gene(const std::int8_t* genes, size_t count);
+bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
+}
+#if STAGEPLAN_X86
+namespace stageplan::avx2 {
+std::uint8_t largest_gene(const std::int8_t* genes, size_t count);
+bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
+}
+namespace stageplan::avx512 {
+bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
+}
+#endif

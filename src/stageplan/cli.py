@@ -1,0 +1,336 @@
+"""The command line: ``stageplan plan | score | schema | info``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from importlib import resources
+from operator import or_
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+import numpy as np
+
+from . import _core, plan_file
+from ._version import __version__
+from .goal import Goal
+from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
+from .problem import Problem
+from .readers import native, read_cluster, read_goal, read_workload
+from .score import Schemes, Scores, as_schemes, evaluate
+from .solve import METHODS, solve
+from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, Stop
+
+FEASIBLE, NO_PLAN, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+_EPILOG = """\
+exit status:
+  0    the plan meets every limit
+  1    no plan found does; the table says which limits the best one breaks, and by how much
+  2    bad input; one sentence on stderr says what
+  130  interrupted (Ctrl-C); the best plan so far is printed and written all the same
+"""
+
+_GOAL_NUMBERS = {
+    "examples": ("N", "examples to process"),
+    "min_throughput": ("X", "least examples/s"),
+    "max_duration": ("SECONDS", "most seconds for all examples"),
+    "max_cost": ("$", "most that processing all examples may cost"),
+    "max_price": ("$/H", "most that the devices may cost an hour"),
+}
+
+# The first word of a sentence about a value -> the flag that gives this value.
+_FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__} | {
+    "seed": "--seed",
+    "population": "--population",
+    "initial": "--initial",
+    "target": "--target",
+    "seconds": "--max-runtime",
+    "generations": "--max-generations",
+    "evaluations": "--max-evaluations",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 feasible; 1 no feasible plan; 2 bad input, after one sentence on stderr; 130
+        interrupted, the best plan so far printed and written; 141 the reader of stdout has gone.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        status: int = arguments.run(arguments)
+        return status
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        return PIPE_CLOSED
+    except MemoryError:
+        return _complain("error: there is not enough memory", BAD_INPUT)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
+    except ValueError as error:
+        word, space, rest = str(error).partition(" ")
+        return _complain(f"error: {_FLAGS.get(word, word)}{space}{rest}", BAD_INPUT)
+
+
+def _complain(sentence: str, status: int) -> int:
+    print(f"stageplan: {sentence}", file=sys.stderr)
+    return status
+
+
+# Arguments ----------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are sentences, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="stageplan",
+        description="Plan which device type runs which layer of a neural network.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"stageplan {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> _Parser:
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    _add_plan(command("plan", _plan, "search for the best plan"))
+    _add_score(command("score", _score, "score a plan, or many schemes"))
+    documents = command("schema", _schema, "print the JSON Schema of a kind of document")
+    documents.add_argument("kind", choices=("workload", "cluster", "plan"))
+    command("info", _info, "say what is installed, and list the built-in examples")
+    return parser
+
+
+def _add_plan(parser: _Parser) -> None:
+    _add_problem(parser)
+    add = parser.add_argument_group(
+        "search",
+        "It ends at the first --max-... reached, or, where none is given, after 200 generations without a "
+        "better plan; greedy and enumerate end by themselves as well.",
+    ).add_argument
+    add("--method", choices=METHODS, default="genetic", help="default: %(default)s")
+    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same plan; default: 0")
+    add("--population", type=int, default=256, metavar="N", help="schemes a generation; default: 256")
+    add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
+    add("--max-generations", type=int, metavar="N", help="generations to search")
+    add("--max-evaluations", type=int, metavar="N", help="schemes to score")
+    add("--initial", type=Path, metavar="PLAN", help="begin with the scheme of this plan (genetic only)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
+
+
+def _add_score(parser: _Parser) -> None:
+    _add_problem(parser)
+    parser.add_argument(
+        "schemes",
+        metavar="SCHEMES",
+        type=Path,
+        help="a plan's JSON, scored for the goal in it where no flag says otherwise; or an .npy of int8, "
+        "one scheme a row",
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="X",
+        help="give each stage of an .npy's schemes the fewest devices that reach X examples/s; default: the "
+        "devices that serve the goal best",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the plan as JSON; the scores as JSON (.json) or else NumPy's .npz; - for JSON on stdout",
+    )
+
+
+def _add_problem(parser: _Parser) -> None:
+    parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
+    parser.add_argument("--cluster", help="a file or a built-in example; default: the workload's own")
+    parser.add_argument("--batch", type=float, metavar="B", help="examples that the workload's times are of")
+    add = parser.add_argument_group("goal (default: what the workload's file asks for)").add_argument
+    add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
+    for name, (metavar, text) in _GOAL_NUMBERS.items():
+        add(_FLAGS[name], type=float, metavar=metavar, help=text)
+    add("--merge", choices=("adjacent", "type"), help="layers of a stage: neighbours, or all of a type")
+    add("--split", action=argparse.BooleanOptionalAction, help="several stages may have the same type")
+    add("--overlap", action=argparse.BooleanOptionalAction, help="stages transfer while they compute")
+    add("--max-devices-per-stage", type=int, metavar="K", help="most devices that share a stage")
+
+
+def _problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:
+    """Make the problem of the files and flags; a goal given here stands for the one of the workload."""
+    workload = read_workload(arguments.workload, batch=arguments.batch)
+    flags = {name: getattr(arguments, name) for name in Goal.__struct_fields__}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
+    if arguments.cluster is not None:
+        return Problem(workload, read_cluster(arguments.cluster), goal)
+    try:
+        cluster = read_cluster(arguments.workload)
+    except ValueError as error:
+        raise ValueError(f"{error}, or --cluster must be given") from None
+    return Problem(workload, cluster, goal)
+
+
+def _stop(arguments: argparse.Namespace) -> Stop | None:
+    """Combine the --max-... flags; None where there are none."""
+    asked = (
+        (MaxRuntime, arguments.max_runtime),
+        (MaxGenerations, arguments.max_generations),
+        (MaxEvaluations, arguments.max_evaluations),
+    )
+    criteria: list[Stop] = [criterion(value) for criterion, value in asked if value is not None]
+    return reduce(or_, criteria) if criteria else None
+
+
+# Commands -----------------------------------------------------------------------------------------------
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    stop, problem = _stop(arguments), _problem(arguments)
+    initial = None
+    if arguments.initial is not None:
+        saved = plan_file.read_plan(arguments.initial)
+        with _about(arguments.initial):
+            initial = plan_file.restore(problem, saved).scheme[None]
+    with progress_line() as callback:
+        result = solve(
+            problem,
+            arguments.method,
+            seed=arguments.seed,
+            stop=stop,
+            callback=callback,
+            initial=initial,
+            population=arguments.population,
+        )
+    deliver(arguments.output, str(result), result.to_dict())
+    return INTERRUPTED if result.interrupted else _status(result.plan.feasible)
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    return _score_schemes(arguments) if arguments.schemes.suffix == ".npy" else _score_plan(arguments)
+
+
+def _score_plan(arguments: argparse.Namespace) -> int:
+    if arguments.target is not None:
+        raise ValueError("--target goes with schemes in an .npy; a plan's devices serve its goal best")
+    saved = plan_file.read_plan(arguments.schemes)
+    problem = _problem(arguments, saved.goal)
+    with _about(arguments.schemes):
+        plan = plan_file.restore(problem, saved)
+    deliver(arguments.output, str(plan), plan.to_dict())
+    return _status(plan.feasible)
+
+
+def _score_schemes(arguments: argparse.Namespace) -> int:
+    problem = _problem(arguments)
+    schemes = _read_schemes(arguments.schemes, problem)
+    problem.scorer(arguments.target)  # refuses a bad target in its own words
+    with _about(arguments.schemes):
+        scores = evaluate(problem, schemes, arguments.target)
+    output: Path | None = arguments.output
+    text = f"{problem}\n{_summary(problem, scores)}"
+    if output is None or str(output) == "-" or output.suffix == ".json":
+        deliver(output, text, {name: values.tolist() for name, values in scores._asdict().items()})
+    else:
+        write_and_print(output, lambda stream: np.savez(stream, **scores._asdict()), text)
+    return _status(bool((scores.violation == 0).any()))
+
+
+def _read_schemes(path: Path, problem: Problem) -> Schemes:
+    try:
+        return as_schemes(problem, np.lib.format.open_memmap(path, mode="r"), "the array")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: it is no .npy of schemes: {error}") from None
+
+
+def _summary(problem: Problem, scores: Scores) -> str:
+    feasible = scores.violation == 0
+    text = f"{len(feasible):,} schemes, {feasible.sum():,} feasible"
+    if not len(feasible):
+        return text
+    objective = scores.cost if problem.goal.objective == "cost" else -scores.throughput
+    best = np.lexsort((objective, scores.violation))[0]
+    cost, throughput, violation = (values[best] for values in scores)
+    broken = f", violation {violation:.4g}" if violation else ""
+    return f"{text}\nbest: scheme {best}, cost ${cost:,.2f}, throughput {throughput:,.6g} examples/s{broken}"
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    kind = arguments.kind
+    print_out(to_json(plan_file.schema() if kind == "plan" else native.schema(kind)).decode())
+    return FEASIBLE
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    lines = [f"stageplan {__version__}"]
+    facts = {
+        "instruction set": _core.instruction_set(),
+        "Python": platform.python_version(),
+        "numpy": np.__version__,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+    lines += [f"{name:<16} {value}" for name, value in facts.items()]
+    for kind, field in (("workloads", "layers"), ("clusters", "types")):
+        lines += [f"built-in {kind}:", *_examples(field)]
+    print_out("\n".join(lines))
+    return FEASIBLE
+
+
+def _examples(field: str) -> Iterator[str]:
+    """Name and headline of the built-in files that have this field."""
+    for file in sorted((resources.files("stageplan") / "data").iterdir(), key=lambda file: file.name):
+        text = file.read_text(encoding="utf-8") if file.name.endswith(".toml") else ""
+        if field in tomllib.loads(text):
+            headline = text.partition("\n")[0].removeprefix("# ").partition(". ")[0].removesuffix(".")
+            yield f"  {file.name.removesuffix('.toml'):<14} {headline}"
+
+
+def _status(feasible: bool) -> int:
+    return FEASIBLE if feasible else NO_PLAN
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Begin the sentence of an error with the file that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

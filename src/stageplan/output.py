@@ -1,0 +1,113 @@
+"""What commands write: a text on stdout, files that are whole or absent, a line of progress on a terminal."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from .stop import Progress
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[Progress], object] | None]:
+    """Show a line of progress while a search runs, where there is a terminal to show it on."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("searching") as status:
+        shown = 0.0
+
+        def show(progress: Progress) -> None:
+            nonlocal shown
+            if progress.runtime - shown >= 0.1:
+                shown = progress.runtime
+                status.update(Text(_line(progress), no_wrap=True, overflow="ellipsis"))
+
+        yield show
+
+
+def _line(p: Progress) -> str:
+    broken = f", violation {p.violation:.3g}" if p.violation else ""
+    return (
+        f"generation {p.generation:,}, {p.evaluations:,} schemes, "
+        f"best ${p.cost:,.4g} at {p.throughput:,.4g} examples/s{broken}"
+    )
+
+
+def to_json(values: object) -> bytes:
+    """Strict JSON: null stands for what is infinite."""
+    return msgspec.json.format(msgspec.json.encode(values), indent=2)
+
+
+def print_out(text: str) -> None:
+    """Print on stdout, all of it now, so that it fails here if it fails."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is still buffered would fail again when the interpreter exits.
+        with open(os.devnull, "w") as null:
+            os.dup2(null.fileno(), sys.stdout.fileno())
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def deliver(output: Path | None, text: str, values: dict[str, Any]) -> None:
+    """Print a text, or JSON where the output is ``-``; write JSON where it is a file."""
+    if output is None:
+        print_out(text)
+    elif str(output) == "-":
+        print_out(to_json(values).decode())
+    else:
+        write_and_print(output, lambda stream: stream.write(to_json(values) + b"\n"), text)
+
+
+def write_and_print(path: Path, write: Callable[[IO[bytes]], object], text: str) -> None:
+    """Write a file, and print a text even where that fails, for a search may have been long."""
+    try:
+        write_whole(path, write)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        print_out(text)
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file beside, then rename it, so that nobody ever sees half of it."""
+    if path.exists() and not path.is_file():  # a device or a pipe: it is written, not replaced
+        with path.open("wb") as stream:
+            write(stream)
+        return
+    path = Path(os.path.realpath(path))  # of a link, what it leads to is replaced
+    beside = path.with_name(f".stageplan-{secrets.token_hex(4)}.tmp")
+    try:
+        with beside.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse an output that cannot be written, before the work and not after it."""
+    if path is None or str(path) == "-":
+        return
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise ValueError(f"--output is {path}; its directory {folder} does not exist")
+    if path.is_dir():
+        raise ValueError(f"--output is {path}, a directory; it must be a file")
+    for needed in (folder, path) if path.is_file() else (path if path.exists() else folder,):
+        if not os.access(needed, os.W_OK):
+            raise ValueError(f"--output is {path}; {needed} is not writable")

@@ -1,0 +1,125 @@
+"""Plans in files: what ``stageplan plan -o`` writes, and reads again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from .goal import Goal
+from .plan import Plan, Violation
+from .problem import Problem
+
+Label = Annotated[int, msgspec.Meta(ge=0, le=127, description="label of the device type that runs a layer")]
+
+
+class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of a plan's file: its scheme, and the goal that it was made for."""
+
+    scheme: tuple[Label, ...]
+    goal: Goal | None = None
+
+
+class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Stage`, with the names of its layers. Times are seconds per example, price is $/hour."""
+
+    layers: tuple[str, ...]
+    type: str
+    label: Label
+    devices: int
+    time: float
+    compute: float
+    transfer: float
+    memory: float
+    price: float
+    bottleneck: bool
+
+
+class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Progress`; null stands for an infinite throughput."""
+
+    generation: int
+    evaluations: int
+    stagnation: int
+    runtime: float
+    cost: float
+    throughput: float | None
+    violation: float
+    objective: Literal["cost", "throughput"]
+
+
+class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a plan was found, as in `Result`."""
+
+    method: str
+    seed: int
+    status: Literal["optimal", "feasible", "infeasible", "unknown"]
+    evaluations: int
+    generations: int
+    runtime: float
+    interrupted: bool
+    version: str
+    instruction_set: str
+    history: tuple[ProgressDocument, ...]
+
+
+class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Plan`, and how it was found where a search did; null stands for an infinite throughput."""
+
+    format: Literal["stageplan plan 1"]
+    problem: str
+    cost: float
+    duration: float
+    throughput: float | None
+    price: float
+    feasible: bool
+    violation: float
+    violations: tuple[Violation, ...]
+    stages: tuple[StageDocument, ...]
+    search: SearchDocument | None = None
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a plan's file."""
+    return msgspec.json.schema(PlanDocument)
+
+
+def read_plan(path: str | os.PathLike[str]) -> SavedPlan:
+    """Read the scheme of a plan, and the goal that it was made for where the file says so.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is no JSON, or has no scheme.
+    """
+    raw = Path(path).read_bytes()
+    try:
+        return msgspec.json.decode(raw, type=SavedPlan)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: it is no plan in JSON: {error}") from None
+
+
+def restore(problem: Problem, saved: SavedPlan) -> Plan:
+    """Provision a saved plan's scheme for a problem.
+
+    Raises
+    ------
+    ValueError
+        Where the scheme does not fit the problem, or its labels mean something else there.
+    """
+    if saved.goal is not None and _labelling(saved.goal) != _labelling(problem.goal):
+        raise ValueError(
+            f"its labels are of a plan with {_labelling(saved.goal)}, and cannot be read with "
+            f"{_labelling(problem.goal)}"
+        )
+    return Plan.of(problem, np.array(saved.scheme, dtype=np.int8))
+
+
+def _labelling(goal: Goal) -> str:
+    """Say which labels a device type has."""
+    return f"split and merge {goal.merge!r}" if goal.split else "no split"

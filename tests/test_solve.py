@@ -1,0 +1,249 @@
+"""Searches: the best plan of small problems, what a result says, and how a search is stopped."""
+
+import itertools
+import json
+import pickle
+import re
+from collections.abc import Callable
+from math import isclose
+from typing import Any
+
+import numpy as np
+import pytest
+import reference as ref
+from conftest import Draw
+
+import stageplan as sp
+from stageplan.solve import METHODS, Method
+
+SHORT = sp.NoImprovement(200)
+
+
+def small(
+    rng: np.random.Generator, draw: Draw, most_schemes: int = 6561, **fixed: Any
+) -> tuple[sp.Problem, Any]:
+    while True:
+        problem, oracle = draw(rng, max_layers=8, max_types=3, **fixed)
+        if problem.n_labels**problem.n_layers <= most_schemes:
+            return problem, oracle
+
+
+def example(n_layers: int = 8, **fixed: Any) -> sp.Problem:
+    rng = np.random.default_rng(6)
+    compute, send = rng.lognormal(0, 0.8, (n_layers, 3)), rng.lognormal(-3, 0.5, (n_layers, 3))
+    return sp.Problem.from_arrays(
+        compute, [1.0, 1.4, 2.0], **{"send": send, "limit": [6, 4, 3], "min_throughput": 1.0} | fixed
+    )
+
+
+def rank(plan: sp.Plan) -> tuple[float, float]:
+    return plan.violation, plan.cost if plan.problem.goal.objective == "cost" else plan.time
+
+
+def same(a: sp.Plan, b: sp.Plan) -> bool:
+    return all(isclose(x, y, rel_tol=1e-8) for x, y in zip(rank(a), rank(b), strict=True))
+
+
+# The best plan -----------------------------------------------------------------------------------------
+
+
+def test_enumerate_is_brute_force(draw: Draw) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        problem, oracle = small(rng, draw, most_schemes=100)
+        result, (_, best) = sp.solve(problem, "enumerate"), ref.brute_force(oracle)
+        assert isclose(result.plan.violation, best.score.violation, rel_tol=1e-6)
+        assert isclose(rank(result.plan)[1], ref.objective(oracle, best.score), rel_tol=1e-8)
+        assert result.status == ("infeasible" if best.score.violation else "optimal")
+        assert result.evaluations == problem.n_labels**problem.n_layers
+
+
+def test_genetic_finds_the_best(draw: Draw) -> None:
+    rng, feasible = np.random.default_rng(8), 0
+    for seed in range(240):
+        problem, _ = small(rng, draw)
+        best = sp.solve(problem, "enumerate")
+        found = sp.solve(problem, seed=seed, population=64, stop=SHORT)
+        assert same(found.plan, best.plan), (seed, problem)
+        assert found.status == ("feasible" if found.plan.feasible else "unknown")
+        feasible += found.plan.feasible
+    assert 50 < feasible < 200
+
+
+@pytest.mark.parametrize("method", ["greedy", "genetic"])
+def test_never_worse_than_one_type(draw: Draw, method: Method) -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(50):
+        problem, _ = draw(rng, max_layers=30)
+        found = rank(sp.solve(problem, method, stop=sp.MaxGenerations(20), population=16).plan)
+        for label in range(problem.n_labels):
+            assert found <= rank(sp.Plan.of(problem, np.full(problem.n_layers, label)))
+
+
+@pytest.mark.parametrize(
+    ("method", "found", "not_found"),
+    [
+        ("enumerate", "optimal", "infeasible"),
+        *((m, "feasible", "unknown") for m in METHODS if m != "enumerate"),
+    ],
+)
+def test_status(method: Method, found: str, not_found: str) -> None:
+    for limit, status in ((6, found), (1, not_found)):
+        problem = example(5, limit=[limit] * 3, min_throughput=0.9)
+        assert sp.solve(problem, method, stop=SHORT).status == status
+
+
+def test_enumerate_proves_nothing_before_its_end() -> None:
+    assert sp.solve(example(), "enumerate", stop=sp.MaxGenerations(2)).status == "feasible"
+
+
+def test_enumerate_refuses_too_many_schemes() -> None:
+    sp.solve(sp.Problem.from_arrays(np.ones((12, 4)), np.ones(4)), "enumerate", stop=sp.MaxGenerations(1))
+    with pytest.raises(ValueError, match=r"^method 'enumerate' tries at most 16777216 schemes; "):
+        sp.solve(sp.Problem.from_arrays(np.ones((25, 2)), np.ones(2)), "enumerate")
+
+
+# Seeds, first schemes, population ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["genetic", "random"])
+def test_the_seed_decides(method: Method) -> None:
+    problem, stop = example(40, split=True), sp.MaxGenerations(3)
+    results = [sp.solve(problem, method, seed=seed, stop=stop) for seed in (1, 1, 2)]
+    untimed = [(r.plan, r.evaluations, [p._replace(runtime=0) for p in r.history]) for r in results]
+    assert untimed[0] == untimed[1]
+    assert untimed[1] != untimed[2]
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_initial_schemes_are_kept(before: int) -> None:
+    """Also where they are more than the population."""
+    problem, stop = example(14), sp.MaxGenerations(0)
+    best = sp.solve(problem, stop=sp.NoImprovement(50)).plan
+    assert rank(sp.solve(problem, population=2, stop=stop).plan) > rank(best)
+    initial = np.vstack([np.zeros((before, 14), np.int8), best.scheme])
+    assert same(sp.solve(problem, population=2, initial=initial, stop=stop).plan, best)
+
+
+@pytest.mark.parametrize("arguments", [{"population": 2}, {"method": "random"}], ids=str)
+def test_the_simplest_searches_find_the_best(arguments: dict[str, Any]) -> None:
+    problem = example(5)
+    assert same(sp.solve(problem, **arguments).plan, sp.solve(problem, "enumerate").plan)
+
+
+# What a result says ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("objective", ["cost", "throughput"])
+def test_history(method: Method, objective: str) -> None:
+    """Each entry is better than the one before, and the last is what was found."""
+    result = sp.solve(example(objective=objective), method, stop=sp.MaxGenerations(30))
+    ranks = [(p.violation, p.cost if objective == "cost" else 1 / p.throughput) for p in result.history]
+    assert all(a > b for a, b in itertools.pairwise(ranks))
+    assert all(isclose(a, b, rel_tol=1e-12) for a, b in zip(ranks[-1], rank(result.plan), strict=True))
+    for before, after in itertools.pairwise(result.history):
+        assert before.generation < after.generation
+        assert before.evaluations < after.evaluations
+        assert before.runtime <= after.runtime <= result.runtime
+    assert {(p.stagnation, p.objective) for p in result.history} == {(0, objective)}
+
+
+def test_counts() -> None:
+    problem, stop = example(), sp.MaxGenerations(5)
+    assert sp.solve(problem, "random", stop=stop).evaluations == 5 * 1024
+    first, later = (sp.solve(problem, stop=sp.MaxGenerations(n), population=64) for n in (0, 5))
+    assert later.evaluations - first.evaluations == 5 * 62  # two elites are not scored again
+    assert (first.generations, later.generations) == (0, 5)
+
+
+def test_result_as_a_value() -> None:
+    result = sp.solve(example(), "greedy", seed=3)
+    assert (result.seed, result.interrupted, result.version) == (3, False, sp.__version__)
+    assert pickle.loads(pickle.dumps(result)) == result
+    with pytest.raises(AttributeError):
+        result.status = "optimal"  # type: ignore[misc]
+    first, *_, last = str(result).splitlines()
+    assert first == str(result.plan.problem)
+    assert last == f"feasible; greedy, seed 3: {result.evaluations:,} schemes scored in 4 generations"
+
+
+@pytest.mark.parametrize("seed", [3, np.int64(3), 2**64 - 1])
+def test_to_dict_survives_json(seed: int) -> None:
+    result = sp.solve(example(), seed=seed, stop=sp.MaxGenerations(3))
+    plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert plain.pop("search")["history"] == [p._asdict() for p in result.history]
+    assert plain == result.plan.to_dict()
+
+
+# Callbacks and stops -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_callback_after_each_generation(method: Method) -> None:
+    seen: list[sp.Progress] = []
+    result = sp.solve(example(), method, callback=seen.append, stop=sp.MaxGenerations(5))
+    assert [p.generation for p in seen] == list(range(1, result.generations + 1))
+    assert seen[-1].evaluations == result.evaluations
+
+
+def raise_at(generation: int, error: type[BaseException]) -> Callable[[sp.Progress], None]:
+    def callback(progress: sp.Progress) -> None:
+        if progress.generation == generation:
+            raise error
+
+    return callback
+
+
+@pytest.mark.parametrize("method", ["genetic", "random", "enumerate"])
+def test_ctrl_c_gives_the_best_so_far(method: Method) -> None:
+    problem = example()
+    result = sp.solve(problem, method, callback=raise_at(2, KeyboardInterrupt))
+    assert (result.interrupted, result.generations, result.status) == (True, 2, "feasible")
+    assert same(result.plan, sp.solve(problem, method, stop=sp.MaxGenerations(2)).plan)
+    assert str(result).endswith("2 generations (interrupted)")
+
+
+def test_other_errors_of_a_callback_are_its_callers() -> None:
+    with pytest.raises(ZeroDivisionError):
+        sp.solve(example(), callback=raise_at(1, ZeroDivisionError))
+
+
+@pytest.mark.parametrize(
+    ("stop", "generations"),
+    [(sp.MaxGenerations(3), 3), (sp.MaxEvaluations(3 * 1024), 3), (sp.MaxRuntime(0), 1), (sp.Target(1e9), 1)],
+)
+def test_stops(stop: sp.Stop, generations: int) -> None:
+    assert sp.solve(example(), "random", stop=stop | sp.MaxGenerations(9)).generations == generations
+
+
+# What is refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "text"),
+    [
+        ("method", "exakt", ValueError, " is 'exakt'; it must be one of 'genetic', 'greedy'"),
+        ("seed", -1, ValueError, " is -1; it must be a whole number, at least 0"),
+        ("seed", 2**64, ValueError, " is 18446744073709551616; it must be"),
+        ("seed", 1.0, TypeError, " is 1.0; it must be a whole number"),
+        ("population", 1, ValueError, " is 1; it must be a whole number, at least 2"),
+        ("population", 8.0, TypeError, " is 8.0; it must be a whole number"),
+        ("initial", [[0] * 8], TypeError, " is list; it must be a numpy array of int8"),
+        ("initial", np.zeros((1, 8)), TypeError, " is float64; it must be a numpy array of int8"),
+        ("initial", np.zeros((1, 7), np.int8), ValueError, " has shape (1, 7); it must be (n, 8)"),
+        ("initial", np.full((1, 8), 3, np.int8), ValueError, "[0, 0] is 3; it must be a label from 0 to 2"),
+        ("stop", 5, TypeError, " is 5; it must be "),
+        ("callback", 5, TypeError, " is 5; it must be "),
+        ("problem", "p", TypeError, " is str; it must be a Problem"),
+    ],
+)
+def test_bad_arguments(name: str, value: Any, error: type[Exception], text: str) -> None:
+    given = {"problem": example(), "stop": sp.MaxGenerations(1)} | {name: value}
+    with pytest.raises(error, match=r"^" + re.escape(name + text)):
+        sp.solve(**given)
+
+
+def test_first_schemes_are_for_genetic_only() -> None:
+    with pytest.raises(ValueError, match=r"^initial is given with method 'greedy'; it must go with"):
+        sp.solve(example(), "greedy", initial=np.zeros((1, 8), np.int8))
