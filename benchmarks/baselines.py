@@ -113,10 +113,7 @@ def _plan(time, price, t, counts):
 @njit(fastmath=True, error_model="numpy", inline="always")
 def _score_by_run(scheme, t, counts):
     """Score a scheme run by run: the faster way where runs are long."""
-    work_serial, work_parallel = (
-        t.serial,
-        t.parallel,
-    )  # local names, so that their addresses stay in registers
+    work_serial, work_parallel = t.serial, t.parallel  # numba reads local names faster
     layers = len(scheme)
     time, price = 0.0, t.fixed_price
     layer = 0

@@ -30,8 +30,8 @@ PROBE_BYTES = 2**30
 NOTES = f"""\
 All on one core and in one run: CPU seconds (time.process_time, all threads added up), ours and the rival's
 in turns; medians of the rounds, the ratio that of the rounds' ratios. Python's garbage collector is off.
-evaluate: {POPULATION:,} schemes at a target, {COUNT_LIMIT} devices of each type. random: random genes; evolved:
-  children of one parent of five stages with one point mutation on average. All rivals give the same cost,
+evaluate: {POPULATION:,} schemes at a target, {COUNT_LIMIT} devices of each type. random: random genes;
+  evolved: children of one parent of five stages with one point mutation on average. All rivals give the same cost,
   throughput and violation in float64, which is checked before the clock starts.
   numba: @njit(parallel=True, fastmath=True), prange over schemes, limited to one thread; of two inner loops,
   by runs and by layers, the one that is faster on the population. NumPy: all schemes at once, layer by layer.

@@ -59,11 +59,12 @@ Problem make_problem(int layers, int types, const Doubles& compute, const Double
 }
 
 // Throws where one of `count` genes, which follow after `before` others, is no label.
-void check_genes(const Problem& problem, const std::int8_t* genes, size_t count, size_t before = 0) {
+void check_genes(const Problem& problem, const char* name, const std::int8_t* genes, size_t count,
+                 size_t before = 0) {
   const size_t bad = first_bad_gene(genes, count, problem.labels());
   if (bad == count) return;
   const size_t position = before + bad, layers = problem.layers;
-  throw std::invalid_argument("schemes[" + std::to_string(position / layers) + ", " +
+  throw std::invalid_argument(std::string(name) + "[" + std::to_string(position / layers) + ", " +
                               std::to_string(position % layers) + "] is " + std::to_string(genes[bad]) +
                               "; it must be a label from 0 to " + std::to_string(problem.labels() - 1));
 }
@@ -83,7 +84,7 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
     const size_t size = std::min(block, count - from);
     const ScoreArrays scores = all.from(from);
     if (!scorer.score(genes + from * layers, size, scores))
-      check_genes(scorer.problem(), genes + from * layers, size * layers, from * layers);
+      check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
     for (size_t i = 0; i < size; ++i) scores.time[i] = 1 / scores.time[i];
   }
 }
@@ -103,7 +104,7 @@ std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std
 
 std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const GeneArray& scheme) {
   const Problem& problem = scorer.problem();
-  check_genes(problem, scheme.data(), scheme.size());
+  check_genes(problem, "scheme", scheme.data(), scheme.size());
   std::vector<Stage> stages;
   merge(problem, scorer.loads(), scheme.data(), stages);
   Provisioner provisioner(problem);
@@ -120,7 +121,7 @@ std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const
 }
 
 Genes genes_of(const Problem& problem, const GeneArray& schemes) {
-  check_genes(problem, schemes.data(), schemes.size());
+  check_genes(problem, "initial", schemes.data(), schemes.size());
   return {schemes.data(), schemes.data() + schemes.size()};
 }
 

@@ -15,7 +15,9 @@ constexpr int kRestartAfter = 60;      // and before a new population
 }  // namespace
 
 Genetic::Genetic(const Problem& problem, int population, std::uint64_t seed, const Genes& initial)
-    : Search(problem, kSteps), population_(population), seed_(seed) {
+    : Search(problem, kSteps),
+      population_(std::max<size_t>(population, initial.size() / problem.layers)),
+      seed_(seed) {
   start(initial);
 }
 

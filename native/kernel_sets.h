@@ -18,12 +18,12 @@
 namespace stageplan::baseline {
 std::uint8_t largest_gene(const std::int8_t* genes, size_t count);
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
-}
+}  // namespace stageplan::baseline
 #if STAGEPLAN_X86
 namespace stageplan::avx2 {
 std::uint8_t largest_gene(const std::int8_t* genes, size_t count);
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
-}
+}  // namespace stageplan::avx2
 namespace stageplan::avx512 {
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
 }

@@ -108,7 +108,8 @@ bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& 
                     bucket_limits_.data(), problem_.layers, problem_.types, problem_.labels(), label_shift},
                    schemes, count, scores);
   }
-  if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers) return false;
+  if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers)
+    return false;
   if (at_target_ && problem_.merge == Merge::adjacent)
     for (size_t i = 0; i < count; ++i) scores.set(i, score_by_table(schemes + i * problem_.layers));
   else
@@ -123,8 +124,8 @@ Score Scorer::score_by_table(const std::int8_t* scheme) const {
     const std::int8_t label = scheme[first];
     for (last = first; last + 1 < problem_.layers && scheme[last + 1] == label;) ++last;
     const int type = problem_.type_of(label);
-    const StageTable::Entry entry = table_.stored() ? table_.row(first)[last * problem_.types + type]
-                                                    : table_.make(first, last, type);
+    const StageTable::Entry entry =
+        table_.stored() ? table_.row(first)[last * problem_.types + type] : table_.make(first, last, type);
     time = std::max(time, entry.time);
     violation += entry.violation;
     counts[type] += entry.devices;

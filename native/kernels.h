@@ -28,7 +28,6 @@ struct PackedTable {
   std::vector<double> times;         // by rank
 };
 
-
 // Where scores go: one number a scheme in each array.
 struct ScoreArrays {
   double *cost, *time, *violation;

@@ -17,10 +17,10 @@ namespace stageplan::avx512 {
 namespace {
 
 constexpr int kLanes = 64;
-constexpr int kGroups = kLanes / 16;    // lanes of 32 bits in a register: 16
+constexpr int kGroups = kLanes / 16;  // lanes of 32 bits in a register: 16
 constexpr int kBuckets = 8;
-constexpr int kFewLayers = 256;         // layers up to which a stage's end fits a byte
-constexpr int kFewStages = 24;          // mean stages a scheme up to which "few stages" is faster
+constexpr int kFewLayers = 256;  // layers up to which a stage's end fits a byte
+constexpr int kFewStages = 24;   // mean stages a scheme up to which "few stages" is faster
 
 using Bytes = __m512i;
 
@@ -38,9 +38,9 @@ template <int Types>
 struct Lanes {
   static constexpr int kCounts = Types > 0 ? Types : Types == kByBucket ? kBuckets : 1;
   __m512i slowest[kGroups];
-  Bytes counts[kCounts];              // saturating
-  __m512d price[kLanes / 8];          // with many types, added up stage by stage
-  std::uint16_t (*by_type)[kLanes];   // kByType only
+  Bytes counts[kCounts];             // saturating
+  __m512d price[kLanes / 8];         // with many types, added up stage by stage
+  std::uint16_t (*by_type)[kLanes];  // kByType only
 
   explicit Lanes(const KernelInput& in, std::vector<std::uint16_t>& memory) {
     for (auto& group : slowest) group = _mm512_setzero_si512();
@@ -55,10 +55,14 @@ struct Lanes {
 
 inline __m512i group_of(Bytes bytes, int group) {
   switch (group) {
-    case 0: return _mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes));
-    case 1: return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 1));
-    case 2: return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 2));
-    default: return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 3));
+    case 0:
+      return _mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes));
+    case 1:
+      return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 1));
+    case 2:
+      return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 2));
+    default:
+      return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 3));
   }
 }
 
@@ -91,7 +95,8 @@ inline void add_prices(Lanes<Types>& lanes, const KernelInput& in, const Column&
 }
 
 template <int Types>
-inline void count_devices(Lanes<Types>& lanes, const KernelInput& in, Bytes types, Bytes devices, __mmask64 mask) {
+inline void count_devices(Lanes<Types>& lanes, const KernelInput& in, Bytes types, Bytes devices,
+                          __mmask64 mask) {
   if constexpr (Types != kByType) count_in_registers<Types>(lanes, types, devices);
   if constexpr (Types <= 0) {
     Column type, device;
@@ -164,9 +169,12 @@ inline void transpose16x64(const std::uint8_t* rows, size_t stride, Column* colu
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) {
     _mm_store_si128(reinterpret_cast<__m128i*>(columns[i].lane + lane), _mm512_castsi512_si128(a[i]));
-    _mm_store_si128(reinterpret_cast<__m128i*>(columns[i + 16].lane + lane), _mm512_extracti32x4_epi32(a[i], 1));
-    _mm_store_si128(reinterpret_cast<__m128i*>(columns[i + 32].lane + lane), _mm512_extracti32x4_epi32(a[i], 2));
-    _mm_store_si128(reinterpret_cast<__m128i*>(columns[i + 48].lane + lane), _mm512_extracti32x4_epi32(a[i], 3));
+    _mm_store_si128(reinterpret_cast<__m128i*>(columns[i + 16].lane + lane),
+                    _mm512_extracti32x4_epi32(a[i], 1));
+    _mm_store_si128(reinterpret_cast<__m128i*>(columns[i + 32].lane + lane),
+                    _mm512_extracti32x4_epi32(a[i], 2));
+    _mm_store_si128(reinterpret_cast<__m128i*>(columns[i + 48].lane + lane),
+                    _mm512_extracti32x4_epi32(a[i], 3));
   }
 }
 
@@ -253,7 +261,8 @@ inline int pack_stages(const std::int8_t* scheme, int layers, std::uint8_t* ends
 }
 
 template <int Types>
-void score_few(const KernelInput& in, const Column& stages, int most, const Buffers& buffers, Lanes<Types>& result) {
+void score_few(const KernelInput& in, const Column& stages, int most, const Buffers& buffers,
+               Lanes<Types>& result) {
   Lanes<Types> lanes = result;
   const Bytes counts = _mm512_load_si512(&stages);
   const __m512i row = _mm512_set1_epi32(in.layers * in.types), width = _mm512_set1_epi32(in.types);
@@ -284,7 +293,8 @@ void score_few(const KernelInput& in, const Column& stages, int most, const Buff
 
 // Violation of eight lanes by their devices of one type.
 inline void add_broken(const KernelInput& in, int type, __m512d devices, double* over) {
-  const __m512d above = _mm512_max_pd(_mm512_sub_pd(devices, _mm512_set1_pd(in.limit[type])), _mm512_setzero_pd());
+  const __m512d above =
+      _mm512_max_pd(_mm512_sub_pd(devices, _mm512_set1_pd(in.limit[type])), _mm512_setzero_pd());
   const __m512d broken = _mm512_mul_pd(above, _mm512_set1_pd(in.limit_weight[type]));
   _mm512_store_pd(over, _mm512_add_pd(_mm512_load_pd(over), broken));
 }
@@ -356,7 +366,8 @@ int finish(const KernelInput& in, Lanes<Types>& lanes, const std::int8_t* scheme
   const Problem& problem = in.scorer.problem();
   for (size_t i = 0; i < count; i += 8) {
     const __mmask8 here = count - i >= 8 ? 0xff : static_cast<__mmask8>((1u << (count - i)) - 1);
-    const __m512d time = _mm512_i32gather_pd(_mm256_load_si256(reinterpret_cast<__m256i*>(slowest + i)), in.times, 8);
+    const __m512d time =
+        _mm512_i32gather_pd(_mm256_load_si256(reinterpret_cast<__m256i*>(slowest + i)), in.times, 8);
     const __m512d price = lanes.price[i / 8];
     const __m512d cost = _mm512_mul_pd(_mm512_mul_pd(_mm512_set1_pd(problem.cost_scale()), time), price);
     const __m512d devices = _mm512_add_pd(_mm512_load_pd(over + i), excess(price, problem.max_price));
@@ -380,8 +391,8 @@ constexpr int kBadGene = -1;
 // Scores 64 schemes, `stride` bytes apart, of which the first `count` are asked for. Rows may be read up to
 // the next multiple of 64 bytes. Returns how many had to be scored one by one, or kBadGene.
 template <int Types>
-int score_block(const KernelInput& in, const std::int8_t* schemes, size_t stride, size_t count, Buffers& buffers,
-                 const ScoreArrays& scores) {
+int score_block(const KernelInput& in, const std::int8_t* schemes, size_t stride, size_t count,
+                Buffers& buffers, const ScoreArrays& scores) {
   Column stages;
   Bytes largest = _mm512_setzero_si512();
   int most = 0, sum = 0;
@@ -436,15 +447,19 @@ bool score_schemes(const KernelInput& in, const std::int8_t* schemes, size_t cou
   if (count < kLanes / 4) return avx2::score_schemes(in, schemes, count, scores);
   switch (in.types) {
     case 1:
-    case 2: return score_all<2>(in, schemes, count, scores);
+    case 2:
+      return score_all<2>(in, schemes, count, scores);
     case 3:
-    case 4: return score_all<4>(in, schemes, count, scores);
+    case 4:
+      return score_all<4>(in, schemes, count, scores);
     case 5:
     case 6:
     case 7:
-    case 8: return score_all<8>(in, schemes, count, scores);
-    default: return in.types <= kCountedTypes ? score_all<kCountedTypes>(in, schemes, count, scores)
-                                              : score_all<kByBucket>(in, schemes, count, scores);
+    case 8:
+      return score_all<8>(in, schemes, count, scores);
+    default:
+      return in.types <= kCountedTypes ? score_all<kCountedTypes>(in, schemes, count, scores)
+                                       : score_all<kByBucket>(in, schemes, count, scores);
   }
 }
 

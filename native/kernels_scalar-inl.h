@@ -52,7 +52,8 @@ inline Score score_scheme(const KernelInput& in, const std::int8_t* scheme) {
   const std::uint32_t* row = in.words;
   for (size_t from = 0; from < layers; from += 64) {
     const int part = static_cast<int>(std::min<size_t>(64, layers - from));
-    for (std::uint64_t ends = stage_ends(scheme + from, part, from + part == layers); ends != 0; ends &= ends - 1) {
+    for (std::uint64_t ends = stage_ends(scheme + from, part, from + part == layers); ends != 0;
+         ends &= ends - 1) {
       const size_t last = from + std::countr_zero(ends);
       const int type = scheme[last] >> in.label_shift;
       const std::uint32_t word = row[last * in.types + type], devices = word & PackedTable::kMostDevices;

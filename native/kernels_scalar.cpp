@@ -1,4 +1,5 @@
-// Kernels without vector intrinsics of their own: compiled for the baseline of the processor family and for AVX2.
+// Kernels without vector intrinsics of their own: compiled for the baseline of the processor family and for
+// AVX2.
 #include "kernel_sets.h"
 
 #define STAGEPLAN_SET baseline

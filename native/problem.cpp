@@ -29,22 +29,25 @@ void check(const std::string& name, const std::vector<double>& values, size_t ro
     if (!allowed(values[i])) refuse(at(name, i, columns), values[i], text);
 }
 
-bool non_negative(double x) { return x >= 0 && x < kInfinity; }
+// Beyond any use, and small enough that no sum or product of the model overflows.
+constexpr double kLargest = 1e60;
+
+bool non_negative(double x) { return x >= 0 && x <= kLargest; }
 bool positive_or_none(double x) { return x > 0; }
 bool fraction(double x) { return x >= 0 && x <= 1; }
 
 void check_arrays(const ProblemData& d) {
   const size_t layers = d.layers, types = d.types;
-  const std::string time = "0 or more seconds and finite";
+  const std::string time = "from 0 to 1e60 seconds";
   check(
-      "compute", d.compute, layers, types, [](double x) { return x >= 0; },
-      "0 or more seconds, or inf where the type cannot run the layer");
+      "compute", d.compute, layers, types, [](double x) { return non_negative(x) || x == kInfinity; },
+      "from 0 to 1e60 seconds, or inf where the type cannot run the layer");
   check("send", d.send, layers, types, non_negative, time);
   check("receive", d.receive, layers, types, non_negative, time);
   check("compute_parallel", d.compute_parallel, layers, types, fraction, "between 0 and 1");
   check("transfer_parallel", d.transfer_parallel, types, 1, fraction, "between 0 and 1");
-  check("memory", d.memory, layers, 1, non_negative, "0 or more bytes and finite");
-  check("price", d.price, types, 1, non_negative, "0 or more $/hour and finite");
+  check("memory", d.memory, layers, 1, non_negative, "from 0 to 1e60 bytes");
+  check("price", d.price, types, 1, non_negative, "from 0 to 1e60 $/hour");
   check(
       "limit", d.limit, types, 1, [](double x) { return x >= 0 && x == std::floor(x); },
       "a whole number of devices, 0 or more, or inf for no limit");
@@ -62,21 +65,9 @@ void check_runnable(const ProblemData& d) {
   }
 }
 
-void check_tensors(const ProblemData& d) {
-  for (size_t i = 0; i < d.tensors.size(); ++i) {
-    const std::string name = "tensors[" + std::to_string(i) + "]";
-    const std::string known = "a layer from 0 to " + std::to_string(d.layers - 1);
-    const Tensor& tensor = d.tensors[i];
-    if (tensor.producer < 0 || tensor.producer >= d.layers) refuse(name + ".producer", tensor.producer, known);
-    for (int consumer : tensor.consumers)
-      if (consumer < 0 || consumer >= d.layers) refuse(name + ".consumers", consumer, known);
-    if (!non_negative(tensor.bytes)) refuse(name + ".bytes", tensor.bytes, "0 or more bytes and finite");
-  }
-}
-
 void check_goal(const ProblemData& d) {
-  if (!non_negative(d.fixed_price)) refuse("fixed_price", d.fixed_price, "0 or more $/hour and finite");
-  if (!(d.examples > 0 && d.examples < kInfinity)) refuse("examples", d.examples, "more than 0 and finite");
+  if (!non_negative(d.fixed_price)) refuse("fixed_price", d.fixed_price, "from 0 to 1e60 $/hour");
+  if (!(d.examples > 0 && d.examples <= kLargest)) refuse("examples", d.examples, "more than 0, at most 1e60");
   if (!non_negative(d.min_throughput))
     refuse("min_throughput", d.min_throughput, "more than 0 examples/s and finite");
   if (!positive_or_none(d.max_duration)) refuse("max_duration", d.max_duration, "more than 0 seconds");
@@ -88,11 +79,11 @@ void check_goal(const ProblemData& d) {
 
 // Fastest without any limit has no answer: more devices are always faster.
 void check_bounded(const ProblemData& d) {
-  if (d.objective == Objective::cost || d.max_cost < kInfinity || d.max_devices_per_stage < kMaxDevices) return;
+  if (d.objective == Objective::cost || d.max_devices_per_stage < kMaxDevices) return;
   for (int t = 0; t < d.types; ++t) {
     if (d.limit[t] < kInfinity || (d.max_price < kInfinity && d.price[t] > 0)) continue;
     throw std::invalid_argument("objective is 'throughput', which nothing bounds on type " + std::to_string(t) +
-                                "; give limit, max_devices_per_stage, max_price or max_cost");
+                                "; give limit, max_devices_per_stage or, where it has a price, max_price");
   }
 }
 
@@ -127,7 +118,6 @@ Problem::Problem(ProblemData data) : ProblemData(std::move(data)) {
   if (types < 1) refuse("the number of types", types, "1 or more");
   check_arrays(*this);
   check_runnable(*this);
-  check_tensors(*this);
   check_goal(*this);
   check_bounded(*this);
   label_types_ = make_label_types(*this);
@@ -154,7 +144,8 @@ double device_violation(const Problem& problem, const std::int64_t* counts) {
 }
 
 Score price_plan(const Problem& problem, const std::int64_t* counts, double time, double stage_violation) {
-  return price_plan(problem, time, hourly_price(problem, counts), limit_violation(problem, counts), stage_violation);
+  return price_plan(problem, time, hourly_price(problem, counts), limit_violation(problem, counts),
+                    stage_violation);
 }
 
 }  // namespace stageplan

@@ -27,6 +27,7 @@ inline double excess(double value, double limit) { return meets(value, limit) ? 
 enum class Objective { cost, throughput };
 enum class Merge { adjacent, type };
 
+// Made by a layer, used by others; the caller has checked that they exist.
 struct Tensor {
   int producer;
   std::vector<int> consumers;

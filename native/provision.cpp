@@ -138,11 +138,9 @@ Score Provisioner::walk(int steps) {
   return best;
 }
 
-// Whether any state beyond this one may cost less than the best, or than the limit where the fastest is
-// asked for: the bound is convex in the stage time, so it is over once the bound has passed and rises.
+// Whether any state beyond this one may be better: the lower bound of the cost is convex in the stage time,
+// so that later states cost at least as much once it rises.
 bool Provisioner::can_improve(const Score& best) const {
-  const bool by_cost = problem_.objective == Objective::cost || best.violation > stage_violation_;
-  const double to_beat = by_cost ? best.cost : problem_.max_cost;
   const double time = times_.front().first;
   Bound sum{time * problem_.fixed_price, problem_.fixed_price};
   for (const Stage& stage : *stages_) {
@@ -150,7 +148,11 @@ bool Provisioner::can_improve(const Score& best) const {
     sum.value += problem_.price[stage.type] * bound.value;
     sum.slope += problem_.price[stage.type] * bound.slope;
   }
-  return sum.slope > 0 || problem_.examples / 3600 * sum.value * (1 + kTolerance) < to_beat;
+  if (sum.slope > 0) return true;
+  const double cost = problem_.cost_scale() * sum.value;
+  if (problem_.objective == Objective::cost) return !meets(best.cost, cost);
+  const double violation = stage_violation_ + device_violation(problem_, counts_.data());
+  return meets(violation + excess(cost, problem_.max_cost), best.violation);
 }
 
 }  // namespace stageplan

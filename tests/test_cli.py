@@ -547,7 +547,7 @@ def test_info(run):
     assert (status, err) == (0, "")
     assert out.startswith(f"stageplan {sp.__version__}\n")
     for text in (
-        sp._core.INSTRUCTION_SET,
+        sp._core.instruction_set(),
         np.__version__,
         f"cores            {len(os.sched_getaffinity(0))}",
     ):

@@ -247,3 +247,23 @@ def test_str_of_an_infeasible_plan() -> None:
 def test_bad_schemes(scheme: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         sp.Plan.of(feasible().problem, scheme)
+
+
+# Shared weights ----------------------------------------------------------------------------------------
+
+
+def tied(scheme: list[int]) -> sp.Plan:
+    layers = tuple(sp.Layer(name=name, compute={"x": 1.0, "y": 1.0}) for name in ("a", "b\x1b[2J", "c"))
+    workload = sp.Workload(name="net", layers=layers, ties=(("a", "c"),))
+    types = (sp.DeviceType(name="x", price=1.0), sp.DeviceType(name="y", price=1.0))
+    return sp.Plan.of(sp.Problem(workload, sp.Cluster(name="two", types=types)), scheme)
+
+
+def test_cut_ties() -> None:
+    assert tied([0, 0, 0]).cut_ties == ()
+    assert tied([0, 0, 1]).cut_ties == (("a", "c"),)
+    assert "a & c share weights, but not a stage" in str(tied([0, 1, 0]))
+
+
+def test_names_do_not_command_the_terminal() -> None:
+    assert "\x1b" not in str(tied([0, 1, 0]))

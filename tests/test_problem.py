@@ -22,13 +22,13 @@ def make(**changed: Any) -> sp.Problem:
 # What is refused ---------------------------------------------------------------------------------------
 
 ARRAYS: dict[str, tuple[tuple[int, ...], list[float], str]] = {
-    "compute": ((3, 2), [nan, -1], "0 or more seconds, or inf where the type cannot run the layer"),
-    "send": ((3, 2), [nan, -1, inf], "0 or more seconds and finite"),
-    "receive": ((3, 2), [nan, -1, inf], "0 or more seconds and finite"),
+    "compute": ((3, 2), [nan, -1], "from 0 to 1e60 seconds, or inf where the type cannot run the layer"),
+    "send": ((3, 2), [nan, -1, inf], "from 0 to 1e60 seconds"),
+    "receive": ((3, 2), [nan, -1, inf], "from 0 to 1e60 seconds"),
     "compute_parallel": ((3, 2), [nan, -0.5, 1.5], "between 0 and 1"),
     "transfer_parallel": ((2,), [nan, -0.5, 1.5], "between 0 and 1"),
-    "memory": ((3,), [nan, -1, inf], "0 or more bytes and finite"),
-    "price": ((2,), [nan, -1, inf], "0 or more $/hour and finite"),
+    "memory": ((3,), [nan, -1, inf], "from 0 to 1e60 bytes"),
+    "price": ((2,), [nan, -1, inf], "from 0 to 1e60 $/hour"),
     "limit": ((2,), [nan, -1, 1.5], "a whole number of devices, 0 or more, or inf"),
     "capacity": ((2,), [nan, -1, 0], "more than 0 bytes, or inf"),
     "bandwidth": ((2,), [nan, -1, 0], "more than 0 bytes/s, or inf"),
@@ -67,8 +67,8 @@ def test_bad_shapes(name: str) -> None:
         ("tensors", [(0, (1,), 1), (3, (0,), 1)], "[1].producer is 3; it must be a layer from 0 to 2"),
         ("tensors", [(0, (1, -1), 1)], "[0].consumers is -1; it must be a layer from 0 to 2"),
         ("tensors", [(2**40, (1,), 1)], "[0].producer is 1099511627776; it must be a layer from 0 to 2"),
-        ("tensors", [(0, (1,), -1)], "[0].bytes is -1; it must be 0 or more bytes and finite"),
-        ("tensors", [(0, (1,), nan)], "[0].bytes is nan; it must be 0 or more bytes and finite"),
+        ("tensors", [(0, (1,), -1)], "[0].bytes is -1; it must be a finite number, at least 0"),
+        ("tensors", [(0, (1,), nan)], "[0].bytes is nan; it must be a finite number, at least 0"),
         ("fixed_price", -1, " is -1; it must be "),
         ("fixed_price", inf, " is inf; it must be "),
         ("merge", "layer", " is 'layer'; it must be 'adjacent' or 'type'"),
@@ -90,7 +90,7 @@ def test_no_numbers(name: str, values: Any) -> None:
     "tensor", [5, (0, 1, 2), (0, (1,)), (0, (1,), "x"), (0.5, (1,), 2), (0, (1.5,), 2), ("0", "12", "3")]
 )
 def test_no_tensors(tensor: Any) -> None:
-    with pytest.raises(TypeError, match=r"^tensors\[1\] is .*; it must be \(producer layer, consumer layers"):
+    with pytest.raises(TypeError, match=r"^tensors\[1\].* is .*; it must be"):
         make(tensors=[(0, (1,), 1.0), tensor])
 
 
@@ -100,7 +100,7 @@ def test_no_tensors(tensor: Any) -> None:
         ({}, 0),
         ({"limit": [3, None]}, 1),
         ({"max_price": 9, "price": [1, 0]}, 1),
-        ({"max_cost": 9, "price": [1, 0]}, 1),
+        ({"max_cost": 9}, 0),
     ],
 )
 def test_nothing_bounds_the_throughput(arguments: Arguments, unbounded: int) -> None:
@@ -110,7 +110,7 @@ def test_nothing_bounds_the_throughput(arguments: Arguments, unbounded: int) -> 
         make(objective="throughput", **arguments)
 
 
-@pytest.mark.parametrize("bound", ["limit", "max_devices_per_stage", "max_price", "max_cost"])
+@pytest.mark.parametrize("bound", ["limit", "max_devices_per_stage", "max_price"])
 def test_what_bounds_the_throughput(bound: str) -> None:
     problem = make(objective="throughput", **{bound: [1, 0] if bound == "limit" else 9})
     assert problem.goal.objective == "throughput"

@@ -1,15 +1,21 @@
 """Plans which device type runs which layer of a neural network."""
 
 from ._version import __version__
+from .cluster import Cluster, DeviceType
 from .goal import Goal
 from .plan import Plan, Stage, Violation
 from .problem import Problem
+from .readers import read_cluster, read_goal, read_workload
 from .score import Scores, evaluate
 from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
+from .workload import Layer, Tensor, Workload
 
 __all__ = [
+    "Cluster",
+    "DeviceType",
     "Goal",
+    "Layer",
     "MaxEvaluations",
     "MaxGenerations",
     "MaxRuntime",
@@ -22,8 +28,13 @@ __all__ = [
     "Stage",
     "Stop",
     "Target",
+    "Tensor",
     "Violation",
+    "Workload",
     "__version__",
     "evaluate",
+    "read_cluster",
+    "read_goal",
+    "read_workload",
     "solve",
 ]

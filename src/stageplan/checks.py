@@ -1,7 +1,9 @@
 """Checks of single values: one clear sentence that names the field, the value and what is allowed."""
 
-import math
+import sys
 from numbers import Integral, Real
+
+from .fields import show
 
 
 def check_number(
@@ -23,18 +25,17 @@ def check_number(
         Where it is NaN, infinite or out of range.
     """
     allowed = _allowed(above, least, most, whole)
-    kind = Integral if whole else Real
-    if isinstance(value, bool) or not isinstance(value, kind):
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         raise TypeError(f"{name} is {value!r}; it must be {allowed}")
-    number = float(value)
+    number = int(value) if isinstance(value, Integral) else float(value)
     outside = (
-        not math.isfinite(number)
+        not abs(number) <= sys.float_info.max
         or (above is not None and number <= above)
         or (least is not None and number < least)
         or (most is not None and number > most)
     )
     if outside:
-        raise ValueError(f"{name} is {value!r}; it must be {allowed}")
+        raise ValueError(f"{name} is {show(value)}; it must be {allowed}")
 
 
 def _allowed(above: float | None, least: float | None, most: float | None, whole: bool) -> str:

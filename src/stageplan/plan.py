@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .problem import Problem
+from .problem import Problem, check_problem
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +137,7 @@ class Plan:
         TypeError, ValueError
             Where the scheme is not one label a layer.
         """
+        check_problem(problem)
         row = _row(problem, scheme)
         reports, score = problem.scorer(None).provision(row)
         price = problem.fixed_price + sum(problem.price[r.type] * r.devices for r in reports)
@@ -161,6 +162,17 @@ class Plan:
     def time(self) -> float:
         """Seconds per example of the slowest stage."""
         return max(stage.time for stage in self.stages)
+
+    @property
+    def cut_ties(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of layers that share weights but not a stage: trained apart, their weights drift apart."""
+        stage_of = {layer: i for i, stage in enumerate(self.stages) for layer in stage.layers}
+        names = self.problem.layer_names
+        return tuple(
+            tuple(names[layer] for layer in tie)
+            for tie in self.problem.ties
+            if len({stage_of[layer] for layer in tie}) > 1
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plan):
@@ -191,6 +203,7 @@ class Plan:
             "violation": self.violation,
             "violations": [msgspec.to_builtins(v) for v in self.violations],
             "stages": stages,
+            "cut_ties": self.cut_ties,
             "scheme": self.scheme.tolist(),
         }
 
@@ -201,14 +214,20 @@ class Plan:
             f"duration {self.duration:,.6g} s   price ${self.price:,.4g}/h"
         )
         lines += ["feasible"] if self.feasible else ["NOT feasible:", *(f"  {v}" for v in self.violations)]
+        lines += [f"note: {' & '.join(tie)} share weights, but not a stage" for tie in self.cut_ties]
         return "\n".join(lines)
 
     __repr__ = __str__
 
 
 def _row(problem: Problem, scheme: npt.ArrayLike) -> npt.NDArray[np.int8]:
-    array = np.asarray(scheme)
-    if array.dtype.kind not in "iu":
+    try:
+        array = np.asarray(scheme)
+    except ValueError:
+        raise ValueError(
+            f"scheme is ragged; it must be one label for each of {problem.n_layers} layers"
+        ) from None
+    if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"scheme has dtype {array.dtype}; it must be whole numbers")
     if array.shape != (problem.n_layers,):
         raise ValueError(f"scheme has shape {array.shape}; it must be ({problem.n_layers},)")
@@ -313,10 +332,16 @@ def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
 
 
 def _span(names: tuple[str, ...], layers: tuple[int, ...]) -> str:
+    first, last = (_printable(names[layers[i]]) for i in (0, -1))
     if len(layers) == 1:
-        return names[layers[0]]
+        return first
     between = ".." if layers[-1] - layers[0] + 1 == len(layers) else " & "
-    return f"{names[layers[0]]}{between}{names[layers[-1]]} ({len(layers)})"
+    return f"{first}{between}{last} ({len(layers)})"
+
+
+def _printable(name: str) -> str:
+    """A name from a file, without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _seconds(value: float) -> str:

@@ -79,6 +79,7 @@ class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=T
     violation: float
     violations: tuple[Violation, ...]
     stages: tuple[StageDocument, ...]
+    cut_ties: tuple[tuple[str, ...], ...] = ()
     search: SearchDocument | None = None
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from numbers import Integral
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
 from .checks import check_number
+from .cluster import Cluster, DeviceType
+from .fields import show
 from .goal import Goal
-
-if TYPE_CHECKING:
-    from .cluster import Cluster, DeviceType
-    from .workload import Layer, Workload
+from .workload import Layer, Workload
 
 Array = npt.NDArray[np.float64]
 Tensors = Sequence[tuple[int, Sequence[int], float]]
@@ -24,7 +24,7 @@ _ARRAYS = (
     "compute", "send", "receive", "compute_parallel", "transfer_parallel",
     "memory", "price", "limit", "capacity", "bandwidth",
 )  # fmt: skip
-_REST = ("tensors", "fixed_price", "layer_names", "type_names", "name")
+_REST = ("tensors", "ties", "fixed_price", "layer_names", "type_names", "name")
 
 
 class Problem:
@@ -50,6 +50,8 @@ class Problem:
         Bytes that stay resident.
     tensors : tuple of (producer, consumers, bytes)
         Data that crosses stages, by layer index.
+    ties : tuple of tuple of int
+        Groups of layers that share weights.
     fixed_price : float
         $/hour whatever the devices.
     layer_names, type_names, name
@@ -76,6 +78,7 @@ class Problem:
     capacity: Array
     bandwidth: Array
     tensors: tuple[tuple[int, tuple[int, ...], float], ...]
+    ties: tuple[tuple[int, ...], ...]
     fixed_price: float
     goal: Goal
     layer_names: tuple[str, ...]
@@ -86,6 +89,10 @@ class Problem:
     _scorer: tuple[float | None, _core.Scorer] | None = None
 
     def __init__(self, workload: Workload, cluster: Cluster, goal: Goal | None = None) -> None:
+        if not isinstance(workload, Workload):
+            raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")
+        if not isinstance(cluster, Cluster):
+            raise TypeError(f"cluster is {type(cluster).__name__}; it must be a Cluster")
         self._set(_lower(workload, cluster), goal=Goal() if goal is None else goal)
 
     @classmethod
@@ -173,11 +180,12 @@ class Problem:
             "compute_parallel": _shaped("compute_parallel", compute_parallel, (layers, types)),
             "transfer_parallel": _shaped("transfer_parallel", transfer_parallel, (types,)),
             "memory": _shaped("memory", memory, (layers,), default=0.0),
-            "price": _shaped("price", price, (types,), default=0.0),
+            "price": _shaped("price", price, (types,), exact=True),
             "limit": _shaped("limit", limit, (types,), default=math.inf),
             "capacity": _shaped("capacity", capacity, (types,), default=math.inf),
             "bandwidth": _shaped("bandwidth", bandwidth, (types,), default=math.inf),
-            "tensors": _tensors(tensors),
+            "tensors": _tensors(tensors, layers),
+            "ties": (),
             "fixed_price": float(fixed_price),
             "layer_names": tuple(f"layer{i}" for i in range(layers)),
             "type_names": tuple(f"type{i}" for i in range(types)),
@@ -222,6 +230,9 @@ class Problem:
         )
 
     def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Problem cannot be changed: {name} is fixed; make another Problem")
+
+    def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a Problem cannot be changed: {name} is fixed; make another Problem")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -271,13 +282,20 @@ class Problem:
         return kept[1]
 
 
+def check_problem(problem: object) -> None:
+    """Refuse what is no `Problem`, with a TypeError."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem is {type(problem).__name__}; it must be a Problem")
+
+
 def _frozen(values: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
     array = np.array(values, dtype=dtype, order="C")
+    array += 0  # equal problems have equal bytes: no negative zeros
     array.flags.writeable = False
     return array
 
 
-def _floats(name: str, values: npt.ArrayLike) -> Array:
+def _floats(name: str, values: npt.ArrayLike | None) -> Array:
     try:
         array = np.asarray(values)
     except ValueError:
@@ -288,15 +306,19 @@ def _floats(name: str, values: npt.ArrayLike) -> Array:
 
 
 def _shaped(
-    name: str, values: npt.ArrayLike | None, shape: tuple[int, ...], default: float | None = None
+    name: str,
+    values: npt.ArrayLike | None,
+    shape: tuple[int, ...],
+    default: float | None = None,
+    exact: bool = False,
 ) -> Array:
-    """Return an array of `shape`; where `default` is given it must have that shape already, or be absent."""
+    """Return an array of `shape`; with `exact` or a `default` it must have that shape, or be absent."""
     if values is None and default is not None:
         return np.full(shape, default)
     if default == math.inf and isinstance(values, (list, tuple)):
         values = [math.inf if value is None else value for value in values]
-    array = _floats(name, values)  # type: ignore[arg-type]
-    if default is not None and array.shape != shape:
+    array = _floats(name, values)
+    if (exact or default is not None) and array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
     try:
         return np.broadcast_to(array, shape)
@@ -304,17 +326,30 @@ def _shaped(
         raise ValueError(f"{name} has shape {array.shape}; it must broadcast to {shape}") from None
 
 
-def _tensors(tensors: Tensors | None) -> tuple[tuple[int, tuple[int, ...], float], ...]:
+def _tensors(tensors: Tensors | None, layers: int) -> tuple[tuple[int, tuple[int, ...], float], ...]:
     result = []
     for i, tensor in enumerate(tensors or ()):
+        name = f"tensors[{i}]"
         try:
             producer, consumers, size = tensor
-            result.append((int(producer), tuple(int(c) for c in consumers), float(size)))
+            consumers = tuple(consumers)
         except (TypeError, ValueError):
             raise TypeError(
-                f"tensors[{i}] is {tensor!r}; it must be (producer layer, consumer layers, bytes)"
+                f"{name} is {show(tensor)}; it must be (producer layer, consumer layers, bytes)"
             ) from None
+        for field, layer in [("producer", producer), *(("consumers", c) for c in consumers)]:
+            _check_layer(f"{name}.{field}", layer, layers)
+        check_number(f"{name}.bytes", size, least=0, most=1e60)
+        result.append((int(producer), tuple(int(c) for c in consumers), float(size)))
     return tuple(result)
+
+
+def _check_layer(name: str, layer: object, layers: int) -> None:
+    allowed = f"a layer from 0 to {layers - 1}"
+    if isinstance(layer, bool) or not isinstance(layer, Integral):
+        raise TypeError(f"{name} is {show(layer)}; it must be {allowed}")
+    if not 0 <= int(layer) < layers:
+        raise ValueError(f"{name} is {show(layer)}; it must be {allowed}")
 
 
 def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
@@ -345,6 +380,7 @@ def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
             (index[t.producer], tuple(index[c] for c in t.consumers), t.bytes / workload.batch)
             for t in workload.tensors
         ),
+        "ties": tuple(tuple(index[name] for name in tie) for tie in workload.ties),
         "layer_names": tuple(layer.name for layer in layers),
         "type_names": tuple(type_.name for type_ in types),
         "name": f"{workload.name} on {cluster.name}",

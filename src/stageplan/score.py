@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .problem import Problem
+from .problem import Problem, check_problem
 
 Schemes = npt.NDArray[np.int8]
 
@@ -70,6 +70,7 @@ def evaluate(problem: Problem, schemes: Schemes, target: float | None = None) ->
     TypeError, ValueError
         Where dtype, shape or a gene is wrong; the first wrong gene is named.
     """
+    check_problem(problem)
     schemes = as_schemes(problem, schemes)
     scores = Scores(*(np.empty(len(schemes)) for _ in range(3)))
     problem.scorer(target).evaluate(schemes, *scores)

@@ -15,7 +15,7 @@ from . import _core
 from ._version import __version__
 from .checks import check_choice, check_number
 from .plan import Plan
-from .problem import Problem
+from .problem import Problem, check_problem
 from .score import as_schemes
 from .stop import NoImprovement, Progress, Stop
 
@@ -120,6 +120,9 @@ def solve(
     ValueError, TypeError
         Naming the argument, the value and what is allowed.
     """
+    for name, value in (("stop", stop), ("callback", callback)):
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} is {value!r}; it must be callable")
     search = _make_search(problem, method, seed, population, initial)
     if stop is None and method in ("genetic", "random"):
         stop = NoImprovement(200)
@@ -134,7 +137,7 @@ def solve(
         runtime=progress.runtime,
         interrupted=interrupted,
         method=method,
-        seed=seed,
+        seed=int(seed),
         version=__version__,
         instruction_set=_core.instruction_set(),
     )
@@ -143,8 +146,7 @@ def solve(
 def _make_search(
     problem: Problem, method: Method, seed: int, population: int, initial: npt.NDArray[np.int8] | None
 ) -> _core.Search:
-    if not isinstance(problem, Problem):
-        raise TypeError(f"problem is {type(problem).__name__}; it must be a Problem")
+    check_problem(problem)
     check_choice("method", method, METHODS)
     check_number("seed", seed, least=0, most=2**64 - 1, whole=True)
     check_number("population", population, least=2, most=2**31 - 1, whole=True)
@@ -167,42 +169,44 @@ def _run(
     """Step until it is over; returns the last progress, those that improved, and whether Ctrl-C came."""
     began = time.perf_counter()
     history: list[Progress] = []
-    generation = improved = 0
-    best = (math.inf,) * 3
-
-    def look() -> Progress:
-        nonlocal best, improved
-        score = search.best_score
-        if (now := (score.violation, score.cost, score.time)) != best:
-            best, improved = now, generation
-        progress = Progress(
-            generation=generation,
-            evaluations=search.evaluations,
-            stagnation=generation - improved,
-            runtime=time.perf_counter() - began,
-            cost=score.cost,
-            throughput=1 / score.time if score.time > 0 else math.inf,
-            violation=score.violation,
-            objective=problem.goal.objective,
-        )
-        if improved == generation:
-            history.append(progress)
-        return progress
-
-    if not search.evaluations:
-        search.step()
-        generation = 1
-    progress = look()
+    generation = 0
+    if search.evaluations:  # of the first population
+        history.append(_look(problem, search, generation, history, began))
+    progress = history[-1] if history else None
     try:
-        while not (search.done or (stop is not None and stop(progress))):
+        while progress is None or not (search.done or (stop is not None and stop(progress))):
             search.step()
             generation += 1
-            progress = look()
+            progress = _look(problem, search, generation, history, began)
+            if progress.stagnation == 0:
+                history.append(progress)
             if callback is not None:
                 callback(progress)
     except KeyboardInterrupt:
+        if progress is None:
+            raise
         return progress, history, True
     return progress, history, False
+
+
+def _look(
+    problem: Problem, search: _core.Search, generation: int, history: list[Progress], began: float
+) -> Progress:
+    score = search.best_score
+    throughput = 1 / score.time if score.time > 0 else math.inf
+    now = (score.cost, throughput, score.violation)
+    last = history[-1] if history else None
+    same = last is not None and (last.cost, last.throughput, last.violation) == now
+    return Progress(
+        generation=generation,
+        stagnation=generation - last.generation if last is not None and same else 0,
+        evaluations=search.evaluations,
+        runtime=time.perf_counter() - began,
+        cost=score.cost,
+        throughput=throughput,
+        violation=score.violation,
+        objective=problem.goal.objective,
+    )
 
 
 def _status(plan: Plan, proven: bool) -> Status:
