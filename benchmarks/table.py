@@ -31,8 +31,8 @@ NOTES = f"""\
 All on one core and in one run: CPU seconds (time.process_time, all threads added up), ours and the rival's
 in turns; medians of the rounds, the ratio that of the rounds' ratios. Python's garbage collector is off.
 evaluate: {POPULATION:,} schemes at a target, {COUNT_LIMIT} devices of each type. random: random genes;
-  evolved: children of one parent of five stages with one point mutation on average. All rivals give the same cost,
-  throughput and violation in float64, which is checked before the clock starts.
+  evolved: children of one parent of five stages, one point mutation on average. All rivals give the same
+  cost, throughput and violation in float64, which is checked before the clock starts.
   numba: @njit(parallel=True, fastmath=True), prange over schemes, limited to one thread; of two inner loops,
   by runs and by layers, the one that is faster on the population. NumPy: all schemes at once, layer by layer.
 generation: of solve(method="genetic") with all that belongs to it, and of the rival, each the difference of
@@ -216,7 +216,7 @@ def large_generation(settings: Settings) -> Reading:
     """Children per second with a population of a million, beside one of 16 thousand."""
     sizes = 1_000_000, POPULATION
     searches = [our_search(family(64, 8), size) for size in sizes]
-    lengths = 2, generations_for(searches[1], settings.seconds)
+    lengths = 1, generations_for(searches[1], settings.seconds)
     pair = compare_generations(*searches, lengths, settings.rounds)
     rates = sizes[0] / pair.ours, sizes[1] / pair.rival
     return Reading(_si(rates[0], "children/s"), _si(rates[1], "children/s"), pair.ratio * sizes[0] / sizes[1])

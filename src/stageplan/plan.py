@@ -203,7 +203,7 @@ class Plan:
             "violation": self.violation,
             "violations": [msgspec.to_builtins(v) for v in self.violations],
             "stages": stages,
-            "cut_ties": self.cut_ties,
+            "cut_ties": [list(tie) for tie in self.cut_ties],
             "scheme": self.scheme.tolist(),
         }
 
@@ -340,7 +340,7 @@ def _span(names: tuple[str, ...], layers: tuple[int, ...]) -> str:
 
 
 def _printable(name: str) -> str:
-    """A name from a file, without what a terminal would obey."""
+    """Replace what a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
