@@ -3,15 +3,23 @@
 All get the numba batch fitness of `baselines`, and the same operators as batched numba functions where they
 let their users bring operators. A peer is a function that starts a search and returns an
 ``advance(generations)``, which runs so many more generations and returns the least fitness so far.
+
+    python benchmarks/peers.py [CPU seconds]
 """
 
+import sys
+import time
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from baselines import NumbaScorer, crossed, mutated, winners
+from baselines import NumbaGenetic, NumbaScorer, crossed, mutated, one_thread, winners
+from instances import family
+from measure import no_garbage_collection
+from optimum import optimum
 
 import stageplan as sp
 
@@ -188,11 +196,11 @@ def pygad(problem: sp.Problem, population: int, seed: int) -> Advance:
     return advance
 
 
-# pygmo: its compiled algorithms ----------------------------------------------------------------------------
+# pygmo: its compiled algorithms; sga has no batch fitness, the others have ---------------------------------
 
 
-def pygmo(problem: sp.Problem, population: int, seed: int) -> Advance:
-    """Start pygmo's sga, a genetic algorithm without batch fitness."""
+def pygmo_sga(problem: sp.Problem, population: int, seed: int) -> Advance:
+    """Start pygmo's sga, its genetic algorithm."""
     import pygmo as pg
 
     def genetic(generations: int):
@@ -207,11 +215,11 @@ def pygmo(problem: sp.Problem, population: int, seed: int) -> Advance:
             seed=seed,
         )
 
-    return _pygmo(problem, population, seed, genetic)
+    return _pygmo(problem, population, seed, genetic, integers=True)
 
 
 def pygmo_gaco(problem: sp.Problem, population: int, seed: int) -> Advance:
-    """Start pygmo's gaco, an ant colony with batch fitness."""
+    """Start pygmo's gaco, an ant colony."""
     import pygmo as pg
 
     def ants(generations: int):
@@ -219,13 +227,32 @@ def pygmo_gaco(problem: sp.Problem, population: int, seed: int) -> Advance:
         algorithm.set_bfe(pg.bfe(pg.member_bfe()))
         return algorithm
 
-    return _pygmo(problem, population, seed, ants)
+    return _pygmo(problem, population, seed, ants, integers=True)
 
 
-def _pygmo(problem: sp.Problem, population: int, seed: int, algorithm: Callable[[int], object]) -> Advance:
+def pygmo_pso(problem: sp.Problem, population: int, seed: int) -> Advance:
+    """Start pygmo's pso_gen, a swarm; it moves in the reals, and a gene is a number rounded down."""
+    import pygmo as pg
+
+    def swarm(generations: int):
+        algorithm = pg.pso_gen(gen=generations, memory=True, seed=seed)
+        algorithm.set_bfe(pg.bfe(pg.member_bfe()))
+        return algorithm
+
+    return _pygmo(problem, population, seed, swarm, integers=False)
+
+
+def _pygmo(
+    problem: sp.Problem,
+    population: int,
+    seed: int,
+    algorithm: Callable[[int], object],
+    integers: bool,
+) -> Advance:
     import pygmo as pg
 
     scorer, layers = _scorer(problem), problem.n_layers
+    most = problem.n_types - 1 if integers else np.nextafter(problem.n_types, 0)
 
     class Schemes:
         def fitness(self, x):
@@ -235,10 +262,10 @@ def _pygmo(problem: sp.Problem, population: int, seed: int, algorithm: Callable[
             return scorer.fitness(xs.reshape(-1, layers))
 
         def get_bounds(self):
-            return [0] * layers, [problem.n_types - 1] * layers
+            return [0] * layers, [most] * layers
 
         def get_nix(self):
-            return layers
+            return layers if integers else 0
 
     state = [pg.population(pg.problem(Schemes()), population, b=pg.bfe(pg.member_bfe()), seed=seed)]
 
@@ -252,22 +279,42 @@ def _pygmo(problem: sp.Problem, population: int, seed: int, algorithm: Callable[
 # evosax: generations in a compiled loop, the fitness as a callback -----------------------------------------
 
 
-def evosax(problem: sp.Problem, population: int, seed: int) -> Advance:
-    """Start evosax's SimpleGA; it moves in the reals, and a gene is a number rounded down."""
-    import jax
-    import jax.numpy as jnp
+def evosax_simple(problem: sp.Problem, population: int, seed: int) -> Advance:
+    """Start evosax's SimpleGA with a fine step, which gets furthest."""
+    import optax
     from evosax.algorithms import SimpleGA
 
+    def make(solution):
+        strategy = SimpleGA(population, solution, std_schedule=optax.constant_schedule(0.1))
+        strategy.elite_ratio = 0.25
+        return strategy, strategy.default_params.replace(crossover_rate=0.1)
+
+    return _evosax(problem, population, seed, make)
+
+
+def evosax_mr15(problem: sp.Problem, population: int, seed: int) -> Advance:
+    """Start evosax's MR15_GA, which is the fastest."""
+    from evosax.algorithms import MR15_GA
+
+    def make(solution):
+        strategy = MR15_GA(population, solution)
+        return strategy, strategy.default_params
+
+    return _evosax(problem, population, seed, make)
+
+
+def _evosax(problem: sp.Problem, population: int, seed: int, make: Callable) -> Advance:
+    """Run a strategy of evosax; it moves in the reals, and a gene is a number rounded down."""
+    import jax
+    import jax.numpy as jnp
+
     scorer, types = _scorer(problem), problem.n_types
+    strategy, params = make(jnp.zeros(problem.n_layers))
     shape = jax.ShapeDtypeStruct((population,), jnp.float32)
 
     def evaluate(x):
         genes = jnp.clip(x, 0, types - 1).astype(jnp.int8)
         return jax.pure_callback(lambda g: scorer.fitness(np.asarray(g)).astype(np.float32), shape, genes)
-
-    strategy = SimpleGA(population_size=population, solution=jnp.zeros(problem.n_layers))
-    strategy.elite_ratio = 0.25
-    params = strategy.default_params.replace(crossover_rate=0.1)
 
     def generation(_, carry):
         key, state = carry
@@ -288,14 +335,23 @@ def evosax(problem: sp.Problem, population: int, seed: int) -> Advance:
     return advance
 
 
-PEERS: dict[str, Start] = {
+PEERS: dict[str, Start] = {  # by library and, where there are several, algorithm
     "pymoo": pymoo,
     "DEAP": deap,
     "PyGAD": pygad,
-    "pygmo": pygmo,
+    "pygmo sga": pygmo_sga,
     "pygmo gaco": pygmo_gaco,
-    "evosax": evosax,
+    "pygmo pso_gen": pygmo_pso,
+    "evosax SimpleGA": evosax_simple,
+    "evosax MR15_GA": evosax_mr15,
 }
+
+
+class Progress(NamedTuple):
+    """What a peer does with some CPU time."""
+
+    seconds: float  # CPU, of one generation
+    cost: float  # the best reached
 
 
 def why_absent(name: str) -> str | None:
@@ -311,3 +367,35 @@ def start(name: str, problem: sp.Problem, population: int, seed: int = 0) -> Adv
         advance = PEERS[name](problem, population, seed)
         advance(1)
     return advance
+
+
+def progress(advance: Advance, seconds: float) -> Progress:
+    """Run a search for some CPU time."""
+    generations, used, cost = 0, 0.0, advance(1)  # which may compile
+    with no_garbage_collection():
+        while used < seconds:
+            more = max(1, generations)  # longer and longer, so that starting a run costs little
+            began = time.process_time()
+            cost = min(cost, advance(more))
+            used, generations = used + time.process_time() - began, generations + more
+    return Progress(used / generations, cost)
+
+
+def main() -> None:
+    """Print how far each peer gets in some CPU seconds, on one problem of the main family."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
+    one_thread()
+    problem, population = family(64, 8), 1000
+    best = optimum(problem).cost
+    plan = sp.solve(problem, stop=sp.MaxRuntime(seconds)).plan
+    print(f"stageplan: {plan.cost / best:.4f} of the optimum's cost after {seconds:g} s")
+    searches = {"numba": NumbaGenetic(problem, population).advance}
+    searches |= {name: start(name, problem, population) for name in PEERS if not why_absent(name)}
+    for name, advance in searches.items():
+        reached = progress(advance, seconds)
+        rate = population / reached.seconds / 1000
+        print(f"{name}: {reached.cost / best:.4f}, {rate:.4g} k children/s")
+
+
+if __name__ == "__main__":
+    main()

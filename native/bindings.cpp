@@ -11,6 +11,7 @@
 #include "genetic.h"
 #include "kernels.h"
 #include "search.h"
+#include "threads.h"
 
 namespace py = pybind11;
 
@@ -73,20 +74,21 @@ std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double
   return target ? std::make_unique<Scorer>(problem, 1 / *target) : std::make_unique<Scorer>(problem);
 }
 
+// Scores in blocks that stay in cache; nothing but the results grows with the population.
 void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double>& cost,
-              py::array_t<double>& throughput, py::array_t<double>& violation) {
+              py::array_t<double>& throughput, py::array_t<double>& violation, int threads) {
   const size_t layers = scorer.problem().layers, count = static_cast<size_t>(schemes.size()) / layers;
   const std::int8_t* genes = schemes.data();
   const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data()};
   py::gil_scoped_release release;
   constexpr size_t block = 4096;
-  for (size_t from = 0; from < count; from += block) {
-    const size_t size = std::min(block, count - from);
+  parallel_for((count + block - 1) / block, threads, [&](size_t b) {
+    const size_t from = b * block, size = std::min(block, count - from);
     const ScoreArrays scores = all.from(from);
     if (!scorer.score(genes + from * layers, size, scores))
       check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
     for (size_t i = 0; i < size; ++i) scores.time[i] = 1 / scores.time[i];
-  }
+  });
 }
 
 struct StageReport {
@@ -167,7 +169,7 @@ PYBIND11_MODULE(_core, m) {
   py::class_<Scorer>(m, "Scorer")
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
       .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
-           py::arg("throughput").noconvert(), py::arg("violation").noconvert())
+           py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("threads"))
       .def("provision", &provision, py::arg("scheme").noconvert());
 
   const auto released = py::call_guard<py::gil_scoped_release>();
@@ -178,17 +180,18 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("evaluations", &Search::evaluations)
       .def_property_readonly("done", &Search::done);
   py::class_<RandomSearch, Search>(m, "RandomSearch")
-      .def(py::init<const Problem&, std::uint64_t>(), py::keep_alive<1, 2>(), py::arg("problem"),
-           py::arg("seed"));
+      .def(py::init<const Problem&, std::uint64_t, int>(), py::keep_alive<1, 2>(), py::arg("problem"),
+           py::arg("seed"), py::arg("threads"));
   py::class_<Enumeration, Search>(m, "Enumeration")
-      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
+      .def(py::init<const Problem&, int>(), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("threads"));
   py::class_<GreedySearch, Search>(m, "GreedySearch")
       .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
   py::class_<Genetic, Search>(m, "Genetic")
-      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, const GeneArray& initial) {
-             return std::make_unique<Genetic>(problem, population, seed, genes_of(problem, initial));
+      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
+                       const GeneArray& initial) {
+             return std::make_unique<Genetic>(problem, population, seed, threads, genes_of(problem, initial));
            }),
            py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
-           py::arg("initial").noconvert())
+           py::arg("threads"), py::arg("initial").noconvert())
       .def("step", py::overload_cast<int>(&Genetic::step), py::arg("generations") = 1, released);
 }

@@ -1,11 +1,13 @@
 #include "kernels.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <numeric>
 #include <stdexcept>
 
 #include "kernel_sets.h"
+#include "threads.h"
 
 namespace stageplan {
 namespace {
@@ -100,7 +102,25 @@ Scorer::Scorer(const Problem& problem, double time)
   kernel_ = chosen_set().kernel;
 }
 
-bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
+bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
+  constexpr size_t part = 2048;
+  const size_t parts = (count + part - 1) / part;
+  if (threads <= 1 || parts <= 1) return score_part(schemes, count, scores);
+  std::atomic<bool> fine{true};
+  parallel_for(parts, threads, [&](size_t i) {
+    const size_t from = i * part, size = std::min(part, count - from);
+    if (!score_part(schemes + from * problem_.layers, size, scores.from(from))) fine = false;
+  });
+  return fine;
+}
+
+Score Scorer::score(const std::int8_t* scheme) const {
+  Score result;
+  score_part(scheme, 1, {&result.cost, &result.time, &result.violation});
+  return result;
+}
+
+bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
   if (kernel_) {
     const int label_shift = problem_.labels() > problem_.types ? 1 : 0;
     return kernel_({*this, packed_->words.data(), packed_->times.data(), problem_.price.data(),

@@ -33,6 +33,7 @@ struct ScoreArrays {
   double *cost, *time, *violation;
 
   ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i}; }
+  Score operator[](size_t i) const { return {cost[i], time[i], violation[i]}; }
   void set(size_t i, const Score& score) const {
     cost[i] = score.cost;
     time[i] = score.time;
@@ -78,13 +79,18 @@ class Scorer {
   const Problem& problem() const { return problem_; }
   const StageLoads& loads() const { return loads_; }
 
+  const StageTable& table() const { return table_; }
+
   // Scores `count` schemes of `problem.layers` genes each; false where a gene is no label.
-  bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
+  bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads = 1) const;
+
+  Score score(const std::int8_t* scheme) const;
 
   // One scheme at the target, from the stage table.
   Score score_by_table(const std::int8_t* scheme) const;
 
  private:
+  bool score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
   void provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
 
   const Problem& problem_;

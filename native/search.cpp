@@ -1,106 +1,40 @@
 #include "search.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <stdexcept>
 
 namespace stageplan {
 namespace {
 
-constexpr size_t kBatch = 1024;  // schemes a step of the simple searches
+constexpr size_t kBatch = 4096;  // schemes a step of the simple searches
 
 }  // namespace
 
-Search::Search(const Problem& problem, int steps)
-    : problem_(problem), layers_(problem.layers), scorer_(problem, steps) {}
+void Search::keep(const std::int8_t* scheme, const Score& score) {
+  if (!best_.empty() && !better(problem_, score, best_score_)) return;
+  best_score_ = score;
+  best_.assign(scheme, scheme + layers_);
+}
 
-void Search::score(const std::int8_t* schemes, size_t count, Score* scores) {
+void ExactSearch::score(const Genes& schemes) {
+  const size_t count = schemes.size() / layers_;
   std::vector<double> numbers(3 * count);
-  const ScoreArrays arrays{numbers.data(), numbers.data() + count, numbers.data() + 2 * count};
-  scorer_.score(schemes, count, arrays);
+  const ScoreArrays scores{numbers.data(), numbers.data() + count, numbers.data() + 2 * count};
+  scorer_.score(schemes.data(), count, scores, threads_);
+  for (size_t i = 0; i < count; ++i) keep(&schemes[i * layers_], scores[i]);
   evaluations_ += count;
-  for (size_t i = 0; i < count; ++i) {
-    scores[i] = {arrays.cost[i], arrays.time[i], arrays.violation[i]};
-    if (!best_.empty() && !better(scores[i], best_score_)) continue;
-    best_score_ = scores[i];
-    best_.assign(schemes + i * layers_, schemes + (i + 1) * layers_);
-  }
-}
-
-Score Search::score(const Genes& scheme) {
-  Score result;
-  score(scheme.data(), 1, &result);
-  return result;
-}
-
-Genes Search::greedy_scheme() {
-  Genes scheme(layers_, 0);
-  Score current = score(scheme);
-  for (size_t l = 0; l < layers_; ++l) {
-    Genes best = scheme;
-    for (int label = 0; label < problem_.labels(); ++label) {
-      std::fill(scheme.begin() + static_cast<std::ptrdiff_t>(l), scheme.end(), static_cast<std::int8_t>(label));
-      const Score now = score(scheme);
-      if (!better(now, current)) continue;
-      current = now;
-      best = scheme;
-    }
-    scheme = best;
-  }
-  return scheme;
-}
-
-bool Search::try_segment(Genes& scheme, Score& best, int first, int last, int label) {
-  Genes candidate = scheme;
-  std::fill(candidate.begin() + first, candidate.begin() + last + 1, static_cast<std::int8_t>(label));
-  if (candidate == scheme) return false;
-  const Score now = score(candidate);
-  if (!better(now, best)) return false;
-  scheme = candidate;
-  best = now;
-  return true;
-}
-
-bool Search::descend(Genes& scheme, Score& best) {
-  const int layers = problem_.layers;
-  bool improved = false;
-  for (int l = 0; l < layers; ++l) {
-    int first = l, last = l;
-    while (first > 0 && scheme[first - 1] == scheme[l]) --first;
-    while (last + 1 < layers && scheme[last + 1] == scheme[l]) ++last;
-    for (int label = 0; label < problem_.labels(); ++label) {
-      improved |= try_segment(scheme, best, l, l, label);
-      if (l == first) improved |= try_segment(scheme, best, l, last, label);
-    }
-    if (l == first && l > 0)
-      for (int reach = 2; l + reach <= layers; reach *= 2)
-        improved |= try_segment(scheme, best, l, l + reach - 1, scheme[l - 1]);
-    if (l == last && l + 1 < layers)
-      for (int reach = 2; reach <= l + 1; reach *= 2)
-        improved |= try_segment(scheme, best, l - reach + 1, l, scheme[l + 1]);
-  }
-  return improved;
-}
-
-void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme) {
-  const int halvings = std::bit_width(static_cast<unsigned>(problem.layers));
-  const double change = std::ldexp(1.0, -rng.below(halvings));
-  for (int l = 0; l < problem.layers; ++l)
-    scheme[l] = l == 0 || rng.uniform() < change ? static_cast<std::int8_t>(rng.below(problem.labels()))
-                                                 : scheme[l - 1];
 }
 
 void RandomSearch::step() {
   Genes schemes(kBatch * layers_);
-  std::vector<Score> scores(kBatch);
   Rng rng(seed_, 0, steps_++);
   for (size_t i = 0; i < kBatch; ++i) random_scheme(problem_, rng, &schemes[i * layers_]);
-  score(schemes.data(), kBatch, scores.data());
+  score(schemes);
 }
 
-Enumeration::Enumeration(const Problem& problem)
-    : Search(problem, Provisioner::kAllSteps), scheme_(layers_, 0) {
+Enumeration::Enumeration(const Problem& problem, int threads)
+    : ExactSearch(problem, threads), scheme_(layers_, 0) {
   if (std::pow(problem.labels(), problem.layers) > kMostSchemes)
     throw std::invalid_argument("method 'enumerate' tries at most 16777216 schemes; " +
                                 std::to_string(problem.labels()) + " labels on " +
@@ -125,18 +59,51 @@ void Enumeration::step() {
     schemes.insert(schemes.end(), scheme_.begin(), scheme_.end());
     done_ = !next();
   } while (!done_ && schemes.size() < kBatch * layers_);
-  std::vector<Score> scores(schemes.size() / layers_);
-  score(schemes.data(), scores.size(), scores.data());
+  score(schemes);
 }
 
+// One homogeneous scheme of each label and the greedy one at first, then sweeps of local search.
 void GreedySearch::step() {
-  if (scheme_.empty()) {
-    greedy_scheme();
-    scheme_ = best();  // greedy_scheme tries every homogeneous scheme too
-    score_ = best_score();
-  } else {
-    done_ = !descend(scheme_, score_);
+  if (!scheme_.empty()) {
+    done_ = !descend();
+    return;
   }
+  for (int label = 0; label < problem_.labels(); ++label)
+    score(Genes(layers_, static_cast<std::int8_t>(label)));
+  score(greedy_scheme(problem_, scorer_));
+  scheme_ = best();
+}
+
+bool GreedySearch::try_segment(int first, int last, int label) {
+  Genes candidate = scheme_;
+  std::fill(candidate.begin() + first, candidate.begin() + last + 1, static_cast<std::int8_t>(label));
+  if (candidate == scheme_) return false;
+  score(candidate);
+  if (best() != candidate) return false;
+  scheme_ = candidate;
+  return true;
+}
+
+// One sweep over the neighbours of the scheme, each improvement taken at once: another label for a layer, for
+// a stage, for an edge of a stage. Returns whether anything improved.
+bool GreedySearch::descend() {
+  const int layers = problem_.layers;
+  bool improved = false;
+  for (int l = 0; l < layers; ++l) {
+    int first = l, last = l;
+    while (first > 0 && scheme_[first - 1] == scheme_[l]) --first;
+    while (last + 1 < layers && scheme_[last + 1] == scheme_[l]) ++last;
+    for (int label = 0; label < problem_.labels(); ++label) {
+      improved |= try_segment(l, l, label);
+      if (l == first) improved |= try_segment(l, last, label);
+    }
+    if (l == first && l > 0)
+      for (int reach = 2; l + reach <= layers; reach *= 2)
+        improved |= try_segment(l, l + reach - 1, scheme_[l - 1]);
+    if (l == last && l + 1 < layers)
+      for (int reach = 2; reach <= l + 1; reach *= 2) improved |= try_segment(l - reach + 1, l, scheme_[l + 1]);
+  }
+  return improved;
 }
 
 }  // namespace stageplan

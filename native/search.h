@@ -5,16 +5,14 @@
 #include <vector>
 
 #include "kernels.h"
-#include "rng.h"
+#include "schemes.h"
 
 namespace stageplan {
 
-using Genes = std::vector<std::int8_t>;
-
-// A search advances step by step and keeps the best scheme it has seen.
+// A search advances step by step and keeps the best scheme it has seen, exactly provisioned.
 class Search {
  public:
-  explicit Search(const Problem& problem, int steps);
+  explicit Search(const Problem& problem) : problem_(problem), layers_(problem.layers) {}
   virtual ~Search() = default;
   virtual void step() = 0;
 
@@ -24,51 +22,47 @@ class Search {
   bool done() const { return done_; }
 
  protected:
-  // Scores schemes, counts them and keeps the best.
-  void score(const std::int8_t* schemes, size_t count, Score* scores);
-  Score score(const Genes& scheme);
-
-  // Layer by layer, the label that is best if the rest of the network followed it.
-  Genes greedy_scheme();
-
-  // One sweep over the neighbours of a scheme, each improvement taken at once: another label for a layer, for
-  // a stage, for an edge of a stage. Returns whether anything improved.
-  bool descend(Genes& scheme, Score& score);
-
-  bool better(const Score& a, const Score& b) const { return stageplan::better(problem_, a, b); }
+  // Keeps a scheme if it is the best.
+  void keep(const std::int8_t* scheme, const Score& score);
 
   const Problem& problem_;
   const size_t layers_;
+  std::uint64_t evaluations_ = 0;
   bool done_ = false;
 
  private:
-  bool try_segment(Genes& scheme, Score& score, int first, int last, int label);
-
-  Scorer scorer_;
   Genes best_;
   Score best_score_;
-  std::uint64_t evaluations_ = 0;
 };
 
-// A scheme of few or many stages: the chance of a new label at each layer is itself drawn, from 1 down to
-// one in the number of layers.
-void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme);
-
-class RandomSearch : public Search {
+// A search that provisions every scheme exactly.
+class ExactSearch : public Search {
  public:
-  RandomSearch(const Problem& problem, std::uint64_t seed)
-      : Search(problem, Provisioner::kAllSteps), seed_(seed) {}
+  ExactSearch(const Problem& problem, int threads) : Search(problem), scorer_(problem), threads_(threads) {}
+
+ protected:
+  void score(const Genes& schemes);
+  const Scorer scorer_;
+
+ private:
+  const int threads_;
+};
+
+class RandomSearch : public ExactSearch {
+ public:
+  RandomSearch(const Problem& problem, std::uint64_t seed, int threads)
+      : ExactSearch(problem, threads), seed_(seed) {}
   void step() override;
 
  private:
   std::uint64_t seed_, steps_ = 0;
 };
 
-class Enumeration : public Search {
+class Enumeration : public ExactSearch {
  public:
   static constexpr double kMostSchemes = 1 << 24;
   // Throws std::invalid_argument above kMostSchemes.
-  explicit Enumeration(const Problem& problem);
+  Enumeration(const Problem& problem, int threads);
   void step() override;
 
  private:
@@ -76,14 +70,17 @@ class Enumeration : public Search {
   Genes scheme_;
 };
 
-class GreedySearch : public Search {
+// Local search from a greedy scheme.
+class GreedySearch : public ExactSearch {
  public:
-  explicit GreedySearch(const Problem& problem) : Search(problem, Provisioner::kAllSteps) {}
+  explicit GreedySearch(const Problem& problem) : ExactSearch(problem, 1) {}
   void step() override;
 
  private:
+  bool descend();
+  bool try_segment(int first, int last, int label);
+
   Genes scheme_;
-  Score score_;
 };
 
 }  // namespace stageplan

@@ -1,7 +1,10 @@
 """Checks of single values: one clear sentence that names the field, the value and what is allowed."""
 
+import os
 import sys
+from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 
 from .fields import show
 
@@ -53,3 +56,24 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Refuse what is not one of `choices`, with a ValueError."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(repr(c) for c in choices)}")
+
+
+def count_threads(threads: int | None) -> int:
+    """Check a number of threads; None stands for the cores that this process may use.
+
+    Affinity is heeded, and a container's quota of processor time where Linux tells it (cgroup v2).
+    """
+    if threads is not None:
+        check_number("threads", threads, least=1, most=4096, whole=True)
+        return int(threads)
+    return _usable_cores()
+
+
+@cache
+def _usable_cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .checks import count_threads
+from .fields import show
 from .problem import Problem, check_problem
 
 Schemes = npt.NDArray[np.int8]
@@ -48,7 +50,14 @@ def as_schemes(problem: Problem, schemes: Any, name: str = "schemes") -> Schemes
     return schemes
 
 
-def evaluate(problem: Problem, schemes: Schemes, target: float | None = None) -> Scores:
+def evaluate(
+    problem: Problem,
+    schemes: Schemes,
+    target: float | None = None,
+    *,
+    threads: int | None = None,
+    out: Scores | None = None,
+) -> Scores:
     """Score schemes, in place and natively.
 
     Parameters
@@ -58,20 +67,43 @@ def evaluate(problem: Problem, schemes: Schemes, target: float | None = None) ->
     schemes : ndarray of int8, shape (n, L)
         One label a layer, C-contiguous; not copied.
     target
-        Examples/s: each stage gets the fewest devices that reach it. None: each scheme is provisioned
-        exactly, as `Plan.of` does.
+        Examples/s: each stage gets the fewest devices that reach it (or, where none do, that are as fast as
+        all it may have). None: each scheme is provisioned exactly, as `Plan.of` does.
+    threads
+        Threads to use, by default as many cores as the process may use. The scores are the same with any.
+    out
+        Scores of an earlier call with as many schemes, to be overwritten instead of allocating others.
 
     Returns
     -------
     Scores
+        `out` where it is given.
 
     Raises
     ------
     TypeError, ValueError
-        Where dtype, shape or a gene is wrong; the first wrong gene is named.
+        Where dtype, shape or a gene is wrong; the first wrong gene is named, and `out` may hold scores of
+        schemes before it.
     """
     check_problem(problem)
     schemes = as_schemes(problem, schemes)
-    scores = Scores(*(np.empty(len(schemes)) for _ in range(3)))
-    problem.scorer(target).evaluate(schemes, *scores)
-    return scores
+    if out is None:
+        out = Scores(*(np.empty(len(schemes)) for _ in range(3)))
+    else:
+        _check_out(out, len(schemes))
+    workers = 1 if schemes.size < _THREAD_GENES else count_threads(threads)
+    problem.scorer(target).evaluate(schemes, *out, workers)
+    return out
+
+
+# Fewer genes are scored sooner than threads are started.
+_THREAD_GENES = 1 << 18
+
+
+def _check_out(out: Scores, count: int) -> None:
+    for name, array in zip(Scores._fields, out, strict=True):
+        fits = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == (count,)
+        if not (fits and array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError(
+                f"out.{name} is {show(array)}; it must be a writeable float64 array of shape ({count},)"
+            )

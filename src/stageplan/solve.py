@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._version import __version__
-from .checks import check_choice, check_number
+from .checks import check_choice, check_number, count_threads
 from .plan import Plan
 from .problem import Problem, check_problem
 from .score import as_schemes
@@ -88,6 +88,7 @@ def solve(
     callback: Callable[[Progress], object] | None = None,
     initial: npt.NDArray[np.int8] | None = None,
     population: int = 256,
+    threads: int | None = None,
 ) -> Result:
     """Find the best plan.
 
@@ -109,6 +110,8 @@ def solve(
         Schemes to begin with, such as an earlier result's; genetic only.
     population
         How many schemes a generation has; genetic only.
+    threads
+        Threads to use, by default as many cores as the process may use. The result is the same with any.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def solve(
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
             raise TypeError(f"{name} is {value!r}; it must be callable")
-    search = _make_search(problem, method, seed, population, initial)
+    search = _make_search(problem, method, seed, population, count_threads(threads), initial)
     if stop is None and method in ("genetic", "random"):
         stop = NoImprovement(200)
     progress, history, interrupted = _run(problem, search, stop, callback)
@@ -144,7 +147,12 @@ def solve(
 
 
 def _make_search(
-    problem: Problem, method: Method, seed: int, population: int, initial: npt.NDArray[np.int8] | None
+    problem: Problem,
+    method: Method,
+    seed: int,
+    population: int,
+    threads: int,
+    initial: npt.NDArray[np.int8] | None,
 ) -> _core.Search:
     check_problem(problem)
     check_choice("method", method, METHODS)
@@ -154,10 +162,12 @@ def _make_search(
         raise ValueError(f"initial is given with method {method!r}; it must go with 'genetic'")
     if method == "genetic":
         schemes = np.empty((0, problem.n_layers), np.int8) if initial is None else initial
-        return _core.Genetic(problem.core, population, seed, as_schemes(problem, schemes, "initial"))
+        return _core.Genetic(problem.core, population, seed, threads, as_schemes(problem, schemes, "initial"))
     if method == "random":
-        return _core.RandomSearch(problem.core, seed)
-    return _core.GreedySearch(problem.core) if method == "greedy" else _core.Enumeration(problem.core)
+        return _core.RandomSearch(problem.core, seed, threads)
+    if method == "greedy":
+        return _core.GreedySearch(problem.core)
+    return _core.Enumeration(problem.core, threads)
 
 
 def _run(

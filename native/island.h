@@ -1,0 +1,79 @@
+// One population of schemes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "kernels.h"
+#include "local_search.h"
+#include "provision.h"
+#include "schemes.h"
+
+namespace stageplan {
+
+// What all islands begin with.
+struct Start {
+  Start(const Problem& problem, const Genes& initial);
+  Genes schemes;                         // those given, the homogeneous ones, a greedy one
+  std::shared_ptr<const Scorer> scorer;  // at a first target, or exact
+};
+
+// Schemes are bred at a target, where a stage is one look-up; the best are provisioned exactly, and the
+// target follows the throughput of the best plan. Where a target does not tell devices apart from speed
+// (the fastest plan with devices to share, stages by type) every scheme is provisioned exactly instead.
+class Island {
+ public:
+  Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index, const Start& start);
+
+  // One generation.
+  void step();
+
+  // Takes in a scheme of another island.
+  void receive(const Genes& scheme);
+
+  size_t size() const { return size_; }
+  const Genes& best() const { return best_; }
+  const Score& best_score() const { return best_score_; }  // exactly provisioned
+  std::uint64_t evaluations() const { return evaluations_; }
+
+ private:
+  // Schemes, and how good each is: the less the better.
+  struct Population {
+    Genes genes;
+    std::vector<double> fitness;
+  };
+
+  void fill(const Genes& given);
+  void restart();
+  void breed();
+  void score(Population& population, size_t from, size_t count);
+  double fitness(double cost, double time, double violation) const;
+  void make_child(std::int8_t* child, Rng& rng) const;
+  size_t tournament(Rng& rng) const;
+  void mutate(std::int8_t* scheme, Rng& rng) const;
+  void shift_boundary(std::int8_t* scheme, Rng& rng) const;
+  void polish();
+  void put(const Genes& scheme, size_t position);
+  void provision(const std::int8_t* scheme);
+  void retarget(double time);
+  size_t fittest() const;
+
+  const Problem& problem_;
+  const size_t layers_, size_;
+  const std::uint64_t seed_, index_;
+  std::shared_ptr<const Scorer> scorer_;
+  std::optional<LocalSearch> local_search_;  // at a target only
+  Provisioner provisioner_;
+  std::vector<Stage> stages_;
+  std::vector<double> numbers_;  // of one scoring
+  Population now_, next_;
+  double least_ = kInfinity;  // fitness of the fittest since the start
+  int stagnation_ = 0;        // generations since that improved
+  std::uint64_t generation_ = 0, evaluations_ = 0;
+  Genes best_;
+  Score best_score_;
+};
+
+}  // namespace stageplan

@@ -1,0 +1,171 @@
+#include "local_search.h"
+
+#include <algorithm>
+
+namespace stageplan {
+
+LocalSearch::LocalSearch(const Problem& problem, const StageTable& table)
+    : problem_(problem),
+      table_(table),
+      labels_of_(problem.types),
+      stage_of_(problem.layers),
+      counts_(problem.types) {
+  for (int label = 0; label < problem.labels(); ++label) labels_of_[problem.type_of(label)].push_back(label);
+}
+
+const StageTable::Entry& LocalSearch::entry(int first, int last, int type) const {
+  return table_.row(first)[last * problem_.types + type];
+}
+
+LocalSearch::Sum LocalSearch::plus(Sum sum, const StageTable::Entry& entry, int type) const {
+  return {std::max(sum.time, entry.time), sum.price + problem_.price[type] * entry.devices,
+          sum.violation + entry.violation};
+}
+
+double LocalSearch::broken(int type, double devices) const {
+  return std::max(0.0, devices - problem_.limit[type]) * problem_.limit_weight()[type];
+}
+
+void LocalSearch::change_count(int type, int devices) {
+  const double was = broken(type, counts_[type]), is = broken(type, counts_[type] + devices);
+  counts_[type] += devices;
+  broken_types_ += (is > 0) - (was > 0);
+  limits_ = broken_types_ == 0 ? 0 : limits_ - was + is;
+}
+
+void LocalSearch::load(const std::int8_t* scheme) {
+  stages_.clear();
+  for (int first = 0, last; first < problem_.layers; first = last + 1) {
+    for (last = first; last + 1 < problem_.layers && scheme[last + 1] == scheme[first];) ++last;
+    std::fill(stage_of_.begin() + first, stage_of_.begin() + last + 1, static_cast<int>(stages_.size()));
+    const int type = problem_.type_of(scheme[first]);
+    stages_.push_back({scheme[first], type, first, last, entry(first, last, type)});
+  }
+  const size_t count = stages_.size();
+  before_.assign(count + 1, {});
+  after_.assign(count + 1, {});
+  for (size_t s = 0; s < count; ++s) before_[s + 1] = plus(before_[s], stages_[s].entry, stages_[s].type);
+  for (size_t s = count; s-- > 0;) after_[s] = plus(after_[s + 1], stages_[s].entry, stages_[s].type);
+}
+
+Score LocalSearch::score() const {
+  std::int64_t counts[kMaxLabels] = {};
+  for (const Stage& stage : stages_) counts[stage.type] += stage.entry.devices;
+  return price_plan(problem_, counts, before_.back().time, before_.back().violation);
+}
+
+std::uint64_t LocalSearch::descend(std::int8_t* scheme, Score& score) {
+  looked_at_ = 0;
+  load(scheme);
+  score = this->score();
+  for (int first = 0, since = 0; since < problem_.layers; ++since, first = (first + 1) % problem_.layers) {
+    const Change change = best_change(first, score);
+    if (change.last < 0) continue;
+    std::vector<std::int8_t> changed(scheme, scheme + problem_.layers);
+    std::fill(changed.begin() + first, changed.begin() + change.last + 1,
+              static_cast<std::int8_t>(change.label));
+    load(changed.data());
+    const Score now = this->score();
+    if (better(problem_, now, score)) {  // rounding can say otherwise than the sums
+      std::copy(changed.begin(), changed.end(), scheme);
+      score = now;
+      since = 0;
+    } else {
+      load(scheme);
+    }
+  }
+  return looked_at_;
+}
+
+// The best run of layers that begins at `first`, and its label; last < 0 where none improves.
+LocalSearch::Change LocalSearch::best_change(int first, const Score& current) {
+  const int count = static_cast<int>(stages_.size()), layers = problem_.layers;
+  const int left = first > 0 ? stage_of_[first - 1] : 0;  // the first stage that the run may cut
+  int right = stage_of_[first];                           // the last one
+  std::fill(counts_.begin(), counts_.end(), 0.0);
+  limits_ = broken_types_ = 0;
+  for (int s = 0; s < count; ++s)
+    if (s < left || s > right) change_count(stages_[s], 1);
+
+  Change best;
+  best.score = current;
+  for (int last = first; last < layers; ++last) {
+    const bool to_end = last + 1 == layers;
+    if (!to_end && stage_of_[last + 1] != right) change_count(stages_[++right], -1);
+    const Sum &ahead = before_[left], &behind = after_[right + 1];
+    const Sum outer{std::max(ahead.time, behind.time), problem_.fixed_price + ahead.price + behind.price,
+                    ahead.violation + behind.violation};
+    overwrite(outer, first, last, to_end ? -1 : right, best);
+  }
+  return best;
+}
+
+// Tries all labels for the layers first..last; `right`: the stage of the layer behind them, or -1.
+void LocalSearch::overwrite(const Sum& outer, int first, int last, int right, Change& best) {
+  if (hopeless(outer, best)) return;
+  Stage before{-1, 0, first, first - 1, {}}, behind{-1, 0, last + 1, last, {}};  // what is left of the stages
+  Sum rest = outer;
+  if (first > 0) {
+    before = stages_[stage_of_[first - 1]];
+    before.entry = entry(before.first, first - 1, before.type);
+  }
+  if (right >= 0) {
+    behind = stages_[right];
+    behind.entry = entry(last + 1, behind.last, behind.type);
+    rest = plus(rest, behind.entry, behind.type);
+    change_count(behind, 1);
+  }
+  const bool joins = before.label >= 0 && before.label == behind.label;
+  if (before.label >= 0 && !joins) consider(rest, before.first, last, before.type, last, before.label, best);
+  if (before.label >= 0) {
+    rest = plus(rest, before.entry, before.type);
+    change_count(before, 1);
+  }
+  if (!hopeless(rest, best)) overwrite_apart(rest, first, last, before.label, behind.label, best);
+  if (right >= 0) change_count(behind, -1);
+  if (joins) {
+    change_count(before, -1);
+    consider(outer, before.first, behind.last, before.type, last, before.label, best);
+  } else {
+    if (behind.label >= 0) {
+      const Sum ahead = before.label >= 0 ? plus(outer, before.entry, before.type) : outer;
+      consider(ahead, first, behind.last, behind.type, last, behind.label, best);
+    }
+    if (before.label >= 0) change_count(before, -1);
+  }
+}
+
+// The run as a stage of its own: every type, by a label that differs from both neighbours'.
+void LocalSearch::overwrite_apart(const Sum& rest, int first, int last, int left_label, int right_label,
+                                  Change& best) {
+  for (int type = 0; type < problem_.types; ++type)
+    for (int label : labels_of_[type])
+      if (label != left_label && label != right_label) {
+        consider(rest, first, last, type, last, label, best);
+        break;
+      }
+}
+
+// Whether no further stage can make this better than the best.
+bool LocalSearch::hopeless(const Sum& rest, const Change& best) const {
+  if (best.score.violation > 0) return false;
+  if (rest.violation > 0) return true;
+  return problem_.objective == Objective::cost
+             ? problem_.cost_scale() * rest.time * rest.price >= best.score.cost
+             : rest.time > best.score.time;
+}
+
+// A stage first..last of a type beside the rest, which comes of overwriting up to `changed` by a label.
+void LocalSearch::consider(const Sum& rest, int first, int last, int type, int changed, int label,
+                           Change& best) {
+  ++looked_at_;
+  const StageTable::Entry& stage = entry(first, last, type);
+  const Sum sum = plus(rest, stage, type);
+  if (hopeless(sum, best)) return;
+  const double was = broken(type, counts_[type]), is = broken(type, counts_[type] + stage.devices);
+  const bool none = broken_types_ + (is > 0) - (was > 0) == 0;
+  const Score now = price_plan(problem_, sum.time, sum.price, none ? 0 : limits_ - was + is, sum.violation);
+  if (better(problem_, now, best.score)) best = {changed, label, now};
+}
+
+}  // namespace stageplan

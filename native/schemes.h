@@ -1,0 +1,21 @@
+// Ways to make a scheme from nothing.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels.h"
+#include "rng.h"
+
+namespace stageplan {
+
+using Genes = std::vector<std::int8_t>;
+
+// A scheme of few or many stages: the chance of a new label at each layer is itself drawn, from 1 down to
+// one in the number of layers.
+void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme);
+
+// Layer by layer, the label that is best if the rest of the network followed it.
+Genes greedy_scheme(const Problem& problem, const Scorer& scorer);
+
+}  // namespace stageplan
