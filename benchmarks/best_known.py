@@ -11,7 +11,7 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
-from baselines import Array, Tables, tables
+from baselines import Tables, tables
 from instances import Schemes, family
 from optimum import Provision, least
 
@@ -94,7 +94,7 @@ def find(L: int, T: int, seed: int, seconds: float) -> Best:
     relaxation.run(STEPS)
     initial = relaxation.best_plans(KEPT)
     plans = [sp.solve(problem, initial=initial, seed=s, stop=sp.MaxRuntime(seconds / 2)).plan for s in (0, 1)]
-    costs: list[Array | float] = [plan.cost for plan in plans if plan.feasible]
+    costs = (plan.cost for plan in plans if plan.feasible)
     return Best(float(min([relaxation.cost, *costs])), relaxation.bound)
 
 

@@ -1,6 +1,5 @@
 """Problems and populations that the benchmarks run on; the same arguments give the same ones."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,7 @@ class _Arrays:
         )
 
 
-def _arrays(L: int, T: int, seed: int, price_noise: float = 0.15) -> _Arrays:
+def _arrays(L: int, T: int, seed: int) -> _Arrays:
     random = np.random.default_rng(seed)
     alpha, beta = random.uniform(0.93, 0.99, T), random.uniform(0.90, 0.98, T)
     layer_class = random.integers(0, CLASSES, -(-L // RUN)).repeat(RUN)[:L]
@@ -69,7 +68,7 @@ def _arrays(L: int, T: int, seed: int, price_noise: float = 0.15) -> _Arrays:
         send=send[:, None] * random.lognormal(0, 0.2, T),
         compute_parallel=alpha,
         transfer_parallel=beta,
-        price=speed**0.9 * random.lognormal(0, price_noise, T),
+        price=speed**0.9 * random.lognormal(0, 0.15, T),
     )
 
 
@@ -115,12 +114,6 @@ def published(path: Path) -> sp.Problem:
         return sp.Problem(workload, read_cluster(path), goal)
     seconds = sum(layer.compute["v100"] or 0.0 for layer in workload.layers) / workload.batch
     return sp.Problem(workload, GPUS, sp.Goal(min_throughput=8 / seconds))
-
-
-def real_problems() -> Iterator[sp.Problem]:
-    """All built-in examples, and the published workloads that are there."""
-    yield from map(example, EXAMPLES)
-    yield from map(published, workload_files())
 
 
 def random_population(L: int, T: int, n: int, seed: int = 1) -> Schemes:

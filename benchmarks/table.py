@@ -4,7 +4,6 @@ python benchmarks/table.py [--only SUBSTRING] [--quick]
 """
 
 import argparse
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -97,7 +96,7 @@ def check_same(ours: sp.Scores, rival: sp.Scores) -> None:
 
 def population_of(kind: str, L: int, T: int, n: int = POPULATION):
     problem, schemes = family(L, T, limit=COUNT_LIMIT), POPULATIONS[kind](L, T, n)
-    return problem, schemes, partial(sp.evaluate, problem, schemes, target=1.0)
+    return problem, schemes, partial(sp.evaluate, problem, schemes, target=1.0, threads=1)
 
 
 def against_numba(kind: str, L: int, T: int, settings: Settings) -> Reading:
@@ -168,13 +167,10 @@ def bandwidth(settings: Settings) -> Reading:
     return Reading(_si(rates[0], "B/s"), _si(rates[1], "B/s"), pair.ratio * schemes.nbytes / words.nbytes)
 
 
-def two_threads(clock: Callable, settings: Settings) -> Reading | str:
+def two_threads(clock: Callable, settings: Settings) -> Reading:
     """Two threads beside one: CPU time that they waste, or wall time that they save."""
-    if "threads" not in inspect.signature(sp.evaluate).parameters:
-        return "evaluate has no threads"
-    _, _, evaluate = population_of("random", 64, 8, 262_144)
-    two, one = partial(evaluate, threads=2), partial(evaluate, threads=1)
-    pair = compare(two, one, settings.rounds, settings.seconds, clock)
+    _, _, one = population_of("random", 64, 8, 262_144)
+    pair = compare(partial(one, threads=2), one, settings.rounds, settings.seconds, clock)
     ratio = 1 / pair.ratio if clock is cpu else pair.ratio
     return Reading(f"{pair.ours * 1e3:.3g} ms", f"{pair.rival * 1e3:.3g} ms", ratio)
 
@@ -186,7 +182,8 @@ def our_search(problem: sp.Problem, population: int) -> Callable[[int], float]:
     """Make a search of so many generations, from the start each time."""
 
     def run(generations: int) -> float:
-        return sp.solve(problem, population=population, stop=sp.MaxGenerations(generations)).plan.cost
+        stop = sp.MaxGenerations(generations)
+        return sp.solve(problem, population=population, stop=stop, threads=1).plan.cost
 
     return run
 
@@ -232,7 +229,7 @@ def search_time(problem: sp.Problem, reference: float, seed: int, cap: float) ->
     """CPU seconds until a plan costs at most 1 % more than the reference; infinite above the cap."""
     stop = sp.Target(1.01 * reference) | sp.MaxRuntime(cap)
     results: list[sp.Result] = []
-    seconds = cpu(lambda: results.append(sp.solve(problem, seed=seed, stop=stop)))
+    seconds = cpu(lambda: results.append(sp.solve(problem, seed=seed, stop=stop, threads=1)))
     plan = results[0].plan
     return seconds if plan.feasible and plan.cost <= 1.01 * reference else float("inf")
 

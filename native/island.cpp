@@ -1,17 +1,22 @@
 #include "island.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "schemes.h"
 
 namespace stageplan {
 namespace {
 
-constexpr int kPolishEvery = 4;        // generations without improvement between local searches
-constexpr int kRestartAfter = 64;      // and before a new population
-constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
-constexpr double kInfeasible = 1e200;  // above every feasible fitness
+constexpr int kTrials = 8;              // local searches in a generation without improvement
+constexpr int kRestartAfter = 32;       // such generations before a new population
+constexpr int kSteps = 256;             // devices beyond the goal that scoring looks at, where it provisions
+constexpr int kLadder = 18;             // targets tried at the start, down to an eighth of the first
+constexpr double kLadderEntries = 2e7;  // but no more stages than that in all
+constexpr double kInfeasible = 1e200;   // above every feasible fitness
 
 bool at_target(const Problem& problem) {
   return problem.merge == Merge::adjacent &&
@@ -24,31 +29,57 @@ std::shared_ptr<const Scorer> make_scorer(const Problem& problem, double time) {
   return std::make_shared<Scorer>(problem, kSteps);
 }
 
+// The best of some schemes, exactly provisioned.
+std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
+  const size_t layers = exact.problem().layers;
+  std::pair<size_t, Score> best;
+  for (size_t i = 0; i < schemes.size(); i += layers)
+    if (const Score score = exact.score(&schemes[i]); i == 0 || better(exact.problem(), score, best.second))
+      best = {i, score};
+  return best;
+}
+
+// Local search at one target after the other, each from where the last one ended, tells which of them are
+// promising.
+void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start) {
+  const Problem& problem = exact.problem();
+  std::vector<std::pair<Score, double>> found;
+  const double entries = 0.5 * problem.layers * problem.layers * problem.types;
+  const int steps = std::clamp(static_cast<int>(kLadderEntries / entries), 6, kLadder);
+  for (int step = 0; step < steps; ++step) {
+    const double time = longest * std::exp2(-3.0 * step / steps);
+    const StageTable table(problem, exact.loads(), time);
+    Score score;
+    LocalSearch(problem, table).descend(scheme.data(), score);
+    start.schemes.insert(start.schemes.end(), scheme.begin(), scheme.end());
+    found.emplace_back(exact.score(scheme.data()), time);
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [&](const auto& a, const auto& b) { return better(problem, a.first, b.first); });
+  for (const auto& [score, time] : found) start.times.push_back(std::min({time, score.time, longest}));
+}
+
 }  // namespace
 
 Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
-  const size_t layers = problem.layers;
   for (int label = 0; label < problem.labels(); ++label)
     if (label == 0 || problem.type_of(label) != problem.type_of(label - 1))
-      schemes.insert(schemes.end(), layers, static_cast<std::int8_t>(label));
-  const Scorer exact(problem);
-  std::vector<double> numbers(3 * schemes.size() / layers);
-  const size_t count = schemes.size() / layers;
-  const ScoreArrays scores{numbers.data(), numbers.data() + count, numbers.data() + 2 * count};
-  exact.score(schemes.data(), count, scores);
-  size_t best = 0;
-  for (size_t i = 1; i < count; ++i)
-    if (better(problem, scores[i], scores[best])) best = i;
-  scorer = make_scorer(problem, problem.max_devices_per_stage == 1
-                                    ? kInfinity
-                                    : std::min(problem.goal_time(), scores[best].time));
-  Genes greedy(schemes.begin() + best * layers, schemes.begin() + (best + 1) * layers);
-  Score score = scores[best];
-  if (scorer->table().stored())
-    LocalSearch(problem, scorer->table()).descend(greedy.data(), score);
-  else
-    greedy = greedy_scheme(problem, *scorer);
-  schemes.insert(schemes.end(), greedy.begin(), greedy.end());
+      schemes.insert(schemes.end(), problem.layers, static_cast<std::int8_t>(label));
+  const Scorer exact(problem, kSteps);
+  const auto [at, score] = best_of(exact, schemes);
+  const Genes best(schemes.begin() + static_cast<std::ptrdiff_t>(at),
+                   schemes.begin() + static_cast<std::ptrdiff_t>(at) + problem.layers);
+  if (!at_target(problem)) {
+    scorer = make_scorer(problem, 0);
+    const Genes greedy = greedy_scheme(problem, *scorer);
+    schemes.insert(schemes.end(), greedy.begin(), greedy.end());
+  } else if (problem.max_devices_per_stage == 1) {
+    scorer = make_scorer(problem, kInfinity);
+  } else {
+    const double longest = problem.goal_time() < kInfinity ? problem.goal_time() : 2 * score.time;
+    try_targets(exact, best, longest, *this);
+    scorer = make_scorer(problem, times.front());
+  }
 }
 
 Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index, const Start& start)
@@ -58,8 +89,8 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       seed_(seed),
       index_(index),
       scorer_(start.scorer),
-      provisioner_(problem) {
-  if (scorer_->table().stored()) local_search_.emplace(problem, scorer_->table());
+      provisioner_(problem),
+      times_(start.times) {
   fill(index == 0 ? start.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
     for (size_t i = 0; i < start.schemes.size(); i += layers_) provision(&start.schemes[i]);
@@ -76,6 +107,11 @@ void Island::fill(const Genes& given) {
   least_ = now_.fitness[fittest()];
   stagnation_ = 0;
   provision(&now_.genes[fittest() * layers_]);
+  if (!scorer_->table().stored()) return;
+  local_search_.emplace(problem_, scorer_->table());
+  current_ = best_;
+  evaluations_ += local_search_->descend(current_.data(), current_score_);
+  provision(current_.data());
 }
 
 size_t Island::fittest() const {
@@ -105,7 +141,8 @@ void Island::step() {
     least_ = now_.fitness[best];
     stagnation_ = 0;
     provision(&now_.genes[best * layers_]);
-  } else if (++stagnation_ % kPolishEvery == 0) {
+  } else {
+    ++stagnation_;
     polish();
   }
 }
@@ -164,26 +201,37 @@ void Island::shift_boundary(std::int8_t* scheme, Rng& rng) const {
     std::fill(scheme + std::max(0, at - length), scheme + at, scheme[at]);
 }
 
-// Local search on a child of the population, of its best at first; it takes the place of a less fit one.
+// Iterated local search beside the population: a few layers of its scheme are overwritten at random and the
+// damage mended; what is no worse stays.
+void Island::improve() {
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  const int layers = problem_.layers;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    Genes scheme = current_;
+    const int stages = 1 + static_cast<int>(std::inner_product(scheme.begin() + 1, scheme.end(), scheme.begin(),
+                                                               0, std::plus<>(), std::not_equal_to<>()));
+    const int first = rng.below(layers);
+    const int last = std::min(layers - 1, first + rng.below(2 * layers / stages));
+    std::fill(scheme.begin() + first, scheme.begin() + last + 1,
+              static_cast<std::int8_t>(rng.below(problem_.labels())));
+    Score score;
+    evaluations_ += local_search_->descend(scheme.data(), score, first, last);
+    if (better(problem_, current_score_, score)) continue;
+    current_ = scheme;
+    current_score_ = score;
+  }
+}
+
 void Island::polish() {
   if (!local_search_) return;
-  Rng rng(seed_, 2 * index_ + 1, generation_);
-  Genes scheme(layers_);
-  if (stagnation_ == kPolishEvery) {
-    std::copy_n(&now_.genes[fittest() * layers_], layers_, scheme.data());
-  } else {
-    make_child(scheme.data(), rng);
-    for (int i = 0; i < 2; ++i) mutate(scheme.data(), rng);
-  }
-  Score score;
-  evaluations_ += local_search_->descend(scheme.data(), score);
-  const size_t a = tournament(rng), b = tournament(rng);
-  put(scheme, now_.fitness[a] < now_.fitness[b] ? b : a);
-  if (const double improved = now_.fitness[fittest()]; improved < least_) {
-    least_ = improved;
+  improve();
+  Rng rng(seed_, 2 * index_ + 1, ~generation_);
+  put(current_, tournament(rng));
+  if (const double least = now_.fitness[fittest()]; least < least_) {
+    least_ = least;
     stagnation_ = 0;
   }
-  provision(scheme.data());
+  provision(current_.data());
 }
 
 void Island::put(const Genes& scheme, size_t position) {
@@ -206,18 +254,20 @@ void Island::provision(const std::int8_t* scheme) {
   best_.assign(scheme, scheme + layers_);
 }
 
-// A new population, at a target about the throughput of the best plan.
+// A new population, at a new target.
 void Island::restart() {
-  if (local_search_ && problem_.max_devices_per_stage > 1) {
-    Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
-    retarget(best_score_.time * std::exp(0.2 * (rng.uniform() - 0.5)));
-  }
+  ++restarts_;
+  if (!times_.empty()) scorer_ = make_scorer(problem_, std::min(next_target(), problem_.goal_time()));
   fill({});
 }
 
-void Island::retarget(double time) {
-  scorer_ = make_scorer(problem_, std::min(time, problem_.goal_time()));
-  local_search_.emplace(problem_, scorer_->table());
+// About one of the start's, the more promising the likelier, or in every other turn about that of the best.
+double Island::next_target() {
+  Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
+  const double near = std::exp(0.2 * (rng.uniform() - 0.5));
+  if ((restarts_ + index_) % 2 == 1) return near * best_score_.time;
+  const size_t place = static_cast<size_t>(std::countl_zero(rng.next() | 1));
+  return near * times_[std::min(place, times_.size() - 1)];
 }
 
 }  // namespace stageplan

@@ -16,8 +16,9 @@ namespace stageplan {
 // What all islands begin with.
 struct Start {
   Start(const Problem& problem, const Genes& initial);
-  Genes schemes;                         // those given, the homogeneous ones, a greedy one
-  std::shared_ptr<const Scorer> scorer;  // at a first target, or exact
+  Genes schemes;                         // those given, the homogeneous ones, greedy ones
+  std::vector<double> times;             // stage times worth a target, most promising first
+  std::shared_ptr<const Scorer> scorer;  // at the first target, or exact
 };
 
 // Schemes are bred at a target, where a stage is one look-up; the best are provisioned exactly, and the
@@ -55,9 +56,10 @@ class Island {
   void mutate(std::int8_t* scheme, Rng& rng) const;
   void shift_boundary(std::int8_t* scheme, Rng& rng) const;
   void polish();
+  void improve();
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
-  void retarget(double time);
+  double next_target();
   size_t fittest() const;
 
   const Problem& problem_;
@@ -69,9 +71,12 @@ class Island {
   std::vector<Stage> stages_;
   std::vector<double> numbers_;  // of one scoring
   Population now_, next_;
-  double least_ = kInfinity;  // fitness of the fittest since the start
-  int stagnation_ = 0;        // generations since that improved
-  std::uint64_t generation_ = 0, evaluations_ = 0;
+  Genes current_;              // of the local search
+  Score current_score_;        // at the target
+  double least_ = kInfinity;   // fitness of the fittest since the start
+  int stagnation_ = 0;         // generations since that improved
+  std::vector<double> times_;  // of the start
+  std::uint64_t generation_ = 0, evaluations_ = 0, restarts_ = 0;
   Genes best_;
   Score best_score_;
 };

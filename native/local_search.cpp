@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace stageplan {
+namespace {
+
+constexpr int kReach = 4;  // a run of layers overwrites, or cuts, at most this many stages and one
+
+}  // namespace
 
 LocalSearch::LocalSearch(const Problem& problem, const StageTable& table)
     : problem_(problem),
@@ -54,23 +59,36 @@ Score LocalSearch::score() const {
   return price_plan(problem_, counts, before_.back().time, before_.back().violation);
 }
 
-std::uint64_t LocalSearch::descend(std::int8_t* scheme, Score& score) {
+// Marks the layers of these two layers' stages and of the stages beside them.
+void LocalSearch::mark(int first, int last) {
+  const int from = std::max(stage_of_[first] - 1, 0);
+  const int to = std::min(stage_of_[last] + 1, static_cast<int>(stages_.size()) - 1);
+  std::fill(marked_.begin() + stages_[from].first, marked_.begin() + stages_[to].last + 1, 1);
+}
+
+std::uint64_t LocalSearch::descend(std::int8_t* scheme, Score& score, int first, int last) {
   looked_at_ = 0;
   load(scheme);
   score = this->score();
-  for (int first = 0, since = 0; since < problem_.layers; ++since, first = (first + 1) % problem_.layers) {
-    const Change change = best_change(first, score);
+  marked_.assign(problem_.layers, 0);
+  mark(first, last);
+  std::vector<std::int8_t> changed(scheme, scheme + problem_.layers);
+  for (int at = 0, clean = 0; clean < problem_.layers; at = (at + 1) % problem_.layers) {
+    ++clean;
+    if (!marked_[at]) continue;
+    marked_[at] = 0;
+    const Change change = best_change(at, score);
     if (change.last < 0) continue;
-    std::vector<std::int8_t> changed(scheme, scheme + problem_.layers);
-    std::fill(changed.begin() + first, changed.begin() + change.last + 1,
-              static_cast<std::int8_t>(change.label));
+    std::fill(changed.begin() + at, changed.begin() + change.last + 1, static_cast<std::int8_t>(change.label));
     load(changed.data());
     const Score now = this->score();
     if (better(problem_, now, score)) {  // rounding can say otherwise than the sums
       std::copy(changed.begin(), changed.end(), scheme);
       score = now;
-      since = 0;
+      mark(at, change.last);
+      clean = 0;
     } else {
+      std::copy_n(scheme, problem_.layers, changed.begin());
       load(scheme);
     }
   }
@@ -89,7 +107,7 @@ LocalSearch::Change LocalSearch::best_change(int first, const Score& current) {
 
   Change best;
   best.score = current;
-  for (int last = first; last < layers; ++last) {
+  for (int last = first; last < layers && right - left <= kReach; ++last) {
     const bool to_end = last + 1 == layers;
     if (!to_end && stage_of_[last + 1] != right) change_count(stages_[++right], -1);
     const Sum &ahead = before_[left], &behind = after_[right + 1];

@@ -14,8 +14,12 @@ class LocalSearch {
  public:
   LocalSearch(const Problem& problem, const StageTable& table);
 
-  // Improves a scheme until no single change does. Returns how many schemes were looked at.
-  std::uint64_t descend(std::int8_t* scheme, Score& score);
+  // Improves a scheme until no single change does, looking at runs that begin at the layers first..last and,
+  // after each improvement, near it. Returns how many schemes were looked at.
+  std::uint64_t descend(std::int8_t* scheme, Score& score, int first, int last);
+  std::uint64_t descend(std::int8_t* scheme, Score& score) {
+    return descend(scheme, score, 0, problem_.layers - 1);
+  }
 
  private:
   // What stages add up to.
@@ -34,6 +38,7 @@ class LocalSearch {
   void load(const std::int8_t* scheme);
   Score score() const;
   Change best_change(int first, const Score& current);
+  void mark(int first, int last);
   void overwrite(const Sum& outer, int first, int last, int right, Change& best);
   void overwrite_apart(const Sum& rest, int first, int last, int left_label, int right_label, Change& best);
   void consider(const Sum& rest, int first, int last, int type, int changed, int label, Change& best);
@@ -49,6 +54,7 @@ class LocalSearch {
   std::vector<std::vector<int>> labels_of_;  // labels of each type
   std::vector<Stage> stages_;
   std::vector<int> stage_of_;   // by layer
+  std::vector<char> marked_;    // layers at which a run may begin that has not been looked at
   std::vector<Sum> before_;     // of the stages before each one
   std::vector<Sum> after_;      // of it and the stages after it
   std::vector<double> counts_;  // devices by type, of the stages that a change keeps

@@ -57,15 +57,17 @@ int settle(const Problem& problem, const StageLoad& load, int guess, int most, d
 
 Devices devices_for(const Problem& problem, const StageLoad& load, int type, double time) {
   const int most = problem.max_devices_per_stage;
-  if (stage_time(problem, load, 1) <= time * (1 + kTolerance)) return {1, true};
-  const bool reached = stage_time(problem, load, most) <= time * (1 + kTolerance);
-  if (!reached) {
-    const double top = std::min<double>(most, std::max(problem.limit[type], 1.0));
-    time = stage_time(problem, load, static_cast<int>(top));
-  }
-  const double allowed = time * (1 + kTolerance);
-  const double guess = std::clamp<double>(std::ceil(real_devices(problem, load, allowed)), 1, most);
-  return {settle(problem, load, static_cast<int>(guess), most, allowed), reached};
+  double allowed = time * (1 + kTolerance);
+  const auto settled = [&](double guess) {
+    guess = std::clamp<double>(std::ceil(guess), 1, most);
+    return settle(problem, load, static_cast<int>(guess), most, allowed);
+  };
+  const double guess = real_devices(problem, load, allowed);
+  if (guess < most) return {settled(guess), true};
+  if (stage_time(problem, load, most) <= allowed) return {settled(most), true};
+  const double top = std::min<double>(most, std::max(problem.limit[type], 1.0));
+  allowed = stage_time(problem, load, static_cast<int>(top)) * (1 + kTolerance);
+  return {settled(real_devices(problem, load, allowed)), false};
 }
 
 void add_layer(const Problem& problem, StageLoad& load, int layer, int type) {
