@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <numeric>
 
@@ -11,12 +12,25 @@
 namespace stageplan {
 namespace {
 
-constexpr int kTrials = 8;              // local searches in a generation without improvement
-constexpr int kRestartAfter = 32;       // such generations before a new population
-constexpr int kSteps = 256;             // devices beyond the goal that scoring looks at, where it provisions
-constexpr int kLadder = 18;             // targets tried at the start, down to an eighth of the first
-constexpr double kLadderEntries = 2e7;  // but no more stages than that in all
-constexpr double kInfeasible = 1e200;   // above every feasible fitness
+// First layer of from..to-1 whose label differs from that of the layer before it; `to` where none does.
+int next_boundary(const std::int8_t* scheme, int from, int to) {
+  for (; from + 8 <= to; from += 8) {
+    std::uint64_t here, before;
+    std::memcpy(&here, scheme + from, 8);
+    std::memcpy(&before, scheme + from - 1, 8);
+    if (here != before) break;
+  }
+  while (from < to && scheme[from] == scheme[from - 1]) ++from;
+  return from;
+}
+
+constexpr size_t kSearchEvery = 512;  // schemes for each such generation without local search
+constexpr int kTrials = 8;            // local searches in a generation without improvement
+constexpr int kRestartAfter = 16;     // such generations before a new population, if that is small
+constexpr int kSteps = 256;           // devices beyond the goal that scoring looks at, where it provisions
+// Targets tried at the start, down to an eighth of the first: so many that making their tables takes little.
+constexpr double kManyEntries = 3e5, kMostEntries = 2e7;
+constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
   return problem.merge == Merge::adjacent &&
@@ -45,7 +59,8 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start
   const Problem& problem = exact.problem();
   std::vector<std::pair<Score, double>> found;
   const double entries = 0.5 * problem.layers * problem.layers * problem.types;
-  const int steps = std::clamp(static_cast<int>(kLadderEntries / entries), 6, kLadder);
+  const int steps =
+      static_cast<int>(std::clamp(kMostEntries / entries, 6.0, std::clamp(kManyEntries / entries, 18.0, 60.0)));
   for (int step = 0; step < steps; ++step) {
     const double time = longest * std::exp2(-3.0 * step / steps);
     const StageTable table(problem, exact.loads(), time);
@@ -104,18 +119,15 @@ void Island::fill(const Genes& given) {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   for (size_t i = from; i < size_; ++i) random_scheme(problem_, rng, &now_.genes[i * layers_]);
   score(now_, 0, size_);
-  least_ = now_.fitness[fittest()];
+  least_ = now_.fitness[now_.fittest];
   stagnation_ = 0;
-  provision(&now_.genes[fittest() * layers_]);
+  const std::int8_t* fittest_genes = &now_.genes[now_.fittest * layers_];
+  provision(fittest_genes);
   if (!scorer_->table().stored()) return;
   local_search_.emplace(problem_, scorer_->table());
-  current_ = best_;
+  current_ = restarts_ == 0 || rng.below(2) == 0 ? best_ : Genes(fittest_genes, fittest_genes + layers_);
   evaluations_ += local_search_->descend(current_.data(), current_score_);
   provision(current_.data());
-}
-
-size_t Island::fittest() const {
-  return static_cast<size_t>(std::min_element(now_.fitness.begin(), now_.fitness.end()) - now_.fitness.begin());
 }
 
 double Island::fitness(double cost, double time, double violation) const {
@@ -129,21 +141,22 @@ void Island::score(Population& population, size_t from, size_t count) {
   scorer_->score(&population.genes[from * layers_], count, scores);
   for (size_t i = 0; i < count; ++i)
     population.fitness[from + i] = fitness(scores.cost[i], scores.time[i], scores.violation[i]);
+  population.find_fittest();
   evaluations_ += count;
 }
 
 void Island::step() {
   ++generation_;
-  if (stagnation_ >= kRestartAfter) return restart();
+  if (stagnation_ >= kRestartAfter * std::sqrt(std::max(1.0, size_ / 256.0))) return restart();
   breed();
-  const size_t best = fittest();
+  const size_t best = now_.fittest;
   if (now_.fitness[best] < least_) {
     least_ = now_.fitness[best];
     stagnation_ = 0;
     provision(&now_.genes[best * layers_]);
   } else {
-    ++stagnation_;
-    polish();
+    // Large populations get by with less local search: it would take most of the time.
+    if (++stagnation_ % static_cast<int>(1 + size_ / kSearchEvery) == 0) polish();
   }
 }
 
@@ -151,11 +164,10 @@ void Island::step() {
 void Island::breed() {
   next_.genes.resize(now_.genes.size());
   next_.fitness.resize(size_);
-  const size_t best = fittest();
-  std::copy_n(&now_.genes[best * layers_], layers_, next_.genes.data());
-  next_.fitness[0] = now_.fitness[best];
+  std::copy_n(&now_.genes[now_.fittest * layers_], layers_, next_.genes.data());
+  next_.fitness[0] = now_.fitness[now_.fittest];
   Rng rng(seed_, 2 * index_, generation_);
-  for (size_t i = 1; i < size_; ++i) make_child(&next_.genes[i * layers_], rng);
+  for (size_t i = 1; i < size_; ++i) make_child(i, &next_.genes[i * layers_], rng);
   score(next_, 1, size_ - 1);
   std::swap(now_, next_);
 }
@@ -166,36 +178,41 @@ size_t Island::tournament(Rng& rng) const {
   return now_.fitness[b] < now_.fitness[a] ? b : a;
 }
 
-// Four children in five have two parents; a child has one mutation on average, and at least one if it has
-// one parent.
-void Island::make_child(std::int8_t* child, Rng& rng) const {
+// Four children in five have two parents. One in two has one mutation, one in four has two, and so has one
+// with a single parent. Shares are dealt in turn, not drawn: the processor foresees the turns.
+void Island::make_child(size_t turn, std::int8_t* child, Rng& rng) const {
   std::copy_n(&now_.genes[tournament(rng) * layers_], layers_, child);
-  const bool crossed = layers_ > 1 && rng.below(5) > 0;
+  const bool crossed = layers_ > 1 && turn % 5 != 0;
   if (crossed) {
     const size_t cut = 1 + rng.below(problem_.layers - 1);
     std::copy_n(&now_.genes[tournament(rng) * layers_ + cut], layers_ - cut, child + cut);
   }
-  if (!crossed || rng.below(2) == 0) mutate(child, rng);
-  while (rng.below(3) == 0) mutate(child, rng);
+  const size_t mutations = crossed ? (turn % 4 + 1) / 2 : 2;
+  for (size_t m = 0; m < mutations; ++m) mutate(turn / 4 + m, child, rng);
 }
 
-// A random label for one layer or for a run of layers, or a stage's edge given to its neighbour.
-void Island::mutate(std::int8_t* scheme, Rng& rng) const {
-  const int kind = rng.below(4);
-  if (kind >= 2) return shift_boundary(scheme, rng);
-  const int first = rng.below(problem_.layers);
-  const int length = kind == 0 ? 1 : 1 + rng.below(problem_.layers - first);
-  std::fill_n(scheme + first, length, static_cast<std::int8_t>(rng.below(problem_.labels())));
+// A random label for one layer or for a run of layers, or, in every other turn, a stage's edge given to its
+// neighbour.
+void Island::mutate(size_t turn, std::int8_t* scheme, Rng& rng) const {
+  if (turn % 2 == 1) return shift_boundary(scheme, rng);
+  const std::uint64_t draw = rng.next();
+  const auto below = [&](int shift, int bound) {
+    return static_cast<int>((draw >> shift & 0xffff) * bound >> 16);
+  };
+  const int first = below(0, problem_.layers);
+  const int length = turn % 4 == 0 ? 1 : 1 + below(16, problem_.layers - first);
+  std::fill_n(scheme + first, length, static_cast<std::int8_t>(below(32, problem_.labels())));
 }
 
 void Island::shift_boundary(std::int8_t* scheme, Rng& rng) const {
   const int layers = problem_.layers;
   if (layers < 2) return;
-  int at = 1 + rng.below(layers - 1);  // the first boundary from here on, round the end
-  for (int tried = 0; tried < layers && scheme[at] == scheme[at - 1]; ++tried)
-    at = at + 1 < layers ? at + 1 : 1;
-  const int length = 1 + rng.below(1 + rng.below(4));
-  if (rng.below(2) == 0)
+  const std::uint64_t draw = rng.next();
+  const int from = 1 + static_cast<int>((draw & 0xffff) * (layers - 1) >> 16);
+  int at = next_boundary(scheme, from, layers);
+  if (at == layers && (at = next_boundary(scheme, 1, from)) == from) return;         // round the end
+  const int length = 1 + static_cast<int>((draw >> 32 & 3) * (draw >> 34 & 3) / 3);  // 1 to 4, mostly 1
+  if (draw >> 63 == 0)
     std::fill_n(scheme + at, std::min(length, layers - at), scheme[at - 1]);
   else
     std::fill(scheme + std::max(0, at - length), scheme + at, scheme[at]);
@@ -206,7 +223,7 @@ void Island::shift_boundary(std::int8_t* scheme, Rng& rng) const {
 void Island::improve() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   const int layers = problem_.layers;
-  for (int trial = 0; trial < kTrials; ++trial) {
+  for (int trial = 0; trial < std::max(kTrials, layers / 8); ++trial) {
     Genes scheme = current_;
     const int stages = 1 + static_cast<int>(std::inner_product(scheme.begin() + 1, scheme.end(), scheme.begin(),
                                                                0, std::plus<>(), std::not_equal_to<>()));
@@ -215,7 +232,7 @@ void Island::improve() {
     std::fill(scheme.begin() + first, scheme.begin() + last + 1,
               static_cast<std::int8_t>(rng.below(problem_.labels())));
     Score score;
-    evaluations_ += local_search_->descend(scheme.data(), score, first, last);
+    evaluations_ += local_search_->descend(scheme.data(), score, first, last, 1 + rng.below(3));
     if (better(problem_, current_score_, score)) continue;
     current_ = scheme;
     current_score_ = score;
@@ -227,7 +244,7 @@ void Island::polish() {
   improve();
   Rng rng(seed_, 2 * index_ + 1, ~generation_);
   put(current_, tournament(rng));
-  if (const double least = now_.fitness[fittest()]; least < least_) {
+  if (const double least = now_.fitness[now_.fittest]; least < least_) {
     least_ = least;
     stagnation_ = 0;
   }
@@ -235,7 +252,7 @@ void Island::polish() {
 }
 
 void Island::put(const Genes& scheme, size_t position) {
-  if (position == fittest()) position = (position + 1) % size_;
+  if (position == now_.fittest) position = (position + 1) % size_;
   std::copy(scheme.begin(), scheme.end(), &now_.genes[position * layers_]);
   score(now_, position, 1);
 }
@@ -261,13 +278,20 @@ void Island::restart() {
   fill({});
 }
 
-// About one of the start's, the more promising the likelier, or in every other turn about that of the best.
+// In turn near that of the best plan, further from it, and one of the start's, the more promising the likelier.
 double Island::next_target() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
-  const double near = std::exp(0.2 * (rng.uniform() - 0.5));
-  if ((restarts_ + index_) % 2 == 1) return near * best_score_.time;
-  const size_t place = static_cast<size_t>(std::countl_zero(rng.next() | 1));
-  return near * times_[std::min(place, times_.size() - 1)];
+  const double spread = rng.uniform() - 0.5;
+  switch ((restarts_ + index_) % 3) {
+    case 0:
+      return best_score_.time * std::exp(0.1 * spread);
+    case 1:
+      return best_score_.time * std::exp(spread);
+    default: {
+      const auto place = static_cast<size_t>(std::countl_zero(rng.next() | 1));
+      return times_[std::min(place, times_.size() - 1)] * std::exp(0.1 * spread);
+    }
+  }
 }
 
 }  // namespace stageplan

@@ -1,6 +1,7 @@
 // One population of schemes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -44,6 +45,11 @@ class Island {
   struct Population {
     Genes genes;
     std::vector<double> fitness;
+    size_t fittest = 0;
+
+    void find_fittest() {
+      fittest = static_cast<size_t>(std::min_element(fitness.begin(), fitness.end()) - fitness.begin());
+    }
   };
 
   void fill(const Genes& given);
@@ -51,16 +57,15 @@ class Island {
   void breed();
   void score(Population& population, size_t from, size_t count);
   double fitness(double cost, double time, double violation) const;
-  void make_child(std::int8_t* child, Rng& rng) const;
+  void make_child(size_t turn, std::int8_t* child, Rng& rng) const;
   size_t tournament(Rng& rng) const;
-  void mutate(std::int8_t* scheme, Rng& rng) const;
+  void mutate(size_t turn, std::int8_t* scheme, Rng& rng) const;
   void shift_boundary(std::int8_t* scheme, Rng& rng) const;
   void polish();
   void improve();
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
   double next_target();
-  size_t fittest() const;
 
   const Problem& problem_;
   const size_t layers_, size_;

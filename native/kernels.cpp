@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstdlib>
 #include <numeric>
 #include <stdexcept>
@@ -65,21 +66,55 @@ std::vector<std::string> instruction_sets() {
 
 std::string instruction_set() { return chosen_set().name; }
 
+namespace {
+
+// A stage time, rounded, and the word of its stage.
+struct Ranked {
+  std::uint32_t key, word;
+};
+
+// Sorts by key: bits of non-negative floats order as the floats do.
+void radix_sort(std::vector<Ranked>& items) {
+  std::vector<Ranked> other(items.size());
+  for (int shift = 0; shift < 33; shift += 11) {
+    size_t starts[(1 << 11) + 1] = {};
+    for (const Ranked& item : items) ++starts[(item.key >> shift & 2047) + 1];
+    std::partial_sum(std::begin(starts), std::end(starts), std::begin(starts));
+    for (const Ranked& item : items) other[starts[item.key >> shift & 2047]++] = item;
+    items.swap(other);
+  }
+}
+
+}  // namespace
+
 PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
-  const int layers = problem.layers, types = problem.types;
-  for (int first = 0; first < layers; ++first)
-    for (int i = first * types; i < layers * types; ++i) times.push_back(table.row(first)[i].time);
-  std::sort(times.begin(), times.end());
-  times.erase(std::unique(times.begin(), times.end()), times.end());
-  words.assign(static_cast<size_t>(layers) * layers * types, kUnfit);
-  for (int first = 0; first < layers; ++first)
-    for (int i = first * types; i < layers * types; ++i) {
-      const StageTable::Entry& entry = table.row(first)[i];
-      if (entry.violation > 0 || entry.devices > static_cast<int>(kMostDevices)) continue;
-      const auto rank = std::lower_bound(times.begin(), times.end(), entry.time) - times.begin();
-      words[static_cast<size_t>(first) * layers * types + i] =
-          static_cast<std::uint32_t>(rank) << kDeviceBits | static_cast<std::uint32_t>(entry.devices);
+  const size_t layers = problem.layers, types = problem.types;
+  words.assign(layers * layers * types, kUnfit);
+  const auto entry = [&](const Ranked& item) -> const StageTable::Entry& {
+    return table.row(static_cast<int>(item.word / (layers * types)))[item.word % (layers * types)];
+  };
+  std::vector<Ranked> order;
+  for (size_t first = 0; first < layers; ++first)
+    for (size_t i = first * types; i < layers * types; ++i) {
+      const Ranked item{0, static_cast<std::uint32_t>(first * layers * types + i)};
+      const StageTable::Entry& stage = entry(item);
+      if (stage.violation == 0 && stage.devices <= static_cast<int>(kMostDevices))
+        order.push_back({std::bit_cast<std::uint32_t>(static_cast<float>(stage.time)), item.word});
     }
+  radix_sort(order);
+  const auto sooner = [&](const Ranked& a, const Ranked& b) { return entry(a).time < entry(b).time; };
+  for (auto from = order.begin(); from != order.end();) {  // those that rounding made equal
+    const auto to = std::find_if(from, order.end(), [&](const Ranked& item) { return item.key != from->key; });
+    std::sort(from, to, sooner);
+    from = to;
+  }
+  for (const Ranked& item : order) {
+    const StageTable::Entry& stage = entry(item);
+    if (times.empty() || stage.time > times.back()) times.push_back(stage.time);
+    const auto rank = static_cast<std::uint32_t>(times.size() - 1);
+    words[item.word] = rank << kDeviceBits | static_cast<std::uint32_t>(stage.devices);
+  }
+  if (times.empty()) times.push_back(0);  // every scheme is scored from the stage table
 }
 
 Scorer::Scorer(const Problem& problem, int steps)

@@ -3,12 +3,6 @@
 #include <algorithm>
 
 namespace stageplan {
-namespace {
-
-constexpr int kReach = 4;  // a run of layers overwrites, or cuts, at most this many stages and one
-
-}  // namespace
-
 LocalSearch::LocalSearch(const Problem& problem, const StageTable& table)
     : problem_(problem),
       table_(table),
@@ -66,8 +60,9 @@ void LocalSearch::mark(int first, int last) {
   std::fill(marked_.begin() + stages_[from].first, marked_.begin() + stages_[to].last + 1, 1);
 }
 
-std::uint64_t LocalSearch::descend(std::int8_t* scheme, Score& score, int first, int last) {
+std::uint64_t LocalSearch::descend(std::int8_t* scheme, Score& score, int first, int last, int reach) {
   looked_at_ = 0;
+  reach_ = reach;
   load(scheme);
   score = this->score();
   marked_.assign(problem_.layers, 0);
@@ -107,7 +102,7 @@ LocalSearch::Change LocalSearch::best_change(int first, const Score& current) {
 
   Change best;
   best.score = current;
-  for (int last = first; last < layers && right - left <= kReach; ++last) {
+  for (int last = first; last < layers && right - left <= reach_; ++last) {
     const bool to_end = last + 1 == layers;
     if (!to_end && stage_of_[last + 1] != right) change_count(stages_[++right], -1);
     const Sum &ahead = before_[left], &behind = after_[right + 1];
@@ -121,45 +116,37 @@ LocalSearch::Change LocalSearch::best_change(int first, const Score& current) {
 // Tries all labels for the layers first..last; `right`: the stage of the layer behind them, or -1.
 void LocalSearch::overwrite(const Sum& outer, int first, int last, int right, Change& best) {
   if (hopeless(outer, best)) return;
-  Stage before{-1, 0, first, first - 1, {}}, behind{-1, 0, last + 1, last, {}};  // what is left of the stages
-  Sum rest = outer;
+  Stage before{-1, 0, 0, 0, {}}, behind = before;  // what is left of the stages at the ends
+  Sum with_before = outer, with_behind = outer;
   if (first > 0) {
     before = stages_[stage_of_[first - 1]];
     before.entry = entry(before.first, first - 1, before.type);
+    with_before = plus(outer, before.entry, before.type);
   }
   if (right >= 0) {
     behind = stages_[right];
     behind.entry = entry(last + 1, behind.last, behind.type);
-    rest = plus(rest, behind.entry, behind.type);
-    change_count(behind, 1);
+    with_behind = plus(outer, behind.entry, behind.type);
   }
-  const bool joins = before.label >= 0 && before.label == behind.label;
-  if (before.label >= 0 && !joins) consider(rest, before.first, last, before.type, last, before.label, best);
-  if (before.label >= 0) {
-    rest = plus(rest, before.entry, before.type);
-    change_count(before, 1);
-  }
-  if (!hopeless(rest, best)) overwrite_apart(rest, first, last, before.label, behind.label, best);
-  if (right >= 0) change_count(behind, -1);
-  if (joins) {
-    change_count(before, -1);
-    consider(outer, before.first, behind.last, before.type, last, before.label, best);
+  if (before.label >= 0 && before.label == behind.label) {
+    consider(outer, {}, before.first, behind.last, before.type, last, before.label, best);
   } else {
-    if (behind.label >= 0) {
-      const Sum ahead = before.label >= 0 ? plus(outer, before.entry, before.type) : outer;
-      consider(ahead, first, behind.last, behind.type, last, behind.label, best);
-    }
-    if (before.label >= 0) change_count(before, -1);
+    if (before.label >= 0)
+      consider(with_behind, {&behind}, before.first, last, before.type, last, before.label, best);
+    if (behind.label >= 0)
+      consider(with_before, {&before}, first, behind.last, behind.type, last, behind.label, best);
   }
+  const Sum rest = behind.label < 0 ? with_before : plus(with_before, behind.entry, behind.type);
+  if (!hopeless(rest, best)) overwrite_apart(rest, before, behind, first, last, best);
 }
 
 // The run as a stage of its own: every type, by a label that differs from both neighbours'.
-void LocalSearch::overwrite_apart(const Sum& rest, int first, int last, int left_label, int right_label,
-                                  Change& best) {
+void LocalSearch::overwrite_apart(const Sum& rest, const Stage& before, const Stage& behind, int first,
+                                  int last, Change& best) {
   for (int type = 0; type < problem_.types; ++type)
     for (int label : labels_of_[type])
-      if (label != left_label && label != right_label) {
-        consider(rest, first, last, type, last, label, best);
+      if (label != before.label && label != behind.label) {
+        consider(rest, {&before, &behind}, first, last, type, last, label, best);
         break;
       }
 }
@@ -173,16 +160,19 @@ bool LocalSearch::hopeless(const Sum& rest, const Change& best) const {
              : rest.time > best.score.time;
 }
 
-// A stage first..last of a type beside the rest, which comes of overwriting up to `changed` by a label.
-void LocalSearch::consider(const Sum& rest, int first, int last, int type, int changed, int label,
+// A stage first..last of a type beside the rest, to which `ends` belong but are not counted yet. It comes of
+// overwriting up to `changed` by a label.
+void LocalSearch::consider(const Sum& rest, Ends ends, int first, int last, int type, int changed, int label,
                            Change& best) {
   ++looked_at_;
   const StageTable::Entry& stage = entry(first, last, type);
   const Sum sum = plus(rest, stage, type);
   if (hopeless(sum, best)) return;
-  const double was = broken(type, counts_[type]), is = broken(type, counts_[type] + stage.devices);
-  const bool none = broken_types_ + (is > 0) - (was > 0) == 0;
-  const Score now = price_plan(problem_, sum.time, sum.price, none ? 0 : limits_ - was + is, sum.violation);
+  for (const Stage* end : ends) change_count(*end, 1);
+  change_count(type, stage.devices);
+  const Score now = price_plan(problem_, sum.time, sum.price, limits_, sum.violation);
+  change_count(type, -stage.devices);
+  for (const Stage* end : ends) change_count(*end, -1);
   if (better(problem_, now, best.score)) best = {changed, label, now};
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "stage_table.h"
@@ -15,10 +16,11 @@ class LocalSearch {
   LocalSearch(const Problem& problem, const StageTable& table);
 
   // Improves a scheme until no single change does, looking at runs that begin at the layers first..last and,
-  // after each improvement, near it. Returns how many schemes were looked at.
-  std::uint64_t descend(std::int8_t* scheme, Score& score, int first, int last);
+  // after each improvement, near it; a run overwrites or cuts at most `reach` stages and one. Returns how
+  // many schemes were looked at.
+  std::uint64_t descend(std::int8_t* scheme, Score& score, int first, int last, int reach);
   std::uint64_t descend(std::int8_t* scheme, Score& score) {
-    return descend(scheme, score, 0, problem_.layers - 1);
+    return descend(scheme, score, 0, problem_.layers - 1, 3);
   }
 
  private:
@@ -39,9 +41,12 @@ class LocalSearch {
   Score score() const;
   Change best_change(int first, const Score& current);
   void mark(int first, int last);
+  using Ends = std::initializer_list<const Stage*>;
   void overwrite(const Sum& outer, int first, int last, int right, Change& best);
-  void overwrite_apart(const Sum& rest, int first, int last, int left_label, int right_label, Change& best);
-  void consider(const Sum& rest, int first, int last, int type, int changed, int label, Change& best);
+  void overwrite_apart(const Sum& rest, const Stage& before, const Stage& behind, int first, int last,
+                       Change& best);
+  void consider(const Sum& rest, Ends ends, int first, int last, int type, int changed, int label,
+                Change& best);
   bool hopeless(const Sum& rest, const Change& best) const;
   void change_count(int type, int devices);
   void change_count(const Stage& stage, int times) { change_count(stage.type, times * stage.entry.devices); }
@@ -60,6 +65,7 @@ class LocalSearch {
   std::vector<double> counts_;  // devices by type, of the stages that a change keeps
   double limits_ = 0;           // what these break
   int broken_types_ = 0;        // and how many types do
+  int reach_ = 0;
   std::uint64_t looked_at_ = 0;
 };
 

@@ -7,7 +7,7 @@
 namespace stageplan {
 namespace {
 
-constexpr size_t kBatch = 4096;  // schemes a step of the simple searches
+constexpr size_t kBatch = 1024;  // schemes a step of the simple searches
 
 }  // namespace
 
