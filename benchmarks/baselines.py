@@ -20,9 +20,7 @@ TOLERANCE = 1e-9
 MOST_DEVICES = 2**20
 UNLIMITED = 1e300  # fastmath knows no infinity
 INFEASIBLE = 1e9  # added to the fitness of a scheme that breaks a limit; more than any cost
-CROSSOVER = 0.8  # chance that a child has two parents, as in stageplan
-MORE_MUTATION = 0.4  # chance of each further mutation
-ELITES = 32  # one elite for so many schemes
+CROSSOVER = 0.8  # chance that a child has two parents
 CHUNK = 256  # schemes that share the scratch space of a thread
 
 
@@ -75,6 +73,10 @@ def _check(problem: sp.Problem) -> None:
 
 def _sums(times: Array) -> Array:
     return np.vstack([np.zeros(times.shape[1]), times.cumsum(axis=0)])
+
+
+def empty_scores(n: int) -> sp.Scores:
+    return sp.Scores(*(np.empty(n) for _ in range(3)))
 
 
 # numba: a scheme at a time ---------------------------------------------------------------------------------
@@ -190,8 +192,8 @@ class NumbaScorer:
         self.tables = tables(problem, target)
         self.score = self.BY[by]
 
-    def __call__(self, schemes: Schemes) -> sp.Scores:
-        scores = sp.Scores(*(np.empty(len(schemes)) for _ in range(3)))
+    def __call__(self, schemes: Schemes, out: sp.Scores | None = None) -> sp.Scores:
+        scores = empty_scores(len(schemes)) if out is None else out
         self.score(schemes, self.tables, *scores)
         return scores
 
@@ -262,14 +264,13 @@ def _tournament(fitness):
 
 
 @njit
-def _mutate(child, types):
-    """Change the label of one layer or of a random run of layers, or shift a boundary: as stageplan does."""
-    kind = _below(4)
-    if kind >= 2:
+def _mutate(child, types, turn):
+    """Change the label of one layer or of a random run of layers, or shift a boundary, in turn."""
+    if turn % 2 == 1:
         _shift_boundary(child)
         return
     first = _below(len(child))
-    length = 1 if kind == 0 else 1 + _below(len(child) - first)
+    length = 1 if turn % 4 == 0 else 1 + _below(len(child) - first)
     child[first : first + length] = _below(types)
 
 
@@ -289,38 +290,29 @@ def _shift_boundary(child):
 
 
 @njit(inline="always")
-def _breed(child, population, fitness, types):
+def _breed(child, population, fitness, types, turn):
+    """Make a child as stageplan does: shares of crossover and of mutations are dealt in turn, not drawn."""
     layers = len(child)
     child[:] = population[_tournament(fitness)]
-    crossed = np.random.random() < CROSSOVER
+    crossed = turn % 5 != 0
     if crossed:
         cut = 1 + _below(layers - 1)
         child[cut:] = population[_tournament(fitness), cut:]
-    else:
-        _mutate(child, types)
-    while np.random.random() < MORE_MUTATION:
-        _mutate(child, types)
-
-
-@njit
-def _keep_elites(population, fitness, children, child_fitness):
-    elites = max(1, len(population) // ELITES)
-    best = np.argpartition(fitness, elites - 1)[:elites]
-    for i in range(elites):
-        children[i] = population[best[i]]
-        child_fitness[i] = fitness[best[i]]
-    return elites
+    for m in range((turn % 4 + 1) // 2 if crossed else 2):
+        _mutate(child, types, turn // 4 + m)
 
 
 def _generation(population, fitness, children, child_fitness, t):
-    """Breed and score the next generation."""
+    """Keep the fittest scheme, breed and score the others."""
     n, types = len(population), len(t.price)
-    elites = _keep_elites(population, fitness, children, child_fitness)
-    for chunk in prange((n - elites + CHUNK - 1) // CHUNK):
+    best = np.argmin(fitness)
+    children[0] = population[best]
+    child_fitness[0] = fitness[best]
+    for chunk in prange((n - 1 + CHUNK - 1) // CHUNK):
         counts = np.zeros(types)
-        begin = elites + chunk * CHUNK
+        begin = 1 + chunk * CHUNK
         for i in range(begin, min(n, begin + CHUNK)):
-            _breed(children[i], population, fitness, types)
+            _breed(children[i], population, fitness, types, i)
             child_fitness[i] = _fitness_one(children[i], t, counts)
 
 
@@ -380,7 +372,7 @@ def crossed(first, second):
 def mutated(schemes, types):
     """Mutate each scheme once, in place."""
     for i in range(len(schemes)):
-        _mutate(schemes[i], types)
+        _mutate(schemes[i], types, i)
     return schemes
 
 

@@ -76,12 +76,12 @@ def compare_generations(
 
 
 def generations_for(search: Callable[[int], object], least: float) -> int:
-    """How many generations take `least` CPU seconds."""
+    """How many generations take `least` CPU seconds more than the first one, which may have to start up."""
     search(1)
-    generations, seconds = 1, cpu(partial(search, 1))
+    first, generations, seconds = cpu(partial(search, 1)), 1, 0.0
     while seconds < least / 2 and generations < 1 << 20:
         generations *= 2
-        seconds = cpu(partial(search, generations))
+        seconds = cpu(partial(search, generations)) - first
     return max(2, round(generations * least / max(seconds, 1e-9)))
 
 

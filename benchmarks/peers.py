@@ -7,12 +7,17 @@ let their users bring operators. A peer is a function that starts a search and r
     python benchmarks/peers.py [CPU seconds]
 """
 
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import NamedTuple
+
+# Idle threads of a BLAS spin, which counts as CPU time; numpy reads this when it is imported.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import numpy.typing as npt

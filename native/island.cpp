@@ -25,6 +25,7 @@ int next_boundary(const std::int8_t* scheme, int from, int to) {
 }
 
 constexpr size_t kSearchEvery = 512;  // schemes for each such generation without local search
+constexpr int kPolishEvery = 4;       // such generations between those, where each scheme is provisioned
 constexpr int kTrials = 8;            // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;     // such generations before a new population, if that is small
 constexpr int kSteps = 256;           // devices beyond the goal that scoring looks at, where it provisions
@@ -71,7 +72,8 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start
   }
   std::stable_sort(found.begin(), found.end(),
                    [&](const auto& a, const auto& b) { return better(problem, a.first, b.first); });
-  for (const auto& [score, time] : found) start.times.push_back(std::min({time, score.time, longest}));
+  for (const auto& [score, time] : found)
+    start.times.push_back(meets(score.time, longest) ? std::min(time, score.time) : score.time);
 }
 
 }  // namespace
@@ -130,9 +132,13 @@ void Island::fill(const Genes& given) {
   provision(current_.data());
 }
 
+// Infeasible schemes rank behind all others, by their violation; among ties, by the objective: the bits of a
+// positive number order as it does.
 double Island::fitness(double cost, double time, double violation) const {
-  if (violation > 0) return kInfeasible * (1 + violation);
-  return problem_.objective == Objective::cost ? cost : time;
+  const double objective = problem_.objective == Objective::cost ? cost : time;
+  if (violation == 0) return objective;
+  const double order = static_cast<double>(std::bit_cast<std::uint64_t>(objective)) * 0x1p-63;
+  return kInfeasible * (1 + violation) * (1 + kTolerance * order);
 }
 
 void Island::score(Population& population, size_t from, size_t count) {
@@ -239,9 +245,25 @@ void Island::improve() {
   }
 }
 
+// Without a target: local search on the fittest scheme, later on others.
+void Island::improve_exactly() {
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  current_.resize(layers_);
+  if (stagnation_ == kPolishEvery)
+    std::copy_n(&now_.genes[now_.fittest * layers_], layers_, current_.data());
+  else
+    make_child(rng.next() % size_, current_.data(), rng);
+  current_score_ = scorer_->score(current_.data());
+  evaluations_ += descend(*scorer_, current_, current_score_);
+}
+
 void Island::polish() {
-  if (!local_search_) return;
-  improve();
+  if (local_search_)
+    improve();
+  else if (stagnation_ % kPolishEvery == 0)
+    improve_exactly();
+  else
+    return;
   Rng rng(seed_, 2 * index_ + 1, ~generation_);
   put(current_, tournament(rng));
   if (const double least = now_.fitness[now_.fittest]; least < least_) {
@@ -271,10 +293,15 @@ void Island::provision(const std::int8_t* scheme) {
   best_.assign(scheme, scheme + layers_);
 }
 
-// A new population, at a new target.
+// A new population, at a new target; while nothing is feasible also without one, since what breaks the least
+// may be slower than any target.
 void Island::restart() {
   ++restarts_;
-  if (!times_.empty()) scorer_ = make_scorer(problem_, std::min(next_target(), problem_.goal_time()));
+  local_search_.reset();
+  if (best_score_.violation > 0 && restarts_ % 2 == 1)
+    scorer_ = std::make_shared<Scorer>(problem_, kSteps);
+  else if (!times_.empty())
+    scorer_ = make_scorer(problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
   fill({});
 }
 

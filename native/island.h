@@ -63,6 +63,7 @@ class Island {
   void shift_boundary(std::int8_t* scheme, Rng& rng) const;
   void polish();
   void improve();
+  void improve_exactly();
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
   double next_target();

@@ -18,4 +18,8 @@ void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme);
 // Layer by layer, the label that is best if the rest of the network followed it.
 Genes greedy_scheme(const Problem& problem, const Scorer& scorer);
 
+// Sweeps over the neighbours of a scheme, each improvement taken at once, until there is none: another label
+// for a layer, for a stage, for an edge of a stage. Returns how many schemes were scored.
+std::uint64_t descend(const Scorer& scorer, Genes& scheme, Score& score);
+
 }  // namespace stageplan

@@ -62,48 +62,15 @@ void Enumeration::step() {
   score(schemes);
 }
 
-// One homogeneous scheme of each label and the greedy one at first, then sweeps of local search.
 void GreedySearch::step() {
-  if (!scheme_.empty()) {
-    done_ = !descend();
-    return;
-  }
   for (int label = 0; label < problem_.labels(); ++label)
     score(Genes(layers_, static_cast<std::int8_t>(label)));
   score(greedy_scheme(problem_, scorer_));
-  scheme_ = best();
-}
-
-bool GreedySearch::try_segment(int first, int last, int label) {
-  Genes candidate = scheme_;
-  std::fill(candidate.begin() + first, candidate.begin() + last + 1, static_cast<std::int8_t>(label));
-  if (candidate == scheme_) return false;
-  score(candidate);
-  if (best() != candidate) return false;
-  scheme_ = candidate;
-  return true;
-}
-
-// One sweep over the neighbours of the scheme, each improvement taken at once: another label for a layer, for
-// a stage, for an edge of a stage. Returns whether anything improved.
-bool GreedySearch::descend() {
-  const int layers = problem_.layers;
-  bool improved = false;
-  for (int l = 0; l < layers; ++l) {
-    int first = l, last = l;
-    while (first > 0 && scheme_[first - 1] == scheme_[l]) --first;
-    while (last + 1 < layers && scheme_[last + 1] == scheme_[l]) ++last;
-    for (int label = 0; label < problem_.labels(); ++label) {
-      improved |= try_segment(l, l, label);
-      if (l == first) improved |= try_segment(l, last, label);
-    }
-    if (l == first && l > 0)
-      for (int reach = 2; l + reach <= layers; reach *= 2)
-        improved |= try_segment(l, l + reach - 1, scheme_[l - 1]);
-    if (l == last && l + 1 < layers)
-      for (int reach = 2; reach <= l + 1; reach *= 2) improved |= try_segment(l - reach + 1, l, scheme_[l + 1]);
-  }
-  return improved;
+  Genes scheme = best();
+  Score found = best_score();
+  evaluations_ += descend(scorer_, scheme, found);
+  keep(scheme.data(), found);
+  done_ = true;
 }
 
 }  // namespace stageplan

@@ -70,17 +70,11 @@ class Enumeration : public ExactSearch {
   Genes scheme_;
 };
 
-// Local search from a greedy scheme.
+// Local search from the best of the homogeneous schemes and a greedy one, all in one step.
 class GreedySearch : public ExactSearch {
  public:
   explicit GreedySearch(const Problem& problem) : ExactSearch(problem, 1) {}
   void step() override;
-
- private:
-  bool descend();
-  bool try_segment(int first, int last, int label);
-
-  Genes scheme_;
 };
 
 }  // namespace stageplan

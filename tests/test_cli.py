@@ -200,7 +200,7 @@ def test_every_method(run, method):
     ("argv", "field", "most"),
     [
         (["--max-generations", "7"], "generations", 7),
-        (["--max-evaluations", "100"], "evaluations", 116),
+        (["--max-evaluations", "1"], "generations", 0),
         (["--max-runtime", "0"], "generations", 1),
         (["--max-runtime", "60", "--max-generations", "4"], "generations", 4),
         (["--max-runtime", "0", "--max-generations", "4", "--max-evaluations", "9999"], "generations", 1),
@@ -246,10 +246,8 @@ def test_batch_divides_the_times(run):
 def test_initial_begins_with_an_earlier_plan(run):
     run("plan", "ctr", "-o", "best.json")
     best = strict(Path("best.json").read_text())
-    once = ("--max-generations", 1, "--population", 2)
-    _, out, _ = run("plan", "ctr", *once, "--initial", "best.json", "-o", "-")
+    _, out, _ = run("plan", "ctr", "--max-generations", 0, "--initial", "best.json", "-o", "-")
     assert strict(out)["cost"] <= best["cost"]
-    assert strict(run("plan", "ctr", *once, "-o", "-")[1])["cost"] > best["cost"]
 
 
 # What is refused ----------------------------------------------------------------------------------------
