@@ -107,7 +107,8 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       index_(index),
       scorer_(start.scorer),
       provisioner_(problem),
-      times_(start.times) {
+      times_(start.times),
+      limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity) {
   fill(index == 0 ? start.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
     for (size_t i = 0; i < start.schemes.size(); i += layers_) provision(&start.schemes[i]);
@@ -224,25 +225,44 @@ void Island::shift_boundary(std::int8_t* scheme, Rng& rng) const {
     std::fill(scheme + std::max(0, at - length), scheme + at, scheme[at]);
 }
 
-// Iterated local search beside the population: a few layers of its scheme are overwritten at random and the
-// damage mended; what is no worse stays.
+// Iterated local search beside the population: a part of its scheme is changed at random and the damage
+// mended; what is no worse stays.
 void Island::improve() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
-  const int layers = problem_.layers;
-  for (int trial = 0; trial < std::max(kTrials, layers / 8); ++trial) {
+  for (int trial = 0; trial < std::max(kTrials, problem_.layers / 8); ++trial) {
     Genes scheme = current_;
-    const int stages = 1 + static_cast<int>(std::inner_product(scheme.begin() + 1, scheme.end(), scheme.begin(),
-                                                               0, std::plus<>(), std::not_equal_to<>()));
-    const int first = rng.below(layers);
-    const int last = std::min(layers - 1, first + rng.below(2 * layers / stages));
-    std::fill(scheme.begin() + first, scheme.begin() + last + 1,
-              static_cast<std::int8_t>(rng.below(problem_.labels())));
+    const auto [a, b] = limited_ && trial % 2 == 1 ? swap_stages(scheme, rng) : overwrite(scheme, rng);
     Score score;
-    evaluations_ += local_search_->descend(scheme.data(), score, first, last, 1 + rng.below(3));
+    evaluations_ += local_search_->descend_near(scheme.data(), score, a, b, 1 + rng.below(3));
     if (better(problem_, current_score_, score)) continue;
     current_ = scheme;
     current_score_ = score;
   }
+}
+
+// Gives a few layers, about as many as a stage has, a random label; returns the first and the last.
+std::pair<int, int> Island::overwrite(Genes& scheme, Rng& rng) const {
+  const int layers = problem_.layers, first = rng.below(layers);
+  const int changes = std::inner_product(scheme.begin() + 1, scheme.end(), scheme.begin(), 0, std::plus<>(),
+                                         std::not_equal_to<>());
+  const int last = std::min(layers - 1, first + rng.below(2 * layers / (1 + changes)));
+  std::fill(scheme.begin() + first, scheme.begin() + last + 1,
+            static_cast<std::int8_t>(rng.below(problem_.labels())));
+  return {first, last};
+}
+
+// Two stages change labels, which single changes cannot do where devices are scarce; returns a layer of each.
+std::pair<int, int> Island::swap_stages(Genes& scheme, Rng& rng) const {
+  const int a = rng.below(problem_.layers), b = rng.below(problem_.layers);
+  const std::int8_t label_a = scheme[a], label_b = scheme[b];
+  const auto relabel = [&](int layer, std::int8_t from, std::int8_t to) {
+    for (int l = layer; l >= 0 && scheme[l] == from; --l) scheme[l] = to;
+    for (int l = layer + 1; l < problem_.layers && scheme[l] == from; ++l) scheme[l] = to;
+  };
+  if (label_a == label_b) return {a, b};
+  relabel(a, label_a, label_b);
+  if (scheme[b] == label_b) relabel(b, label_b, label_a);
+  return {a, b};
 }
 
 // Without a target: local search on the fittest scheme, later on others.

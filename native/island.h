@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -64,6 +65,8 @@ class Island {
   void polish();
   void improve();
   void improve_exactly();
+  std::pair<int, int> overwrite(Genes& scheme, Rng& rng) const;
+  std::pair<int, int> swap_stages(Genes& scheme, Rng& rng) const;
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
   double next_target();
@@ -82,6 +85,7 @@ class Island {
   double least_ = kInfinity;   // fitness of the fittest since the start
   int stagnation_ = 0;         // generations since that improved
   std::vector<double> times_;  // of the start
+  bool limited_;               // whether any type's devices are
   std::uint64_t generation_ = 0, evaluations_ = 0, restarts_ = 0;
   Genes best_;
   Score best_score_;

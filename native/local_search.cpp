@@ -60,13 +60,25 @@ void LocalSearch::mark(int first, int last) {
   std::fill(marked_.begin() + stages_[from].first, marked_.begin() + stages_[to].last + 1, 1);
 }
 
-std::uint64_t LocalSearch::descend(std::int8_t* scheme, Score& score, int first, int last, int reach) {
+std::uint64_t LocalSearch::descend(std::int8_t* scheme, Score& score, int reach) {
+  load(scheme);
+  marked_.assign(problem_.layers, 1);
+  return descend_marked(scheme, score, reach);
+}
+
+std::uint64_t LocalSearch::descend_near(std::int8_t* scheme, Score& score, int a, int b, int reach) {
+  load(scheme);
+  marked_.assign(problem_.layers, 0);
+  mark(a, a);
+  mark(b, b);
+  return descend_marked(scheme, score, reach);
+}
+
+// Of the scheme that is loaded.
+std::uint64_t LocalSearch::descend_marked(std::int8_t* scheme, Score& score, int reach) {
   looked_at_ = 0;
   reach_ = reach;
-  load(scheme);
   score = this->score();
-  marked_.assign(problem_.layers, 0);
-  mark(first, last);
   std::vector<std::int8_t> changed(scheme, scheme + problem_.layers);
   for (int at = 0, clean = 0; clean < problem_.layers; at = (at + 1) % problem_.layers) {
     ++clean;

@@ -15,13 +15,12 @@ class LocalSearch {
  public:
   LocalSearch(const Problem& problem, const StageTable& table);
 
-  // Improves a scheme until no single change does, looking at runs that begin at the layers first..last and,
-  // after each improvement, near it; a run overwrites or cuts at most `reach` stages and one. Returns how
-  // many schemes were looked at.
-  std::uint64_t descend(std::int8_t* scheme, Score& score, int first, int last, int reach);
-  std::uint64_t descend(std::int8_t* scheme, Score& score) {
-    return descend(scheme, score, 0, problem_.layers - 1, 3);
-  }
+  // Improves a scheme until no single change does; a run overwrites or cuts at most `reach` stages and one.
+  // Returns how many schemes were looked at.
+  std::uint64_t descend(std::int8_t* scheme, Score& score, int reach = 3);
+
+  // The same, but looks only at runs that begin near two layers and, after each improvement, near it.
+  std::uint64_t descend_near(std::int8_t* scheme, Score& score, int a, int b, int reach);
 
  private:
   // What stages add up to.
@@ -41,6 +40,7 @@ class LocalSearch {
   Score score() const;
   Change best_change(int first, const Score& current);
   void mark(int first, int last);
+  std::uint64_t descend_marked(std::int8_t* scheme, Score& score, int reach);
   using Ends = std::initializer_list<const Stage*>;
   void overwrite(const Sum& outer, int first, int last, int right, Change& best);
   void overwrite_apart(const Sum& rest, const Stage& before, const Stage& behind, int first, int last,
