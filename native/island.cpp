@@ -24,24 +24,30 @@ int next_boundary(const std::int8_t* scheme, int from, int to) {
   return from;
 }
 
-constexpr size_t kSearchEvery = 512;  // schemes for each such generation without local search
-constexpr int kPolishEvery = 4;       // such generations between those, where each scheme is provisioned
-constexpr int kTrials = 8;            // local searches in a generation without improvement
-constexpr int kRestartAfter = 16;     // such generations before a new population, if that is small
-constexpr int kSteps = 256;           // devices beyond the goal that scoring looks at, where it provisions
-// Targets tried at the start, down to an eighth of the first: so many that making their tables takes little.
-constexpr double kManyEntries = 3e5, kMostEntries = 2e7;
+constexpr size_t kSearchEvery = 512;   // schemes for each such generation without local search
+constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
+constexpr int kTrials = 8;             // local searches in a generation without improvement
+constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
+constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
-  return problem.merge == Merge::adjacent &&
+  return problem.merge == Merge::adjacent && StageTable::bytes(problem) <= StageTable::kMaxBytes &&
          (problem.objective == Objective::cost || problem.max_devices_per_stage == 1);
 }
 
-std::shared_ptr<const Scorer> make_scorer(const Problem& problem, double time) {
-  auto scorer = at_target(problem) ? std::make_shared<Scorer>(problem, time) : nullptr;
-  if (scorer && scorer->table().stored()) return scorer;
-  return std::make_shared<Scorer>(problem, kSteps);
+// Targets tried at the start, down to an eighth of the first: the more of them the less a table takes to
+// make. Constants, since not all machines agree on powers.
+struct Ladder {
+  int steps;
+  double ratio;  // 2 to the power of -3 / steps
+};
+
+Ladder ladder_for(const Problem& problem) {
+  const size_t entries = StageTable::bytes(problem) / sizeof(StageTable::Entry);
+  if (entries <= 5000) return {60, 0.9659363289248456};
+  if (entries <= 1'000'000) return {18, 0.8908987181403393};
+  return {6, 0.7071067811865476};
 }
 
 // The best of some schemes, exactly provisioned.
@@ -59,11 +65,9 @@ std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
 void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start) {
   const Problem& problem = exact.problem();
   std::vector<std::pair<Score, double>> found;
-  const double entries = 0.5 * problem.layers * problem.layers * problem.types;
-  const int steps =
-      static_cast<int>(std::clamp(kMostEntries / entries, 6.0, std::clamp(kManyEntries / entries, 18.0, 60.0)));
-  for (int step = 0; step < steps; ++step) {
-    const double time = longest * std::exp2(-3.0 * step / steps);
+  const Ladder ladder = ladder_for(problem);
+  double time = longest;
+  for (int step = 0; step < ladder.steps; ++step, time *= ladder.ratio) {
     const StageTable table(problem, exact.loads(), time);
     Score score;
     LocalSearch(problem, table).descend(scheme.data(), score);
@@ -87,15 +91,15 @@ Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
   const Genes best(schemes.begin() + static_cast<std::ptrdiff_t>(at),
                    schemes.begin() + static_cast<std::ptrdiff_t>(at) + problem.layers);
   if (!at_target(problem)) {
-    scorer = make_scorer(problem, 0);
+    scorer = std::make_shared<Scorer>(problem, kSteps);
     const Genes greedy = greedy_scheme(problem, *scorer);
     schemes.insert(schemes.end(), greedy.begin(), greedy.end());
   } else if (problem.max_devices_per_stage == 1) {
-    scorer = make_scorer(problem, kInfinity);
+    scorer = std::make_shared<Scorer>(problem, kInfinity);
   } else {
     const double longest = problem.goal_time() < kInfinity ? problem.goal_time() : 2 * score.time;
     try_targets(exact, best, longest, *this);
-    scorer = make_scorer(problem, times.front());
+    scorer = std::make_shared<Scorer>(problem, times.front());
   }
 }
 
@@ -321,7 +325,8 @@ void Island::restart() {
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
   else if (!times_.empty())
-    scorer_ = make_scorer(problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
+    scorer_ = std::make_shared<Scorer>(
+        problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
   fill({});
 }
 
@@ -331,12 +336,12 @@ double Island::next_target() {
   const double spread = rng.uniform() - 0.5;
   switch ((restarts_ + index_) % 3) {
     case 0:
-      return best_score_.time * std::exp(0.1 * spread);
+      return best_score_.time * (1 + 0.1 * spread);
     case 1:
-      return best_score_.time * std::exp(spread);
+      return best_score_.time * (1 + spread / 2) / (1 - spread / 2);
     default: {
       const auto place = static_cast<size_t>(std::countl_zero(rng.next() | 1));
-      return times_[std::min(place, times_.size() - 1)] * std::exp(0.1 * spread);
+      return times_[std::min(place, times_.size() - 1)] * (1 + 0.1 * spread);
     }
   }
 }

@@ -192,9 +192,8 @@ StageLoad StageLoads::operator()(int first, int last, int type) const {
 StageTable::StageTable(const Problem& problem, const StageLoads& loads, double time, size_t max_bytes)
     : problem_(problem), loads_(loads), time_(time) {
   const size_t layers = problem.layers, types = problem.types;
-  const size_t count = layers * (layers + 1) / 2 * types;
-  if (count * sizeof(Entry) > max_bytes) return;
-  entries_.reserve(count);
+  if (bytes(problem) > max_bytes) return;
+  entries_.reserve(bytes(problem) / sizeof(Entry));
   rows_.reserve(layers);
   for (int first = 0; first < problem.layers; ++first) {
     rows_.push_back(static_cast<std::ptrdiff_t>(entries_.size()) - static_cast<std::ptrdiff_t>(first * types));

@@ -93,6 +93,11 @@ class StageTable {
   StageTable(const Problem& problem, const StageLoads& loads, double time, size_t max_bytes = kMaxBytes);
   static constexpr size_t kMaxBytes = size_t{1} << 28;
 
+  // What a table of the problem takes.
+  static size_t bytes(const Problem& problem) {
+    return static_cast<size_t>(problem.layers) * (problem.layers + 1) / 2 * problem.types * sizeof(Entry);
+  }
+
   bool stored() const { return !entries_.empty(); }
 
   // Entries of the stages that begin at `first`: that of (last, type) stands at [last * types + type].
