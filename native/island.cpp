@@ -29,6 +29,7 @@ constexpr int kPolishEvery = 4;        // such generations between those, where 
 constexpr int kTrials = 8;             // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
 constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
+constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more ends the ladder
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
@@ -36,18 +37,18 @@ bool at_target(const Problem& problem) {
          (problem.objective == Objective::cost || problem.max_devices_per_stage == 1);
 }
 
-// Targets tried at the start, down to an eighth of the first: the more of them the less a table takes to
+// Targets tried at the start, at most down to 1/64 of the first: the more of them the less a table takes to
 // make. Constants, since not all machines agree on powers.
 struct Ladder {
   int steps;
-  double ratio;  // 2 to the power of -3 / steps
+  double ratio;  // 2 to the power of -6 / steps
 };
 
 Ladder ladder_for(const Problem& problem) {
   const size_t entries = StageTable::bytes(problem) / sizeof(StageTable::Entry);
-  if (entries <= 5000) return {60, 0.9659363289248456};
-  if (entries <= 1'000'000) return {18, 0.8908987181403393};
-  return {6, 0.7071067811865476};
+  if (entries <= 5000) return {72, 0.9438743126816935};
+  if (entries <= 1'000'000) return {36, 0.8908987181403393};
+  return {12, 0.7071067811865476};
 }
 
 // The best of some schemes, exactly provisioned.
@@ -65,6 +66,7 @@ std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
 void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start) {
   const Problem& problem = exact.problem();
   std::vector<std::pair<Score, double>> found;
+  const auto first_better = [&](const auto& a, const auto& b) { return better(problem, a.first, b.first); };
   const Ladder ladder = ladder_for(problem);
   double time = longest;
   for (int step = 0; step < ladder.steps; ++step, time *= ladder.ratio) {
@@ -73,9 +75,11 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start
     LocalSearch(problem, table).descend(scheme.data(), score);
     start.schemes.insert(start.schemes.end(), scheme.begin(), scheme.end());
     found.emplace_back(exact.score(scheme.data()), time);
+    const Score &now = found.back().first,
+                &best = std::min_element(found.begin(), found.end(), first_better)->first;
+    if (best.violation == 0 && now.cost > kFarFromBest * best.cost) break;
   }
-  std::stable_sort(found.begin(), found.end(),
-                   [&](const auto& a, const auto& b) { return better(problem, a.first, b.first); });
+  std::stable_sort(found.begin(), found.end(), first_better);
   for (const auto& [score, time] : found)
     start.times.push_back(meets(score.time, longest) ? std::min(time, score.time) : score.time);
 }
@@ -238,6 +242,7 @@ void Island::improve() {
     const auto [a, b] = limited_ && trial % 2 == 1 ? swap_stages(scheme, rng) : overwrite(scheme, rng);
     Score score;
     evaluations_ += local_search_->descend_near(scheme.data(), score, a, b, 1 + rng.below(3));
+    provision(scheme.data());
     if (better(problem_, current_score_, score)) continue;
     current_ = scheme;
     current_score_ = score;
