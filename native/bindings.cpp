@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -82,13 +83,21 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
   const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data()};
   py::gil_scoped_release release;
   constexpr size_t block = 4096;
+  std::atomic<size_t> first_bad{count};  // block; blocks are begun in order, so that those before it end
   parallel_for((count + block - 1) / block, threads, [&](size_t b) {
+    if (b > first_bad) return;
     const size_t from = b * block, size = std::min(block, count - from);
     const ScoreArrays scores = all.from(from);
-    if (!scorer.score(genes + from * layers, size, scores))
-      check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
+    if (!scorer.score(genes + from * layers, size, scores)) {
+      for (size_t known = first_bad; b < known && !first_bad.compare_exchange_weak(known, b);) {
+      }
+      return;
+    }
     for (size_t i = 0; i < size; ++i) scores.time[i] = 1 / scores.time[i];
   });
+  if (first_bad == count) return;
+  const size_t from = first_bad * block, size = std::min(block, count - from);
+  check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
 }
 
 struct StageReport {
@@ -189,7 +198,9 @@ PYBIND11_MODULE(_core, m) {
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {
-             return std::make_unique<Genetic>(problem, population, seed, threads, genes_of(problem, initial));
+             const Genes genes = genes_of(problem, initial);
+             const py::gil_scoped_release release;
+             return std::make_unique<Genetic>(problem, population, seed, threads, genes);
            }),
            py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
            py::arg("threads"), py::arg("initial").noconvert())

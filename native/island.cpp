@@ -24,7 +24,7 @@ int next_boundary(const std::int8_t* scheme, int from, int to) {
   return from;
 }
 
-constexpr size_t kSearchEvery = 512;   // schemes for each such generation without local search
+constexpr size_t kSmall = 512;         // a population from which on local search would take most of the time
 constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
 constexpr int kTrials = 8;             // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
@@ -170,8 +170,7 @@ void Island::step() {
     stagnation_ = 0;
     provision(&now_.genes[best * layers_]);
   } else {
-    // Large populations get by with less local search: it would take most of the time.
-    if (++stagnation_ % static_cast<int>(1 + size_ / kSearchEvery) == 0) polish();
+    if (++stagnation_ % polish_period() == 0) polish();
   }
 }
 
@@ -186,6 +185,9 @@ void Island::breed() {
   score(next_, 1, size_ - 1);
   std::swap(now_, next_);
 }
+
+// Generations without improvement from one local search to the next.
+int Island::polish_period() const { return size_ > kSmall ? static_cast<int>(size_ / (kSmall / 8)) : 1; }
 
 size_t Island::tournament(Rng& rng) const {
   const std::uint64_t draw = rng.next();

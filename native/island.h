@@ -62,6 +62,7 @@ class Island {
   size_t tournament(Rng& rng) const;
   void mutate(size_t turn, std::int8_t* scheme, Rng& rng) const;
   void shift_boundary(std::int8_t* scheme, Rng& rng) const;
+  int polish_period() const;
   void polish();
   void improve();
   void improve_exactly();

@@ -128,10 +128,11 @@ Scorer::Scorer(const Problem& problem, double time)
       table_(problem, loads_, time, problem.merge == Merge::adjacent ? StageTable::kMaxBytes : 0) {
   const size_t layers = problem.layers;
   if (!table_.stored() || layers * layers * problem.types > kMostWords) return;
-  bucket_limits_.assign(8, 254);
+  bucket_limits_.assign(kBuckets, 254);
   for (int t = 0; t < problem.types; ++t) {
     limit_words_.push_back(static_cast<std::uint16_t>(std::min(problem.limit[t], 65535.0)));
-    bucket_limits_[t % 8] = static_cast<std::uint8_t>(std::min<int>(bucket_limits_[t % 8], limit_words_[t]));
+    bucket_limits_[t % kBuckets] =
+        static_cast<std::uint8_t>(std::min<int>(bucket_limits_[t % kBuckets], limit_words_[t]));
   }
   packed_ = std::make_unique<PackedTable>(table_, problem);
   kernel_ = chosen_set().kernel;

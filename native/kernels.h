@@ -44,6 +44,9 @@ struct ScoreArrays {
 // Up to so many types the price is added up by type, with more of them by stage.
 inline constexpr int kCountedTypes = 16;
 
+// Of more types than that, devices may be counted by type modulo this number.
+inline constexpr int kBuckets = 16;
+
 class Scorer;
 
 // All that a kernel reads.
@@ -53,7 +56,7 @@ struct KernelInput {
   const double* times;
   const double *price, *limit, *limit_weight;
   const std::uint16_t* limit_word;   // limits of the types, cut off at 16 bits
-  const std::uint8_t* bucket_limit;  // least limit of the types that are the same modulo 8
+  const std::uint8_t* bucket_limit;  // least limit of the types that are the same modulo kBuckets
   int layers, types, labels;
   int label_shift;  // type = label >> label_shift
 };

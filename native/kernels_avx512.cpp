@@ -18,9 +18,8 @@ namespace {
 
 constexpr int kLanes = 64;
 constexpr int kGroups = kLanes / 16;  // lanes of 32 bits in a register: 16
-constexpr int kBuckets = 8;
-constexpr int kFewLayers = 256;  // layers up to which a stage's end fits a byte
-constexpr int kFewStages = 24;   // mean stages a scheme up to which "few stages" is faster
+constexpr int kFewLayers = 256;       // layers up to which a stage's end fits a byte
+constexpr int kFewStages = 24;        // mean stages a scheme up to which "few stages" is faster
 
 using Bytes = __m512i;
 
@@ -403,7 +402,8 @@ int score_block(const KernelInput& in, const std::int8_t* schemes, size_t stride
     stages.lane[i] = static_cast<std::uint8_t>(std::min(n, 255));
     most = std::max(most, n);
     sum += n;
-    if (i % 8 == 3) few = sum <= kFewStages * (i + 1) && most < 255;
+    if (i % 8 == 3) few = sum <= kFewStages * (i + 1);
+    few = few && n <= 255;
   }
   Lanes<Types> lanes(in, buffers.by_type);
   if (few) {

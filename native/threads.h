@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -29,7 +30,11 @@ void parallel_for(size_t count, int threads, Work work) {
   };
   std::vector<std::thread> others;
   const size_t wanted = std::min(count, static_cast<size_t>(std::max(threads, 1)));
-  for (size_t t = 1; t < wanted; ++t) others.emplace_back(run);
+  others.reserve(wanted);
+  try {
+    for (size_t t = 1; t < wanted; ++t) others.emplace_back(run);
+  } catch (const std::system_error&) {  // the system gives no more: those that there are do the work
+  }
   run();
   for (std::thread& other : others) other.join();
   if (failure) std::rethrow_exception(failure);

@@ -52,6 +52,7 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "population": "--population",
     "initial": "--initial",
     "target": "--target",
+    "threads": "--threads",
     "seconds": "--max-runtime",
     "generations": "--max-generations",
     "evaluations": "--max-evaluations",
@@ -182,6 +183,7 @@ def _add_problem(parser: _Parser) -> None:
     parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
     parser.add_argument("--cluster", help="a file or a built-in example; default: the workload's own")
     parser.add_argument("--batch", type=float, metavar="B", help="examples that the workload's times are of")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the cores that may be used")
     add = parser.add_argument_group("goal (default: what the workload's file asks for)").add_argument
     add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
     for name, (metavar, text) in _GOAL_NUMBERS.items():
@@ -238,6 +240,7 @@ def _plan(arguments: argparse.Namespace) -> int:
             callback=callback,
             initial=initial,
             population=arguments.population,
+            threads=arguments.threads,
         )
     deliver(arguments.output, str(result), result.to_dict())
     return INTERRUPTED if result.interrupted else _status(result.plan.feasible)
@@ -264,7 +267,7 @@ def _score_schemes(arguments: argparse.Namespace) -> int:
     schemes = _read_schemes(arguments.schemes, problem)
     problem.scorer(arguments.target)  # refuses a bad target in its own words
     with _about(arguments.schemes):
-        scores = evaluate(problem, schemes, arguments.target)
+        scores = evaluate(problem, schemes, arguments.target, threads=arguments.threads)
     output: Path | None = arguments.output
     text = f"{problem}\n{_summary(problem, scores)}"
     if output is None or str(output) == "-" or output.suffix == ".json":

@@ -91,7 +91,9 @@ def evaluate(
         out = Scores(*(np.empty(len(schemes)) for _ in range(3)))
     else:
         _check_out(out, len(schemes))
-    workers = 1 if schemes.size < _THREAD_GENES else count_threads(threads)
+    workers = count_threads(threads)
+    if schemes.size < _THREAD_GENES:
+        workers = 1
     problem.scorer(target).evaluate(schemes, *out, workers)
     return out
 
@@ -101,9 +103,12 @@ _THREAD_GENES = 1 << 18
 
 
 def _check_out(out: Scores, count: int) -> None:
-    for name, array in zip(Scores._fields, out, strict=True):
+    if not isinstance(out, Scores):
+        raise TypeError(f"out is {type(out).__name__}; it must be Scores")
+    for name, array in out._asdict().items():
         fits = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == (count,)
-        if not (fits and array.flags.c_contiguous and array.flags.writeable):
+        if not (fits and array.flags.carray):
+            kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else show(array)
             raise ValueError(
-                f"out.{name} is {show(array)}; it must be a writeable float64 array of shape ({count},)"
+                f"out.{name} is {kind}; it must be a writeable float64 array of shape ({count},)"
             )
