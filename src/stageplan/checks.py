@@ -63,10 +63,11 @@ def count_threads(threads: int | None) -> int:
 
     Affinity is heeded, and a container's quota of processor time where Linux tells it (cgroup v2).
     """
-    if threads is not None:
+    if threads is None:
+        return _usable_cores()
+    if type(threads) is not int or not 1 <= threads <= 4096:  # the check takes longer than small calls
         check_number("threads", threads, least=1, most=4096, whole=True)
-        return int(threads)
-    return _usable_cores()
+    return int(threads)
 
 
 @cache
