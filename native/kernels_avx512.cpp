@@ -131,22 +131,17 @@ inline void add_stages(Lanes<Types>& lanes, const KernelInput& in, const __m512i
 inline void transpose16(const std::uint8_t* rows, size_t stride, Column* columns, int lane) {
   __m128i a[16], b[16];
   for (int i = 0; i < 16; ++i) a[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i * stride));
-  for (int i = 0; i < 8; ++i) {
-    b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
-    b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
-  }
-  for (int i = 0; i < 8; ++i) {
-    a[2 * i] = _mm_unpacklo_epi8(b[i], b[i + 8]);
-    a[2 * i + 1] = _mm_unpackhi_epi8(b[i], b[i + 8]);
-  }
-  for (int i = 0; i < 8; ++i) {
-    b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
-    b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
-  }
-  for (int i = 0; i < 8; ++i) {
-    a[2 * i] = _mm_unpacklo_epi8(b[i], b[i + 8]);
-    a[2 * i + 1] = _mm_unpackhi_epi8(b[i], b[i + 8]);
-  }
+  const auto round = [](const __m128i* from, __m128i* to) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      to[2 * i] = _mm_unpacklo_epi8(from[i], from[i + 8]);
+      to[2 * i + 1] = _mm_unpackhi_epi8(from[i], from[i + 8]);
+    }
+  };
+  round(a, b);
+  round(b, a);
+  round(a, b);
+  round(b, a);
   for (int i = 0; i < 16; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(columns[i].lane + lane), a[i]);
 }
 
