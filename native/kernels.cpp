@@ -117,6 +117,45 @@ PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
   if (times.empty()) times.push_back(0);  // every scheme is scored from the stage table
 }
 
+ShortStages::ShortStages(const PackedTable& packed, const Problem& problem) {
+  const int layers = problem.layers, types = problem.types;
+  constexpr int most_ranks = 65534;
+  longest = std::min(kWidth, most_ranks / layers) / types;
+  if (longest == 0) return;
+  const size_t size = static_cast<size_t>(layers) * kWidth;
+  const auto each = [&](auto visit) {
+    for (int last = 0; last < layers; ++last)
+      for (int n = 1; n <= std::min(longest, last + 1); ++n)
+        for (int type = 0; type < types; ++type)
+          visit(static_cast<size_t>(last) * kWidth + (n - 1) * types + type, type,
+                packed.words[(static_cast<size_t>(last + 1 - n) * layers + last) * types + type]);
+  };
+  std::vector<std::uint16_t> rank_of(packed.times.size() + 1);  // the last one for all that do not fit
+  const auto place = [&](std::uint32_t word) {
+    return word & PackedTable::kUnfit ? packed.times.size() : word >> PackedTable::kDeviceBits;
+  };
+  each([&](size_t, int, std::uint32_t word) { rank_of[place(word)] = 1; });
+  words.push_back(0);
+  for (size_t i = 0; i < rank_of.size(); ++i) {
+    if (rank_of[i] == 0) continue;
+    rank_of[i] = static_cast<std::uint16_t>(words.size());
+    words.push_back(i < packed.times.size() ? static_cast<std::uint32_t>(i) << PackedTable::kDeviceBits
+                                            : PackedTable::kUnfit);
+  }
+  ranks.resize(size);
+  devices.resize(size);
+  if (types > kCountedTypes) prices.resize(2 * size);
+  each([&](size_t i, int type, std::uint32_t word) {
+    ranks[i] = rank_of[place(word)];
+    devices[i] = static_cast<std::uint8_t>(word & PackedTable::kMostDevices);
+    if (prices.empty()) return;
+    const auto bits = std::bit_cast<std::uint64_t>(problem.price[type] * devices[i]);
+    const size_t low = i / kWidth * 2 * kWidth + i % kWidth;
+    prices[low] = static_cast<std::uint32_t>(bits);
+    prices[low + kWidth] = static_cast<std::uint32_t>(bits >> 32);
+  });
+}
+
 Scorer::Scorer(const Problem& problem, int steps)
     : problem_(problem), loads_(problem), steps_(steps), at_target_(false), table_(problem, loads_, 1.0, 0) {}
 
@@ -135,6 +174,7 @@ Scorer::Scorer(const Problem& problem, double time)
         static_cast<std::uint8_t>(std::min<int>(bucket_limits_[t % kBuckets], limit_words_[t]));
   }
   packed_ = std::make_unique<PackedTable>(table_, problem);
+  short_stages_ = std::make_unique<ShortStages>(*packed_, problem);
   kernel_ = chosen_set().kernel;
 }
 
@@ -159,7 +199,7 @@ Score Scorer::score(const std::int8_t* scheme) const {
 bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
   if (kernel_) {
     const int label_shift = problem_.labels() > problem_.types ? 1 : 0;
-    return kernel_({*this, packed_->words.data(), packed_->times.data(), problem_.price.data(),
+    return kernel_({*this, packed_->words.data(), *short_stages_, packed_->times.data(), problem_.price.data(),
                     problem_.limit.data(), problem_.limit_weight().data(), limit_words_.data(),
                     bucket_limits_.data(), problem_.layers, problem_.types, problem_.labels(), label_shift},
                    schemes, count, scores);

@@ -28,6 +28,20 @@ struct PackedTable {
   std::vector<double> times;         // by rank
 };
 
+// The short stages once more, by the layer that they end at, in tables that fit registers: what 64 schemes
+// look up at a layer is a permutation of one. A stage of `n` layers on type `t` stands at (n - 1) * types + t.
+struct ShortStages {
+  static constexpr int kWidth = 64;
+
+  ShortStages(const PackedTable& packed, const Problem& problem);
+
+  int longest = 0;                    // layers of a stage up to which it is here; 0 where nothing fits
+  std::vector<std::uint16_t> ranks;   // (layers, kWidth): of its time among those here, from 1 on
+  std::vector<std::uint8_t> devices;  // (layers, kWidth)
+  std::vector<std::uint32_t> prices;  // (layers, 2, kWidth): their $/hour, lower and upper half; many types only
+  std::vector<std::uint32_t> words;   // by rank; that of rank 0 is below all others
+};
+
 // Where scores go: one number a scheme in each array.
 struct ScoreArrays {
   double *cost, *time, *violation;
@@ -53,6 +67,7 @@ class Scorer;
 struct KernelInput {
   const Scorer& scorer;
   const std::uint32_t* words;
+  const ShortStages& short_stages;
   const double* times;
   const double *price, *limit, *limit_weight;
   const std::uint16_t* limit_word;   // limits of the types, cut off at 16 bits
@@ -103,6 +118,7 @@ class Scorer {
   bool at_target_;
   StageTable table_;
   std::unique_ptr<PackedTable> packed_;
+  std::unique_ptr<ShortStages> short_stages_;
   std::vector<std::uint16_t> limit_words_;
   std::vector<std::uint8_t> bucket_limits_;
   Kernel kernel_ = nullptr;

@@ -81,8 +81,10 @@ inline void count_in_registers(Lanes<Types>& lanes, Bytes types, Bytes devices) 
 
 // Prices of many types, stage by stage.
 template <int Types>
-inline void add_prices(Lanes<Types>& lanes, const KernelInput& in, const Column& type, const Column& device,
-                       __mmask64 mask) {
+inline void add_prices(Lanes<Types>& lanes, const KernelInput& in, Bytes types, Bytes devices, __mmask64 mask) {
+  Column type, device;
+  _mm512_store_si512(&type, types);
+  _mm512_store_si512(&device, devices);
   for (int i = 0; i < kLanes / 8; ++i) {
     if ((mask >> (8 * i) & 0xff) == 0) continue;
     const auto eight = [&](const Column& column) {
@@ -94,19 +96,17 @@ inline void add_prices(Lanes<Types>& lanes, const KernelInput& in, const Column&
 }
 
 template <int Types>
-inline void count_devices(Lanes<Types>& lanes, const KernelInput& in, Bytes types, Bytes devices,
-                          __mmask64 mask) {
-  if constexpr (Types != kByType) count_in_registers<Types>(lanes, types, devices);
-  if constexpr (Types <= 0) {
+inline void count_devices(Lanes<Types>& lanes, Bytes types, Bytes devices, __mmask64 mask) {
+  if constexpr (Types != kByType) {
+    count_in_registers<Types>(lanes, types, devices);
+  } else {
     Column type, device;
     _mm512_store_si512(&type, types);
     _mm512_store_si512(&device, devices);
-    add_prices<Types>(lanes, in, type, device, mask);
-    if constexpr (Types == kByType)
-      for (std::uint64_t left = mask; left != 0; left &= left - 1) {
-        const int i = std::countr_zero(left);
-        lanes.by_type[type.lane[i]][i] += device.lane[i];
-      }
+    for (std::uint64_t left = mask; left != 0; left &= left - 1) {
+      const int i = std::countr_zero(left);
+      lanes.by_type[type.lane[i]][i] += device.lane[i];
+    }
   }
 }
 
@@ -124,7 +124,8 @@ inline void add_stages(Lanes<Types>& lanes, const KernelInput& in, const __m512i
   }
   const Bytes all = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(devices[1], devices[0])),
                                        _mm256_set_m128i(devices[3], devices[2]), 1);
-  count_devices<Types>(lanes, in, types, all, mask);
+  count_devices<Types>(lanes, types, all, mask);
+  if constexpr (Types <= 0) add_prices<Types>(lanes, in, types, all, mask);
 }
 
 // Transposes 16 rows of bytes, `stride` apart, into 16 columns; lanes of the columns from `lane` on.
@@ -201,8 +202,9 @@ Bytes largest_gene(const Buffers& buffers, int layers) {
   return largest;
 }
 
+// Many stages, where the types are too many for tables of the short ones.
 template <int Types>
-void score_many(const KernelInput& in, const Buffers& buffers, Lanes<Types>& result) {
+void score_wide(const KernelInput& in, const Buffers& buffers, Lanes<Types>& result) {
   const int layers = in.layers;
   Lanes<Types> lanes = result;
   __m512i base[kGroups];
@@ -224,6 +226,114 @@ void score_many(const KernelInput& in, const Buffers& buffers, Lanes<Types>& res
       add_stages<Types>(lanes, in, index, types, ends);
     }
     current = next;
+  }
+  result = lanes;
+}
+
+// What the lanes of a layer look up beside the tables of the short stages.
+struct LongStages {
+  Column devices;
+  alignas(64) double price[kLanes];
+
+  // Looks up the stages that end at `layer` in the lanes of `mask`, none of which is short.
+  LongStages(const KernelInput& in, const Column* genes, int layer, __mmask64 mask, std::uint32_t* slowest) {
+    std::memset(this, 0, sizeof *this);
+    for (std::uint64_t left = mask; left != 0; left &= left - 1) {
+      const int i = std::countr_zero(left);
+      const std::uint8_t label = genes[layer].lane[i];
+      int first = layer - in.short_stages.longest;
+      while (first > 0 && genes[first - 1].lane[i] == label) --first;
+      const int type = label >> in.label_shift;
+      const std::uint32_t word = in.words[(static_cast<size_t>(first) * in.layers + layer) * in.types + type];
+      slowest[i] = std::max(slowest[i], word);
+      devices.lane[i] = static_cast<std::uint8_t>(word & PackedTable::kMostDevices);
+      price[i] = in.price[type] * devices.lane[i];
+    }
+  }
+};
+
+// Sixteen of 64 words, by the lowest six bits of each index.
+inline __m512i permute64(const std::uint32_t* words, __m512i index, __mmask16 upper) {
+  const __m512i low =
+      _mm512_permutex2var_epi32(_mm512_loadu_si512(words), index, _mm512_loadu_si512(words + 16));
+  const __m512i high =
+      _mm512_permutex2var_epi32(_mm512_loadu_si512(words + 32), index, _mm512_loadu_si512(words + 48));
+  return _mm512_mask_mov_epi32(low, upper, high);
+}
+
+// Adds the prices of short stages. Bytes are dealt so that the halves of two registers interleave to
+// sixteen numbers in order.
+template <int Types>
+inline void add_short_prices(Lanes<Types>& lanes, const std::uint32_t* prices, Bytes index, __mmask64 mask) {
+  alignas(64) static constexpr auto kDeal = [] {
+    std::array<std::uint8_t, 64> deal{};
+    for (int i = 0; i < 64; ++i)
+      deal[i] = static_cast<std::uint8_t>(i / 16 * 16 + i % 2 + i / 4 % 4 * 2 + i / 2 % 2 * 8);
+    return deal;
+  }();
+  const Bytes dealt = _mm512_permutexvar_epi8(_mm512_load_si512(kDeal.data()), index);
+  const __mmask64 upper = _mm512_test_epi8_mask(dealt, _mm512_set1_epi8(32));
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; ++g) {
+    const __m512i places = group_of(dealt, g);
+    const __mmask16 above = static_cast<__mmask16>(upper >> (16 * g));
+    const __m512i low = permute64(prices, places, above);
+    const __m512i high = permute64(prices + ShortStages::kWidth, places, above);
+    const auto add = [&](int eight, __m512i numbers) {
+      lanes.price[eight] = _mm512_mask_add_pd(lanes.price[eight], static_cast<__mmask8>(mask >> (8 * eight)),
+                                              lanes.price[eight], _mm512_castsi512_pd(numbers));
+    };
+    add(2 * g, _mm512_unpacklo_epi32(low, high));
+    add(2 * g + 1, _mm512_unpackhi_epi32(low, high));
+  }
+}
+
+// Many stages: all schemes walk the layers in step. At each layer the stages that end there are looked up in
+// registers, but for the few that are too long for that.
+template <int Types>
+void score_many(const KernelInput& in, const Buffers& buffers, Lanes<Types>& result) {
+  const ShortStages& table = in.short_stages;
+  Lanes<Types> lanes = result;
+  __m512i ranks[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+  alignas(64) std::uint32_t slowest[kLanes] = {};  // of the long ones
+  const Bytes width = _mm512_set1_epi8(static_cast<char>(in.types));
+  const Bytes longest = _mm512_set1_epi8(static_cast<char>((table.longest - 1) * in.types));
+  Bytes before = _mm512_setzero_si512();  // (layers of the stage before this one) * types, saturating
+  Bytes current = _mm512_load_si512(&buffers.genes[0]);
+  for (int l = 0; l < in.layers; ++l) {
+    const Bytes next = _mm512_load_si512(&buffers.genes[l + 1]);
+    const __mmask64 ends = l + 1 < in.layers ? _mm512_cmpneq_epi8_mask(current, next) : ~__mmask64{0};
+    const __mmask64 apart = _mm512_mask_cmpgt_epu8_mask(ends, before, longest), here = ends & ~apart;
+    const Bytes types = label_types(current, in.label_shift), index = _mm512_add_epi8(before, types);
+    const size_t row = static_cast<size_t>(l) * ShortStages::kWidth;
+    Bytes devices = _mm512_maskz_permutexvar_epi8(here, index, _mm512_loadu_si512(&table.devices[row]));
+    const __m512i low = _mm512_loadu_si512(&table.ranks[row]),
+                  high = _mm512_loadu_si512(&table.ranks[row + 32]);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m512i places =
+          _mm512_cvtepu8_epi16(half == 0 ? _mm512_castsi512_si256(index) : _mm512_extracti64x4_epi64(index, 1));
+      ranks[half] = _mm512_mask_max_epu16(ranks[half], static_cast<__mmask32>(here >> (32 * half)), ranks[half],
+                                          _mm512_permutex2var_epi16(low, places, high));
+    }
+    if constexpr (Types <= 0) add_short_prices<Types>(lanes, &table.prices[2 * row], index, here);
+    if (apart != 0) {
+      const LongStages others(in, buffers.genes.data(), l, apart, slowest);
+      devices = _mm512_or_si512(devices, _mm512_load_si512(&others.devices));
+      if constexpr (Types <= 0)
+        for (int i = 0; i < kLanes / 8; ++i)
+          lanes.price[i] = _mm512_add_pd(lanes.price[i], _mm512_load_pd(others.price + 8 * i));
+    }
+    count_devices<Types>(lanes, types, devices, ends);
+    before = _mm512_maskz_adds_epu8(~ends, before, width);
+    current = next;
+  }
+  for (int g = 0; g < kGroups; ++g) {
+    const __m512i of = ranks[g / 2];
+    const __m512i rank =
+        _mm512_cvtepu16_epi32(g % 2 == 0 ? _mm512_castsi512_si256(of) : _mm512_extracti64x4_epi64(of, 1));
+    const __m512i words = _mm512_i32gather_epi32(rank, table.words.data(), 4);
+    lanes.slowest[g] = _mm512_max_epu32(words, _mm512_load_si512(slowest + 16 * g));
   }
   result = lanes;
 }
@@ -407,7 +517,10 @@ int score_block(const KernelInput& in, const std::int8_t* schemes, size_t stride
   } else {
     transpose(schemes, stride, in.layers, buffers);
     if (!in_range(largest_gene(buffers, in.layers), in.labels - 1)) return kBadGene;
-    score_many<Types>(in, buffers, lanes);
+    if (in.short_stages.longest > 0)
+      score_many<Types>(in, buffers, lanes);
+    else
+      score_wide<Types>(in, buffers, lanes);
   }
   return finish<Types>(in, lanes, schemes, stride, count, scores);
 }
