@@ -149,6 +149,7 @@ struct Buffers {
   std::vector<Column> last;                // (stages, 64): last layer of each
   std::vector<Column> genes;               // (layers, 64), or labels of the stages: (stages, 64)
   std::vector<Column> devices;             // likewise; 0 where no stage ends
+  const std::int8_t* ahead = nullptr;      // schemes to be fetched into the cache; may lie behind the last
 
   explicit Buffers(int layers)
       : stride((layers + 63) / 64 * 64 + 64),
@@ -287,6 +288,7 @@ void score_many(const KernelInput& in, Buffers& buffers, Lanes& result) {
       devices = _mm512_mask_set1_epi8(devices, __mmask64{1} << lane, static_cast<char>(found));
     }
     _mm512_store_si512(&buffers.devices[l], devices);
+    _mm_prefetch(buffers.ahead + l * kLanes, _MM_HINT_T1);
     before = _mm512_maskz_adds_epu8(~ends, before, width);
     current = next;
   }
@@ -471,6 +473,7 @@ bool score_block(const KernelInput& in, const std::int8_t* schemes, size_t strid
   int most = 0, sum = 0;
   bool few = in.layers <= kFewLayers;
   for (int i = 0; i < kLanes && few; ++i) {
+    for (int l = 0; l < in.layers; l += 64) _mm_prefetch(buffers.ahead + i * in.layers + l, _MM_HINT_T1);
     const int n = pack_stages(schemes + i * stride, in.layers, &buffers.ends[i * buffers.stride],
                               &buffers.labels[i * buffers.stride], largest);
     stages.lane[i] = static_cast<std::uint8_t>(std::min(n, 255));
@@ -505,6 +508,7 @@ bool score_all(const KernelInput& in, const std::int8_t* schemes, size_t count, 
     const size_t block = std::min<size_t>(kLanes, count - from);
     const std::int8_t* rows = schemes + from * layers;
     size_t stride = layers;
+    buffers.ahead = rows + 2 * kLanes * layers;  // fetched a line at a time, while there is other work
     // Whole registers are read from rows in place only where they stay within the array.
     if (block < kLanes || (from + kLanes - 1) * layers + buffers.stride - 64 > size) {
       for (size_t i = 0; i < kLanes; ++i)
