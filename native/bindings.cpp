@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "genetic.h"
+#include "instruction_set.h"
 #include "kernels.h"
 #include "search.h"
 #include "threads.h"
@@ -146,7 +147,7 @@ py::array_t<std::int8_t> to_array(const Genes& genes) {
 PYBIND11_MODULE(_core, m) {
   using namespace stageplan;
   m.doc() = "Native core of stageplan.";
-  m.def("instruction_set", &instruction_set);
+  m.def("instruction_set", [] { return instruction_set().name; });
   m.def("instruction_sets", &instruction_sets);
   m.attr("TOLERANCE") = kTolerance;
   m.attr("MAX_DEVICES") = kMaxDevices;

@@ -3,27 +3,16 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <numeric>
 
+#include "instruction_set.h"
 #include "schemes.h"
 
 namespace stageplan {
 namespace {
 
-// First layer of from..to-1 whose label differs from that of the layer before it; `to` where none does.
-int next_boundary(const std::int8_t* scheme, int from, int to) {
-  for (; from + 8 <= to; from += 8) {
-    std::uint64_t here, before;
-    std::memcpy(&here, scheme + from, 8);
-    std::memcpy(&before, scheme + from - 1, 8);
-    if (here != before) break;
-  }
-  while (from < to && scheme[from] == scheme[from - 1]) ++from;
-  return from;
-}
-
+constexpr size_t kBlock = 1024;        // children bred and scored together
 constexpr size_t kSmall = 512;         // a population from which on local search would take most of the time
 constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
 constexpr int kTrials = 8;             // local searches in a generation without improvement
@@ -114,6 +103,7 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       seed_(seed),
       index_(index),
       scorer_(start.scorer),
+      breed_(instruction_set().breed),
       provisioner_(problem),
       times_(start.times),
       limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity) {
@@ -129,7 +119,8 @@ void Island::fill(const Genes& given) {
   now_.fitness.resize(size_);
   Rng rng(seed_, 2 * index_ + 1, generation_);
   for (size_t i = from; i < size_; ++i) random_scheme(problem_, rng, &now_.genes[i * layers_]);
-  score(now_, 0, size_);
+  score(now_, 0, size_, kInfinity);
+  now_.find_fittest();
   least_ = now_.fitness[now_.fittest];
   stagnation_ = 0;
   const std::int8_t* fittest_genes = &now_.genes[now_.fittest * layers_];
@@ -150,13 +141,16 @@ double Island::fitness(double cost, double time, double violation) const {
   return kInfeasible * (1 + violation) * (1 + kTolerance * order);
 }
 
-void Island::score(Population& population, size_t from, size_t count) {
+// Among schemes of which the fittest has the fitness `least`.
+void Island::score(Population& population, size_t from, size_t count, double least) {
   numbers_.resize(3 * count);
   const ScoreArrays scores{numbers_.data(), numbers_.data() + count, numbers_.data() + 2 * count};
-  scorer_->score(&population.genes[from * layers_], count, scores);
+  if (least < kInfeasible)
+    scorer_->score_rivals(&population.genes[from * layers_], count, scores, least);
+  else
+    scorer_->score(&population.genes[from * layers_], count, scores);
   for (size_t i = 0; i < count; ++i)
     population.fitness[from + i] = fitness(scores.cost[i], scores.time[i], scores.violation[i]);
-  population.find_fittest();
   evaluations_ += count;
 }
 
@@ -174,66 +168,28 @@ void Island::step() {
   }
 }
 
-// The fittest scheme stays, the others are bred.
+// The fittest scheme stays, the others are bred, in blocks that are scored while they are in the cache.
 void Island::breed() {
   next_.genes.resize(now_.genes.size());
   next_.fitness.resize(size_);
   std::copy_n(&now_.genes[now_.fittest * layers_], layers_, next_.genes.data());
   next_.fitness[0] = now_.fitness[now_.fittest];
-  Rng rng(seed_, 2 * index_, generation_);
-  for (size_t i = 1; i < size_; ++i) make_child(i, &next_.genes[i * layers_], rng);
-  score(next_, 1, size_ - 1);
+  const Rng rng(seed_, 2 * index_, generation_);
+  for (size_t from = 1; from < size_; from += kBlock) {
+    const size_t count = std::min(kBlock, size_ - from);
+    breed_(parents(), rng, from, count, &next_.genes[from * layers_]);
+    score(next_, from, count, next_.fitness[0]);
+  }
+  next_.find_fittest();
   std::swap(now_, next_);
+}
+
+Parents Island::parents() const {
+  return {now_.genes.data(), now_.fitness.data(), size_, problem_.layers, problem_.labels()};
 }
 
 // Generations without improvement from one local search to the next.
 int Island::polish_period() const { return size_ > kSmall ? static_cast<int>(size_ / (kSmall / 8)) : 1; }
-
-size_t Island::tournament(Rng& rng) const {
-  const std::uint64_t draw = rng.next();
-  const size_t a = (draw >> 32) * size_ >> 32, b = (draw & 0xffffffff) * size_ >> 32;
-  return now_.fitness[b] < now_.fitness[a] ? b : a;
-}
-
-// Four children in five have two parents. One in two has one mutation, one in four has two, and so has one
-// with a single parent. Shares are dealt in turn, not drawn: the processor foresees the turns.
-void Island::make_child(size_t turn, std::int8_t* child, Rng& rng) const {
-  std::copy_n(&now_.genes[tournament(rng) * layers_], layers_, child);
-  const bool crossed = layers_ > 1 && turn % 5 != 0;
-  if (crossed) {
-    const size_t cut = 1 + rng.below(problem_.layers - 1);
-    std::copy_n(&now_.genes[tournament(rng) * layers_ + cut], layers_ - cut, child + cut);
-  }
-  const size_t mutations = crossed ? (turn % 4 + 1) / 2 : 2;
-  for (size_t m = 0; m < mutations; ++m) mutate(turn / 4 + m, child, rng);
-}
-
-// A random label for one layer or for a run of layers, or, in every other turn, a stage's edge given to its
-// neighbour.
-void Island::mutate(size_t turn, std::int8_t* scheme, Rng& rng) const {
-  if (turn % 2 == 1) return shift_boundary(scheme, rng);
-  const std::uint64_t draw = rng.next();
-  const auto below = [&](int shift, int bound) {
-    return static_cast<int>((draw >> shift & 0xffff) * bound >> 16);
-  };
-  const int first = below(0, problem_.layers);
-  const int length = turn % 4 == 0 ? 1 : 1 + below(16, problem_.layers - first);
-  std::fill_n(scheme + first, length, static_cast<std::int8_t>(below(32, problem_.labels())));
-}
-
-void Island::shift_boundary(std::int8_t* scheme, Rng& rng) const {
-  const int layers = problem_.layers;
-  if (layers < 2) return;
-  const std::uint64_t draw = rng.next();
-  const int from = 1 + static_cast<int>((draw & 0xffff) * (layers - 1) >> 16);
-  int at = next_boundary(scheme, from, layers);
-  if (at == layers && (at = next_boundary(scheme, 1, from)) == from) return;         // round the end
-  const int length = 1 + static_cast<int>((draw >> 32 & 3) * (draw >> 34 & 3) / 3);  // 1 to 4, mostly 1
-  if (draw >> 63 == 0)
-    std::fill_n(scheme + at, std::min(length, layers - at), scheme[at - 1]);
-  else
-    std::fill(scheme + std::max(0, at - length), scheme + at, scheme[at]);
-}
 
 // Iterated local search beside the population: a part of its scheme is changed at random and the damage
 // mended; what is no worse stays.
@@ -283,7 +239,7 @@ void Island::improve_exactly() {
   if (stagnation_ == kPolishEvery)
     std::copy_n(&now_.genes[now_.fittest * layers_], layers_, current_.data());
   else
-    make_child(rng.next() % size_, current_.data(), rng);
+    breed_(parents(), rng, rng.next() % size_, 1, current_.data());
   current_score_ = scorer_->score(current_.data());
   evaluations_ += descend(*scorer_, current_, current_score_);
 }
@@ -296,7 +252,7 @@ void Island::polish() {
   else
     return;
   Rng rng(seed_, 2 * index_ + 1, ~generation_);
-  put(current_, tournament(rng));
+  put(current_, rng.next() % size_);
   if (const double least = now_.fitness[now_.fittest]; least < least_) {
     least_ = least;
     stagnation_ = 0;
@@ -307,7 +263,8 @@ void Island::polish() {
 void Island::put(const Genes& scheme, size_t position) {
   if (position == now_.fittest) position = (position + 1) % size_;
   std::copy(scheme.begin(), scheme.end(), &now_.genes[position * layers_]);
-  score(now_, position, 1);
+  score(now_, position, 1, kInfinity);
+  now_.find_fittest();
 }
 
 void Island::receive(const Genes& scheme) {

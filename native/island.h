@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "breeding.h"
 #include "kernels.h"
 #include "local_search.h"
 #include "provision.h"
@@ -56,12 +57,9 @@ class Island {
   void fill(const Genes& given);
   void restart();
   void breed();
-  void score(Population& population, size_t from, size_t count);
+  void score(Population& population, size_t from, size_t count, double least);
   double fitness(double cost, double time, double violation) const;
-  void make_child(size_t turn, std::int8_t* child, Rng& rng) const;
-  size_t tournament(Rng& rng) const;
-  void mutate(size_t turn, std::int8_t* scheme, Rng& rng) const;
-  void shift_boundary(std::int8_t* scheme, Rng& rng) const;
+  Parents parents() const;
   int polish_period() const;
   void polish();
   void improve();
@@ -77,6 +75,7 @@ class Island {
   const std::uint64_t seed_, index_;
   std::shared_ptr<const Scorer> scorer_;
   std::optional<LocalSearch> local_search_;  // at a target only
+  Breed breed_;
   Provisioner provisioner_;
   std::vector<Stage> stages_;
   std::vector<double> numbers_;  // of one scoring

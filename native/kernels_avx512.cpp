@@ -455,8 +455,11 @@ void finish(const KernelInput& in, const Lanes& lanes, const double* over, const
     _mm512_mask_storeu_pd(scores.time + i, here, time);
     _mm512_mask_storeu_pd(scores.violation + i, here, violation);
   }
-  for (size_t i = 0; i < count; ++i)
-    if (unfit >> i & 1) avx2::score_schemes(in, schemes + i * stride, 1, scores.from(i));
+  for (; unfit != 0; unfit &= unfit - 1) {
+    const size_t i = std::countr_zero(unfit);
+    if (i >= count) return;
+    scores.set(i, in.skip_unfit ? Score() : in.scorer.score_by_table(schemes + i * stride));
+  }
 }
 
 bool in_range(Bytes largest, int most) {
