@@ -20,37 +20,38 @@ int next_edge(const std::int8_t* scheme, int from, int to) {
   return from;
 }
 
-void shift_edge(const Birth& birth, int m, int layers, std::int8_t* scheme) {
+void shift_edge(const Births::Mutation& mutation, size_t i, int layers, std::int8_t* scheme) {
   if (layers < 2) return;
-  const int from = birth.shift_from(m, layers), length = birth.shift_length(m);
+  const int from = static_cast<int>(mutation.from[i]), length = static_cast<int>(mutation.edge_length[i]);
   int at = next_edge(scheme, from, layers);
   if (at == layers && (at = next_edge(scheme, 1, from)) == from) return;  // round the end
-  if (birth.shifts_back(m))
+  if (mutation.back[i])
     std::fill(scheme + std::max(0, at - length), scheme + at, scheme[at]);
   else
     std::fill(scheme + at, scheme + std::min(layers, at + length), scheme[at - 1]);
 }
 
+void make_child(const Parents& parents, const Births& births, size_t i, size_t turn, std::int8_t* child) {
+  const size_t layers = parents.layers, cut = births.cut[i];
+  std::copy_n(parents.genes + births.first[i] * layers, cut, child);
+  std::copy_n(parents.genes + births.second[i] * layers + cut, layers - cut, child + cut);
+  for (size_t m = 0; m < Births::mutations(turn, parents); ++m) {
+    const Births::Mutation& mutation = births.mutation[m];
+    if (Births::shifts(turn, m))
+      shift_edge(mutation, i, parents.layers, child);
+    else
+      std::fill_n(child + mutation.first[i], mutation.length[i], static_cast<std::int8_t>(mutation.label[i]));
+  }
+}
+
 }  // namespace
 
 void breed(const Parents& parents, const Rng& rng, size_t from, size_t count, std::int8_t* children) {
-  const int layers = parents.layers;
-  const auto row = [&](size_t i) { return parents.genes + i * layers; };
-  for (size_t turn = from; turn < from + count; ++turn) {
-    const Birth birth(parents, rng, turn);
-    std::int8_t* child = children + (turn - from) * layers;
-    const int cut = birth.crossed() ? birth.cut(layers) : layers;
-    std::copy_n(row(birth.first(parents)), cut, child);
-    if (birth.crossed()) std::copy_n(row(birth.second(parents)) + cut, layers - cut, child + cut);
-    for (int m = 0; m < birth.mutations(); ++m) {
-      if (birth.shifts(m)) {
-        shift_edge(birth, m, layers, child);
-        continue;
-      }
-      const int first = birth.run_first(m, layers);
-      std::fill_n(child + first, birth.run_length(m, layers - first),
-                  static_cast<std::int8_t>(birth.run_label(m, parents.labels)));
-    }
+  for (size_t begin = 0; begin < count; begin += Births::kMost) {
+    const size_t size = std::min(Births::kMost, count - begin);
+    const Births births(parents, rng, from + begin);
+    for (size_t i = 0; i < size; ++i)
+      make_child(parents, births, i, from + begin + i, children + (begin + i) * parents.layers);
   }
 }
 

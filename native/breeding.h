@@ -15,63 +15,75 @@ struct Parents {
   int layers, labels;
 };
 
-// Makes the children `from` to from + count - 1 of a generation. What a child is like depends on its number:
-// four in five have two parents; one in two of these has one mutation, one in four has two, and so has one
-// with a single parent. Shares are dealt in turn, not drawn: the processor foresees the turns.
+// Makes the children `from` to from + count - 1 of a generation.
 using Breed = void (*)(const Parents& parents, const Rng& rng, size_t from, size_t count,
                        std::int8_t* children);
 
-// The random numbers of one child, and what they and its number decide before its genes are looked at.
-class Birth {
- public:
-  Birth(const Parents& parents, const Rng& rng, size_t turn)
-      : turn_(turn),
-        crossed_(parents.layers > 1 && turn % 5 != 0),
-        mutations_(crossed_ ? (turn % 4 + 1) / 2 : 2) {
-    for (int i = 0; i < 4; ++i) draws_[i] = rng.at(4 * turn + i);
+// What is decided of some children before their genes are looked at. It depends on a child's number and on
+// four random numbers: four in five have two parents; one in two of these has one mutation, one in four has
+// two, and so has one with a single parent. Every other mutation gives the edge of a stage to its neighbour;
+// the others give a label to a layer or, one in two, to a run of layers. Such shares are dealt in turn, not
+// drawn, and all that is drawn is computed for all children in step: the processor foresees every branch.
+struct Births {
+  static constexpr size_t kMost = 32;
+
+  struct Mutation {
+    std::uint32_t first[kMost], length[kMost], label[kMost];     // a run of layers
+    std::uint32_t from[kMost], edge_length[kMost], back[kMost];  // the next edge at or behind a layer
+  };
+
+  std::uint32_t first[kMost], second[kMost];  // parents, winners of tournaments of two
+  std::uint32_t cut[kMost];                   // the layer from which on genes are the second parent's
+  Mutation mutation[2];
+
+  Births(const Parents& parents, const Rng& rng, size_t turn) {
+    std::uint64_t draw[4][kMost];
+    for (size_t j = 0; j < 4; ++j)
+      for (size_t i = 0; i < kMost; ++i) draw[j][i] = rng.at(4 * (turn + i) + j);
+    tournament(parents, draw[0], first);
+    tournament(parents, draw[1], second);
+    const auto layers = static_cast<std::uint32_t>(parents.layers);
+    for (size_t i = 0; i < kMost; ++i) {
+      const std::uint32_t drawn = 1 + ((draw[2][i] >> 48) * (layers - 1) >> 16);
+      cut[i] = crossed(turn + i, parents) ? drawn : layers;
+    }
+    decide(parents, draw[2], turn, mutation[0]);
+    decide(parents, draw[3], turn + 4, mutation[1]);
   }
 
-  size_t first(const Parents& parents) const { return tournament(parents, draws_[0]); }
-  size_t second(const Parents& parents) const { return tournament(parents, draws_[1]); }
-
-  // Whether the second parent gives its genes from layer `cut` on.
-  bool crossed() const { return crossed_; }
-  int cut(int layers) const { return 1 + below(draws_[2], 48, layers - 1); }
-
-  int mutations() const { return static_cast<int>(mutations_); }
-
-  // Every other mutation gives the edge of a stage to its neighbour. The others give a label to a layer or, one
-  // in two, to a run of layers.
-  bool shifts(int m) const { return kind(m) % 2 == 1; }
-
-  int run_first(int m, int layers) const { return below(draws_[2 + m], 0, layers); }
-  int run_length(int m, int room) const { return kind(m) % 4 == 0 ? 1 : 1 + below(draws_[2 + m], 16, room); }
-  int run_label(int m, int labels) const { return below(draws_[2 + m], 32, labels); }
-
-  // The edge is the next one at or behind this layer, where stages end in a circle.
-  int shift_from(int m, int layers) const { return 1 + below(draws_[2 + m], 0, layers - 1); }
-  bool shifts_back(int m) const { return draws_[2 + m] >> 47 & 1; }
-  int shift_length(int m) const {  // 1 to 4, mostly 1
-    return 1 + static_cast<int>((draws_[2 + m] >> 32 & 3) * (draws_[2 + m] >> 34 & 3) / 3);
+  static bool crossed(size_t turn, const Parents& parents) { return turn % 5 != 0 && parents.layers > 1; }
+  static size_t mutations(size_t turn, const Parents& parents) {
+    return crossed(turn, parents) ? (turn % 4 + 1) / 2 : 2;
   }
+  static bool shifts(size_t turn, size_t m) { return (turn / 4 + m) % 2 == 1; }
 
  private:
-  size_t kind(int m) const { return turn_ / 4 + static_cast<size_t>(m); }
-
-  // Uniform in 0..bound-1, of sixteen bits.
-  static int below(std::uint64_t draw, int shift, int bound) {
-    return static_cast<int>((draw >> shift & 0xffff) * static_cast<std::uint64_t>(bound) >> 16);
+  static void tournament(const Parents& parents, const std::uint64_t* draw, std::uint32_t* winner) {
+    std::uint32_t place[2][kMost];
+    double fitness[2][kMost];
+    for (size_t i = 0; i < kMost; ++i) {
+      place[0][i] = static_cast<std::uint32_t>((draw[i] >> 32) * parents.count >> 32);
+      place[1][i] = static_cast<std::uint32_t>((draw[i] & 0xffffffff) * parents.count >> 32);
+    }
+    for (size_t i = 0; i < kMost; ++i)
+      for (size_t j = 0; j < 2; ++j) fitness[j][i] = parents.fitness[place[j][i]];
+    for (size_t i = 0; i < kMost; ++i) winner[i] = fitness[1][i] < fitness[0][i] ? place[1][i] : place[0][i];
   }
 
-  static size_t tournament(const Parents& parents, std::uint64_t draw) {
-    const size_t a = (draw >> 32) * parents.count >> 32, b = (draw & 0xffffffff) * parents.count >> 32;
-    return parents.fitness[b] < parents.fitness[a] ? b : a;
+  // Sixteen bits of a draw make a number below a bound.
+  static void decide(const Parents& parents, const std::uint64_t* draw, size_t turn, Mutation& to) {
+    const auto layers = static_cast<std::uint32_t>(parents.layers);
+    for (size_t i = 0; i < kMost; ++i) {
+      const auto low = static_cast<std::uint32_t>(draw[i]), high = static_cast<std::uint32_t>(draw[i] >> 32);
+      to.first[i] = (low & 0xffff) * layers >> 16;
+      const std::uint32_t length = 1 + ((low >> 16) * (layers - to.first[i]) >> 16);
+      to.length[i] = (turn + i) / 4 % 4 == 0 ? 1 : length;
+      to.label[i] = (high & 0xffff) * static_cast<std::uint32_t>(parents.labels) >> 16;
+      to.from[i] = 1 + ((low & 0xffff) * (layers - 1) >> 16);
+      to.edge_length[i] = 1 + (high & 3) * (high >> 2 & 3) / 3;  // 1 to 4, mostly 1
+      to.back[i] = high >> 15 & 1;
+    }
   }
-
-  std::uint64_t draws_[4];
-  size_t turn_;
-  bool crossed_;
-  size_t mutations_;
 };
 
 }  // namespace stageplan

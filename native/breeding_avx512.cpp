@@ -13,17 +13,12 @@
 namespace stageplan::avx512 {
 namespace {
 
-constexpr int kMostLayers = 64;
-constexpr size_t kBlock = 32;  // children whose parents are chosen before their genes are read
+constexpr size_t kMostLayers = 64;
 
 // Layers first..last - 1.
 inline __mmask64 run(int first, int last) { return _bzhi_u64(~std::uint64_t{0} << first, last); }
 
-inline __m512i everywhere(__m512i scheme, int layer) {
-  return _mm512_permutexvar_epi8(_mm512_set1_epi8(static_cast<char>(layer)), scheme);
-}
-
-inline __m512i shift_edge(const Birth& birth, int m, int layers, __m512i scheme) {
+inline __m512i shift_edge(const Births::Mutation& mutation, size_t i, int layers, __m512i scheme) {
   alignas(64) static constexpr auto kBefore = [] {
     std::array<std::uint8_t, 64> before{};
     for (int i = 0; i < 64; ++i) before[i] = static_cast<std::uint8_t>((i + 63) % 64);
@@ -32,60 +27,47 @@ inline __m512i shift_edge(const Birth& birth, int m, int layers, __m512i scheme)
   const __m512i before = _mm512_permutexvar_epi8(_mm512_load_si512(kBefore.data()), scheme);
   const std::uint64_t edges = _mm512_mask_cmpneq_epi8_mask(run(1, layers), scheme, before);
   if (edges == 0) return scheme;
-  const int from = birth.shift_from(m, layers), length = birth.shift_length(m);
-  const int at = (from + std::countr_zero(std::rotr(edges, from))) % 64;
-  const bool back = birth.shifts_back(m);
-  const __mmask64 moved = back ? run(std::max(0, at - length), at) : run(at, std::min(layers, at + length));
-  return _mm512_mask_mov_epi8(scheme, moved, everywhere(scheme, back ? at : at - 1));
+  const int from = static_cast<int>(mutation.from[i]), length = static_cast<int>(mutation.edge_length[i]);
+  const int back = static_cast<int>(mutation.back[i]);
+  const int at = (from + std::countr_zero(std::rotr(edges, from))) % 64, first = at - back * length;
+  const __mmask64 moved = run(std::max(0, first), std::min(layers, first + length));
+  const __m512i label = _mm512_set1_epi8(static_cast<char>(at - 1 + back));  // where it stands
+  return _mm512_mask_permutexvar_epi8(scheme, moved, label, scheme);
 }
 
-inline __m512i mutate(const Birth& birth, int m, const Parents& parents, __m512i scheme) {
-  if (birth.shifts(m)) return parents.layers < 2 ? scheme : shift_edge(birth, m, parents.layers, scheme);
-  const int first = birth.run_first(m, parents.layers);
-  const __mmask64 given = run(first, first + birth.run_length(m, parents.layers - first));
-  return _mm512_mask_set1_epi8(scheme, given, static_cast<char>(birth.run_label(m, parents.labels)));
+inline __m512i make_child(const Parents& parents, const Births& births, size_t i, size_t turn, __mmask64 all) {
+  const size_t layers = parents.layers;
+  __m512i scheme = _mm512_maskz_loadu_epi8(all, parents.genes + births.first[i] * layers);
+  const __mmask64 second = all & ~_bzhi_u64(all, births.cut[i]);
+  scheme = _mm512_mask_loadu_epi8(scheme, second, parents.genes + births.second[i] * layers);
+  for (size_t m = 0; m < Births::mutations(turn, parents); ++m) {
+    const Births::Mutation& mutation = births.mutation[m];
+    if (Births::shifts(turn, m)) {
+      scheme = shift_edge(mutation, i, parents.layers, scheme);
+    } else {
+      const __mmask64 given = run(mutation.first[i], mutation.first[i] + mutation.length[i]);
+      scheme = _mm512_mask_set1_epi8(scheme, given, static_cast<char>(mutation.label[i]));
+    }
+  }
+  return scheme;
 }
-
-struct Child {
-  Birth birth;
-  const std::int8_t *first, *second;
-
-  Child(const Parents& parents, const Rng& rng, size_t turn)
-      : birth(parents, rng, turn),
-        first(parents.genes + birth.first(parents) * parents.layers),
-        second(parents.genes + birth.second(parents) * parents.layers) {
-    __builtin_prefetch(first);
-    __builtin_prefetch(second);
-  }
-
-  __m512i make(const Parents& parents, __mmask64 all) const {
-    __m512i scheme = _mm512_maskz_loadu_epi8(all, first);
-    if (birth.crossed())
-      scheme = _mm512_mask_loadu_epi8(scheme, all & ~std::uint64_t{0} << birth.cut(parents.layers), second);
-    for (int m = 0; m < birth.mutations(); ++m) scheme = mutate(birth, m, parents, scheme);
-    return scheme;
-  }
-};
 
 }  // namespace
 
 void breed(const Parents& parents, const Rng& rng, size_t from, size_t count, std::int8_t* children) {
-  const int layers = parents.layers;
+  const size_t layers = parents.layers;
   if (layers > kMostLayers) return baseline::breed(parents, rng, from, count, children);
-  const __mmask64 all = run(0, layers);
-  union Block {
-    Child child[kBlock];
-    Block() {}
-  } block;
-  for (size_t begin = 0; begin < count; begin += kBlock) {
-    const size_t size = std::min(kBlock, count - begin);
-    for (size_t i = 0; i < size; ++i) new (&block.child[i]) Child(parents, rng, from + begin + i);
-    for (size_t i = begin; i < begin + size; ++i) {
-      const __m512i scheme = block.child[i - begin].make(parents, all);
-      if ((i + 1) * layers + 64 <= count * layers)  // what is written behind it is overwritten by the next ones
-        _mm512_storeu_si512(children + i * layers, scheme);
+  const __mmask64 all = run(0, parents.layers);
+  for (size_t begin = 0; begin < count; begin += Births::kMost) {
+    const size_t size = std::min(Births::kMost, count - begin);
+    const Births births(parents, rng, from + begin);
+    for (size_t i = 0; i < size; ++i) {
+      const __m512i scheme = make_child(parents, births, i, from + begin + i, all);
+      const size_t to = (begin + i) * layers;
+      if (to + 64 <= count * layers)  // what is written behind it is overwritten by the next ones
+        _mm512_storeu_si512(children + to, scheme);
       else
-        _mm512_mask_storeu_epi8(children + i * layers, all, scheme);
+        _mm512_mask_storeu_epi8(children + to, all, scheme);
     }
   }
 }
