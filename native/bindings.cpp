@@ -101,6 +101,17 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
   check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
 }
 
+// Children `first` and following of a generation, for tests and measurements; `generation` numbers the stream.
+py::array_t<std::int8_t> breed(const GeneArray& parents, const Doubles& fitness, int labels,
+                               std::uint64_t generation, size_t first, size_t count) {
+  const py::ssize_t layers = parents.shape(1);
+  py::array_t<std::int8_t> children({static_cast<py::ssize_t>(count), layers});
+  instruction_set().breed({parents.data(), fitness.data(), static_cast<size_t>(parents.shape(0)),
+                           static_cast<int>(layers), labels},
+                          Rng(0, 0, generation), first, count, children.mutable_data());
+  return children;
+}
+
 struct StageReport {
   int label, type, devices;
   std::vector<int> layers;
@@ -149,6 +160,8 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "Native core of stageplan.";
   m.def("instruction_set", [] { return instruction_set().name; });
   m.def("instruction_sets", &instruction_sets);
+  m.def("breed", &breed, py::arg("parents").noconvert(), py::arg("fitness"), py::arg("labels"),
+        py::arg("generation"), py::arg("first"), py::arg("count"));
   m.attr("TOLERANCE") = kTolerance;
   m.attr("MAX_DEVICES") = kMaxDevices;
 

@@ -143,22 +143,23 @@ inline void transpose16x64(const std::uint8_t* rows, size_t stride, Column* colu
 
 // Buffers of one call.
 struct Buffers {
-  size_t stride;                           // bytes of a padded row
-  std::vector<std::int8_t> rows;           // a block of schemes, padded to whole registers
-  std::vector<std::uint8_t> ends, labels;  // (64, stride): last layer and label of each stage
-  std::vector<Column> last;                // (stages, 64): last layer of each
-  std::vector<Column> genes;               // (layers, 64), or labels of the stages: (stages, 64)
-  std::vector<Column> devices;             // likewise; 0 where no stage ends
-  const std::int8_t* ahead = nullptr;      // schemes to be fetched into the cache; may lie behind the last
+  using Columns = std::unique_ptr<Column[]>;
 
-  explicit Buffers(int layers)
-      : stride((layers + 63) / 64 * 64 + 64),
-        rows(stride * kLanes),
-        ends(rows.size()),
-        labels(rows.size()),
-        last(stride),
-        genes(stride),
-        devices(stride) {}
+  size_t stride;                       // bytes of a padded row
+  Columns rows;                        // (64, stride): a block of schemes, padded to whole registers
+  Columns ends, labels;                // (64, stride): last layer and label of each stage
+  Columns last;                        // (stages, 64): last layer of each
+  Columns genes;                       // (layers, 64), or labels of the stages: (stages, 64)
+  Columns devices;                     // likewise; 0 where no stage ends
+  const std::int8_t* ahead = nullptr;  // schemes to be fetched into the cache; may lie behind the last
+
+  explicit Buffers(int layers) : stride((layers + 63) / 64 * 64 + 64) {
+    for (Columns* columns : {&rows, &ends, &labels, &last, &genes, &devices})
+      *columns = std::make_unique_for_overwrite<Column[]>(stride);
+    std::memset(labels.get(), 0, stride * sizeof(Column));  // so that what stands behind the last is a label
+  }
+
+  static std::uint8_t* bytes(const Columns& columns) { return columns[0].lane; }
 };
 
 void transpose(const std::int8_t* schemes, size_t stride, int layers, Buffers& buffers) {
@@ -284,7 +285,7 @@ void score_many(const KernelInput& in, Buffers& buffers, Lanes& result) {
     if (in.types > kCountedTypes) add_short_prices(lanes, &table.prices[2 * row], index, here);
     for (std::uint64_t left = apart; left != 0; left &= left - 1) {
       const int lane = std::countr_zero(left);
-      const std::uint8_t found = add_long_stage(in, buffers.genes.data(), l, lane, slowest, lanes);
+      const std::uint8_t found = add_long_stage(in, buffers.genes.get(), l, lane, slowest, lanes);
       devices = _mm512_mask_set1_epi8(devices, __mmask64{1} << lane, static_cast<char>(found));
     }
     _mm512_store_si512(&buffers.devices[l], devices);
@@ -334,8 +335,8 @@ void score_few(const KernelInput& in, const Column& stages, int most, Buffers& b
   for (auto& group : first) group = _mm512_setzero_si512();
   for (int slot = 0; slot < most; ++slot) {
     if (slot % 16 == 0) {
-      transpose64x16(&buffers.ends[slot], buffers.stride, &buffers.last[slot]);
-      transpose64x16(&buffers.labels[slot], buffers.stride, &buffers.genes[slot]);
+      transpose64x16(Buffers::bytes(buffers.ends) + slot, buffers.stride, &buffers.last[slot]);
+      transpose64x16(Buffers::bytes(buffers.labels) + slot, buffers.stride, &buffers.genes[slot]);
     }
     const __mmask64 mask = _mm512_cmpgt_epu8_mask(counts, _mm512_set1_epi8(static_cast<char>(slot)));
     const Bytes last = _mm512_load_si512(&buffers.last[slot]);
@@ -477,8 +478,9 @@ bool score_block(const KernelInput& in, const std::int8_t* schemes, size_t strid
   bool few = in.layers <= kFewLayers;
   for (int i = 0; i < kLanes && few; ++i) {
     for (int l = 0; l < in.layers; l += 64) _mm_prefetch(buffers.ahead + i * in.layers + l, _MM_HINT_T1);
-    const int n = pack_stages(schemes + i * stride, in.layers, &buffers.ends[i * buffers.stride],
-                              &buffers.labels[i * buffers.stride], largest);
+    const int n =
+        pack_stages(schemes + i * stride, in.layers, Buffers::bytes(buffers.ends) + i * buffers.stride,
+                    Buffers::bytes(buffers.labels) + i * buffers.stride, largest);
     stages.lane[i] = static_cast<std::uint8_t>(std::min(n, 255));
     most = std::max(most, n);
     sum += n;
@@ -515,8 +517,9 @@ bool score_all(const KernelInput& in, const std::int8_t* schemes, size_t count, 
     // Whole registers are read from rows in place only where they stay within the array.
     if (block < kLanes || (from + kLanes - 1) * layers + buffers.stride - 64 > size) {
       for (size_t i = 0; i < kLanes; ++i)
-        std::memcpy(&buffers.rows[i * buffers.stride], rows + std::min(i, block - 1) * layers, layers);
-      rows = buffers.rows.data();
+        std::memcpy(Buffers::bytes(buffers.rows) + i * buffers.stride, rows + std::min(i, block - 1) * layers,
+                    layers);
+      rows = reinterpret_cast<const std::int8_t*>(Buffers::bytes(buffers.rows));
       stride = buffers.stride;
     }
     if (!score_block<Types>(in, rows, stride, block, buffers, scores.from(from))) return false;

@@ -11,6 +11,14 @@ MAX_DEVICES: int
 
 def instruction_set() -> str: ...
 def instruction_sets() -> list[str]: ...
+def breed(
+    parents: npt.NDArray[np.int8],
+    fitness: npt.NDArray[np.float64],
+    labels: int,
+    generation: int,
+    first: int,
+    count: int,
+) -> npt.NDArray[np.int8]: ...
 
 @final
 class Problem:
