@@ -21,7 +21,7 @@ Genetic::Genetic(const Problem& problem, int population, std::uint64_t seed, int
   const size_t size = std::max<size_t>(population, initial.size() / layers_);
   const size_t count = (size * layers_ + kIslandGenes - 1) / kIslandGenes;
   Start start(problem, initial);
-  if (StageTable::bytes(problem) * count > kTableBytes) start.times.clear();
+  if (StageTable::bytes(problem) * count > kTableBytes) start.elites = {};
   for (size_t i = 0; i < count; ++i) {
     const size_t from = size * i / count, to = size * (i + 1) / count;
     islands_.push_back(std::make_unique<Island>(problem, std::max<size_t>(2, to - from), seed, i, start));

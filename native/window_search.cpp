@@ -1,0 +1,253 @@
+#include "window_search.h"
+
+#include <algorithm>
+
+namespace stageplan {
+namespace {
+
+constexpr int kWidest = 3;       // stages that a window holds, before and after
+constexpr double kHeavy = 1e6;   // $/hour, times the dearest device, of what a stage violates by itself
+constexpr double kRise = 1.2, kFall = 0.9, kLeast = 0.05, kMost = 100;  // of the weight
+
+}  // namespace
+
+WindowSearch::WindowSearch(const Problem& problem)
+    : problem_(problem),
+      loads_(problem),
+      layers_(problem.layers),
+      apart_(problem.labels() == problem.types),
+      limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity),
+      heavy_(kHeavy * *std::max_element(problem.price.begin(), problem.price.end())),
+      ends_(layers_),
+      choices_(static_cast<size_t>(layers_) * layers_),
+      least_(choices_.size()),
+      counts_(problem.types),
+      marked_(layers_) {}
+
+void WindowSearch::aim(double time) {
+  time_ = time;
+  for (int first = 0; first < layers_; ++first) ends_[first] = first;
+}
+
+WindowSearch::Stage WindowSearch::stage(int first, int last, int type) const {
+  const StageLoad load = loads_(first, last, type);
+  const Devices devices = devices_for(problem_, load, type, time_);
+  double violation = stage_violation(problem_, load, type);
+  if (!devices.reached) violation += excess(stage_time(problem_, load, devices.count), time_);
+  return {first, type, problem_.price[type] * devices.count + heavy_ * violation, devices.count};
+}
+
+// Prepares all runs within first..last.
+void WindowSearch::prepare(int first, int last) {
+  for (int row = first; row <= last && ends_[row] <= last; ++row) extend_row(row, last);
+}
+
+void WindowSearch::extend_row(int first, int last) {
+  for (int& end = ends_[first]; end <= last; ++end) {
+    Choices& choices = choices_[at(first, end)];
+    choices.fill({first, -1, kInfinity, 0});
+    for (int type = 0; type < problem_.types; ++type) {
+      const Stage now = stage(first, end, type);
+      if (now.price >= choices.back().price) continue;
+      int place = kChoices - 1;
+      for (; place > 0 && now.price < choices[place - 1].price; --place) choices[place] = choices[place - 1];
+      choices[place] = now;
+    }
+    least_[at(first, end)] = choices[0].price;
+  }
+}
+
+void WindowSearch::load(const Genes& scheme) {
+  stages_.clear();
+  std::fill(counts_.begin(), counts_.end(), 0.0);
+  for (int first = 0, last; first < layers_; first = last + 1) {
+    for (last = first; last + 1 < layers_ && scheme[last + 1] == scheme[first];) ++last;
+    stages_.push_back(stage(first, last, problem_.type_of(scheme[first])));
+    counts_[stages_.back().type] += stages_.back().devices;
+  }
+}
+
+// Neighbours of one type have its labels in turn.
+Genes WindowSearch::scheme() const {
+  Genes scheme(layers_);
+  const int labels = problem_.labels() / problem_.types;
+  int turn = 0;
+  for (size_t s = 0; s < stages_.size(); ++s) {
+    turn = s > 0 && stages_[s].type == stages_[s - 1].type ? 1 - turn : 0;
+    const int end = s + 1 < stages_.size() ? stages_[s + 1].first : layers_;
+    std::fill(scheme.begin() + stages_[s].first, scheme.begin() + end,
+              static_cast<std::int8_t>(stages_[s].type * labels + turn));
+  }
+  return scheme;
+}
+
+double WindowSearch::excess_price(int type, double devices) const {
+  return std::max(0.0, devices - problem_.limit[type]) * problem_.price[type];
+}
+
+double WindowSearch::value() const {
+  double value = problem_.fixed_price;
+  for (const Stage& stage : stages_) value += stage.price;
+  if (limited_)
+    for (int type = 0; type < problem_.types; ++type) value += weight_ * excess_price(type, counts_[type]);
+  return value;
+}
+
+// What a stage adds to those that are counted.
+double WindowSearch::penalized(const Stage& stage) const {
+  if (!limited_) return stage.price;
+  const double count = counts_[stage.type];
+  return stage.price +
+         weight_ * (excess_price(stage.type, count + stage.devices) - excess_price(stage.type, count));
+}
+
+// The best choice of other types than these.
+const WindowSearch::Stage* WindowSearch::pick(int first, int last, int not_this, int nor_this) const {
+  const Stage* best = nullptr;
+  double least = kInfinity;
+  for (const Stage& choice : choices_[at(first, last)]) {
+    if (choice.price >= least) break;
+    if (choice.type == not_this || choice.type == nor_this) continue;
+    if (const double now = penalized(choice); now < least) {
+      least = now;
+      best = &choice;
+    }
+  }
+  return best;
+}
+
+// Some stages in place of the window.
+void WindowSearch::consider(const Stage* const* stages, int count) {
+  double value = 0;
+  for (int s = 0; s < count; ++s) {
+    value += penalized(*stages[s]);
+    counts_[stages[s]->type] += stages[s]->devices;
+  }
+  for (int s = 0; s < count; ++s) counts_[stages[s]->type] -= stages[s]->devices;
+  if (value >= best_value_) return;
+  best_value_ = value;
+  best_.clear();
+  for (int s = 0; s < count; ++s) best_.push_back(*stages[s]);
+}
+
+// Looks for the best stages in place of left..right.
+bool WindowSearch::improve(int left, int right) {
+  const int count = static_cast<int>(stages_.size());
+  const int first = stages_[left].first, last = right + 1 < count ? stages_[right + 1].first - 1 : layers_ - 1;
+  const int before = apart_ && left > 0 ? stages_[left - 1].type : -1;
+  const int behind = apart_ && right + 1 < count ? stages_[right + 1].type : -1;
+  prepare(first, last);
+  best_value_ = 0;
+  for (int s = left; s <= right; ++s) counts_[stages_[s].type] -= stages_[s].devices;
+  for (int s = left; s <= right; ++s) {
+    best_value_ += penalized(stages_[s]);
+    counts_[stages_[s].type] += stages_[s].devices;
+  }
+  for (int s = left; s <= right; ++s) counts_[stages_[s].type] -= stages_[s].devices;
+  best_value_ *= 1 - kTolerance;
+  best_.clear();
+
+  const Stage* stages[3];
+  if ((stages[0] = pick(first, last, before, behind))) consider(stages, 1);
+  const Stage* tails[kMaxLabels * 64];
+  double tail_values[kMaxLabels * 64];
+  for (int from = first + 1; from <= last; ++from) {
+    const Stage* tail = pick(from, last, -1, behind);
+    tails[from - first] = tail;
+    tail_values[from - first] = tail ? penalized(*tail) : kInfinity;
+  }
+  for (int end = first; end < last; ++end) {
+    if (!(stages[0] = pick(first, end, before, -1))) continue;
+    const int type = apart_ ? stages[0]->type : -1;
+    const double head = penalized(*stages[0]);
+    if (head >= best_value_) continue;
+    if (head + least_[at(end + 1, last)] < best_value_ && (stages[1] = pick(end + 1, last, type, behind)))
+      consider(stages, 2);
+    const double* middle = &least_[at(end + 1, 0)];
+    looked_at_ += last - end;
+    for (int from = end + 2; from <= last; ++from) {
+      if (head + middle[from - 1] + tail_values[from - first] >= best_value_) continue;
+      const Stage* tail = tails[from - first];
+      if ((stages[1] = pick(end + 1, from - 1, type, apart_ ? tail->type : -1))) {
+        stages[2] = tail;
+        consider(stages, 3);
+      }
+    }
+  }
+  for (int s = left; s <= right; ++s) counts_[stages_[s].type] += stages_[s].devices;
+  if (best_.empty()) return false;
+  replace(left, right);
+  return true;
+}
+
+void WindowSearch::replace(int left, int right) {
+  for (int s = left; s <= right; ++s) counts_[stages_[s].type] -= stages_[s].devices;
+  for (const Stage& stage : best_) counts_[stage.type] += stage.devices;
+  stages_.erase(stages_.begin() + left, stages_.begin() + right + 1);
+  stages_.insert(stages_.begin() + left, best_.begin(), best_.end());
+  const int from = std::max(0, left - kWidest);
+  const int to = std::min<int>(static_cast<int>(stages_.size()) - 1, left + static_cast<int>(best_.size()));
+  for (int s = from; s <= to; ++s) marked_[stages_[s].first] = 1;
+}
+
+void WindowSearch::descend_marked() {
+  for (int s = 0, clean = 0; clean < static_cast<int>(stages_.size()); ++s, ++clean) {
+    const int count = static_cast<int>(stages_.size());
+    if (s >= count) s = 0;
+    if (!marked_[stages_[s].first]) continue;
+    marked_[stages_[s].first] = 0;
+    for (int right = s; right < std::min(s + kWidest, count); ++right) {
+      if (!improve(s, right)) continue;
+      clean = -1;
+      s = std::max(-1, s - kWidest);
+      break;
+    }
+  }
+}
+
+std::uint64_t WindowSearch::descend(Genes& scheme) {
+  looked_at_ = 0;
+  load(scheme);
+  std::fill(marked_.begin(), marked_.end(), 1);
+  descend_marked();
+  scheme = this->scheme();
+  return looked_at_;
+}
+
+// A random run of layers gets a random type.
+void WindowSearch::kick(Rng& rng) {
+  Genes scheme = this->scheme();
+  const int first = rng.below(layers_);
+  const int last =
+      std::min(layers_ - 1, first + rng.below(std::max(1, 2 * layers_ / static_cast<int>(stages_.size()))));
+  std::fill(scheme.begin() + first, scheme.begin() + last + 1,
+            static_cast<std::int8_t>(rng.below(problem_.labels())));
+  load(scheme);
+  std::fill(marked_.begin(), marked_.end(), 0);
+  int s = 0;
+  while (s + 1 < static_cast<int>(stages_.size()) && stages_[s + 1].first <= first) ++s;
+  for (int i = std::max(0, s - kWidest); i < static_cast<int>(stages_.size()) && stages_[i].first <= last + 1; ++i)
+    marked_[stages_[i].first] = 1;
+}
+
+std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
+  descend(scheme);
+  std::vector<Stage> kept = stages_;
+  std::vector<double> counts = counts_;
+  for (int trial = 0; trial < trials; ++trial) {
+    const double before = value();
+    kick(rng);
+    descend_marked();
+    if (value() <= before) {
+      kept = stages_;
+      counts = counts_;
+    } else {
+      stages_ = kept;
+      counts_ = counts;
+    }
+  }
+  scheme = this->scheme();
+  return looked_at_;
+}
+
+}  // namespace stageplan
