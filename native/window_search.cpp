@@ -21,11 +21,18 @@ WindowSearch::WindowSearch(const Problem& problem)
       ends_(layers_),
       choices_(static_cast<size_t>(layers_) * layers_),
       least_(choices_.size()),
+      work_(static_cast<size_t>(layers_ + 1) * problem.types),
       counts_(problem.types),
-      marked_(layers_) {}
+      marked_(layers_) {
+  for (size_t i = 0; i < problem.compute.size(); ++i) {
+    const double seconds = problem.compute[i] < kInfinity ? problem.compute[i] * problem.compute_parallel[i] : 0;
+    work_[i + problem.types] = work_[i] + seconds * problem.price[i % problem.types];
+  }
+}
 
 void WindowSearch::aim(double time) {
   time_ = time;
+  rate_ = (1 - 1e-6) / time;
   for (int first = 0; first < layers_; ++first) ends_[first] = first;
 }
 
@@ -42,19 +49,44 @@ void WindowSearch::prepare(int first, int last) {
   for (int row = first; row <= last && ends_[row] <= last; ++row) extend_row(row, last);
 }
 
+// Of each run only the least price, since few are ever looked at closely. The cheapest type of the run that
+// ends a layer before is likely that of the next one as well: it comes first, and those whose work alone costs
+// more are passed over.
 void WindowSearch::extend_row(int first, int last) {
+  int likely = 0;
   for (int& end = ends_[first]; end <= last; ++end) {
-    Choices& choices = choices_[at(first, end)];
-    choices.fill({first, -1, kInfinity, 0});
+    double least = stage(first, end, likely).price;
     for (int type = 0; type < problem_.types; ++type) {
-      const Stage now = stage(first, end, type);
-      if (now.price >= choices.back().price) continue;
-      int place = kChoices - 1;
-      for (; place > 0 && now.price < choices[place - 1].price; --place) choices[place] = choices[place - 1];
-      choices[place] = now;
+      if (least_price(first, end, type) >= least) continue;
+      const double now = stage(first, end, type).price;
+      if (now >= least) continue;
+      least = now;
+      likely = type;
     }
-    least_[at(first, end)] = choices[0].price;
+    least_[at(first, end)] = least;
+    choices_[at(first, end)][0].type = kUnknown;
   }
+}
+
+// A lower bound of what the layers cost on a type.
+double WindowSearch::least_price(int first, int last, int type) const {
+  const size_t types = problem_.types;
+  return (work_[(last + 1) * types + type] - work_[first * types + type]) * rate_;
+}
+
+WindowSearch::Choices& WindowSearch::choices(int first, int last) {
+  Choices& choices = choices_[at(first, last)];
+  if (choices[0].type != kUnknown) return choices;
+  choices.fill({first, -1, kInfinity, 0});
+  for (int type = 0; type < problem_.types; ++type) {
+    if (least_price(first, last, type) >= choices.back().price) continue;
+    const Stage now = stage(first, last, type);
+    int place = kChoices;
+    for (; place > 0 && now.price < choices[place - 1].price; --place)
+      if (place < kChoices) choices[place] = choices[place - 1];
+    if (place < kChoices) choices[place] = now;
+  }
+  return choices;
 }
 
 void WindowSearch::load(const Genes& scheme) {
@@ -102,10 +134,10 @@ double WindowSearch::penalized(const Stage& stage) const {
 }
 
 // The best choice of other types than these.
-const WindowSearch::Stage* WindowSearch::pick(int first, int last, int not_this, int nor_this) const {
+const WindowSearch::Stage* WindowSearch::pick(int first, int last, int not_this, int nor_this) {
   const Stage* best = nullptr;
   double least = kInfinity;
-  for (const Stage& choice : choices_[at(first, last)]) {
+  for (const Stage& choice : choices(first, last)) {
     if (choice.price >= least) break;
     if (choice.type == not_this || choice.type == nor_this) continue;
     if (const double now = penalized(choice); now < least) {

@@ -30,6 +30,7 @@ class WindowSearch {
 
  private:
   static constexpr int kChoices = 4;
+  static constexpr int kUnknown = -2;  // type of choices that have not been looked for
   struct Stage {
     int first, type;
     double price;  // $/hour, and what the stage violates by itself
@@ -43,10 +44,12 @@ class WindowSearch {
   Stage stage(int first, int last, int type) const;
   void prepare(int first, int last);
   void extend_row(int first, int last);
+  double least_price(int first, int last, int type) const;
+  Choices& choices(int first, int last);
   void descend_marked();
   bool improve(int left, int right);
   double penalized(const Stage& stage) const;
-  const Stage* pick(int first, int last, int not_this, int nor_this) const;
+  const Stage* pick(int first, int last, int not_this, int nor_this);
   void consider(const Stage* const* stages, int count);
   void replace(int left, int right);
   void kick(Rng& rng);
@@ -62,6 +65,8 @@ class WindowSearch {
   std::vector<int> ends_;         // by first layer: the runs of layers that are prepared end before it
   std::vector<Choices> choices_;  // by first and last layer
   std::vector<double> least_;     // the price of the first of them
+  std::vector<double> work_;      // $/hour times seconds of the layers before each one, by type, that devices share
+  double rate_ = 0;               // what a second of that costs at least, of a device-hour
   std::vector<Stage> stages_;
   std::vector<double> counts_;  // devices by type, of the stages outside the window
   std::vector<char> marked_;    // layers whose windows have not been looked at
