@@ -266,10 +266,16 @@ std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
   descend(scheme);
   std::vector<Stage> kept = stages_;
   std::vector<double> counts = counts_;
+  double least = broken() ? kInfinity : value();
   for (int trial = 0; trial < trials; ++trial) {
+    if (limited_) weight_ = std::clamp(weight_ * (broken() ? kRise : kFall), kLeast, kMost);
     const double before = value();
     kick(rng);
     descend_marked();
+    if (!broken() && value() < least) {
+      least = value();
+      scheme = this->scheme();
+    }
     if (value() <= before) {
       kept = stages_;
       counts = counts_;
@@ -278,8 +284,15 @@ std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
       counts_ = counts;
     }
   }
-  scheme = this->scheme();
+  if (least == kInfinity) scheme = this->scheme();
   return looked_at_;
+}
+
+// Whether the scheme has too many devices of a type.
+bool WindowSearch::broken() const {
+  for (int type = 0; type < problem_.types; ++type)
+    if (excess_price(type, counts_[type]) > 0) return true;
+  return false;
 }
 
 }  // namespace stageplan

@@ -41,6 +41,7 @@ class WindowSearch {
   void load(const Genes& scheme);
   Genes scheme() const;
   double value() const;
+  bool broken() const;
   Stage stage(int first, int last, int type) const;
   void prepare(int first, int last);
   void extend_row(int first, int last);
