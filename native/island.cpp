@@ -35,7 +35,8 @@ constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
-  return problem.merge == Merge::adjacent && StageTable::bytes(problem) <= StageTable::kMaxBytes &&
+  const size_t bytes = std::max(StageTable::bytes(problem), WindowSearch::bytes(problem));
+  return problem.merge == Merge::adjacent && bytes <= StageTable::kMaxBytes &&
          (problem.objective == Objective::cost || problem.max_devices_per_stage == 1);
 }
 
@@ -115,6 +116,7 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       provisioner_(problem),
       elites_(start.elites),
       limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity) {
+  if (!elites_.empty()) window_search_.emplace(problem_);
   fill(index == 0 ? start.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
     for (size_t i = 0; i < start.schemes.size(); i += layers_) provision(&start.schemes[i]);
@@ -132,7 +134,6 @@ void Island::fill(const Genes& given) {
   stagnation_ = 0;
   const std::int8_t* fittest_genes = &now_.genes[now_.fittest * layers_];
   provision(fittest_genes);
-  if (!elites_.empty() && !window_search_) window_search_.emplace(problem_);
   if (window_search_ || !scorer_->table().stored()) return;
   local_search_.emplace(problem_, scorer_->table());
   current_ = restarts_ == 0 || rng.below(2) == 0 ? best_ : Genes(fittest_genes, fittest_genes + layers_);

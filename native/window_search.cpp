@@ -5,8 +5,7 @@
 namespace stageplan {
 namespace {
 
-constexpr int kWidest = 3;       // stages that a window holds, before and after
-constexpr double kHeavy = 1e6;   // $/hour, times the dearest device, of what a stage violates by itself
+constexpr double kHeavy = 1e6;  // devices, of the dearest type, that are better than one layer unsupported
 constexpr double kRise = 1.2, kFall = 0.9, kLeast = 0.05, kMost = 100;  // of the weight
 
 }  // namespace
@@ -18,14 +17,17 @@ WindowSearch::WindowSearch(const Problem& problem)
       apart_(problem.labels() == problem.types),
       limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity),
       heavy_(kHeavy * *std::max_element(problem.price.begin(), problem.price.end())),
-      ends_(layers_),
-      choices_(static_cast<size_t>(layers_) * layers_),
-      least_(choices_.size()),
       work_(static_cast<size_t>(layers_ + 1) * problem.types),
+      ends_(layers_),
+      least_(static_cast<size_t>(layers_) * (layers_ + 1) / 2),
+      choices_(least_.size()),
       counts_(problem.types),
+      tails_(layers_),
+      tail_values_(layers_),
       marked_(layers_) {
   for (size_t i = 0; i < problem.compute.size(); ++i) {
-    const double seconds = problem.compute[i] < kInfinity ? problem.compute[i] * problem.compute_parallel[i] : 0;
+    const double seconds =
+        problem.compute[i] < kInfinity ? problem.compute[i] * problem.compute_parallel[i] : 0;
     work_[i + problem.types] = work_[i] + seconds * problem.price[i % problem.types];
   }
 }
@@ -44,7 +46,7 @@ WindowSearch::Stage WindowSearch::stage(int first, int last, int type) const {
   return {first, type, problem_.price[type] * devices.count + heavy_ * violation, devices.count};
 }
 
-// Prepares all runs within first..last.
+// Prepares all runs within first..last, which takes most of the time of a search.
 void WindowSearch::prepare(int first, int last) {
   for (int row = first; row <= last && ends_[row] <= last; ++row) extend_row(row, last);
 }
@@ -149,92 +151,98 @@ const WindowSearch::Stage* WindowSearch::pick(int first, int last, int not_this,
 }
 
 // Some stages in place of the window.
-void WindowSearch::consider(const Stage* const* stages, int count) {
+void WindowSearch::consider(std::span<const Stage* const> stages) {
   double value = 0;
-  for (int s = 0; s < count; ++s) {
-    value += penalized(*stages[s]);
-    counts_[stages[s]->type] += stages[s]->devices;
+  for (const Stage* stage : stages) {
+    value += penalized(*stage);
+    counts_[stage->type] += stage->devices;
   }
-  for (int s = 0; s < count; ++s) counts_[stages[s]->type] -= stages[s]->devices;
+  for (const Stage* stage : stages) counts_[stage->type] -= stage->devices;
   if (value >= best_value_) return;
   best_value_ = value;
   best_.clear();
-  for (int s = 0; s < count; ++s) best_.push_back(*stages[s]);
+  for (const Stage* stage : stages) best_.push_back(*stage);
 }
 
-// Looks for the best stages in place of left..right.
-bool WindowSearch::improve(int left, int right) {
-  const int count = static_cast<int>(stages_.size());
-  const int first = stages_[left].first, last = right + 1 < count ? stages_[right + 1].first - 1 : layers_ - 1;
-  const int before = apart_ && left > 0 ? stages_[left - 1].type : -1;
-  const int behind = apart_ && right + 1 < count ? stages_[right + 1].type : -1;
-  prepare(first, last);
-  best_value_ = 0;
-  for (int s = left; s <= right; ++s) counts_[stages_[s].type] -= stages_[s].devices;
-  for (int s = left; s <= right; ++s) {
-    best_value_ += penalized(stages_[s]);
-    counts_[stages_[s].type] += stages_[s].devices;
-  }
-  for (int s = left; s <= right; ++s) counts_[stages_[s].type] -= stages_[s].devices;
-  best_value_ *= 1 - kTolerance;
-  best_.clear();
+void WindowSearch::count(int left, int right, int times) {
+  for (int s = left; s <= right; ++s) counts_[stages_[s].type] += times * stages_[s].devices;
+}
 
-  const Stage* stages[3];
-  if ((stages[0] = pick(first, last, before, behind))) consider(stages, 1);
-  const Stage* tails[kMaxLabels * 64];
-  double tail_values[kMaxLabels * 64];
+// Looks for better stages in place of left..right: one, two or three.
+bool WindowSearch::improve(int left, int right) {
+  const int size = static_cast<int>(stages_.size());
+  const int first = stages_[left].first, last = right + 1 < size ? stages_[right + 1].first - 1 : layers_ - 1;
+  const int before = apart_ && left > 0 ? stages_[left - 1].type : -1;
+  const int behind = apart_ && right + 1 < size ? stages_[right + 1].type : -1;
+  prepare(first, last);
+  best_.clear();
+  best_value_ = kInfinity;
+  count(left, right, -1);
+  const Stage* now[kWidest];
+  for (int s = left; s <= right; ++s) now[s - left] = &stages_[s];
+  consider({now, now + right - left + 1});
+  best_.clear();
+  best_value_ *= 1 - kTolerance;
+  if (const Stage* whole = pick(first, last, before, behind)) consider({&whole, &whole + 1});
   for (int from = first + 1; from <= last; ++from) {
-    const Stage* tail = pick(from, last, -1, behind);
-    tails[from - first] = tail;
-    tail_values[from - first] = tail ? penalized(*tail) : kInfinity;
+    tails_[from] = pick(from, last, -1, behind);
+    tail_values_[from] = tails_[from] ? penalized(*tails_[from]) : kInfinity;
   }
-  for (int end = first; end < last; ++end) {
-    if (!(stages[0] = pick(first, end, before, -1))) continue;
-    const int type = apart_ ? stages[0]->type : -1;
-    const double head = penalized(*stages[0]);
-    if (head >= best_value_) continue;
-    if (head + least_[at(end + 1, last)] < best_value_ && (stages[1] = pick(end + 1, last, type, behind)))
-      consider(stages, 2);
-    const double* middle = &least_[at(end + 1, 0)];
-    looked_at_ += last - end;
-    for (int from = end + 2; from <= last; ++from) {
-      if (head + middle[from - 1] + tail_values[from - first] >= best_value_) continue;
-      const Stage* tail = tails[from - first];
-      if ((stages[1] = pick(end + 1, from - 1, type, apart_ ? tail->type : -1))) {
-        stages[2] = tail;
-        consider(stages, 3);
-      }
-    }
-  }
-  for (int s = left; s <= right; ++s) counts_[stages_[s].type] += stages_[s].devices;
+  for (int end = first; end < last; ++end)
+    if (const Stage* head = pick(first, end, before, -1)) divide(*head, end, last, behind);
+  count(left, right, 1);
   if (best_.empty()) return false;
   replace(left, right);
   return true;
 }
 
+// All ways to go on behind a first stage that ends at `end`: one stage to the last layer, or two.
+void WindowSearch::divide(const Stage& head, int end, int last, int behind) {
+  const double value = penalized(head);
+  const int type = apart_ ? head.type : -1;
+  if (value + least_[at(end + 1, last)] < best_value_)
+    if (const Stage* rest = pick(end + 1, last, type, behind)) consider(std::array{&head, rest});
+  const double* const middles = &least_[at(end + 1, 0)];
+  for (int from = end + 2; from <= last; ++from) {
+    if (value + middles[from - 1] + tail_values_[from] >= best_value_) continue;
+    const Stage* tail = tails_[from];
+    if (const Stage* middle = pick(end + 1, from - 1, type, apart_ ? tail->type : -1))
+      consider(std::array{&head, middle, tail});
+  }
+  looked_at_ += last - end;
+}
+
 void WindowSearch::replace(int left, int right) {
-  for (int s = left; s <= right; ++s) counts_[stages_[s].type] -= stages_[s].devices;
+  count(left, right, -1);
   for (const Stage& stage : best_) counts_[stage.type] += stage.devices;
   stages_.erase(stages_.begin() + left, stages_.begin() + right + 1);
   stages_.insert(stages_.begin() + left, best_.begin(), best_.end());
-  const int from = std::max(0, left - kWidest);
-  const int to = std::min<int>(static_cast<int>(stages_.size()) - 1, left + static_cast<int>(best_.size()));
-  for (int s = from; s <= to; ++s) marked_[stages_[s].first] = 1;
+  mark(left, left + static_cast<int>(best_.size()) - 1);
+}
+
+// Marks the stages at which the windows begin that hold one of these or stand beside one.
+void WindowSearch::mark(int left, int right) {
+  const int to = std::min(right + 1, static_cast<int>(stages_.size()) - 1);
+  for (int s = std::max(0, left - kWidest); s <= to; ++s) marked_[stages_[s].first] = 1;
 }
 
 void WindowSearch::descend_marked() {
   for (int s = 0, clean = 0; clean < static_cast<int>(stages_.size()); ++s, ++clean) {
-    const int count = static_cast<int>(stages_.size());
-    if (s >= count) s = 0;
+    if (s >= static_cast<int>(stages_.size())) s = 0;
     if (!marked_[stages_[s].first]) continue;
     marked_[stages_[s].first] = 0;
-    for (int right = s; right < std::min(s + kWidest, count); ++right) {
-      if (!improve(s, right)) continue;
-      clean = -1;
-      s = std::max(-1, s - kWidest);
-      break;
-    }
+    if (!improve_from(s)) continue;
+    clean = -1;
+    s = std::max(-1, s - kWidest);
   }
+}
+
+// The windows that begin at a stage, the smallest first.
+bool WindowSearch::improve_from(int left) {
+  const int end = std::min(left + kWidest, static_cast<int>(stages_.size()));
+  for (int right = left; right < end; ++right)
+    if (improve(left, right)) return true;
+  return false;
 }
 
 std::uint64_t WindowSearch::descend(Genes& scheme) {
@@ -246,29 +254,31 @@ std::uint64_t WindowSearch::descend(Genes& scheme) {
   return looked_at_;
 }
 
-// A random run of layers gets a random type.
+// A random run of layers, about as long as a stage, gets a random type.
 void WindowSearch::kick(Rng& rng) {
   Genes scheme = this->scheme();
-  const int first = rng.below(layers_);
-  const int last =
-      std::min(layers_ - 1, first + rng.below(std::max(1, 2 * layers_ / static_cast<int>(stages_.size()))));
+  const int longest = std::max(1, 2 * layers_ / static_cast<int>(stages_.size()));
+  const int first = rng.below(layers_), last = std::min(layers_ - 1, first + rng.below(longest));
   std::fill(scheme.begin() + first, scheme.begin() + last + 1,
             static_cast<std::int8_t>(rng.below(problem_.labels())));
   load(scheme);
   std::fill(marked_.begin(), marked_.end(), 0);
-  int s = 0;
-  while (s + 1 < static_cast<int>(stages_.size()) && stages_[s + 1].first <= first) ++s;
-  for (int i = std::max(0, s - kWidest); i < static_cast<int>(stages_.size()) && stages_[i].first <= last + 1; ++i)
-    marked_[stages_[i].first] = 1;
+  mark(stage_at(first), stage_at(last));
+}
+
+int WindowSearch::stage_at(int layer) const {
+  const auto behind = std::upper_bound(stages_.begin(), stages_.end(), layer,
+                                       [](int layer, const Stage& stage) { return layer < stage.first; });
+  return static_cast<int>(behind - stages_.begin()) - 1;
 }
 
 std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
   descend(scheme);
   std::vector<Stage> kept = stages_;
-  std::vector<double> counts = counts_;
+  std::vector<double> kept_counts = counts_;
   double least = broken() ? kInfinity : value();
   for (int trial = 0; trial < trials; ++trial) {
-    if (limited_) weight_ = std::clamp(weight_ * (broken() ? kRise : kFall), kLeast, kMost);
+    weight_ = std::clamp(weight_ * (broken() ? kRise : kFall), kLeast, kMost);
     const double before = value();
     kick(rng);
     descend_marked();
@@ -278,10 +288,10 @@ std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
     }
     if (value() <= before) {
       kept = stages_;
-      counts = counts_;
+      kept_counts = counts_;
     } else {
       stages_ = kept;
-      counts_ = counts;
+      counts_ = kept_counts;
     }
   }
   if (least == kInfinity) scheme = this->scheme();
@@ -290,6 +300,7 @@ std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
 
 // Whether the scheme has too many devices of a type.
 bool WindowSearch::broken() const {
+  if (!limited_) return false;
   for (int type = 0; type < problem_.types; ++type)
     if (excess_price(type, counts_[type]) > 0) return true;
   return false;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "rng.h"
@@ -11,13 +12,18 @@
 
 namespace stageplan {
 
-// Moving one boundary alone spoils the fit of the stages on both sides; moving two at once, with free choice of
-// the types, does not. Each stage takes the fewest devices that reach the target, so that a scheme is worth
-// the sum of what its stages are worth, plus what its devices break of the limits, at a weight that rises
-// while they do. Of each run of layers only the cheapest types are looked at. One object a thread.
+// One moved boundary spoils the fit of the stages on both sides; two that move at once, with free choice of
+// the types, do not. Each stage takes the fewest devices that reach the target, so that a scheme is worth
+// the sum of what its stages are worth and of what its devices break of the limits; the weight of that rises
+// while they do and falls while they do not. One object a thread; the same calls give the same answers.
 class WindowSearch {
  public:
   explicit WindowSearch(const Problem& problem);
+
+  // What one takes.
+  static size_t bytes(const Problem& problem) {
+    return static_cast<size_t>(problem.layers) * (problem.layers + 1) / 2 * (sizeof(Choices) + sizeof(double));
+  }
 
   // Sets the target: the allowed stage time.
   void aim(double time);
@@ -25,12 +31,13 @@ class WindowSearch {
   // Improves a scheme until no window does. Returns how many schemes were looked at.
   std::uint64_t descend(Genes& scheme);
 
-  // The same over and over from a scheme that is changed at random, as long as that does not make it worse.
+  // Then changes a part at random and mends the damage, as often as told; what is no worse stays.
   std::uint64_t descend(Genes& scheme, Rng& rng, int trials);
 
  private:
-  static constexpr int kChoices = 4;
-  static constexpr int kUnknown = -2;  // type of choices that have not been looked for
+  static constexpr int kWidest = 3;    // stages of a window, before and after
+  static constexpr int kChoices = 4;   // types of a run that are looked at
+  static constexpr int kUnknown = -2;  // type of choices that have not been made yet
   struct Stage {
     int first, type;
     double price;  // $/hour, and what the stage violates by itself
@@ -42,36 +49,49 @@ class WindowSearch {
   Genes scheme() const;
   double value() const;
   bool broken() const;
+  double excess_price(int type, double devices) const;
+  double penalized(const Stage& stage) const;
+  int stage_at(int layer) const;
+  void count(int left, int right, int times);
+
   Stage stage(int first, int last, int type) const;
+  double least_price(int first, int last, int type) const;
   void prepare(int first, int last);
   void extend_row(int first, int last);
-  double least_price(int first, int last, int type) const;
   Choices& choices(int first, int last);
-  void descend_marked();
-  bool improve(int left, int right);
-  double penalized(const Stage& stage) const;
   const Stage* pick(int first, int last, int not_this, int nor_this);
-  void consider(const Stage* const* stages, int count);
+
+  void descend_marked();
+  bool improve_from(int left);
+  bool improve(int left, int right);
+  void divide(const Stage& head, int end, int last, int behind);
+  void consider(std::span<const Stage* const> stages);
   void replace(int left, int right);
+  void mark(int left, int right);
   void kick(Rng& rng);
-  double excess_price(int type, double devices) const;
-  size_t at(int first, int last) const { return static_cast<size_t>(first) * layers_ + last; }
+  size_t at(int first, int last) const {
+    return static_cast<size_t>(first) * (2 * layers_ - first - 1) / 2 + last;
+  }
 
   const Problem& problem_;
   const StageLoads loads_;
   const int layers_;
-  const bool apart_;  // neighbours have different types
+  const bool apart_;  // whether neighbours have different types
   const bool limited_;
-  double time_ = 0, heavy_ = 0, weight_ = 1;
+  const double heavy_;            // $/hour, of what a stage violates by itself
+  double time_ = 0;               // of the target
+  double rate_ = 0;               // devices that a second of work takes at least
+  double weight_ = 1;             // of devices above the limit, beside their price
+  std::vector<double> work_;      // $/hour times seconds that devices share, of the layers before each, by type
   std::vector<int> ends_;         // by first layer: the runs of layers that are prepared end before it
-  std::vector<Choices> choices_;  // by first and last layer
-  std::vector<double> least_;     // the price of the first of them
-  std::vector<double> work_;      // $/hour times seconds of the layers before each one, by type, that devices share
-  double rate_ = 0;               // what a second of that costs at least, of a device-hour
+  std::vector<double> least_;     // by first and last layer: the price of the cheapest type
+  std::vector<Choices> choices_;  // the same way
   std::vector<Stage> stages_;
-  std::vector<double> counts_;  // devices by type, of the stages outside the window
-  std::vector<char> marked_;    // layers whose windows have not been looked at
-  std::vector<Stage> best_;
+  std::vector<double> counts_;       // devices by type; during a look at a window, of the stages outside
+  std::vector<const Stage*> tails_;  // of a window, by first layer
+  std::vector<double> tail_values_;
+  std::vector<char> marked_;  // first layers of stages whose windows have not been looked at
+  std::vector<Stage> best_;   // in place of the window
   double best_value_ = 0;
   std::uint64_t looked_at_ = 0;
 };
