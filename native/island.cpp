@@ -24,10 +24,10 @@ int next_boundary(const std::int8_t* scheme, int from, int to) {
   return from;
 }
 
-constexpr size_t kSmall = 512;         // a population from which on local search would take most of the time
-constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
-constexpr int kTrials = 8;             // local searches in a generation without improvement
-constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
+constexpr size_t kSmall = 512;     // a population from which on local search would take most of the time
+constexpr int kPolishEvery = 4;    // such generations between those, where each scheme is provisioned
+constexpr int kTrials = 8;         // local searches in a generation without improvement
+constexpr int kRestartAfter = 16;  // such generations before a new population, if that is small
 constexpr size_t kElites = 64;
 constexpr double kSpread = 0.1;        // of targets about that of a scheme
 constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
@@ -73,8 +73,9 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start
 }  // namespace
 
 void Elites::add(const Problem& problem, const Score& score, const Genes& scheme) {
-  const auto place = std::upper_bound(elites_.begin(), elites_.end(), score,
-                                      [&](const Score& a, const Elite& b) { return better(problem, a, b.score); });
+  const auto place =
+      std::upper_bound(elites_.begin(), elites_.end(), score,
+                       [&](const Score& a, const Elite& b) { return better(problem, a, b.score); });
   if (place != elites_.begin() && !better(problem, (place - 1)->score, score)) return;
   elites_.insert(place, {score, scheme});
   if (elites_.size() > kElites) elites_.pop_back();
