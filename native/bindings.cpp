@@ -106,9 +106,9 @@ py::array_t<std::int8_t> breed(const GeneArray& parents, const Doubles& fitness,
                                std::uint64_t generation, size_t first, size_t count) {
   const py::ssize_t layers = parents.shape(1);
   py::array_t<std::int8_t> children({static_cast<py::ssize_t>(count), layers});
-  instruction_set().breed({parents.data(), fitness.data(), static_cast<size_t>(parents.shape(0)),
-                           static_cast<int>(layers), labels},
-                          Rng(0, 0, generation), first, count, children.mutable_data());
+  instruction_set().breed(
+      {parents.data(), fitness.data(), static_cast<size_t>(parents.shape(0)), static_cast<int>(layers), labels},
+      Rng(0, 0, generation), first, count, children.mutable_data());
   return children;
 }
 

@@ -9,7 +9,8 @@ namespace {
 
 // Genes of an island: with the buffers of two generations they stay in the cache of a core.
 constexpr size_t kIslandGenes = size_t{1} << 18;
-// Tables of all islands together: above this they keep the one that they begin with in common.
+// Tables of all islands together: above this they keep the one that they begin with in common, and search
+// no windows.
 constexpr size_t kTableBytes = size_t{1} << 29;
 constexpr size_t kMigrateEvery = 16;  // generations
 // Islands that do not fit the cache together are bred one after the other, each some generations on: so many
@@ -24,7 +25,7 @@ Genetic::Genetic(const Problem& problem, int population, std::uint64_t seed, int
   const size_t size = std::max<size_t>(population, initial.size() / layers_);
   const size_t count = (size * layers_ + kIslandGenes - 1) / kIslandGenes;
   Start start(problem, initial);
-  if (StageTable::bytes(problem) * count > kTableBytes) start.times.clear();
+  if ((StageTable::bytes(problem) + WindowSearch::bytes(problem)) * count > kTableBytes) start.elites = {};
   for (size_t i = 0; i < count; ++i) {
     const size_t from = size * i / count, to = size * (i + 1) / count;
     islands_.push_back(std::make_unique<Island>(problem, std::max<size_t>(2, to - from), seed, i, start));

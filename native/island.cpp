@@ -17,28 +17,21 @@ constexpr size_t kSmall = 512;         // a population from which on local searc
 constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
 constexpr int kTrials = 8;             // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
+constexpr size_t kElites = 64;         // best plans that are kept
+constexpr double kSpread = 0.1;        // of targets about that of a scheme
 constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
 constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more ends the ladder
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
-  return problem.merge == Merge::adjacent && StageTable::bytes(problem) <= StageTable::kMaxBytes &&
+  const size_t bytes = std::max(StageTable::bytes(problem), WindowSearch::bytes(problem));
+  return problem.merge == Merge::adjacent && bytes <= StageTable::kMaxBytes &&
          (problem.objective == Objective::cost || problem.max_devices_per_stage == 1);
 }
 
-// Targets tried at the start, at most down to 1/64 of the first: the more of them the less a table takes to
-// make. Constants, since not all machines agree on powers.
-struct Ladder {
-  int steps;
-  double ratio;  // 2 to the power of -6 / steps
-};
-
-Ladder ladder_for(const Problem& problem) {
-  const size_t entries = StageTable::bytes(problem) / sizeof(StageTable::Entry);
-  if (entries <= 5000) return {72, 0.9438743126816935};
-  if (entries <= 1'000'000) return {36, 0.8908987181403393};
-  return {12, 0.7071067811865476};
-}
+// Targets tried at the start: each this much shorter than the one before, which is 2 to the power of -1/12.
+constexpr int kTargets = 72;
+constexpr double kShorter = 0.9438743126816935;
 
 // The best of some schemes, exactly provisioned.
 std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
@@ -50,30 +43,37 @@ std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
   return best;
 }
 
-// Local search at one target after the other, each from where the last one ended, tells which of them are
-// promising.
+// Local search at one target after the other, each from where the last one ended.
 void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start) {
   const Problem& problem = exact.problem();
-  std::vector<std::pair<Score, double>> found;
-  const auto first_better = [&](const auto& a, const auto& b) { return better(problem, a.first, b.first); };
-  const Ladder ladder = ladder_for(problem);
+  WindowSearch search(problem);
   double time = longest;
-  for (int step = 0; step < ladder.steps; ++step, time *= ladder.ratio) {
-    const StageTable table(problem, exact.loads(), time);
-    Score score;
-    LocalSearch(problem, table).descend(scheme.data(), score);
+  for (int target = 0; target < kTargets; ++target, time *= kShorter) {
+    search.aim(time);
+    search.descend(scheme);
     start.schemes.insert(start.schemes.end(), scheme.begin(), scheme.end());
-    found.emplace_back(exact.score(scheme.data()), time);
-    const Score &now = found.back().first,
-                &best = std::min_element(found.begin(), found.end(), first_better)->first;
-    if (best.violation == 0 && now.cost > kFarFromBest * best.cost) break;
+    const Score score = exact.score(scheme.data());
+    start.elites.add(problem, score, scheme);
+    const Score& best = start.elites.best().score;
+    if (best.violation == 0 && score.cost > kFarFromBest * best.cost) break;
   }
-  std::stable_sort(found.begin(), found.end(), first_better);
-  for (const auto& [score, time] : found)
-    start.times.push_back(meets(score.time, longest) ? std::min(time, score.time) : score.time);
 }
 
 }  // namespace
+
+void Elites::add(const Problem& problem, const Score& score, const Genes& scheme) {
+  const auto place =
+      std::upper_bound(elites_.begin(), elites_.end(), score,
+                       [&](const Score& a, const Elite& b) { return better(problem, a, b.score); });
+  if (place != elites_.begin() && !better(problem, (place - 1)->score, score)) return;
+  elites_.insert(place, {score, scheme});
+  if (elites_.size() > kElites) elites_.pop_back();
+}
+
+const Elites::Elite& Elites::draw(Rng& rng) const {
+  const int count = static_cast<int>(elites_.size());
+  return elites_[rng.below(1 + rng.below(count))];
+}
 
 Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
   for (int label = 0; label < problem.labels(); ++label)
@@ -92,7 +92,7 @@ Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
   } else {
     const double longest = problem.goal_time() < kInfinity ? problem.goal_time() : 2 * score.time;
     try_targets(exact, best, longest, *this);
-    scorer = std::make_shared<Scorer>(problem, times.front());
+    scorer = std::make_shared<Scorer>(problem, elites.best().score.time);
   }
 }
 
@@ -105,8 +105,9 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       scorer_(start.scorer),
       breed_(instruction_set().breed),
       provisioner_(problem),
-      times_(start.times),
+      elites_(start.elites),
       limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity) {
+  if (!elites_.empty()) window_search_.emplace(problem_);
   fill(index == 0 ? start.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
     for (size_t i = 0; i < start.schemes.size(); i += layers_) provision(&start.schemes[i]);
@@ -125,7 +126,7 @@ void Island::fill(const Genes& given) {
   stagnation_ = 0;
   const std::int8_t* fittest_genes = &now_.genes[now_.fittest * layers_];
   provision(fittest_genes);
-  if (!scorer_->table().stored()) return;
+  if (window_search_ || !scorer_->table().stored()) return;
   local_search_.emplace(problem_, scorer_->table());
   current_ = restarts_ == 0 || rng.below(2) == 0 ? best_ : Genes(fittest_genes, fittest_genes + layers_);
   evaluations_ += local_search_->descend(current_.data(), current_score_);
@@ -244,8 +245,27 @@ void Island::improve_exactly() {
   evaluations_ += descend(*scorer_, current_, current_score_);
 }
 
+// Local search from one of the best schemes, or from a child of two of them, at a target near its own.
+void Island::explore() {
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  const Elites::Elite& parent = elites_.draw(rng);
+  current_ = parent.scheme;
+  const double time = parent.score.time * (rng.below(2) == 0 ? 1 : 1 + kSpread * (rng.uniform() - 0.5));
+  if (rng.below(2) == 0) {
+    const int cut = rng.below(problem_.layers);
+    const Genes& other = elites_.draw(rng).scheme;
+    std::copy(other.begin() + cut, other.end(), current_.begin() + cut);
+  }
+  window_search_->aim(std::min(time, std::max(problem_.goal_time(), best_score_.time)));
+  evaluations_ += window_search_->descend(current_, rng, kTrials);
+  merge(problem_, scorer_->loads(), current_.data(), stages_);
+  elites_.add(problem_, provisioner_.best(stages_), current_);
+}
+
 void Island::polish() {
-  if (local_search_)
+  if (window_search_)
+    explore();
+  else if (local_search_)
     improve();
   else if (stagnation_ % kPolishEvery == 0)
     improve_exactly();
@@ -288,26 +308,16 @@ void Island::restart() {
   local_search_.reset();
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
-  else if (!times_.empty())
+  else if (!elites_.empty())
     scorer_ = std::make_shared<Scorer>(
         problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
   fill({});
 }
 
-// In turn near that of the best plan, further from it, and one of the start's, the more promising the likelier.
+// One of the best schemes' targets.
 double Island::next_target() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
-  const double spread = rng.uniform() - 0.5;
-  switch ((restarts_ + index_) % 3) {
-    case 0:
-      return best_score_.time * (1 + 0.1 * spread);
-    case 1:
-      return best_score_.time * (1 + spread / 2) / (1 - spread / 2);
-    default: {
-      const auto place = static_cast<size_t>(std::countl_zero(rng.next() | 1));
-      return times_[std::min(place, times_.size() - 1)] * (1 + 0.1 * spread);
-    }
-  }
+  return elites_.draw(rng).score.time;
 }
 
 }  // namespace stageplan
