@@ -400,17 +400,30 @@ void price_type(const KernelInput& in, Bytes counts, Lanes& lanes, int type, dou
   }
 }
 
+// Whether a type has more devices than its limit.
+bool breaks_limits(const KernelInput& in, const std::int32_t* counts) {
+  for (int t = 0; t < in.types; t += 16) {
+    const __mmask16 here = static_cast<__mmask16>(_bzhi_u32(0xffff, std::min(16, in.types - t)));
+    const __m512i limits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(here, in.limit_word + t));
+    if (_mm512_mask_cmpgt_epi32_mask(here, _mm512_load_si512(counts + t), limits) != 0) return true;
+  }
+  return false;
+}
+
 // Counts the devices of one lane exactly: what they break, and with few types their price.
 void recount(const KernelInput& in, const Buffers& buffers, int rows, int lane, Lanes& lanes, double* over) {
-  std::int64_t counts[kMaxLabels] = {};
+  alignas(64) std::int32_t counts[kMaxLabels] = {};
   for (int row = 0; row < rows; ++row)
     counts[buffers.genes[row].lane[lane] >> in.label_shift] += buffers.devices[row].lane[lane];
+  if (in.types > kCountedTypes && !breaks_limits(in, counts)) return;
   const Problem& problem = in.scorer.problem();
-  over[lane] = limit_violation(problem, counts);
+  std::int64_t wide[kMaxLabels];
+  std::copy(counts, counts + in.types, wide);
+  over[lane] = limit_violation(problem, wide);
   if (in.types > kCountedTypes) return;
   __m512d& price = lanes.price[lane / 8];
   price = _mm512_mask_mov_pd(price, static_cast<__mmask8>(1 << lane % 8),
-                             _mm512_set1_pd(hourly_price(problem, counts)));
+                             _mm512_set1_pd(hourly_price(problem, wide)));
 }
 
 // Completes the prices of all lanes and the violation of limits.
