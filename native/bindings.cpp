@@ -9,6 +9,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "annealing.h"
 #include "genetic.h"
 #include "kernels.h"
 #include "search.h"
@@ -140,6 +141,20 @@ py::array_t<std::int8_t> to_array(const Genes& genes) {
   return py::array_t<std::int8_t>(static_cast<py::ssize_t>(genes.size()), genes.data());
 }
 
+Placement place(const Problem& problem, const GeneArray& scheme) {
+  check_genes(problem, "scheme", scheme.data(), scheme.size());
+  Placement placement(problem);
+  placement.load(scheme.data());
+  return placement;
+}
+
+// (serial and parallel seconds of compute, of transfer, bytes, layers that cannot run) of a label.
+std::tuple<double, double, double, double, double, int> load_of(const Placement& placement, int label) {
+  const StageLoad& load = placement.load_of(label);
+  return {load.serial_compute,    load.parallel_compute, load.serial_transfer,
+          load.parallel_transfer, load.memory,           load.unsupported};
+}
+
 }  // namespace
 }  // namespace stageplan
 
@@ -181,6 +196,22 @@ PYBIND11_MODULE(_core, m) {
            py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("threads"))
       .def("provision", &provision, py::arg("scheme").noconvert());
 
+  py::class_<Placement>(m, "Placement")
+      .def(py::init(&place), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("scheme").noconvert())
+      .def("move", &Placement::move, py::arg("layer"), py::arg("label"))
+      .def("keep", &Placement::keep)
+      .def("undo", &Placement::undo)
+      .def("load_of", &load_of, py::arg("label"))
+      .def_property_readonly("scheme", [](const Placement& p) { return to_array(p.scheme()); });
+  py::class_<Energy>(m, "Energy")
+      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"))
+      .def(
+          "of", [](Energy& e, const Placement& p) { return e.of(p).score; }, py::arg("placement"))
+      .def(
+          "of_touched", [](Energy& e, const Placement& p) { return e.of_touched(p).score; },
+          py::arg("placement"))
+      .def("undo", &Energy::undo);
+
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")
       .def("step", py::overload_cast<>(&Search::step), released)
@@ -195,6 +226,15 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init<const Problem&, int>(), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("threads"));
   py::class_<GreedySearch, Search>(m, "GreedySearch")
       .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
+  py::class_<Annealing, Search>(m, "Annealing")
+      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
+                       const GeneArray& initial) {
+             const Genes genes = genes_of(problem, initial);
+             const py::gil_scoped_release release;
+             return std::make_unique<Annealing>(problem, population, seed, threads, genes);
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
+           py::arg("threads"), py::arg("initial").noconvert());
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {
