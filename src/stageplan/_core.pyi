@@ -1,7 +1,7 @@
 """Native core of stageplan."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,17 @@ class Scorer:
         threads: int,
     ) -> None: ...
     def provision(self, scheme: npt.NDArray[np.int8]) -> tuple[list[Stage], Score]: ...
+
+@final
+class OrderSplits:
+    MOST_CUTS: ClassVar[int]
+    def __init__(
+        self,
+        tensors: Sequence[tuple[int, Sequence[int], float]],
+        kinds: Sequence[tuple[int, Sequence[float], bool]],
+    ) -> None: ...
+    def score(self, order: Sequence[int]) -> tuple[float, float]: ...
+    def loads(self, order: Sequence[int]) -> list[npt.NDArray[np.float64]]: ...
 
 @final
 class Placement:

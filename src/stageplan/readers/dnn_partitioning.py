@@ -17,8 +17,7 @@ from ..fields import FINITE, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
 from .native import build
-from .order import find_cycle, linear_order, refuse_cycle
-from .split_score import Devices
+from .order import Devices, find_cycle, linear_order, refuse_cycle
 
 S = TypeVar("S", bound=Struct)
 
