@@ -101,9 +101,12 @@ def _items(value: Any) -> list[tuple[Any, Any, Any]]:
     return []
 
 
+_PLAIN = {type(None), bool, int, float, str}  # most values, and told apart much faster than the rest
+
+
 def _plain(value: Any) -> Any:
     """Numbers and containers of any make (numpy's, for one) as Python's own."""
-    if value is None or isinstance(value, (bool, str, msgspec.Struct)):
+    if type(value) in _PLAIN or isinstance(value, (bool, str, msgspec.Struct)):
         return value
     if isinstance(value, Integral):
         return int(value)
