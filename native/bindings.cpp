@@ -14,6 +14,7 @@
 #include "genetic.h"
 #include "kernels.h"
 #include "order_splits.h"
+#include "placement_bound.h"
 #include "search.h"
 #include "threads.h"
 
@@ -242,6 +243,14 @@ PYBIND11_MODULE(_core, m) {
           "of_touched", [](Energy& e, const Placement& p) { return e.of_touched(p).score; },
           py::arg("placement"))
       .def("undo", &Energy::undo);
+
+  m.def(
+      "placement_bound",
+      [](const Problem& problem) {
+        const LeastScore least = placement_bound(problem);
+        return std::pair(least.cost, least.time);
+      },
+      py::arg("problem"));
 
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")
