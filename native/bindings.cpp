@@ -168,6 +168,11 @@ std::vector<Doubles> loads_of(OrderSplits& splits, const std::vector<int>& order
   return tables;
 }
 
+py::array_t<std::int8_t> relabel(const Problem& contiguous, const GeneArray& scheme, const Problem& by_type) {
+  check_genes(contiguous, "scheme", scheme.data(), scheme.size());
+  return to_array(relabel_contiguous(contiguous, scheme.data(), by_type));
+}
+
 Placement place(const Problem& problem, const GeneArray& scheme) {
   check_genes(problem, "scheme", scheme.data(), scheme.size());
   Placement placement(problem);
@@ -251,6 +256,9 @@ PYBIND11_MODULE(_core, m) {
         return std::pair(least.cost, least.time);
       },
       py::arg("problem"));
+
+  m.def("relabel_contiguous", &relabel, py::arg("contiguous"), py::arg("scheme").noconvert(),
+        py::arg("by_type"));
 
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")
