@@ -11,6 +11,7 @@ namespace stageplan {
 namespace {
 
 constexpr int kWalks = 4;
+constexpr int kMostPopulations = 8;  // of trials in a step
 constexpr int kShareEvery = 16;      // steps
 constexpr int kThreadTrials = 1024;  // trials a step from which threads are worth their start
 constexpr int kFirstCycle = 32;      // trials a layer
@@ -18,7 +19,8 @@ constexpr double kHot = 0.5;         // temperatures: energy that is given up fo
 constexpr double kHalvings = 10;     // from hot to cold
 constexpr double kFresh = 0.25;      // cycles that begin with a random scheme
 constexpr int kAnyLabel = 4;         // moves, of as many as layers, to another label than that of a neighbour
-constexpr double kGroups = 0.3, kSwaps = 0.3;  // moves of several layers
+constexpr int kTries = 8;            // layers that are looked at for one with a neighbour of another label
+constexpr double kRuns = 0.15, kGroups = 0.2, kSwaps = 0.25;  // moves of several layers
 constexpr int kLargestGroup = 9;
 constexpr double kMostPenalty = 1e6;
 
@@ -103,19 +105,41 @@ void Walk::try_move(Rng& rng) {
 }
 
 // Gives a layer the label of a neighbour; others may follow it, or one that has that label come back for it.
+// Now and then, and where no neighbour with another label is found, it is any label.
 void Walk::propose(Rng& rng) {
-  const int first = rng.below(problem_.layers), from = placement_.scheme()[first];
-  const int to = rng.below(problem_.layers) < kAnyLabel ? rng.below(problem_.labels())
-                                                        : placement_.scheme()[placement_.neighbour(first, rng)];
+  int first = rng.below(problem_.layers), to = rng.below(problem_.labels());
+  for (int tries = rng.below(problem_.layers) < kAnyLabel ? 0 : kTries; tries > 0; --tries) {
+    const int layer = rng.below(problem_.layers), label = placement_.scheme()[placement_.neighbour(layer, rng)];
+    if (label == placement_.scheme()[layer]) continue;
+    first = layer;
+    to = label;
+    break;
+  }
+  const int from = placement_.scheme()[first];
   if (to == from) return;
   placement_.move(first, to);
   const double kind = rng.uniform();
-  if (kind < kGroups)
+  if (kind < kRuns)
+    move_run(first, to, rng);
+  else if (kind < kRuns + kGroups)
     move_group(first, from, to, rng);
-  else if (kind < kGroups + kSwaps)
+  else if (kind < kRuns + kGroups + kSwaps)
     swap_back(first, from, to, rng);
 }
 
+// Layers behind or before the first follow it, whatever their labels: half as often twice as many.
+void Walk::move_run(int first, int to, Rng& rng) {
+  const int most = std::bit_width(static_cast<unsigned>(problem_.layers)) - 1;
+  const int halvings = std::min(std::countl_zero(rng.next() | 1), most);
+  const int direction = 2 * rng.below(2) - 1, length = 1 + rng.below(2 << halvings);
+  for (int layer = first, left = length; left > 0; --left) {
+    layer += direction;
+    if (layer < 0 || layer >= problem_.layers) break;
+    placement_.move(layer, to);
+  }
+}
+
+// Layers that hang together and have its label follow the first.
 void Walk::move_group(int first, int from, int to, Rng& rng) {
   for (int left = 1 + rng.below(kLargestGroup - 1); left > 0; --left) {
     const int next = placement_.neighbour(first, rng);
@@ -141,7 +165,7 @@ Annealing::Annealing(const Problem& problem, int population, std::uint64_t seed,
     : Search(problem),
       scorer_(problem),
       threads_(threads),
-      trials_(population * (1 + problem.layers / 32)),
+      trials_(population * std::min(1 + problem.layers / 32, kMostPopulations)),
       first_evaluations_(initial.size() / layers_ + problem.labels()) {
   for (size_t i = 0; i < initial.size(); i += layers_) keep(&initial[i], scorer_.score(&initial[i]));
   for (int label = 0; label < problem.labels(); ++label) {

@@ -32,6 +32,7 @@ class Walk {
   double temperature() const;
   void try_move(Rng& rng);
   void propose(Rng& rng);
+  void move_run(int first, int to, Rng& rng);
   void move_group(int first, int from, int to, Rng& rng);
   void swap_back(int first, int from, int to, Rng& rng);
   void keep_best();
