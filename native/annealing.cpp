@@ -77,12 +77,12 @@ double Walk::temperature() const {
 }
 
 // The penalty grows as long as the walk is in infeasible land, and falls back outside.
-void Walk::step(int trials) {
+void Walk::step(std::uint64_t trials) {
   penalty_ = now_.score.violation > 0 ? std::min(2 * penalty_, kMostPenalty) : std::max(penalty_ / 2, 1.0);
   energy_.set_penalty(penalty_);
   load(Genes(placement_.scheme()));
   Rng rng(seed_, 2 * index_, steps_++);
-  for (int i = 0; i < trials; ++i) {
+  for (std::uint64_t i = 0; i < trials; ++i) {
     if (trial_ >= length_) begin_cycle();
     ++trial_;
     try_move(rng);
@@ -132,9 +132,9 @@ void Walk::move_run(int first, int to, Rng& rng) {
   const int most = std::bit_width(static_cast<unsigned>(problem_.layers)) - 1;
   const int halvings = std::min(std::countl_zero(rng.next() | 1), most);
   const int direction = 2 * rng.below(2) - 1, length = 1 + rng.below(2 << halvings);
-  for (int layer = first, left = length; left > 0; --left) {
-    layer += direction;
-    if (layer < 0 || layer >= problem_.layers) break;
+  for (int i = 1; i <= length; ++i) {
+    const int layer = first + i * direction;
+    if (layer < 0 || layer >= problem_.layers) return;
     placement_.move(layer, to);
   }
 }
@@ -165,7 +165,7 @@ Annealing::Annealing(const Problem& problem, int population, std::uint64_t seed,
     : Search(problem),
       scorer_(problem),
       threads_(threads),
-      trials_(population * std::min(1 + problem.layers / 32, kMostPopulations)),
+      trials_(std::uint64_t{1} * population * std::min(1 + problem.layers / 32, kMostPopulations)),
       first_evaluations_(initial.size() / layers_ + problem.labels()) {
   for (size_t i = 0; i < initial.size(); i += layers_) keep(&initial[i], scorer_.score(&initial[i]));
   for (int label = 0; label < problem.labels(); ++label) {

@@ -17,7 +17,7 @@ class Walk {
   Walk(const Scorer& scorer, std::uint64_t seed, std::uint64_t index, const Genes& start, const Score& score);
 
   // So many moves are tried.
-  void step(int trials);
+  void step(std::uint64_t trials);
 
   // Later cycles may begin with this scheme.
   void receive(const Genes& scheme, const Score& score);
@@ -61,7 +61,8 @@ class Annealing : public Search {
   void gather();
 
   const Scorer scorer_;
-  const int threads_, trials_;
+  const int threads_;
+  const std::uint64_t trials_;  // of each walk in a step
   const std::uint64_t first_evaluations_;
   std::uint64_t steps_ = 0;
   std::vector<std::unique_ptr<Walk>> walks_;
