@@ -162,7 +162,8 @@ def _make_search(
         raise ValueError(f"initial is given with method {method!r}; it must go with 'genetic'")
     if method == "genetic":
         schemes = np.empty((0, problem.n_layers), np.int8) if initial is None else initial
-        return _core.Genetic(problem.core, population, seed, threads, as_schemes(problem, schemes, "initial"))
+        search = _core.Annealing if problem.goal.merge == "type" else _core.Genetic
+        return search(problem.core, population, seed, threads, as_schemes(problem, schemes, "initial"))
     if method == "random":
         return _core.RandomSearch(problem.core, seed, threads)
     if method == "greedy":
