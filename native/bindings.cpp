@@ -9,6 +9,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "exact.h"
 #include "genetic.h"
 #include "kernels.h"
 #include "search.h"
@@ -186,6 +187,7 @@ PYBIND11_MODULE(_core, m) {
       .def("step", py::overload_cast<>(&Search::step), released)
       .def_property_readonly("best", [](const Search& s) { return to_array(s.best()); })
       .def_property_readonly("best_score", &Search::best_score)
+      .def_property_readonly("bound", &Search::bound)
       .def_property_readonly("evaluations", &Search::evaluations)
       .def_property_readonly("done", &Search::done);
   py::class_<RandomSearch, Search>(m, "RandomSearch")
@@ -195,6 +197,12 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init<const Problem&, int>(), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("threads"));
   py::class_<GreedySearch, Search>(m, "GreedySearch")
       .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
+  py::class_<Exact, Search>(m, "Exact")
+      .def(py::init([](const Problem& problem, const GeneArray& initial) {
+             return std::make_unique<Exact>(problem, genes_of(problem, initial));
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("initial").noconvert())
+      .def_property_readonly("work", &Exact::work);
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {

@@ -16,6 +16,9 @@ class Search {
   virtual ~Search() = default;
   virtual void step() = 0;
 
+  // No plan is better: a lower bound of the objective, $ or seconds per example.
+  virtual double bound() const { return 0; }
+
   const Genes& best() const { return best_; }
   const Score& best_score() const { return best_score_; }
   std::uint64_t evaluations() const { return evaluations_; }

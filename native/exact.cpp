@@ -1,0 +1,252 @@
+#include "exact.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace stageplan {
+namespace {
+
+constexpr int kFirstSteps = 60;    // of the subgradient, where nothing is known of the rents
+constexpr int kLaterSteps = 12;    // from those of a wider interval
+constexpr double kNarrow = 1.02;   // high / low from which labels are set
+constexpr size_t kFirstWidth = 64;
+constexpr size_t kWiden = 8;
+constexpr size_t kMostWidth = size_t{1} << 16;
+constexpr size_t kRecent = 16;
+constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
+
+}  // namespace
+
+bool Exact::later(const Interval& a, const Interval& b) {
+  return a.bound != b.bound ? a.bound > b.bound : a.low > b.low;
+}
+
+Exact::Exact(const Problem& problem, const Genes& initial)
+    : ExactSearch(problem, 1), cheapest_(problem.objective == Objective::cost), paths_(problem) {
+  if (problem.merge != Merge::adjacent)
+    throw std::invalid_argument(
+        "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
+        "method 'enumerate' finds the best plan");
+  Genes first = initial;
+  for (int label = 0; label < problem.labels(); ++label)
+    first.insert(first.end(), layers_, static_cast<std::int8_t>(label));
+  score(first);
+}
+
+double Exact::least() const {
+  if (!feasible()) return kInfinity;
+  return cheapest_ ? best_score().cost : best_score().time;
+}
+
+double Exact::bound() const {
+  if (done_) return std::min(least(), left_);
+  return open_.empty() ? 0 : std::min({least(), left_, open_.front().bound});
+}
+
+bool Exact::closed(double bound) const {
+  if (cheapest_ && !meets(bound, problem_.max_cost)) return true;
+  return bound == kInfinity || meets(least(), bound);
+}
+
+void Exact::finish_if_closed() {
+  if (open_.empty() || closed(open_.front().bound)) done_ = true;
+}
+
+void Exact::start() {
+  started_ = true;
+  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time());
+  work_ += graph->size();
+  double slowest = 0;
+  for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
+  const Rents none{std::vector<double>(problem_.types), 0};
+  push({0, std::min(problem_.goal_time(), slowest), 0, graph, none, kFirstWidth,
+        cheapest_ && feasible() ? Aim::cheapest : Aim::any});
+  finish_if_closed();
+}
+
+Genes Exact::scheme_of(const StageGraph& graph, const std::vector<int>& path) const {
+  const bool split = problem_.labels() > problem_.types;
+  Genes scheme(layers_);
+  int before = -1;
+  for (int i : path) {
+    const Arc& arc = graph[i];
+    int label = split ? 2 * arc.type : arc.type;
+    if (label == before) ++label;
+    std::fill(scheme.begin() + arc.first, scheme.begin() + arc.last + 1, static_cast<std::int8_t>(label));
+    before = label;
+  }
+  return scheme;
+}
+
+void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
+  const Genes scheme = scheme_of(graph, path);
+  if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
+  if (recent_.size() == kRecent) recent_.erase(recent_.begin());
+  recent_.push_back(scheme);
+  score(scheme);
+}
+
+double Exact::most_cost(const Interval& interval) const {
+  double most = problem_.max_cost * (1 + kTolerance);
+  if (interval.aim == Aim::cheapest) most = std::min(most, least() * (1 - kTolerance));
+  return most / problem_.cost_scale() - interval.low * problem_.fixed_price;
+}
+
+// Where any path within the limits will do, the cost of an arc is what it uses of them, so that the most that
+// a path may cost is another limit.
+Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
+  const bool costs = interval.aim == Aim::cheapest || problem_.max_cost < kInfinity;
+  const double rest = problem_.max_price - problem_.fixed_price;
+  const bool priced = rest < kInfinity;
+  Demand demand;
+  demand.cost.resize(graph.size());
+  if (priced && costs) demand.extra.resize(graph.size());
+  for (size_t i = 0; i < graph.size(); ++i) {
+    const Arc& arc = graph[i];
+    const double price = problem_.price[arc.type] * arc.devices;
+    if (costs) demand.cost[i] = price * std::max(interval.low, arc.time);
+    if (priced) (costs ? demand.extra : demand.cost)[i] = price / rest;
+    if (!costs && !priced) demand.cost[i] = problem_.limit_weight()[arc.type] * arc.devices;
+  }
+  if (costs) {
+    demand.most_cost = most_cost(interval);
+  } else if (priced) {
+    demand.most_cost = 1 + kTolerance;
+  } else {
+    demand.most_cost = 0;
+    for (double limit : problem_.limit) demand.most_cost += limit >= 1 ? 1 + kTolerance : 0;
+  }
+  return demand;
+}
+
+std::shared_ptr<const StageGraph> Exact::narrowed(const StageGraph& graph, const std::vector<char>& marked,
+                                                  double time) {
+  work_ += graph.size();
+  return std::make_shared<const StageGraph>(problem_, scorer_.loads(), graph, marked, time);
+}
+
+Exact::Finding Exact::look(Interval& interval) {
+  Finding found;
+  found.graph = narrowed(*interval.graph, std::vector<char>(interval.graph->size(), 1), interval.high);
+  Demand demand = demand_of(interval, *found.graph);
+  const auto visit = [&](const std::vector<int>& path) {
+    found.within = true;
+    consider(*found.graph, path);
+    if (interval.aim == Aim::cheapest) demand.most_cost = most_cost(interval);
+  };
+  const int steps = interval.rents.none() ? kFirstSteps : kLaterSteps;
+  const Raised raised = raise_bound(problem_, *found.graph, demand, paths_, interval.rents, steps, visit);
+  work_ += found.graph->size() * 10;
+  found.bound = raised.bound >= demand.most_cost ? kInfinity : raised.bound;
+  found.exact = raised.exact;
+  found.path = raised.path;
+  if (found.bound == kInfinity || found.exact || (found.within && interval.aim == Aim::any)) return found;
+  found.graph = narrowed(*found.graph, mark_promising(problem_, *found.graph, demand, paths_, interval.rents), interval.high);
+  found.path.clear();
+  if (interval.aim == Aim::any || interval.high <= kNarrow * interval.low) set_labels(interval, found);
+  return found;
+}
+
+void Exact::set_labels(const Interval& interval, Finding& found) {
+  const Demand demand = demand_of(interval, *found.graph);
+  LabelSetting labels(problem_, *found.graph, demand, interval.rents, paths_, interval.width);
+  const LabelSetting::Answer answer = labels.run();
+  work_ += answer.labels * 4;
+  found.exact = answer.exact;
+  found.bound = answer.bound >= demand.most_cost ? kInfinity : std::max(found.bound, answer.bound);
+  found.path = answer.path;
+  if (answer.path.empty()) return;
+  found.within = true;
+  consider(*found.graph, answer.path);
+}
+
+void Exact::step() {
+  if (!started_) return start();
+  std::pop_heap(open_.begin(), open_.end(), later);
+  Interval interval = std::move(open_.back());
+  open_.pop_back();
+  if (!cheapest_) interval.high = std::min(interval.high, least() * kStep);
+  if (interval.low < interval.high) {
+    const Finding found = look(interval);
+    interval.graph = found.graph;
+    if (cheapest_)
+      branch_cost(interval, found);
+    else
+      branch_time(interval, found);
+  }
+  finish_if_closed();
+}
+
+void Exact::branch_cost(Interval& interval, const Finding& found) {
+  if (interval.aim == Aim::any) {  // whether there is a plan at all
+    if (found.bound == kInfinity) return;
+    const bool search_on = !found.within && interval.width < kMostWidth;
+    if (search_on)
+      interval.width *= kWiden;
+    else
+      interval.aim = Aim::cheapest, interval.rents.types.assign(problem_.types, 0), interval.rents.extra = 0;
+    return push(interval);
+  }
+  if (found.bound == kInfinity) return;
+  interval.bound = std::max(interval.bound, problem_.cost_scale() * (found.bound + interval.low * problem_.fixed_price));
+  if (closed(interval.bound)) return;
+  const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
+                                              : !closed(cost_at(interval.low, *found.graph, found.path));
+  if (found.exact || split_helps || interval.width >= kMostWidth)
+    return split(interval, split_time(interval, found));
+  interval.width *= kWiden;
+  push(interval);
+}
+
+void Exact::branch_time(Interval& interval, const Finding& found) {
+  if (found.bound == kInfinity) return;
+  interval.high = std::min(interval.high, least() * kStep);
+  if (!found.within && !found.exact && interval.width < kMostWidth) {
+    interval.width *= kWiden;
+    return push(interval);
+  }
+  split(interval, (interval.low + interval.high) / 2);
+}
+
+// $ of a path whose slowest stage takes at least `time`.
+double Exact::cost_at(double time, const StageGraph& graph, const std::vector<int>& path) const {
+  double sum = time * problem_.fixed_price;
+  for (int i : path) sum += problem_.price[graph[i].type] * graph[i].devices * std::max(time, graph[i].time);
+  return problem_.cost_scale() * sum;
+}
+
+// Above which stage time the path found is no better than the best plan; below its own stage time, where it
+// needs more devices.
+double Exact::split_time(const Interval& interval, const Finding& found) const {
+  const double middle = interval.low > 0 ? std::sqrt(interval.low * interval.high) : interval.high / 2;
+  if (found.path.empty()) return middle;
+  double slowest = 0, low = interval.low, high = interval.high;
+  for (int i : found.path) slowest = std::max(slowest, (*found.graph)[i].time);
+  if (!closed(cost_at(high, *found.graph, found.path))) return middle;
+  for (int halving = 0; halving < 40; ++halving) {
+    const double time = (low + high) / 2;
+    (closed(cost_at(time, *found.graph, found.path)) ? high : low) = time;
+  }
+  const double time = std::min(high, slowest * kStep);
+  return time > interval.low && time < interval.high ? time : middle;
+}
+
+void Exact::split(const Interval& interval, double time) {
+  if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low)) {
+    left_ = std::min(left_, interval.bound);
+    return;
+  }
+  Interval faster = interval, slower = interval;
+  faster.high = slower.low = time;
+  if (!cheapest_) slower.bound = time;
+  push(std::move(faster));
+  push(std::move(slower));
+}
+
+void Exact::push(Interval interval) {
+  open_.push_back(std::move(interval));
+  std::push_heap(open_.begin(), open_.end(), later);
+}
+
+}  // namespace stageplan

@@ -1,0 +1,79 @@
+// The exact search: branch and bound over the stage time. All plans whose slowest stage takes from `low` to
+// `high` seconds are paths through one stage graph, where a stage of k devices costs at least
+// price * k * max(low, its time), k being the fewest that reach `high`: k times the time never falls as k
+// grows. The shortest path within the limits bounds them all, and is itself a plan to try.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "label_setting.h"
+#include "search.h"
+
+namespace stageplan {
+
+class Exact : public ExactSearch {
+ public:
+  // `initial`: schemes to begin with. Throws std::invalid_argument where stages are not intervals of layers.
+  Exact(const Problem& problem, const Genes& initial);
+
+  // One interval of stage times.
+  void step() override;
+
+  double bound() const override;
+
+  // Arcs and labels looked at so far: what time is spent on, counted the same on every machine.
+  std::uint64_t work() const { return work_; }
+
+ private:
+  enum class Aim { cheapest, any };  // path within the limits
+
+  // All plans whose stage time is in (low, high].
+  struct Interval {
+    double low, high;
+    double bound;  // of the objective of any plan in it
+    std::shared_ptr<const StageGraph> graph;
+    Rents rents;
+    size_t width;  // of the label setting
+    Aim aim;
+  };
+  // What came of looking at an interval.
+  struct Finding {
+    double bound = kInfinity;  // cost of stage time and devices
+    bool exact = false;        // the path below is the cheapest
+    std::vector<int> path;     // that the bound is of; where it is not exact it need not keep the limits
+    bool within = false;       // a path within the limits was found
+    std::shared_ptr<const StageGraph> graph;
+  };
+
+  static bool later(const Interval& a, const Interval& b);
+  void start();
+  Finding look(Interval& interval);
+  void set_labels(const Interval& interval, Finding& found);
+  std::shared_ptr<const StageGraph> narrowed(const StageGraph& graph, const std::vector<char>& marked,
+                                             double time);
+  Demand demand_of(const Interval& interval, const StageGraph& graph) const;
+  double most_cost(const Interval& interval) const;
+  void consider(const StageGraph& graph, const std::vector<int>& path);
+  Genes scheme_of(const StageGraph& graph, const std::vector<int>& path) const;
+  void branch_cost(Interval& interval, const Finding& found);
+  void branch_time(Interval& interval, const Finding& found);
+  double cost_at(double time, const StageGraph& graph, const std::vector<int>& path) const;
+  double split_time(const Interval& interval, const Finding& found) const;
+  void split(const Interval& interval, double time);
+  void push(Interval interval);
+  bool feasible() const { return !best().empty() && best_score().violation == 0; }
+  double least() const;
+  bool closed(double bound) const;
+  void finish_if_closed();
+
+  bool cheapest_;                // the objective is cost
+  SegmentPath paths_;
+  std::vector<Interval> open_;   // a heap, the least bound first
+  std::vector<Genes> recent_;    // schemes tried lately
+  double left_ = kInfinity;      // least bound of the intervals given up as too narrow
+  std::uint64_t work_ = 0;
+  bool started_ = false;
+};
+
+}  // namespace stageplan

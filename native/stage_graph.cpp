@@ -1,0 +1,59 @@
+#include "stage_graph.h"
+
+#include <algorithm>
+
+namespace stageplan {
+namespace {
+
+int most_devices(const Problem& problem, int type) {
+  return static_cast<int>(std::min<double>(problem.max_devices_per_stage, problem.limit[type]));
+}
+
+std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
+                         double time) {
+  const Devices devices = devices_for(problem, load, type, time);
+  if (!devices.reached || devices.count > most_devices(problem, type)) return std::nullopt;
+  return Arc{first, last, type, devices.count, stage_time(problem, load, devices.count)};
+}
+
+// Whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it grows, the rest
+// may not.
+bool too_long(const Problem& problem, const StageLoad& load, int type, double time) {
+  return stage_violation(problem, load, type) > 0 ||
+         !meets(load.compute_time(most_devices(problem, type)), time);
+}
+
+}  // namespace
+
+StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double time) {
+  for (int first = 0; first < problem.layers; ++first) {
+    begins_.push_back(arcs_.size());
+    for (int type = 0; type < problem.types; ++type) {
+      if (problem.limit[type] < 1) continue;
+      for (int last = first; last < problem.layers; ++last) {
+        const StageLoad load = loads(first, last, type);
+        if (too_long(problem, load, type, time)) break;
+        if (const auto arc = reach(problem, load, first, last, type, time)) arcs_.push_back(*arc);
+      }
+    }
+  }
+  begins_.push_back(arcs_.size());
+}
+
+StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
+                       const std::vector<char>& marked, double time) {
+  for (int first = 0; first < problem.layers; ++first) {
+    begins_.push_back(arcs_.size());
+    for (size_t i = wider.begin(first); i < wider.begin(first + 1); ++i) {
+      const Arc& arc = wider[i];
+      if (!marked[i]) continue;
+      if (meets(arc.time, time))
+        arcs_.push_back(arc);
+      else if (const auto faster = reach(problem, loads(first, arc.last, arc.type), first, arc.last, arc.type, time))
+        arcs_.push_back(*faster);
+    }
+  }
+  begins_.push_back(arcs_.size());
+}
+
+}  // namespace stageplan

@@ -1,0 +1,40 @@
+// The stages that plans of a certain speed may hold, as arcs of a graph whose nodes are the cuts between
+// layers: a plan is a path from the first cut to the last.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "stage_table.h"
+
+namespace stageplan {
+
+// A stage with the fewest devices that reach the graph's stage time; it takes `time` with these.
+struct Arc {
+  int first, last, type, devices;
+  double time;
+};
+
+class StageGraph {
+ public:
+  // All stages that reach a stage time within the limits of their type.
+  StageGraph(const Problem& problem, const StageLoads& loads, double time);
+
+  // Those of a graph that are marked and still reach a time that is no longer than the graph's.
+  StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
+             const std::vector<char>& marked, double time);
+
+  int layers() const { return static_cast<int>(begins_.size()) - 1; }
+  size_t size() const { return arcs_.size(); }
+  const Arc& operator[](size_t i) const { return arcs_[i]; }
+  const std::vector<Arc>& arcs() const { return arcs_; }
+
+  // Arcs that begin at a layer: positions begin(first) to begin(first + 1) - 1.
+  size_t begin(int first) const { return begins_[first]; }
+
+ private:
+  std::vector<Arc> arcs_;  // by first layer
+  std::vector<size_t> begins_;
+};
+
+}  // namespace stageplan
