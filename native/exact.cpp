@@ -126,12 +126,18 @@ std::shared_ptr<const StageGraph> Exact::narrowed(const StageGraph& graph, const
   return std::make_shared<const StageGraph>(problem_, scorer_.loads(), graph, marked, time);
 }
 
+std::vector<Arc> Exact::arcs_of(const StageGraph& graph, const std::vector<int>& path) {
+  std::vector<Arc> arcs;
+  for (int i : path) arcs.push_back(graph[i]);
+  return arcs;
+}
+
 Exact::Finding Exact::look(Interval& interval) {
   Finding found;
   found.graph = narrowed(*interval.graph, std::vector<char>(interval.graph->size(), 1), interval.high);
   Demand demand = demand_of(interval, *found.graph);
-  const auto visit = [&](const std::vector<int>& path) {
-    found.within = true;
+  const auto visit = [&](const std::vector<int>& path, double cost) {
+    found.within = found.within || cost <= demand.most_cost;
     consider(*found.graph, path);
     if (interval.aim == Aim::cheapest) demand.most_cost = most_cost(interval);
   };
@@ -139,11 +145,12 @@ Exact::Finding Exact::look(Interval& interval) {
   const Raised raised = raise_bound(problem_, *found.graph, demand, paths_, interval.rents, steps, visit);
   work_ += found.graph->size() * 10;
   found.bound = raised.bound >= demand.most_cost ? kInfinity : raised.bound;
+  if (found.bound == kInfinity || (found.within && interval.aim == Aim::any)) return found;
   found.exact = raised.exact;
-  found.path = raised.path;
-  if (found.bound == kInfinity || found.exact || (found.within && interval.aim == Aim::any)) return found;
-  found.graph = narrowed(*found.graph, mark_promising(problem_, *found.graph, demand, paths_, interval.rents), interval.high);
-  found.path.clear();
+  if (found.exact) found.path = arcs_of(*found.graph, raised.path);
+  const auto marked = mark_promising(problem_, *found.graph, demand, paths_, interval.rents);
+  found.graph = narrowed(*found.graph, marked, interval.high);
+  if (found.exact) return found;
   if (interval.aim == Aim::any || interval.high <= kNarrow * interval.low) set_labels(interval, found);
   return found;
 }
@@ -155,7 +162,7 @@ void Exact::set_labels(const Interval& interval, Finding& found) {
   work_ += answer.labels * 4;
   found.exact = answer.exact;
   found.bound = answer.bound >= demand.most_cost ? kInfinity : std::max(found.bound, answer.bound);
-  found.path = answer.path;
+  found.path = arcs_of(*found.graph, answer.path);
   if (answer.path.empty()) return;
   found.within = true;
   consider(*found.graph, answer.path);
@@ -192,7 +199,7 @@ void Exact::branch_cost(Interval& interval, const Finding& found) {
   interval.bound = std::max(interval.bound, problem_.cost_scale() * (found.bound + interval.low * problem_.fixed_price));
   if (closed(interval.bound)) return;
   const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
-                                              : !closed(cost_at(interval.low, *found.graph, found.path));
+                                              : !closed(cost_at(interval.low, found.path));
   if (found.exact || split_helps || interval.width >= kMostWidth)
     return split(interval, split_time(interval, found));
   interval.width *= kWiden;
@@ -210,9 +217,9 @@ void Exact::branch_time(Interval& interval, const Finding& found) {
 }
 
 // $ of a path whose slowest stage takes at least `time`.
-double Exact::cost_at(double time, const StageGraph& graph, const std::vector<int>& path) const {
+double Exact::cost_at(double time, const std::vector<Arc>& path) const {
   double sum = time * problem_.fixed_price;
-  for (int i : path) sum += problem_.price[graph[i].type] * graph[i].devices * std::max(time, graph[i].time);
+  for (const Arc& arc : path) sum += problem_.price[arc.type] * arc.devices * std::max(time, arc.time);
   return problem_.cost_scale() * sum;
 }
 
@@ -222,11 +229,11 @@ double Exact::split_time(const Interval& interval, const Finding& found) const {
   const double middle = interval.low > 0 ? std::sqrt(interval.low * interval.high) : interval.high / 2;
   if (found.path.empty()) return middle;
   double slowest = 0, low = interval.low, high = interval.high;
-  for (int i : found.path) slowest = std::max(slowest, (*found.graph)[i].time);
-  if (!closed(cost_at(high, *found.graph, found.path))) return middle;
+  for (const Arc& arc : found.path) slowest = std::max(slowest, arc.time);
+  if (!closed(cost_at(high, found.path))) return middle;
   for (int halving = 0; halving < 40; ++halving) {
     const double time = (low + high) / 2;
-    (closed(cost_at(time, *found.graph, found.path)) ? high : low) = time;
+    (closed(cost_at(time, found.path)) ? high : low) = time;
   }
   const double time = std::min(high, slowest * kStep);
   return time > interval.low && time < interval.high ? time : middle;

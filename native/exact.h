@@ -41,7 +41,7 @@ class Exact : public ExactSearch {
   struct Finding {
     double bound = kInfinity;  // cost of stage time and devices
     bool exact = false;        // the path below is the cheapest
-    std::vector<int> path;     // that the bound is of; where it is not exact it need not keep the limits
+    std::vector<Arc> path;     // that the bound is of; where it is not exact it need not keep the limits
     bool within = false;       // a path within the limits was found
     std::shared_ptr<const StageGraph> graph;
   };
@@ -58,7 +58,8 @@ class Exact : public ExactSearch {
   Genes scheme_of(const StageGraph& graph, const std::vector<int>& path) const;
   void branch_cost(Interval& interval, const Finding& found);
   void branch_time(Interval& interval, const Finding& found);
-  double cost_at(double time, const StageGraph& graph, const std::vector<int>& path) const;
+  double cost_at(double time, const std::vector<Arc>& path) const;
+  static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   double split_time(const Interval& interval, const Finding& found) const;
   void split(const Interval& interval, double time);
   void push(Interval interval);

@@ -96,7 +96,7 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
     }
     const Usage usage = usage_of(problem, graph, demand, path);
     const bool within = within_limits(problem, usage);
-    if (within) visit(path);
+    if (within) visit(path, usage.cost);
     if (best.bound >= demand.most_cost) break;
     const Slope slope(problem, usage, demand, now);
     const double norm = slope.norm();

@@ -48,9 +48,9 @@ struct Raised {
 };
 
 // Raises the bound by at most `steps` subgradient steps, from `rents`, which become those of the bound.
-// `visit` sees the paths within the limits and may lower `demand.most_cost`; a bound that reaches this is
-// high enough.
-using Visit = std::function<void(const std::vector<int>& path)>;
+// `visit` sees the paths within the limits, whatever they cost, and may lower `demand.most_cost`; a bound
+// that reaches this is high enough.
+using Visit = std::function<void(const std::vector<int>& path, double cost)>;
 Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& demand, SegmentPath& paths,
                    Rents& rents, int steps, const Visit& visit);
 
