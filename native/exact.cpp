@@ -14,6 +14,8 @@ constexpr size_t kFirstWidth = 64;
 constexpr size_t kWiden = 8;
 constexpr size_t kMostWidth = size_t{1} << 16;
 constexpr size_t kRecent = 16;
+constexpr std::uint64_t kSlice = 1 << 20;  // work of a step
+constexpr std::uint64_t kArcWork = 16;      // of an arc in an interval, roughly
 constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
 
 }  // namespace
@@ -34,14 +36,10 @@ Exact::Exact(const Problem& problem, const Genes& initial)
   score(first);
 }
 
-double Exact::least() const {
-  if (!feasible()) return kInfinity;
-  return cheapest_ ? best_score().cost : best_score().time;
-}
-
 double Exact::bound() const {
   if (done_) return std::min(least(), left_);
-  return open_.empty() ? 0 : std::min({least(), left_, open_.front().bound});
+  const double bound = open_.empty() ? 0 : std::min(left_, open_.front().bound);
+  return std::min(least(), std::max(bound, Search::bound()));
 }
 
 bool Exact::closed(double bound) const {
@@ -61,7 +59,7 @@ void Exact::start() {
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
   const Rents none{std::vector<double>(problem_.types), 0};
   push({0, std::min(problem_.goal_time(), slowest), 0, graph, none, kFirstWidth,
-        cheapest_ && feasible() ? Aim::cheapest : Aim::any});
+        cheapest_ && least() < kInfinity ? Aim::cheapest : Aim::any});
   finish_if_closed();
 }
 
@@ -169,6 +167,26 @@ void Exact::set_labels(const Interval& interval, Finding& found) {
 }
 
 void Exact::step() {
+  const std::uint64_t until = work_ + kSlice;
+  do look_at_next();
+  while (!done_ && work_ < until);
+}
+
+std::uint64_t Exact::next_work() const {
+  return started_ ? open_.front().graph->size() * kArcWork : layers_ * layers_ * problem_.types * kArcWork / 8;
+}
+
+void Exact::advance(std::uint64_t work) {
+  while (!done_ && work_ + next_work() <= work) look_at_next();
+}
+
+Genes Exact::tried() const {
+  Genes schemes = best();
+  for (const Genes& scheme : recent_) schemes.insert(schemes.end(), scheme.begin(), scheme.end());
+  return schemes;
+}
+
+void Exact::look_at_next() {
   if (!started_) return start();
   std::pop_heap(open_.begin(), open_.end(), later);
   Interval interval = std::move(open_.back());

@@ -17,13 +17,19 @@ class Exact : public ExactSearch {
   // `initial`: schemes to begin with. Throws std::invalid_argument where stages are not intervals of layers.
   Exact(const Problem& problem, const Genes& initial);
 
-  // One interval of stage times.
+  // A slice of the work: some intervals of stage times.
   void step() override;
+
+  // Goes on while the next interval looks as if it stays within so much work in all.
+  void advance(std::uint64_t work);
 
   double bound() const override;
 
   // Arcs and labels looked at so far: what time is spent on, counted the same on every machine.
   std::uint64_t work() const { return work_; }
+
+  // The best scheme and those looked at lately.
+  Genes tried() const;
 
  private:
   enum class Aim { cheapest, any };  // path within the limits
@@ -48,6 +54,8 @@ class Exact : public ExactSearch {
 
   static bool later(const Interval& a, const Interval& b);
   void start();
+  void look_at_next();
+  std::uint64_t next_work() const;
   Finding look(Interval& interval);
   void set_labels(const Interval& interval, Finding& found);
   std::shared_ptr<const StageGraph> narrowed(const StageGraph& graph, const std::vector<char>& marked,
@@ -63,8 +71,6 @@ class Exact : public ExactSearch {
   double split_time(const Interval& interval, const Finding& found) const;
   void split(const Interval& interval, double time);
   void push(Interval interval);
-  bool feasible() const { return !best().empty() && best_score().violation == 0; }
-  double least() const;
   bool closed(double bound) const;
   void finish_if_closed();
 
