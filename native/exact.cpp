@@ -31,7 +31,7 @@ Exact::Exact(const Problem& problem, const Genes& initial)
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
         "method 'enumerate' finds the best plan");
   Genes first = initial;
-  for (int label = 0; label < problem.labels(); ++label)
+  for (int label = 0; label < problem.labels() && initial.empty(); ++label)
     first.insert(first.end(), layers_, static_cast<std::int8_t>(label));
   score(first);
 }

@@ -14,7 +14,7 @@ namespace stageplan {
 
 class Exact : public ExactSearch {
  public:
-  // `initial`: schemes to begin with. Throws std::invalid_argument where stages are not intervals of layers.
+  // `initial`: schemes to begin with; without, the homogeneous ones. Throws std::invalid_argument where stages are not intervals of layers.
   Exact(const Problem& problem, const Genes& initial);
 
   // A slice of the work: some intervals of stage times.

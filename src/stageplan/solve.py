@@ -27,7 +27,8 @@ SEEDED: tuple[Method, ...] = ("auto", "exact", "genetic")  # methods that take s
 # Two numbers this close are one: what is proven is proven up to ties.
 _TIE = 4 * _core.TOLERANCE
 _RELAXATION_WORK = 1 << 22  # arcs of the exact method that may be looked at for first schemes
-_BOUND_WORK = 4  # and for the bound of another search, for each gene that it scored
+# And for the bound of another search, for each scheme that it scored: a few per cent of what that took.
+_BOUND_WORK, _BOUND_WORK_PER_LAYER = 0.25, 0.4
 
 
 @dataclass(frozen=True)
@@ -277,9 +278,12 @@ def _look(
 def _least(problem: Problem, search: _core.Search) -> float:
     """Bound of the objective, $ or seconds per example; a little of the exact method helps where it pays."""
     least = search.bound
-    if isinstance(search, (_core.Genetic, _core.RandomSearch, _core.GreedySearch)):
+    proves = isinstance(search, (_core.Auto, _core.Exact, _core.Enumeration))
+    if not proves and problem.goal.merge == "adjacent":
         exact = _core.Exact(problem.core, search.best[None])
-        exact.advance(_BOUND_WORK * search.evaluations * problem.n_layers)
+        bred = isinstance(search, _core.Genetic)  # at a target; the others provision each scheme
+        work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
+        exact.advance(int(work * search.evaluations))
         least = max(least, exact.bound)
     return least
 
