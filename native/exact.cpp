@@ -53,6 +53,10 @@ void Exact::finish_if_closed() {
 
 void Exact::start() {
   started_ = true;
+  if (most_price() < 0) {
+    done_ = true;
+    return;
+  }
   auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time());
   work_ += graph->size();
   double slowest = 0;
@@ -91,12 +95,14 @@ double Exact::most_cost(const Interval& interval) const {
   return most / problem_.cost_scale() - interval.low * problem_.fixed_price;
 }
 
+// $/hour that are left for devices.
+double Exact::most_price() const { return problem_.max_price * (1 + kTolerance) - problem_.fixed_price; }
+
 // Where any path within the limits will do, the cost of an arc is what it uses of them, so that the most that
 // a path may cost is another limit.
 Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
   const bool costs = interval.aim == Aim::cheapest || problem_.max_cost < kInfinity;
-  const double rest = problem_.max_price - problem_.fixed_price;
-  const bool priced = rest < kInfinity;
+  const bool priced = problem_.max_price < kInfinity;
   Demand demand;
   demand.cost.resize(graph.size());
   if (priced && costs) demand.extra.resize(graph.size());
@@ -104,16 +110,16 @@ Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const
     const Arc& arc = graph[i];
     const double price = problem_.price[arc.type] * arc.devices;
     if (costs) demand.cost[i] = price * std::max(interval.low, arc.time);
-    if (priced) (costs ? demand.extra : demand.cost)[i] = price / rest;
+    if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = price / most_price();
     if (!costs && !priced) demand.cost[i] = problem_.limit_weight()[arc.type] * arc.devices;
   }
   if (costs) {
     demand.most_cost = most_cost(interval);
   } else if (priced) {
-    demand.most_cost = 1 + kTolerance;
+    demand.most_cost = kWhole;
   } else {
     demand.most_cost = 0;
-    for (double limit : problem_.limit) demand.most_cost += limit >= 1 ? 1 + kTolerance : 0;
+    for (double limit : problem_.limit) demand.most_cost += limit >= 1 ? kWhole : 0;
   }
   return demand;
 }

@@ -62,6 +62,7 @@ class Exact : public ExactSearch {
                                              double time);
   Demand demand_of(const Interval& interval, const StageGraph& graph) const;
   double most_cost(const Interval& interval) const;
+  double most_price() const;
   void consider(const StageGraph& graph, const std::vector<int>& path);
   Genes scheme_of(const StageGraph& graph, const std::vector<int>& path) const;
   void branch_cost(Interval& interval, const Finding& found);

@@ -112,7 +112,7 @@ void LabelSetting::extend(const Cut& cut, const Label& label, int id, int first)
     Cut& next = cuts_[arc.last + 1];
     Label longer{label.cost + demand_.cost[i], label.rented + weight_[i], label.extra, id, i, next.words.size()};
     if (!demand_.extra.empty()) longer.extra += demand_.extra[i];
-    if (longer.cost > demand_.most_cost || !meets(longer.extra, 1)) continue;
+    if (longer.cost > demand_.most_cost || longer.extra > kWhole) continue;
     const auto from = cut.words.begin() + static_cast<std::ptrdiff_t>(label.words);
     next.words.insert(next.words.end(), from, from + static_cast<std::ptrdiff_t>(guard_.size()));
     const Field& field = fields_[arc.type];

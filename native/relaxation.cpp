@@ -25,7 +25,7 @@ Usage usage_of(const Problem& problem, const StageGraph& graph, const Demand& de
 bool within_limits(const Problem& problem, const Usage& usage) {
   for (int t = 0; t < problem.types; ++t)
     if (static_cast<double>(usage.counts[t]) > problem.limit[t]) return false;
-  return meets(usage.extra, 1);
+  return usage.extra <= kWhole;
 }
 
 void add_rents(const Problem& problem, const StageGraph& graph, const Demand& demand, const Rents& rents,

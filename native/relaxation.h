@@ -11,6 +11,9 @@
 
 namespace stageplan {
 
+// A limit used to the full, with room for the rounding of a sum of fractions.
+inline constexpr double kWhole = 1 + 1e-12;
+
 // What each arc of a graph costs, and what it uses of a limit that is no device limit, as a fraction.
 struct Demand {
   std::vector<double> cost;
