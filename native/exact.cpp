@@ -11,8 +11,8 @@ constexpr int kFirstSteps = 60;    // of the subgradient, where nothing is known
 constexpr int kLaterSteps = 12;    // from those of a wider interval
 constexpr double kNarrow = 1.02;   // high / low from which labels are set
 constexpr size_t kFirstWidth = 64;
-constexpr size_t kWiden = 8;
-constexpr size_t kMostWidth = size_t{1} << 16;
+constexpr size_t kWiden = 4;
+constexpr size_t kMostWidth = size_t{1} << 14;
 constexpr size_t kRecent = 16;
 constexpr std::uint64_t kSlice = 1 << 20;  // work of a step
 constexpr std::uint64_t kArcWork = 16;      // of an arc in an interval, roughly
@@ -20,7 +20,9 @@ constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by
 
 }  // namespace
 
+// What takes the least effort comes first, for a plan that it finds may spare the rest.
 bool Exact::later(const Interval& a, const Interval& b) {
+  if (a.width != b.width) return a.width > b.width;
   return a.bound != b.bound ? a.bound > b.bound : a.low > b.low;
 }
 
@@ -36,10 +38,15 @@ Exact::Exact(const Problem& problem, const Genes& initial)
   score(first);
 }
 
+double Exact::open_bound() const {
+  double bound = left_;
+  for (const Interval& interval : open_) bound = std::min(bound, interval.bound);
+  return bound;
+}
+
 double Exact::bound() const {
   if (done_) return std::min(least(), left_);
-  const double bound = open_.empty() ? 0 : std::min(left_, open_.front().bound);
-  return std::min(least(), std::max(bound, Search::bound()));
+  return std::min(least(), std::max(open_.empty() ? 0 : open_bound(), Search::bound()));
 }
 
 bool Exact::closed(double bound) const {
@@ -48,7 +55,9 @@ bool Exact::closed(double bound) const {
 }
 
 void Exact::finish_if_closed() {
-  if (open_.empty() || closed(open_.front().bound)) done_ = true;
+  std::erase_if(open_, [&](const Interval& interval) { return closed(interval.bound); });
+  std::make_heap(open_.begin(), open_.end(), later);
+  done_ = open_.empty();
 }
 
 void Exact::start() {
@@ -61,8 +70,7 @@ void Exact::start() {
   work_ += graph->size();
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  const Rents none{std::vector<double>(problem_.types), 0};
-  push({0, std::min(problem_.goal_time(), slowest), 0, graph, none, kFirstWidth,
+  push({0, std::min(problem_.goal_time(), slowest), 0, graph, no_rents(), kFirstWidth,
         cheapest_ && least() < kInfinity ? Aim::cheapest : Aim::any});
   finish_if_closed();
 }
@@ -163,7 +171,7 @@ void Exact::set_labels(const Interval& interval, Finding& found) {
   const Demand demand = demand_of(interval, *found.graph);
   LabelSetting labels(problem_, *found.graph, demand, interval.rents, paths_, interval.width);
   const LabelSetting::Answer answer = labels.run();
-  work_ += answer.labels * 4;
+  work_ += answer.work;
   found.exact = answer.exact;
   found.bound = answer.bound >= demand.most_cost ? kInfinity : std::max(found.bound, answer.bound);
   found.path = arcs_of(*found.graph, answer.path);
@@ -212,11 +220,10 @@ void Exact::look_at_next() {
 void Exact::branch_cost(Interval& interval, const Finding& found) {
   if (interval.aim == Aim::any) {  // whether there is a plan at all
     if (found.bound == kInfinity) return;
-    const bool search_on = !found.within && interval.width < kMostWidth;
-    if (search_on)
-      interval.width *= kWiden;
-    else
-      interval.aim = Aim::cheapest, interval.rents.types.assign(problem_.types, 0), interval.rents.extra = 0;
+    if (!found.within && interval.width < kMostWidth) return widen(interval);
+    interval.aim = Aim::cheapest;
+    interval.width = kFirstWidth;
+    interval.rents = no_rents();
     return push(interval);
   }
   if (found.bound == kInfinity) return;
@@ -224,19 +231,25 @@ void Exact::branch_cost(Interval& interval, const Finding& found) {
   if (closed(interval.bound)) return;
   const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
                                               : !closed(cost_at(interval.low, found.path));
-  if (found.exact || split_helps || interval.width >= kMostWidth)
-    return split(interval, split_time(interval, found));
+  if (found.exact || split_helps)
+    split(interval, split_time(interval, found));
+  else
+    widen(interval);
+}
+
+// Sets more labels the next time, up to what memory and time bear.
+void Exact::widen(Interval& interval) {
   interval.width *= kWiden;
-  push(interval);
+  if (interval.width <= kMostWidth)
+    push(interval);
+  else
+    left_ = std::min(left_, interval.bound);
 }
 
 void Exact::branch_time(Interval& interval, const Finding& found) {
   if (found.bound == kInfinity) return;
   interval.high = std::min(interval.high, least() * kStep);
-  if (!found.within && !found.exact && interval.width < kMostWidth) {
-    interval.width *= kWiden;
-    return push(interval);
-  }
+  if (!found.within && !found.exact && interval.high <= kNarrow * interval.low) return widen(interval);
   split(interval, (interval.low + interval.high) / 2);
 }
 

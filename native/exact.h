@@ -71,13 +71,16 @@ class Exact : public ExactSearch {
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   double split_time(const Interval& interval, const Finding& found) const;
   void split(const Interval& interval, double time);
+  void widen(Interval& interval);
   void push(Interval interval);
+  double open_bound() const;
+  Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }
   bool closed(double bound) const;
   void finish_if_closed();
 
   bool cheapest_;                // the objective is cost
   SegmentPath paths_;
-  std::vector<Interval> open_;   // a heap, the least bound first
+  std::vector<Interval> open_;   // a heap, the least effort first
   std::vector<Genes> recent_;    // schemes tried lately
   double left_ = kInfinity;      // least bound of the intervals given up as too narrow
   std::uint64_t work_ = 0;

@@ -7,6 +7,11 @@
 #include <tuple>
 
 namespace stageplan {
+namespace {
+
+constexpr std::uint64_t kLabelWork = 8;  // arcs that could be looked at instead
+
+}  // namespace
 
 LabelSetting::LabelSetting(const Problem& problem, const StageGraph& graph, const Demand& demand,
                            const Rents& rents, const SegmentPath& paths, size_t width)
@@ -66,9 +71,10 @@ bool LabelSetting::fits(const std::uint64_t* words, const std::uint64_t* limit) 
 
 // Whether labels before it, of which `kept` are left, make a label needless: one that can be followed by all
 // that may follow it, or two of different types, for one type only cannot follow either.
-bool LabelSetting::dominated(const Cut& cut, const Label& label, size_t kept) const {
+bool LabelSetting::dominated(const Cut& cut, const Label& label, size_t kept) {
   const std::uint64_t* words = cut.words.data() + label.words;
   int other = -1;
+  work_ += kept / 4;
   for (size_t i = 0; i < kept; ++i) {
     const Label& better = cut.labels[i];
     if (better.cost > label.cost || better.extra > label.extra ||
@@ -124,7 +130,7 @@ void LabelSetting::extend(const Cut& cut, const Label& label, int id, int first)
       }
     }
     next.labels.push_back(longer);
-    ++labels_;
+    work_ += kLabelWork;
     if (next.labels.size() >= 4 * width_ + 4096) prune(next);
   }
 }
@@ -183,7 +189,7 @@ LabelSetting::Answer LabelSetting::run() {
     choose_types();
     Answer answer = run_chosen();
     if (answer.path.empty() || !count_broken(answer.path)) {
-      answer.labels = labels_;
+      answer.work = work_;
       return answer;
     }
   }

@@ -20,7 +20,7 @@ class LabelSetting {
     double bound = kInfinity;  // no path within the limits costs less
     bool exact = true;         // no label was given up
     std::vector<int> path;     // the cheapest within the limits that was found; empty where none was
-    std::uint64_t labels = 0;
+    std::uint64_t work = 0;    // labels set and compared
   };
   Answer run();
 
@@ -47,7 +47,7 @@ class LabelSetting {
   Answer run_chosen();
   bool count_broken(const std::vector<int>& path);
   void prune(Cut& cut);
-  bool dominated(const Cut& cut, const Label& label, size_t kept) const;
+  bool dominated(const Cut& cut, const Label& label, size_t kept);
   bool fits(const std::uint64_t* words, const std::uint64_t* limit) const;
   void extend(const Cut& cut, const Label& label, int id, int first);
   std::vector<int> path_of(int from, int arc) const;
@@ -70,7 +70,7 @@ class LabelSetting {
   std::vector<Cut> cuts_;
   std::vector<Kept> kept_;
   double given_up_ = kInfinity;    // least cost with rents of a path through a label given up
-  std::uint64_t labels_ = 0;
+  std::uint64_t work_ = 0;
 };
 
 }  // namespace stageplan
