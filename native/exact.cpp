@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 
 namespace stageplan {
@@ -13,6 +14,7 @@ constexpr double kNarrow = 1.02;   // high / low from which labels are set
 constexpr size_t kFirstWidth = 64;
 constexpr size_t kWiden = 4;
 constexpr size_t kMostWidth = size_t{1} << 14;
+constexpr int kCoarse = 16;          // cuts that the first plan may choose from
 constexpr size_t kRecent = 16;
 constexpr std::uint64_t kSlice = 1 << 20;  // work of a step
 constexpr std::uint64_t kArcWork = 16;      // of an arc in an interval, roughly
@@ -60,14 +62,31 @@ void Exact::finish_if_closed() {
   done_ = open_.empty();
 }
 
+std::shared_ptr<const StageGraph> Exact::graph_of_all(int stride, double excess) {
+  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time(), stride, excess);
+  work_ += graph->size() * kArcWork;
+  return graph;
+}
+
+// What a plan may cost more than the work of each layer on the type that is cheapest for it.
+double Exact::spare_price() const {
+  const std::vector<double> least_price = least_prices(problem_);
+  const double most = std::min(least(), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
+  return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
+}
+
 void Exact::start() {
   started_ = true;
   if (most_price() < 0) {
     done_ = true;
     return;
   }
-  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time());
-  work_ += graph->size();
+  const Aim aim = cheapest_ ? Aim::cheapest : Aim::any;
+  if (const int stride = problem_.layers / kCoarse; stride > 1) {  // a plan to begin with
+    Interval coarse{0, problem_.goal_time(), 0, graph_of_all(stride, kInfinity), no_rents(), kFirstWidth, aim};
+    look(coarse);
+  }
+  const auto graph = graph_of_all(1, cheapest_ ? spare_price() : kInfinity);
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
   push({0, std::min(problem_.goal_time(), slowest), 0, graph, no_rents(), kFirstWidth,
@@ -146,7 +165,9 @@ std::vector<Arc> Exact::arcs_of(const StageGraph& graph, const std::vector<int>&
 
 Exact::Finding Exact::look(Interval& interval) {
   Finding found;
-  found.graph = narrowed(*interval.graph, std::vector<char>(interval.graph->size(), 1), interval.high);
+  found.graph = interval.graph;
+  if (interval.high < interval.graph->time())
+    found.graph = narrowed(*interval.graph, std::vector<char>(interval.graph->size(), 1), interval.high);
   Demand demand = demand_of(interval, *found.graph);
   const auto visit = [&](const std::vector<int>& path, double cost) {
     found.within = found.within || cost <= demand.most_cost;
@@ -154,13 +175,17 @@ Exact::Finding Exact::look(Interval& interval) {
     if (interval.aim == Aim::cheapest) demand.most_cost = most_cost(interval);
   };
   const int steps = interval.rents.none() ? kFirstSteps : kLaterSteps;
-  const Raised raised = raise_bound(problem_, *found.graph, demand, paths_, interval.rents, steps, visit);
+  const Raised raised = raise_bound(problem_, *found.graph, demand, paths_, interval.rents, weight_, steps, visit);
   work_ += found.graph->size() * 10;
   found.bound = raised.bound >= demand.most_cost ? kInfinity : raised.bound;
   if (found.bound == kInfinity || (found.within && interval.aim == Aim::any)) return found;
   found.exact = raised.exact;
   if (found.exact) found.path = arcs_of(*found.graph, raised.path);
-  const auto marked = mark_promising(problem_, *found.graph, demand, paths_, interval.rents);
+  if (!found.exact) {
+    add_rents(problem_, *found.graph, demand, interval.rents, weight_);
+    paths_.from_start(*found.graph, weight_);
+  }
+  const auto marked = mark_promising(*found.graph, demand, interval.rents, weight_, paths_);
   found.graph = narrowed(*found.graph, marked, interval.high);
   if (found.exact) return found;
   if (interval.aim == Aim::any || interval.high <= kNarrow * interval.low) set_labels(interval, found);

@@ -54,6 +54,8 @@ class Exact : public ExactSearch {
 
   static bool later(const Interval& a, const Interval& b);
   void start();
+  std::shared_ptr<const StageGraph> graph_of_all(int stride, double excess);
+  double spare_price() const;
   void look_at_next();
   std::uint64_t next_work() const;
   Finding look(Interval& interval);
@@ -80,6 +82,7 @@ class Exact : public ExactSearch {
 
   bool cheapest_;                // the objective is cost
   SegmentPath paths_;
+  std::vector<double> weight_;   // of the arcs of the last graph, with rents
   std::vector<Interval> open_;   // a heap, the least effort first
   std::vector<Genes> recent_;    // schemes tried lately
   double left_ = kInfinity;      // least bound of the intervals given up as too narrow

@@ -74,8 +74,7 @@ constexpr double kRise = 0.1;  // the part of the bound to aim at above it, wher
 }  // namespace
 
 Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& demand, SegmentPath& paths,
-                   Rents& rents, int steps, const Visit& visit) {
-  std::vector<double> weight;
+                   Rents& rents, std::vector<double>& weight, int steps, const Visit& visit) {
   Rents now = rents;
   Raised best;
   double scale = 1;
@@ -111,11 +110,8 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
   return best;
 }
 
-std::vector<char> mark_promising(const Problem& problem, const StageGraph& graph, const Demand& demand,
-                                 SegmentPath& paths, const Rents& rents) {
-  std::vector<double> weight;
-  add_rents(problem, graph, demand, rents, weight);
-  paths.from_start(graph, weight);
+std::vector<char> mark_promising(const StageGraph& graph, const Demand& demand, const Rents& rents,
+                                 const std::vector<double>& weight, SegmentPath& paths) {
   paths.to_end(graph, weight);
   std::vector<char> marked(graph.size());
   const double most = demand.most_cost + rents.sum();

@@ -50,16 +50,17 @@ struct Raised {
   std::vector<int> path;
 };
 
-// Raises the bound by at most `steps` subgradient steps, from `rents`, which become those of the bound.
+// Raises the bound by at most `steps` subgradient steps, from `rents`, which become those of the bound; where
+// that is exact, `weight` and `paths` are left with its cost with rents and totals from the start.
 // `visit` sees the paths within the limits, whatever they cost, and may lower `demand.most_cost`; a bound
 // that reaches this is high enough.
 using Visit = std::function<void(const std::vector<int>& path, double cost)>;
 Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& demand, SegmentPath& paths,
-                   Rents& rents, int steps, const Visit& visit);
+                   Rents& rents, std::vector<double>& weight, int steps, const Visit& visit);
 
-// Marks the arcs that are on a path which may cost at most `demand.most_cost`; leaves `paths` with the
-// totals, with rents, from the start and to the end.
-std::vector<char> mark_promising(const Problem& problem, const StageGraph& graph, const Demand& demand,
-                                 SegmentPath& paths, const Rents& rents);
+// Marks the arcs that are on a path which may cost at most `demand.most_cost`, given their cost with rents and
+// the totals from the start in `paths`, where those to the end are left as well.
+std::vector<char> mark_promising(const StageGraph& graph, const Demand& demand, const Rents& rents,
+                                 const std::vector<double>& weight, SegmentPath& paths);
 
 }  // namespace stageplan

@@ -23,14 +23,35 @@ bool too_long(const Problem& problem, const StageLoad& load, int type, double ti
          !meets(load.compute_time(most_devices(problem, type)), time);
 }
 
+// Infinite where the type cannot run the layer, also at no price.
+double work_price(const Problem& problem, int layer, int type) {
+  const double seconds = problem.compute[static_cast<size_t>(layer) * problem.types + type];
+  return seconds == kInfinity ? kInfinity : problem.price[type] * seconds;
+}
+
 }  // namespace
 
-StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double time) {
+std::vector<double> least_prices(const Problem& problem) {
+  std::vector<double> prices(problem.layers, kInfinity);
+  for (int l = 0; l < problem.layers; ++l)
+    for (int t = 0; t < problem.types; ++t)
+      if (problem.limit[t] >= 1) prices[l] = std::min(prices[l], work_price(problem, l, t));
+  return prices;
+}
+
+StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess)
+    : time_(time) {
+  const std::vector<double> least = least_prices(problem);
   for (int first = 0; first < problem.layers; ++first) {
     begins_.push_back(arcs_.size());
+    if (first % stride != 0) continue;
     for (int type = 0; type < problem.types; ++type) {
       if (problem.limit[type] < 1) continue;
+      double spare = excess;
       for (int last = first; last < problem.layers; ++last) {
+        spare -= work_price(problem, last, type) - least[last];
+        if (!(spare >= 0)) break;
+        if ((last + 1) % stride != 0 && last + 1 != problem.layers) continue;
         const StageLoad load = loads(first, last, type);
         if (too_long(problem, load, type, time)) break;
         if (const auto arc = reach(problem, load, first, last, type, time)) arcs_.push_back(*arc);
@@ -41,7 +62,8 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double t
 }
 
 StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
-                       const std::vector<char>& marked, double time) {
+                       const std::vector<char>& marked, double time)
+    : time_(time) {
   for (int first = 0; first < problem.layers; ++first) {
     begins_.push_back(arcs_.size());
     for (size_t i = wider.begin(first); i < wider.begin(first + 1); ++i) {

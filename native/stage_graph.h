@@ -15,15 +15,21 @@ struct Arc {
   double time;
 };
 
+// What the work of each layer costs at least, $/hour times seconds, over the types that may run it.
+std::vector<double> least_prices(const Problem& problem);
+
 class StageGraph {
  public:
-  // All stages that reach a stage time within the limits of their type.
-  StageGraph(const Problem& problem, const StageLoads& loads, double time);
+  // All stages that reach a stage time within the limits of their type, that begin and end at multiples of
+  // `stride` layers, and whose work costs at most `excess` ($/hour times seconds) more than on the type that
+  // is cheapest for each layer.
+  StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess);
 
   // Those of a graph that are marked and still reach a time that is no longer than the graph's.
   StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
              const std::vector<char>& marked, double time);
 
+  double time() const { return time_; }
   int layers() const { return static_cast<int>(begins_.size()) - 1; }
   size_t size() const { return arcs_.size(); }
   const Arc& operator[](size_t i) const { return arcs_[i]; }
@@ -35,6 +41,7 @@ class StageGraph {
  private:
   std::vector<Arc> arcs_;  // by first layer
   std::vector<size_t> begins_;
+  double time_;
 };
 
 }  // namespace stageplan
