@@ -11,6 +11,7 @@
 
 #include "auto.h"
 #include "exact.h"
+#include "fixed_target.h"
 #include "genetic.h"
 #include "kernels.h"
 #include "search.h"
@@ -181,7 +182,18 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
       .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
            py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("threads"))
-      .def("provision", &provision, py::arg("scheme").noconvert());
+      .def("provision", &provision, py::arg("scheme").noconvert())
+      .def(
+          "cheapest_at",
+          [](const Scorer& scorer, double time, std::size_t width) {
+            Cheapest found;
+            {
+              const py::gil_scoped_release release;
+              found = cheapest_at(scorer.problem(), scorer.loads(), time, width);
+            }
+            return py::make_tuple(found.price, found.bound, to_array(found.scheme));
+          },
+          py::arg("time"), py::arg("width") = 1 << 14);
 
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")

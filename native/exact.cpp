@@ -94,22 +94,8 @@ void Exact::start() {
   finish_if_closed();
 }
 
-Genes Exact::scheme_of(const StageGraph& graph, const std::vector<int>& path) const {
-  const bool split = problem_.labels() > problem_.types;
-  Genes scheme(layers_);
-  int before = -1;
-  for (int i : path) {
-    const Arc& arc = graph[i];
-    int label = split ? 2 * arc.type : arc.type;
-    if (label == before) ++label;
-    std::fill(scheme.begin() + arc.first, scheme.begin() + arc.last + 1, static_cast<std::int8_t>(label));
-    before = label;
-  }
-  return scheme;
-}
-
 void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
-  const Genes scheme = scheme_of(graph, path);
+  const Genes scheme = scheme_of(problem_, graph, path);
   if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
   if (recent_.size() == kRecent) recent_.erase(recent_.begin());
   recent_.push_back(scheme);

@@ -66,7 +66,6 @@ class Exact : public ExactSearch {
   double most_cost(const Interval& interval) const;
   double most_price() const;
   void consider(const StageGraph& graph, const std::vector<int>& path);
-  Genes scheme_of(const StageGraph& graph, const std::vector<int>& path) const;
   void branch_cost(Interval& interval, const Finding& found);
   void branch_time(Interval& interval, const Finding& found);
   double cost_at(double time, const std::vector<Arc>& path) const;
