@@ -7,14 +7,36 @@
 namespace stageplan {
 namespace {
 
+Demand price_of(const Problem& problem, const StageGraph& graph) {
+  Demand demand;
+  for (const Arc& arc : graph.arcs()) demand.cost.push_back(problem.price[arc.type] * arc.devices);
+  return demand;
+}
+
 constexpr int kSteps = 100;  // of the subgradient
+constexpr int kCoarse = 16;  // cuts that the first plan may choose from
+constexpr int kFiner = 4;    // times as many cuts in each round
+
+// Stages that may be in the cheapest plan, given the best one whose cuts are further apart, in rounds.
+StageGraph promising_stages(const Problem& problem, const StageLoads& loads, double time) {
+  double most = kInfinity;
+  SegmentPath paths(problem);
+  for (int stride = std::max(1, problem.layers / kCoarse);; stride /= kFiner) {
+    StageGraph graph = StageGraph::cheap(problem, loads, time, std::max(stride, 1), most);
+    if (stride <= 1) return graph;
+    Demand demand = price_of(problem, graph);
+    Rents rents{std::vector<double>(problem.types), 0};
+    std::vector<double> weight;
+    const auto visit = [&](const std::vector<int>&, double cost) { most = std::min(most, cost); };
+    raise_bound(problem, graph, demand, paths, rents, weight, kSteps, visit);
+  }
+}
 
 }  // namespace
 
 Cheapest cheapest_at(const Problem& problem, const StageLoads& loads, double time, std::size_t width) {
-  const StageGraph graph(problem, loads, time, 1, kInfinity);
-  Demand demand;
-  for (const Arc& arc : graph.arcs()) demand.cost.push_back(problem.price[arc.type] * arc.devices);
+  const StageGraph graph = promising_stages(problem, loads, time);
+  Demand demand = price_of(problem, graph);
   SegmentPath paths(problem);
   Rents rents{std::vector<double>(problem.types), 0};
   std::vector<double> weight;
@@ -31,8 +53,8 @@ Cheapest cheapest_at(const Problem& problem, const StageLoads& loads, double tim
     add_rents(problem, graph, demand, rents, weight);
     paths.from_start(graph, weight);
     const StageGraph small(problem, loads, graph, mark_promising(graph, demand, rents, weight, paths), time);
-    Demand rest{{}, {}, demand.most_cost};
-    for (const Arc& arc : small.arcs()) rest.cost.push_back(problem.price[arc.type] * arc.devices);
+    Demand rest = price_of(problem, small);
+    rest.most_cost = demand.most_cost;
     LabelSetting::Answer found = LabelSetting(problem, small, rest, rents, paths, width).run();
     answer.bound = std::max(answer.bound, std::min(found.bound, demand.most_cost));
     if (!found.path.empty()) {
