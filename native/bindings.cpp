@@ -218,13 +218,13 @@ PYBIND11_MODULE(_core, m) {
       .def("advance", &Exact::advance, py::arg("work"), released)
       .def_property_readonly("work", &Exact::work)
       .def_property_readonly("tried", [](const Exact& e) { return to_array(e.tried()); });
-  py::class_<Auto, Search>(m, "Auto")
-      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
-                       const GeneArray& initial) {
-             return std::make_unique<Auto>(problem, population, seed, threads, genes_of(problem, initial));
-           }),
-           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
-           py::arg("threads"), py::arg("initial").noconvert());
+  py::class_<Auto, Search>(m, "Auto").def(
+      py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
+                  const GeneArray& initial) {
+        return std::make_unique<Auto>(problem, population, seed, threads, genes_of(problem, initial));
+      }),
+      py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"), py::arg("threads"),
+      py::arg("initial").noconvert());
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {

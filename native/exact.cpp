@@ -8,16 +8,17 @@
 namespace stageplan {
 namespace {
 
-constexpr int kFirstSteps = 60;    // of the subgradient, where nothing is known of the rents
-constexpr int kLaterSteps = 12;    // from those of a wider interval
-constexpr double kNarrow = 1.02;   // high / low from which labels are set
+constexpr int kFirstSteps = 60;   // of the subgradient, where nothing is known of the rents
+constexpr int kLaterSteps = 12;   // from those of a wider interval
+constexpr double kNarrow = 1.02;  // high / low from which labels are set
 constexpr size_t kFirstWidth = 64;
 constexpr size_t kWiden = 4;
 constexpr size_t kMostWidth = size_t{1} << 14;
-constexpr int kCoarse = 16;          // cuts that the first plan may choose from
+constexpr int kCoarse = 16;  // cuts that the first plan may choose from
+constexpr int kFiner = 4;    // times as many for each of the next
 constexpr size_t kRecent = 16;
-constexpr std::uint64_t kSlice = 1 << 20;  // work of a step
-constexpr std::uint64_t kArcWork = 16;      // of an arc in an interval, roughly
+constexpr std::uint64_t kSlice = 1 << 20;     // work of a step
+constexpr std::uint64_t kArcWork = 16;        // of an arc in an interval, roughly
 constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
 
 }  // namespace
@@ -63,7 +64,8 @@ void Exact::finish_if_closed() {
 }
 
 std::shared_ptr<const StageGraph> Exact::graph_of_all(int stride, double excess) {
-  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time(), stride, excess);
+  auto graph =
+      std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time(), stride, excess);
   work_ += graph->size() * kArcWork;
   return graph;
 }
@@ -82,11 +84,12 @@ void Exact::start() {
     return;
   }
   const Aim aim = cheapest_ ? Aim::cheapest : Aim::any;
-  if (const int stride = problem_.layers / kCoarse; stride > 1) {  // a plan to begin with
-    Interval coarse{0, problem_.goal_time(), 0, graph_of_all(stride, kInfinity), no_rents(), kFirstWidth, aim};
+  const auto stages = [&](int stride) { return graph_of_all(stride, cheapest_ ? spare_price() : kInfinity); };
+  for (int stride = problem_.layers / kCoarse; stride > 1; stride /= kFiner) {  // plans to begin with
+    Interval coarse{0, problem_.goal_time(), 0, stages(stride), no_rents(), kFirstWidth, aim};
     look(coarse);
   }
-  const auto graph = graph_of_all(1, cheapest_ ? spare_price() : kInfinity);
+  const auto graph = stages(1);
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
   push({0, std::min(problem_.goal_time(), slowest), 0, graph, no_rents(), kFirstWidth,
@@ -161,7 +164,8 @@ Exact::Finding Exact::look(Interval& interval) {
     if (interval.aim == Aim::cheapest) demand.most_cost = most_cost(interval);
   };
   const int steps = interval.rents.none() ? kFirstSteps : kLaterSteps;
-  const Raised raised = raise_bound(problem_, *found.graph, demand, paths_, interval.rents, weight_, steps, visit);
+  const Raised raised =
+      raise_bound(problem_, *found.graph, demand, paths_, interval.rents, weight_, steps, visit);
   work_ += found.graph->size() * 10;
   found.bound = raised.bound >= demand.most_cost ? kInfinity : raised.bound;
   if (found.bound == kInfinity || (found.within && interval.aim == Aim::any)) return found;
@@ -238,10 +242,11 @@ void Exact::branch_cost(Interval& interval, const Finding& found) {
     return push(interval);
   }
   if (found.bound == kInfinity) return;
-  interval.bound = std::max(interval.bound, problem_.cost_scale() * (found.bound + interval.low * problem_.fixed_price));
+  interval.bound =
+      std::max(interval.bound, problem_.cost_scale() * (found.bound + interval.low * problem_.fixed_price));
   if (closed(interval.bound)) return;
-  const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
-                                              : !closed(cost_at(interval.low, found.path));
+  const bool split_helps =
+      found.path.empty() ? interval.high > kNarrow * interval.low : !closed(cost_at(interval.low, found.path));
   if (found.exact || split_helps)
     split(interval, split_time(interval, found));
   else

@@ -14,7 +14,8 @@ namespace stageplan {
 
 class Exact : public ExactSearch {
  public:
-  // `initial`: schemes to begin with; without, the homogeneous ones. Throws std::invalid_argument where stages are not intervals of layers.
+  // `initial`: schemes to begin with; without, the homogeneous ones. Throws std::invalid_argument where stages
+  // are not intervals of layers.
   Exact(const Problem& problem, const Genes& initial);
 
   // A slice of the work: some intervals of stage times.
@@ -79,12 +80,12 @@ class Exact : public ExactSearch {
   bool closed(double bound) const;
   void finish_if_closed();
 
-  bool cheapest_;                // the objective is cost
+  bool cheapest_;  // the objective is cost
   SegmentPath paths_;
-  std::vector<double> weight_;   // of the arcs of the last graph, with rents
-  std::vector<Interval> open_;   // a heap, the least effort first
-  std::vector<Genes> recent_;    // schemes tried lately
-  double left_ = kInfinity;      // least bound of the intervals given up as too narrow
+  std::vector<double> weight_;  // of the arcs of the last graph, with rents
+  std::vector<Interval> open_;  // a heap, the least effort first
+  std::vector<Genes> recent_;   // schemes tried lately
+  double left_ = kInfinity;     // least bound of the intervals given up as too narrow
   std::uint64_t work_ = 0;
   bool started_ = false;
 };

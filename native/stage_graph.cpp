@@ -139,14 +139,16 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const St
       if (!marked[i]) continue;
       if (meets(arc.time, time))
         arcs_.push_back(arc);
-      else if (const auto faster = reach(problem, loads(first, arc.last, arc.type), first, arc.last, arc.type, time))
+      else if (const auto faster =
+                   reach(problem, loads(first, arc.last, arc.type), first, arc.last, arc.type, time))
         arcs_.push_back(*faster);
     }
   }
   begins_.push_back(arcs_.size());
 }
 
-std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph, const std::vector<int>& path) {
+std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
+                                   const std::vector<int>& path) {
   const bool split = problem.labels() > problem.types;
   std::vector<std::int8_t> scheme(problem.layers);
   int before = -1;

@@ -75,6 +75,7 @@ class StageGraph {
 
 // Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, where these may
 // be, take turns with its two labels.
-std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph, const std::vector<int>& path);
+std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
+                                   const std::vector<int>& path);
 
 }  // namespace stageplan
