@@ -15,6 +15,7 @@ constexpr size_t kFirstWidth = 64;
 constexpr size_t kWiden = 4;
 constexpr size_t kMostWidth = size_t{1} << 14;
 constexpr int kCoarse = 16;  // cuts that the first plan may choose from
+constexpr int kCoarseLooks = 24;   // intervals of these
 constexpr int kFiner = 4;    // times as many for each of the next
 constexpr size_t kRecent = 16;
 constexpr std::uint64_t kSlice = 1 << 20;     // work of a step
@@ -63,11 +64,14 @@ void Exact::finish_if_closed() {
   done_ = open_.empty();
 }
 
-std::shared_ptr<const StageGraph> Exact::graph_of_all(int stride, double excess) {
-  auto graph =
-      std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time(), stride, excess);
+// All plans whose cuts are multiples of `stride`, and no dearer than the best so far.
+Exact::Interval Exact::all_plans(int stride, Aim aim) {
+  const double time = problem_.goal_time(), excess = aim == Aim::cheapest ? spare_price() : kInfinity;
+  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), time, stride, excess);
   work_ += graph->size() * kArcWork;
-  return graph;
+  double slowest = 0;
+  for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
+  return {0, std::min(time, slowest), 0, graph, no_rents(), kFirstWidth, aim};
 }
 
 // What a plan may cost more than the work of each layer on the type that is cheapest for it.
@@ -83,18 +87,17 @@ void Exact::start() {
     done_ = true;
     return;
   }
-  const Aim aim = cheapest_ ? Aim::cheapest : Aim::any;
-  const auto stages = [&](int stride) { return graph_of_all(stride, cheapest_ ? spare_price() : kInfinity); };
-  for (int stride = problem_.layers / kCoarse; stride > 1; stride /= kFiner) {  // plans to begin with
-    Interval coarse{0, problem_.goal_time(), 0, stages(stride), no_rents(), kFirstWidth, aim};
-    look(coarse);
-  }
-  const auto graph = stages(1);
-  double slowest = 0;
-  for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  push({0, std::min(problem_.goal_time(), slowest), 0, graph, no_rents(), kFirstWidth,
-        cheapest_ && least() < kInfinity ? Aim::cheapest : Aim::any});
+  for (int stride = problem_.layers / kCoarse; stride > 1; stride /= kFiner) try_coarsely(stride);
+  push(all_plans(1, cheapest_ && least() < kInfinity ? Aim::cheapest : Aim::any));
   finish_if_closed();
+}
+
+// Plans to begin with, the better the fewer stages are worth a look later on.
+void Exact::try_coarsely(int stride) {
+  push(all_plans(stride, cheapest_ ? Aim::cheapest : Aim::any));
+  for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
+  open_.clear();
+  left_ = kInfinity;
 }
 
 void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
@@ -217,6 +220,11 @@ Genes Exact::tried() const {
 
 void Exact::look_at_next() {
   if (!started_) return start();
+  look_at_first();
+  finish_if_closed();
+}
+
+void Exact::look_at_first() {
   std::pop_heap(open_.begin(), open_.end(), later);
   Interval interval = std::move(open_.back());
   open_.pop_back();
@@ -229,7 +237,6 @@ void Exact::look_at_next() {
     else
       branch_time(interval, found);
   }
-  finish_if_closed();
 }
 
 void Exact::branch_cost(Interval& interval, const Finding& found) {

@@ -55,7 +55,9 @@ class Exact : public ExactSearch {
 
   static bool later(const Interval& a, const Interval& b);
   void start();
-  std::shared_ptr<const StageGraph> graph_of_all(int stride, double excess);
+  void try_coarsely(int stride);
+  void look_at_first();
+  Interval all_plans(int stride, Aim aim);
   double spare_price() const;
   void look_at_next();
   std::uint64_t next_work() const;
