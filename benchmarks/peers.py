@@ -392,7 +392,7 @@ def main() -> None:
     one_thread()
     problem, population = family(64, 8), 1000
     best = optimum(problem).cost
-    plan = sp.solve(problem, stop=sp.MaxRuntime(seconds), threads=1).plan
+    plan = sp.solve(problem, "genetic", stop=sp.MaxRuntime(seconds), threads=1).plan
     print(f"stageplan: {plan.cost / best:.4f} of the optimum's cost after {seconds:g} s")
     searches = {"numba": NumbaGenetic(problem, population).advance}
     searches |= {name: start(name, problem, population) for name in PEERS if not why_absent(name)}

@@ -247,7 +247,7 @@ def our_search(problem: sp.Problem, population: int) -> Callable[[int], float]:
 
     def run(generations: int) -> float:
         stop = sp.MaxGenerations(generations)
-        return sp.solve(problem, population=population, stop=stop, threads=1).plan.cost
+        return sp.solve(problem, "genetic", population=population, stop=stop, threads=1).plan.cost
 
     return run
 
@@ -297,7 +297,7 @@ def search_time(problem: sp.Problem, reference: float, seed: int, cap: float) ->
         return reached(progress) or time.process_time() - began > cap
 
     results: list[sp.Result] = []
-    work = partial(sp.solve, problem, seed=seed, stop=stop, threads=1)
+    work = partial(sp.solve, problem, "genetic", seed=seed, stop=stop, threads=1)
     times = [cpu(lambda: results.append(work()))]
     if times[0] < BRIEF:  # so short that chance would show
         times += [cpu(work) for _ in range(4)]
@@ -324,7 +324,7 @@ def search_limited(L: int, T: int, settings: Settings) -> Reading:
 
 
 def _search_reading(cases: list[tuple[sp.Problem, float, int]], rival: str, settings: Settings) -> Reading:
-    sp.solve(cases[0][0], stop=sp.MaxGenerations(1), threads=1)  # what is done once is not timed
+    sp.solve(cases[0][0], "genetic", stop=sp.MaxGenerations(1), threads=1)  # what is done once is not timed
     with no_garbage_collection():
         times = [search_time(*case, settings.cap) for case in cases]
     ours = f"{median(times):.3g} s, {sum(np.isfinite(times))} of {len(times)}"

@@ -11,6 +11,9 @@
 #include <stdexcept>
 
 #include "annealing.h"
+#include "auto.h"
+#include "exact.h"
+#include "fixed_target.h"
 #include "genetic.h"
 #include "instruction_set.h"
 #include "kernels.h"
@@ -240,7 +243,18 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
       .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
            py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("threads"))
-      .def("provision", &provision, py::arg("scheme").noconvert());
+      .def("provision", &provision, py::arg("scheme").noconvert())
+      .def(
+          "cheapest_at",
+          [](const Scorer& scorer, double time, std::size_t width) {
+            Cheapest found;
+            {
+              const py::gil_scoped_release release;
+              found = cheapest_at(scorer.problem(), scorer.loads(), time, width);
+            }
+            return py::make_tuple(found.price, found.bound, to_array(found.scheme));
+          },
+          py::arg("time"), py::arg("width") = 1 << 14);
 
   py::class_<OrderSplits>(m, "OrderSplits")
       .def(py::init(&make_splits), py::arg("tensors"), py::arg("kinds"))
@@ -279,6 +293,7 @@ PYBIND11_MODULE(_core, m) {
       .def("step", py::overload_cast<>(&Search::step), released)
       .def_property_readonly("best", [](const Search& s) { return to_array(s.best()); })
       .def_property_readonly("best_score", &Search::best_score)
+      .def_property_readonly("bound", &Search::bound)
       .def_property_readonly("evaluations", &Search::evaluations)
       .def_property_readonly("done", &Search::done);
   py::class_<RandomSearch, Search>(m, "RandomSearch")
@@ -297,6 +312,21 @@ PYBIND11_MODULE(_core, m) {
            }),
            py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
            py::arg("threads"), py::arg("initial").noconvert());
+  py::class_<Exact, Search>(m, "Exact")
+      .def(py::init([](const Problem& problem, const GeneArray& initial) {
+             return std::make_unique<Exact>(problem, genes_of(problem, initial));
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("initial").noconvert())
+      .def("advance", &Exact::advance, py::arg("work"), released)
+      .def_property_readonly("work", &Exact::work)
+      .def_property_readonly("tried", [](const Exact& e) { return to_array(e.tried()); });
+  py::class_<Auto, Search>(m, "Auto").def(
+      py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
+                  const GeneArray& initial) {
+        return std::make_unique<Auto>(problem, population, seed, threads, genes_of(problem, initial));
+      }),
+      py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"), py::arg("threads"),
+      py::arg("initial").noconvert());
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {

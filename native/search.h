@@ -16,12 +16,19 @@ class Search {
   virtual ~Search() = default;
   virtual void step() = 0;
 
+  // No plan is better: a lower bound of the objective, $ or seconds per example; infinity where it is proven
+  // that there is no plan. By default what the work of all layers takes, however they are put together.
+  virtual double bound() const;
+
   const Genes& best() const { return best_; }
   const Score& best_score() const { return best_score_; }
   std::uint64_t evaluations() const { return evaluations_; }
   bool done() const { return done_; }
 
  protected:
+  // The objective of the best scheme, infinity while none is feasible.
+  double least() const;
+
   // Keeps a scheme if it is the best.
   void keep(const std::int8_t* scheme, const Score& score);
 
@@ -64,6 +71,7 @@ class Enumeration : public ExactSearch {
   // Throws std::invalid_argument above kMostSchemes.
   Enumeration(const Problem& problem, int threads);
   void step() override;
+  double bound() const override { return done_ ? least() : Search::bound(); }
 
  private:
   bool next();

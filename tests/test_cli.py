@@ -130,7 +130,8 @@ def test_written_plan_is_what_the_schema_says(run):
     assert status == 0
     assert "feasible" in out
     assert plan.cost == sp.Plan.of(problem(), plan.scheme).cost
-    assert plan.search.method == "genetic"
+    assert (plan.search.method, plan.search.status, plan.search.gap) == ("auto", "optimal", 0)
+    assert f"proven: no plan costs less than ${plan.search.bound:,.6g}" in out
     assert strict(text)["stages"][0]["layers"][0] == "a"
     assert not list(Path().glob(".stageplan*"))
 
@@ -212,7 +213,7 @@ def test_the_first_criterion_stops(run, argv, field, most):
 
 
 def test_without_criteria_the_search_ends_by_itself(run):
-    _, out, _ = run("plan", "net.toml", "--seed", 3, "-o", "-")
+    _, out, _ = run("plan", "net.toml", "--method", "genetic", "--seed", 3, "-o", "-")
     search = strict(out)["search"]
     assert (search["seed"], search["interrupted"]) == (3, False)
     assert search["generations"] >= 200
@@ -632,7 +633,8 @@ def test_progress_on_a_terminal_and_ctrl_c():
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from stageplan.cli import main; raise SystemExit(main())"
     )
-    argv = [sys.executable, "-c", code, "plan", "bert-large", "--max-runtime", "30", "-o", "plan.json"]
+    command = ["plan", "bert-large", "--method", "genetic", "--max-runtime", "30", "-o", "plan.json"]
+    argv = [sys.executable, "-c", code, *command]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment) as process:
         os.close(theirs)

@@ -9,6 +9,7 @@ from .readers import read_cluster, read_goal, read_workload
 from .score import Scores, evaluate
 from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
+from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Stop",
     "Target",
     "Tensor",
+    "Verified",
     "Violation",
     "Workload",
     "__version__",
@@ -37,4 +39,5 @@ __all__ = [
     "read_goal",
     "read_workload",
     "solve",
+    "verify",
 ]

@@ -142,15 +142,20 @@ def _add_plan(parser: _Parser) -> None:
     add = parser.add_argument_group(
         "search",
         "It ends at the first --max-... reached, or, where none is given, after 200 generations without a "
-        "better plan; greedy and enumerate end by themselves as well.",
+        "better plan; all but genetic and random end by themselves as well.",
     ).add_argument
-    add("--method", choices=METHODS, default="genetic", help="default: %(default)s")
+    add("--method", choices=METHODS, default="auto", help="default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same plan; default: 0")
     add("--population", type=int, default=256, metavar="N", help="schemes a generation; default: 256")
     add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     add("--max-generations", type=int, metavar="N", help="generations to search")
     add("--max-evaluations", type=int, metavar="N", help="schemes to score")
-    add("--initial", type=Path, metavar="PLAN", help="begin with the scheme of this plan (genetic only)")
+    add(
+        "--initial",
+        type=Path,
+        metavar="PLAN",
+        help="begin with the scheme of this plan (auto, exact, genetic)",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
 
 

@@ -52,11 +52,13 @@ class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a plan was found, as in `Result`."""
+    """How a plan was found, as in `Result`; null stands for an infinite bound or gap."""
 
     method: str
     seed: int
     status: Literal["optimal", "feasible", "infeasible", "unknown"]
+    bound: float | None
+    gap: float | None
     evaluations: int
     generations: int
     runtime: float

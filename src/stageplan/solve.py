@@ -19,9 +19,16 @@ from .problem import Problem, check_problem
 from .score import as_schemes
 from .stop import NoImprovement, Progress, Stop
 
-Method = Literal["genetic", "greedy", "random", "enumerate"]
+Method = Literal["auto", "exact", "genetic", "greedy", "random", "enumerate"]
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
-METHODS: tuple[Method, ...] = ("genetic", "greedy", "random", "enumerate")
+METHODS: tuple[Method, ...] = ("auto", "exact", "genetic", "greedy", "random", "enumerate")
+SEEDED: tuple[Method, ...] = ("auto", "exact", "genetic")  # methods that take schemes to begin with
+
+# Two numbers this close are one: what is proven is proven up to ties.
+_TIE = 4 * _core.TOLERANCE
+_RELAXATION_WORK = 1 << 22  # arcs of the exact method that may be looked at for first schemes
+# And for the bound of another search, for each scheme that it scored: a few per cent of what that took.
+_BOUND_WORK, _BOUND_WORK_PER_LAYER = 0.25, 0.4
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,13 @@ class Result:
     status : str
         ``"optimal"`` (proven), ``"feasible"``, ``"infeasible"`` (proven: no plan meets all limits) or
         ``"unknown"`` (no feasible plan found, none excluded).
+    bound : float
+        Proven: no plan costs less, $, or with objective throughput none is faster, examples/s. Infinite cost
+        (throughput 0) where it is proven that there is no plan.
+    gap : float
+        How far the plan's objective may be from the best one, as a fraction: (objective - bound) / bound of
+        cost or seconds per example; 0 where the plan is proven best (up to ties of 1e-9), infinite where the
+        plan is not feasible.
     evaluations, generations : int
         Schemes scored, steps of the search.
     history : tuple of Progress
@@ -49,6 +63,8 @@ class Result:
 
     plan: Plan
     status: Status
+    bound: float
+    gap: float
     evaluations: int
     generations: int
     history: tuple[Progress, ...]
@@ -68,25 +84,40 @@ class Result:
                 "runtime", "interrupted", "version", "instruction_set",
             )
         }  # fmt: skip
+        for name in ("bound", "gap"):
+            value = getattr(self, name)
+            search[name] = value if math.isfinite(value) else None
         history = [p._asdict() for p in self.history]
         return self.plan.to_dict() | {"search": search | {"history": history}}
 
     def __str__(self) -> str:
         how = " (interrupted)" if self.interrupted else ""
         return (
-            f"{self.plan}\n{self.status}; {self.method}, seed {self.seed}: "
+            f"{self.plan}\n{self._proof()}\n{self.status}; {self.method}, seed {self.seed}: "
             f"{self.evaluations:,} schemes scored in {self.generations:,} generations{how}"
         )
+
+    def _proof(self) -> str:
+        if self.status == "infeasible":
+            return "proven: no plan meets all limits"
+        fastest = self.plan.problem.goal.objective == "throughput"
+        what = (
+            f"is faster than {self.bound:,.6g} examples/s"
+            if fastest
+            else f"costs less than ${self.bound:,.6g}"
+        )
+        gap = f"; this one is within {self.gap:.3g} of it" if math.isfinite(self.gap) else ""
+        return f"proven: no plan {what}{gap}"
 
 
 def solve(
     problem: Problem,
-    method: Method = "genetic",
+    method: Method = "auto",
     *,
     seed: int = 0,
     stop: Stop | None = None,
     callback: Callable[[Progress], object] | None = None,
-    initial: npt.NDArray[np.int8] | None = None,
+    initial: npt.NDArray[np.int8] | Literal["relaxation"] | None = None,
     population: int = 256,
     threads: int | None = None,
 ) -> Result:
@@ -97,19 +128,23 @@ def solve(
     problem
         The problem.
     method
-        ``"genetic"``; ``"greedy"``: local search from a plan that is built layer by layer; ``"random"``;
-        ``"enumerate"``: every scheme, up to 16,777,216 of them.
+        ``"auto"``: exact for as long as about a second of work, then genetic from the plans found by then;
+        ``"exact"``: branch and bound until the best plan is proven, or that there is none; ``"genetic"``;
+        ``"greedy"``: local search from a plan that is built layer by layer; ``"random"``; ``"enumerate"``:
+        every scheme, up to 16,777,216 of them. With merge ``"type"``, whose stages are not intervals of
+        layers, only enumerate is exact: auto enumerates where there are few schemes, and exact refuses.
     seed
         The same seed gives the same result.
     stop
-        Criteria of `stageplan.stop`, combined with ``|``; default ``NoImprovement(200)`` for genetic and
-        random. Greedy and enumerate end by themselves as well.
+        Criteria of `stageplan.stop`, combined with ``|``; default ``NoImprovement(200)`` for auto, genetic
+        and random. All but genetic and random end by themselves as well.
     callback
         Called with the `Progress` after each generation.
-    initial : ndarray of int8, shape (n, L), optional
-        Schemes to begin with, such as an earlier result's; genetic only.
+    initial : ndarray of int8, shape (n, L), or "relaxation", optional
+        Schemes to begin with, such as an earlier result's; auto, exact and genetic only. ``"relaxation"``:
+        plans that a little of the exact method finds on its way.
     population
-        How many schemes a generation has; genetic only.
+        How many schemes a generation has; auto and genetic only.
     threads
         Threads to use, by default as many cores as the process may use. The result is the same with any.
 
@@ -127,13 +162,17 @@ def solve(
         if value is not None and not callable(value):
             raise TypeError(f"{name} is {value!r}; it must be callable")
     search = _make_search(problem, method, seed, population, count_threads(threads), initial)
-    if stop is None and method in ("genetic", "random"):
+    if stop is None and method in ("auto", "genetic", "random"):
         stop = NoImprovement(200)
     progress, history, interrupted = _run(problem, search, stop, callback)
     plan = Plan.of(problem, search.best)
+    least = _least(problem, search)
+    gap = _gap(plan, least)
     return Result(
         plan=plan,
-        status=_status(plan, proven=method == "enumerate" and search.done),
+        status=_status(plan, least, gap),
+        bound=_in_its_unit(problem, least),
+        gap=gap,
         evaluations=search.evaluations,
         generations=progress.generation,
         history=tuple(history),
@@ -152,23 +191,42 @@ def _make_search(
     seed: int,
     population: int,
     threads: int,
-    initial: npt.NDArray[np.int8] | None,
+    initial: npt.NDArray[np.int8] | Literal["relaxation"] | None,
 ) -> _core.Search:
     check_problem(problem)
     check_choice("method", method, METHODS)
     check_number("seed", seed, least=0, most=2**64 - 1, whole=True)
     check_number("population", population, least=2, most=2**31 - 1, whole=True)
-    if initial is not None and method != "genetic":
-        raise ValueError(f"initial is given with method {method!r}; it must go with 'genetic'")
+    schemes = _first_schemes(problem, method, initial)
+    if method == "auto":
+        return _core.Auto(problem.core, population, seed, threads, schemes)
+    if method == "exact":
+        return _core.Exact(problem.core, schemes)
     if method == "genetic":
-        schemes = np.empty((0, problem.n_layers), np.int8) if initial is None else initial
-        search = _core.Annealing if problem.goal.merge == "type" else _core.Genetic
-        return search(problem.core, population, seed, threads, as_schemes(problem, schemes, "initial"))
+        return _core.Genetic(problem.core, population, seed, threads, schemes)
     if method == "random":
         return _core.RandomSearch(problem.core, seed, threads)
     if method == "greedy":
         return _core.GreedySearch(problem.core)
     return _core.Enumeration(problem.core, threads)
+
+
+def _first_schemes(
+    problem: Problem, method: Method, initial: npt.NDArray[np.int8] | Literal["relaxation"] | None
+) -> npt.NDArray[np.int8]:
+    none = np.empty((0, problem.n_layers), np.int8)
+    if initial is None:
+        return none
+    if method not in SEEDED:
+        raise ValueError(
+            f"initial is given with method {method!r}; it must go with {', '.join(repr(m) for m in SEEDED)}"
+        )
+    if not isinstance(initial, str):
+        return as_schemes(problem, initial, "initial")
+    check_choice("initial", initial, ("relaxation",))
+    exact = _core.Exact(problem.core, none)
+    exact.advance(_RELAXATION_WORK)
+    return exact.tried.reshape(-1, problem.n_layers)
 
 
 def _run(
@@ -220,7 +278,36 @@ def _look(
     )
 
 
-def _status(plan: Plan, proven: bool) -> Status:
+def _least(problem: Problem, search: _core.Search) -> float:
+    """Bound of the objective, $ or seconds per example; a little of the exact method helps where it pays."""
+    least = search.bound
+    proves = isinstance(search, (_core.Auto, _core.Exact, _core.Enumeration))
+    if not proves and problem.goal.merge == "adjacent":
+        exact = _core.Exact(problem.core, search.best[None])
+        bred = isinstance(search, _core.Genetic)  # at a target; the others provision each scheme
+        work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
+        exact.advance(int(work * search.evaluations))
+        least = max(least, exact.bound)
+    return least
+
+
+def _gap(plan: Plan, least: float) -> float:
+    if not plan.feasible:
+        return math.inf
+    objective = plan.cost if plan.problem.goal.objective == "cost" else plan.time
+    if objective <= least * (1 + _TIE):
+        return 0.0
+    return objective / least - 1 if least > 0 else math.inf
+
+
+def _in_its_unit(problem: Problem, least: float) -> float:
+    """$ of a bound of the cost, examples/s of one of the seconds per example."""
+    if problem.goal.objective == "cost":
+        return least
+    return 1 / least if least > 0 else math.inf
+
+
+def _status(plan: Plan, least: float, gap: float) -> Status:
     if plan.feasible:
-        return "optimal" if proven else "feasible"
-    return "infeasible" if proven else "unknown"
+        return "optimal" if gap == 0 else "feasible"
+    return "infeasible" if math.isinf(least) else "unknown"
