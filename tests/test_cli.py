@@ -192,7 +192,8 @@ def test_flags_replace_one_field_of_the_goal(run, argv, changed):
 
 @pytest.mark.parametrize("method", cli.METHODS)
 def test_every_method(run, method):
-    status, out, _ = run("plan", "net.toml", "--method", method, "--max-runtime", 0.5, "-o", "-")
+    merge = ["--merge", "type"] if method == "annealing" else []
+    status, out, _ = run("plan", "net.toml", "--method", method, *merge, "--max-runtime", 0.5, "-o", "-")
     assert status == 0
     assert strict(out)["search"]["method"] == method
 
