@@ -16,6 +16,17 @@ namespace {
 
 constexpr int kLanes = 32;
 
+// Pieces of 16 entries in which short stages are looked up: enough that random schemes have few longer ones.
+template <int Types>
+constexpr int kPieces = Types == 0   ? 4
+                        : Types <= 4 ? 1
+                                     : 2;
+
+// What a long stage costs among many stages, in stages looked up one after another, and the stages a layer
+// that walking in step costs: measured, and with many types more.
+constexpr double kLongStage = 3;
+constexpr double kStep = 1.0 / 32, kStepOfManyTypes = 3.0 / 8;
+
 using Bytes = __m256i;
 
 // Genes or devices by column: 32 lanes each.
@@ -85,12 +96,12 @@ class Index {
 struct Buffers {
   using Columns = std::unique_ptr<Column[]>;
 
-  size_t stride;  // bytes of a padded row: whole registers may be read from every gene and the one behind it
-  int parts;      // of 64 layers
-  Columns rows;   // (32, stride): a block of schemes, padded
-  Columns genes;  // (layers + 1, 32), or labels of the stages: (stages, 32)
-  Columns devices;                       // likewise; 0 where no stage ends
-  std::unique_ptr<std::uint64_t[]> ends;  // (32, parts): bit l of a row: a stage ends at layer l
+  size_t stride;    // bytes of a padded row: whole registers may be read from every gene and the one behind it
+  int parts;        // of 64 layers
+  Columns rows;     // (32, stride): a block of schemes, padded
+  Columns genes;    // (layers + 1, 32), or labels of the stages: (stages, 32)
+  Columns devices;  // likewise; 0 where no stage ends
+  std::unique_ptr<std::uint64_t[]> ends;             // (32, parts): bit l of a row: a stage ends at layer l
   std::uint8_t price_bytes[8][ShortStages::kWidth];  // byte by byte, of each type; many types only
   const std::int8_t* ahead = nullptr;  // schemes to be fetched into the cache; may lie behind the last
 
@@ -130,7 +141,8 @@ inline int mark_ends(const std::int8_t* scheme, int layers, std::uint64_t* ends,
 
 // Looks up the stages of one scheme, and with many types adds up their prices.
 template <int Types>
-inline void walk(const KernelInput& in, const std::int8_t* scheme, int lane, Buffers& buffers, Lanes& lanes) {
+inline void add_stages(const KernelInput& in, const std::int8_t* scheme, int lane, Buffers& buffers,
+                       Lanes& lanes) {
   const size_t row_words = static_cast<size_t>(in.layers) * in.types;
   const std::uint32_t* row = in.words;
   std::uint8_t* label = buffers.genes[0].lane + lane;
@@ -159,11 +171,12 @@ void score_few(const KernelInput& in, const std::int8_t* schemes, size_t stride,
                Buffers& buffers, Lanes& lanes) {
   std::memset(buffers.devices.get(), 0, most * sizeof(Column));
   std::memset(buffers.genes.get(), 0, most * sizeof(Column));  // labels, where there are no stages, too
-  for (size_t i = 0; i < count; ++i) walk<Types>(in, schemes + i * stride, static_cast<int>(i), buffers, lanes);
+  for (size_t i = 0; i < count; ++i)
+    add_stages<Types>(in, schemes + i * stride, static_cast<int>(i), buffers, lanes);
 }
 
 // 32 rows of 16 bytes, `stride` apart, into 16 columns, by four rounds that interleave bytes.
-inline void transpose32x16(const std::uint8_t* rows, size_t stride, Column* columns, Bytes& largest) {
+inline void transpose32x16(const std::int8_t* rows, size_t stride, Column* columns) {
   Bytes a[16], b[16];
   const auto row = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i * stride)); };
   const auto round = [](const Bytes* from, Bytes* to) {
@@ -174,10 +187,7 @@ inline void transpose32x16(const std::uint8_t* rows, size_t stride, Column* colu
     }
   };
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) {
-    a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(row(i)), row(i + 16), 1);
-    largest = _mm256_max_epu8(largest, a[i]);
-  }
+  for (int i = 0; i < 16; ++i) a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(row(i)), row(i + 16), 1);
   round(a, b);
   round(b, a);
   round(a, b);
@@ -186,14 +196,26 @@ inline void transpose32x16(const std::uint8_t* rows, size_t stride, Column* colu
   for (int i = 0; i < 16; ++i) store(columns[i], a[i]);
 }
 
-// Looks up a stage of more than `longest` layers that ends at `layer` in one lane; returns its devices.
-inline std::uint8_t add_long_stage(const KernelInput& in, const Column* genes, int layer, int lane, int longest,
+// Layers of a stage up to which it is looked up in so many pieces.
+inline int longest_in_step(const KernelInput& in, int pieces) {
+  return std::min(in.short_stages.longest, 16 * pieces / in.types);
+}
+
+// First layer of the stage of one lane that ends at `last`.
+inline int first_layer(const Buffers& buffers, int lane, int last) {
+  const std::uint64_t* ends = &buffers.ends[lane * buffers.parts];
+  int part = last / 64;
+  std::uint64_t before = ends[part] & ((std::uint64_t{1} << last % 64) - 1);
+  while (before == 0 && part > 0) before = ends[--part];
+  return 64 * part + 64 - std::countl_zero(before);
+}
+
+// Looks up a stage that ends at `last` in one lane and is not short; returns its devices.
+inline std::uint8_t add_long_stage(const KernelInput& in, const Buffers& buffers, int last, int lane,
                                    Lanes& lanes) {
-  const std::uint8_t label = genes[layer].lane[lane];
-  int first = layer - longest;
-  while (first > 0 && genes[first - 1].lane[lane] == label) --first;
-  const int type = label >> in.label_shift;
-  const std::uint32_t word = in.words[(static_cast<size_t>(first) * in.layers + layer) * in.types + type];
+  const size_t first = first_layer(buffers, lane, last);
+  const int type = buffers.genes[last].lane[lane] >> in.label_shift;
+  const std::uint32_t word = in.words[(first * in.layers + last) * in.types + type];
   lanes.slowest[lane] = std::max(lanes.slowest[lane], word);
   return static_cast<std::uint8_t>(word & PackedTable::kMostDevices);
 }
@@ -206,22 +228,22 @@ inline void add_ranks(const ShortStages& table, const Bytes* ranks, Lanes& lanes
   for (int i = 0; i < kLanes; ++i) lanes.slowest[i] = std::max(lanes.slowest[i], table.words[rank[i]]);
 }
 
-// Many stages: all schemes walk the layers in step. At each layer the stages that end there are looked up in
-// the first 16 * Pieces entries of a table, but for the few that are too long for that.
+// All schemes walk the layers in step. At each layer the stages that end there are looked up in the first
+// 16 * Pieces entries of its tables, but for the few that are too long for that.
 template <int Pieces>
-void score_many(const KernelInput& in, Buffers& buffers, Lanes& lanes) {
+void walk(const KernelInput& in, Buffers& buffers, Lanes& lanes) {
   const ShortStages& table = in.short_stages;
-  const int longest = std::min(table.longest, 16 * Pieces / in.types);
+  const int longest = longest_in_step(in, Pieces);
   const Bytes width = all(in.types), behind = all(longest * in.types);
   Bytes ranks[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  Bytes before = _mm256_setzero_si256();  // (layers of the stage before this one) * types, saturating
+  Bytes before = _mm256_setzero_si256();      // (layers of the stage before this one) * types, saturating
   store(buffers.genes[in.layers], all(255));  // which is no label: the last stages end
   Bytes current = load(buffers.genes[0]);
   for (int l = 0; l < in.layers; ++l) {
     const Bytes next = load(buffers.genes[l + 1]);
     const Bytes same = _mm256_cmpeq_epi8(current, next), beyond = at_least(before, behind);
-    const Index<Pieces> index(_mm256_or_si256(
-        _mm256_or_si256(same, beyond), _mm256_add_epi8(before, label_types(current, in.label_shift))));
+    const Index<Pieces> index(_mm256_or_si256(_mm256_or_si256(same, beyond),
+                                              _mm256_add_epi8(before, label_types(current, in.label_shift))));
     const std::uint8_t* bytes = &table.rank_bytes[static_cast<size_t>(l) * 2 * ShortStages::kWidth];
     const Bytes low = index.of(bytes), high = index.of(bytes + ShortStages::kWidth);
     ranks[0] = _mm256_max_epu16(ranks[0], _mm256_unpacklo_epi8(low, high));
@@ -229,9 +251,8 @@ void score_many(const KernelInput& in, Buffers& buffers, Lanes& lanes) {
     store(buffers.devices[l], index.of(&table.devices[static_cast<size_t>(l) * ShortStages::kWidth]));
     for (std::uint32_t left = mask_of(_mm256_andnot_si256(same, beyond)); left != 0; left &= left - 1) {
       const int lane = std::countr_zero(left);
-      buffers.devices[l].lane[lane] = add_long_stage(in, buffers.genes.get(), l, lane, longest, lanes);
+      buffers.devices[l].lane[lane] = add_long_stage(in, buffers, l, lane, lanes);
     }
-    _mm_prefetch(buffers.ahead + l * kLanes, _MM_HINT_T1);
     before = _mm256_and_si256(same, _mm256_adds_epu8(before, width));
     current = next;
   }
@@ -254,8 +275,8 @@ inline void prices_of(const Buffers& buffers, Bytes types, __m256d* prices) {
     b[i + 4] = _mm256_unpackhi_epi8(a[2 * i], a[2 * i + 1]);
   }
   for (int i = 0; i < 4; ++i) {
-    a[2 * (i / 2) * 2 + i % 2] = _mm256_unpacklo_epi16(b[2 * i], b[2 * i + 1]);
-    a[2 * (i / 2) * 2 + i % 2 + 2] = _mm256_unpackhi_epi16(b[2 * i], b[2 * i + 1]);
+    a[i / 2 * 4 + i % 2] = _mm256_unpacklo_epi16(b[2 * i], b[2 * i + 1]);
+    a[i / 2 * 4 + i % 2 + 2] = _mm256_unpackhi_epi16(b[2 * i], b[2 * i + 1]);
   }
   for (int i = 0; i < 4; ++i) {
     prices[2 * i] = _mm256_castsi256_pd(_mm256_unpacklo_epi32(a[2 * i], a[2 * i + 1]));
@@ -274,6 +295,14 @@ void add_prices_by_stage(const KernelInput& in, const Buffers& buffers, Lanes& l
       sums[i] = _mm256_add_pd(sums[i], _mm256_mul_pd(prices[i], four_of(buffers.devices[l], i)));
   }
   for (int i = 0; i < kLanes / 4; ++i) _mm256_store_pd(lanes.price + 4 * i, sums[i]);
+}
+
+template <int Types>
+void score_many(const KernelInput& in, const std::int8_t* schemes, size_t stride, Buffers& buffers,
+                Lanes& lanes) {
+  for (int from = 0; from < in.layers; from += 16) transpose32x16(schemes + from, stride, &buffers.genes[from]);
+  walk<kPieces<Types>>(in, buffers, lanes);
+  if constexpr (Types == 0) add_prices_by_stage(in, buffers, lanes);
 }
 
 // Devices of 32 schemes, by type or, with many types, modulo kBuckets, which is mostly enough to know that no
@@ -311,8 +340,8 @@ void add_broken(const KernelInput& in, const Column& counts, int type, Lanes& la
   const Bytes limit = all(std::min<int>(in.limit_word[type], 255));
   if (mask_of(at_least(limit, load(counts))) == ~std::uint32_t{0}) return;
   for (int i = 0; i < kLanes / 4; ++i) {
-    const __m256d above = _mm256_max_pd(_mm256_sub_pd(four_of(counts, i), _mm256_set1_pd(in.limit[type])),
-                                        _mm256_setzero_pd());
+    const __m256d above =
+        _mm256_max_pd(_mm256_sub_pd(four_of(counts, i), _mm256_set1_pd(in.limit[type])), _mm256_setzero_pd());
     const __m256d broken = _mm256_mul_pd(above, _mm256_set1_pd(in.limit_weight[type]));
     _mm256_store_pd(lanes.over + 4 * i, _mm256_add_pd(_mm256_load_pd(lanes.over + 4 * i), broken));
   }
@@ -384,34 +413,37 @@ void finish(const KernelInput& in, Lanes& lanes, const std::int8_t* schemes, siz
       scores.set(i, in.skip_unfit ? Score() : in.scorer.score_by_table(schemes + i * stride));
 }
 
+// Whether a block with so many stages is scored faster as all walk the layers in step. How many stages are too
+// long for tables is guessed: as if a stage ended at each layer as likely as at any other.
+template <int Types>
+bool has_many(const KernelInput& in, int stages) {
+  if (in.short_stages.longest == 0) return false;
+  const double genes = kLanes * in.layers;
+  double too_long = stages;
+  for (int n = longest_in_step(in, kPieces<Types>); n > 0; --n) too_long *= 1 - stages / genes;
+  return stages > kLongStage * too_long + (Types > 0 ? kStep : kStepOfManyTypes) * genes;
+}
+
 // Scores at most 32 schemes, `stride` bytes apart. False where a gene is no label.
 template <int Types>
 bool score_block(const KernelInput& in, const std::int8_t* schemes, size_t stride, size_t count,
                  Buffers& buffers, const ScoreArrays& scores) {
-  constexpr int kPieces = Types == 0 ? 4 : Types <= 4 ? 1 : 2;
-  static const int kFew = std::getenv("FEW") ? std::atoi(std::getenv("FEW")) : 24;
   Bytes largest = _mm256_setzero_si256();
   int most = 0, sum = 0;
-  bool few = true;
-  for (size_t i = 0; i < count && few; ++i) {
+  for (int i = 0; i < kLanes; ++i) {
     for (int l = 0; l < in.layers; l += 64) _mm_prefetch(buffers.ahead + i * in.layers + l, _MM_HINT_T1);
     const int n = mark_ends(schemes + i * stride, in.layers, &buffers.ends[i * buffers.parts], largest);
     most = std::max(most, n);
     sum += n;
-    if (i % 8 == 3 && in.short_stages.longest > 0) few = sum * 64 <= kFew * in.layers * static_cast<int>(i + 1);
   }
-  if (!few)
-    for (int from = 0; from < in.layers; from += 16)
-      transpose32x16(reinterpret_cast<const std::uint8_t*>(schemes) + from, stride, &buffers.genes[from], largest);
+  const bool many = has_many<Types>(in, sum);
   if (mask_of(at_least(all(in.labels - 1), largest)) != ~std::uint32_t{0}) return false;
   Lanes lanes(in.scorer.problem().fixed_price);
-  if (few) {
+  if (many)
+    score_many<Types>(in, schemes, stride, buffers, lanes);
+  else
     score_few<Types>(in, schemes, stride, count, most, buffers, lanes);
-  } else {
-    score_many<kPieces>(in, buffers, lanes);
-    if constexpr (Types == 0) add_prices_by_stage(in, buffers, lanes);
-  }
-  price_lanes<Types>(in, buffers, few ? most : in.layers, lanes);
+  price_lanes<Types>(in, buffers, many ? in.layers : most, lanes);
   finish(in, lanes, schemes, stride, count, scores);
   return true;
 }

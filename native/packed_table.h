@@ -34,8 +34,8 @@ struct ShortStages {
 
   ShortStages(const PackedTable& packed, const Problem& problem);
 
-  int longest = 0;                    // layers of a stage up to which it is here; 0 where nothing fits
-  std::vector<std::uint16_t> ranks;   // (layers, kWidth): of its time among those here, from 1 on
+  int longest = 0;                       // layers of a stage up to which it is here; 0 where nothing fits
+  std::vector<std::uint16_t> ranks;      // (layers, kWidth): of its time among those here, from 1 on
   std::vector<std::uint8_t> rank_bytes;  // (layers, 2, kWidth): the same, lower and upper byte
   std::vector<std::uint8_t> devices;     // (layers, kWidth)
   std::vector<std::uint32_t>
