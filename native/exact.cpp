@@ -29,7 +29,8 @@ bool Exact::later(const Interval& a, const Interval& b) {
 }
 
 Exact::Exact(const Problem& problem, const Genes& initial)
-    : ExactSearch(problem, 1), cheapest_(problem.objective == Objective::cost), paths_(problem) {
+    : ExactSearch(problem, 1), cheapest_(problem.objective == Objective::cost),
+      per_second_(problem.cost_scale()), paths_(problem) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
@@ -40,24 +41,30 @@ Exact::Exact(const Problem& problem, const Genes& initial)
   score(first);
 }
 
-double Exact::open_bound() const {
-  double bound = left_;
-  for (const Interval& interval : open_) bound = std::min(bound, interval.bound);
+double Exact::open_bound(double time) const {
+  double bound = kInfinity;
+  for (const Left& left : left_)
+    if (left.low < time) bound = std::min(bound, left.bound);
+  for (const Interval& interval : open_)
+    if (interval.low < time) bound = std::min(bound, interval.bound);
   return bound;
 }
 
 double Exact::bound() const {
-  if (done_) return std::min(least(), left_);
+  if (done_) return std::min(least(), open_bound());
   return std::min(least(), std::max(open_.empty() ? 0 : open_bound(), Search::bound()));
 }
 
-bool Exact::closed(double bound) const {
-  if (cheapest_ && !meets(bound, problem_.max_cost)) return true;
-  return bound == kInfinity || meets(least(), bound);
+// What the limits allow of what is to be least.
+double Exact::most_objective() const { return per_second_ > 0 ? problem_.max_cost : problem_.max_price; }
+
+bool Exact::closed(double bound, double low) const {
+  if (cheapest_ && !meets(bound, most_objective())) return true;
+  return bound == kInfinity || meets(to_beat(low), bound);
 }
 
 void Exact::finish_if_closed() {
-  std::erase_if(open_, [&](const Interval& interval) { return closed(interval.bound); });
+  std::erase_if(open_, [&](const Interval& interval) { return closed(interval.bound, interval.low); });
   std::make_heap(open_.begin(), open_.end(), later);
   done_ = open_.empty();
 }
@@ -70,8 +77,9 @@ std::shared_ptr<const StageGraph> Exact::graph_of_all(int stride, double excess)
 
 // What a plan may cost more than the work of each layer on the type that is cheapest for it.
 double Exact::spare_price() const {
+  if (per_second_ == 0) return kInfinity;
   const std::vector<double> least_price = least_prices(problem_);
-  const double most = std::min(least(), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
+  const double most = std::min(to_beat(0), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
   return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
 }
 
@@ -113,13 +121,13 @@ void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
   if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
   if (recent_.size() == kRecent) recent_.erase(recent_.begin());
   recent_.push_back(scheme);
-  score(scheme);
+  look_at(scheme);
 }
 
 double Exact::most_cost(const Interval& interval) const {
-  double most = problem_.max_cost * (1 + kTolerance);
-  if (interval.aim == Aim::cheapest) most = std::min(most, least() * (1 - kTolerance));
-  return most / problem_.cost_scale() - interval.low * problem_.fixed_price;
+  double most = most_objective() * (1 + kTolerance);
+  if (interval.aim == Aim::cheapest) most = std::min(most, to_beat(interval.low) * (1 - kTolerance));
+  return most - worth(interval.low) * problem_.fixed_price;
 }
 
 // $/hour that are left for devices.
@@ -129,18 +137,25 @@ double Exact::most_price() const { return problem_.max_price * (1 + kTolerance) 
 // a path may cost is another limit.
 Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
   const bool costs = interval.aim == Aim::cheapest || problem_.max_cost < kInfinity;
-  const bool priced = problem_.max_price < kInfinity;
+  const bool by_price = per_second_ == 0;
+  const bool priced = (by_price ? problem_.max_cost : problem_.max_price) < kInfinity;
+  const double most_used = by_price ? problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() -
+                                          interval.low * problem_.fixed_price
+                                    : most_price();
   Demand demand;
   demand.cost.resize(graph.size());
   if (priced && costs) demand.extra.resize(graph.size());
   for (size_t i = 0; i < graph.size(); ++i) {
     const Arc& arc = graph[i];
     const double price = problem_.price[arc.type] * arc.devices;
-    if (costs) demand.cost[i] = price * std::max(interval.low, arc.time);
-    if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = price / most_price();
+    if (costs) demand.cost[i] = price * worth(std::max(interval.low, arc.time));
+    const double used = by_price ? price * std::max(interval.low, arc.time) : price;
+    if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = used / most_used;
     if (!costs && !priced) demand.cost[i] = problem_.limit_weight()[arc.type] * arc.devices;
   }
-  if (costs) {
+  if (priced && most_used <= 0) {
+    demand.most_cost = -1;  // the fixed price alone is too much
+  } else if (costs) {
     demand.most_cost = most_cost(interval);
   } else if (priced) {
     demand.most_cost = kWhole;
@@ -252,10 +267,10 @@ void Exact::branch_cost(Interval& interval, const Finding& found) {
     return push(interval);
   }
   if (found.bound == kInfinity) return;
-  interval.bound = std::max(interval.bound, problem_.cost_scale() * (found.bound + interval.low * problem_.fixed_price));
-  if (closed(interval.bound)) return;
+  interval.bound = std::max(interval.bound, found.bound + worth(interval.low) * problem_.fixed_price);
+  if (closed(interval.bound, interval.low)) return;
   const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
-                                              : !closed(cost_at(interval.low, found.path));
+                                              : !closed(cost_at(interval.low, found.path), interval.low);
   if (found.exact || split_helps)
     split(interval, split_time(interval, found));
   else
@@ -268,7 +283,7 @@ void Exact::widen(Interval& interval) {
   if (interval.width <= kMostWidth)
     push(interval);
   else
-    left_ = std::min(left_, interval.bound);
+    give_up(interval);
 }
 
 void Exact::branch_time(Interval& interval, const Finding& found) {
@@ -280,9 +295,9 @@ void Exact::branch_time(Interval& interval, const Finding& found) {
 
 // $ of a path whose slowest stage takes at least `time`.
 double Exact::cost_at(double time, const std::vector<Arc>& path) const {
-  double sum = time * problem_.fixed_price;
-  for (const Arc& arc : path) sum += problem_.price[arc.type] * arc.devices * std::max(time, arc.time);
-  return problem_.cost_scale() * sum;
+  double sum = worth(time) * problem_.fixed_price;
+  for (const Arc& arc : path) sum += problem_.price[arc.type] * arc.devices * worth(std::max(time, arc.time));
+  return sum;
 }
 
 // Above which stage time the path found is no better than the best plan; below its own stage time, where it
@@ -292,10 +307,10 @@ double Exact::split_time(const Interval& interval, const Finding& found) const {
   if (found.path.empty()) return middle;
   double slowest = 0, low = interval.low, high = interval.high;
   for (const Arc& arc : found.path) slowest = std::max(slowest, arc.time);
-  if (!closed(cost_at(high, found.path))) return middle;
+  if (!closed(cost_at(high, found.path), high)) return middle;
   for (int halving = 0; halving < 40; ++halving) {
     const double time = (low + high) / 2;
-    (closed(cost_at(time, found.path)) ? high : low) = time;
+    (closed(cost_at(time, found.path), time) ? high : low) = time;
   }
   const double time = std::min(high, slowest * kStep);
   return time > interval.low && time < interval.high ? time : middle;
@@ -303,7 +318,7 @@ double Exact::split_time(const Interval& interval, const Finding& found) const {
 
 void Exact::split(const Interval& interval, double time) {
   if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low)) {
-    left_ = std::min(left_, interval.bound);
+    give_up(interval);
     return;
   }
   Interval faster = interval, slower = interval;

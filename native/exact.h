@@ -31,7 +31,7 @@ class Exact : public ExactSearch {
   // The best scheme and those looked at lately.
   Genes tried() const;
 
- private:
+ protected:
   enum class Aim { cheapest, any };  // path within the limits
 
   // All plans whose stage time is in (low, high].
@@ -52,8 +52,36 @@ class Exact : public ExactSearch {
     std::shared_ptr<const StageGraph> graph;
   };
 
+  // What plans whose stage time is above `low` have to better: all that closes an interval.
+  virtual double to_beat(double) const { return least(); }
+
+  // Scores a scheme found on the way.
+  virtual void look_at(const Genes& scheme) { score(scheme); }
+
+  // What $1/hour adds to the objective of the cheapest plan, at a stage time.
+  double worth(double time) const { return per_hour_ + per_second_ * time; }
+
+  // The hourly price, and not the cost, is to be least.
+  void minimise_price() {
+    per_hour_ = 1;
+    per_second_ = 0;
+  }
+
+  virtual void start();
+  void finish_if_closed();
+  void split(const Interval& interval, double time);
+
+  // Least bound of the plans that take at most `time`, but for those in closed intervals.
+  double open_bound(double time = kInfinity) const;
+  std::vector<Interval> open_;   // a heap, the least effort first
+
+ private:
+  // An interval given up as too narrow.
+  struct Left {
+    double low, bound;
+  };
+
   static bool later(const Interval& a, const Interval& b);
-  void start();
   std::shared_ptr<const StageGraph> graph_of_all(int stride, double excess);
   double spare_price() const;
   void look_at_next();
@@ -65,6 +93,7 @@ class Exact : public ExactSearch {
   Demand demand_of(const Interval& interval, const StageGraph& graph) const;
   double most_cost(const Interval& interval) const;
   double most_price() const;
+  double most_objective() const;
   void consider(const StageGraph& graph, const std::vector<int>& path);
   Genes scheme_of(const StageGraph& graph, const std::vector<int>& path) const;
   void branch_cost(Interval& interval, const Finding& found);
@@ -72,20 +101,18 @@ class Exact : public ExactSearch {
   double cost_at(double time, const std::vector<Arc>& path) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   double split_time(const Interval& interval, const Finding& found) const;
-  void split(const Interval& interval, double time);
   void widen(Interval& interval);
+  void give_up(const Interval& interval) { left_.push_back({interval.low, interval.bound}); }
   void push(Interval interval);
-  double open_bound() const;
   Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }
-  bool closed(double bound) const;
-  void finish_if_closed();
+  bool closed(double bound, double low) const;
 
   bool cheapest_;                // the objective is cost
+  double per_hour_ = 0, per_second_;
   SegmentPath paths_;
   std::vector<double> weight_;   // of the arcs of the last graph, with rents
-  std::vector<Interval> open_;   // a heap, the least effort first
   std::vector<Genes> recent_;    // schemes tried lately
-  double left_ = kInfinity;      // least bound of the intervals given up as too narrow
+  std::vector<Left> left_;
   std::uint64_t work_ = 0;
   bool started_ = false;
 };
