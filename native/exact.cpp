@@ -69,37 +69,33 @@ void Exact::finish_if_closed() {
   done_ = open_.empty();
 }
 
-std::shared_ptr<const StageGraph> Exact::graph_of_all(int stride, double excess) {
-  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), problem_.goal_time(), stride, excess);
+std::shared_ptr<const StageGraph> Exact::graph_of_all(double time, int stride, double excess) {
+  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), time, stride, excess);
   work_ += graph->size() * kArcWork;
   return graph;
 }
 
-// What a plan may cost more than the work of each layer on the type that is cheapest for it.
-double Exact::spare_price() const {
-  if (per_second_ == 0) return kInfinity;
+// What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
+double Exact::spare_price(double low) const {
+  if (!cheapest_ || per_second_ == 0) return kInfinity;
   const std::vector<double> least_price = least_prices(problem_);
-  const double most = std::min(to_beat(0), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
+  const double most = std::min(to_beat(low), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
   return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
 }
 
-void Exact::start() {
-  started_ = true;
-  if (most_price() < 0) {
-    done_ = true;
-    return;
-  }
+void Exact::start() { begin(0, problem_.goal_time()); }
+
+void Exact::begin(double low, double high) {
   const Aim aim = cheapest_ ? Aim::cheapest : Aim::any;
   if (const int stride = problem_.layers / kCoarse; stride > 1) {  // a plan to begin with
-    Interval coarse{0, problem_.goal_time(), 0, graph_of_all(stride, kInfinity), no_rents(), kFirstWidth, aim};
+    Interval coarse{low, high, 0, graph_of_all(high, stride, kInfinity), no_rents(), kFirstWidth, aim};
     look(coarse);
   }
-  const auto graph = graph_of_all(1, cheapest_ ? spare_price() : kInfinity);
+  const auto graph = graph_of_all(high, 1, spare_price(low));
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  push({0, std::min(problem_.goal_time(), slowest), 0, graph, no_rents(), kFirstWidth,
-        cheapest_ && least() < kInfinity ? Aim::cheapest : Aim::any});
-  finish_if_closed();
+  push({low, std::min(high, slowest), 0, graph, no_rents(), kFirstWidth,
+        cheapest_ && to_beat(low) < kInfinity ? Aim::cheapest : Aim::any});
 }
 
 Genes Exact::scheme_of(const StageGraph& graph, const std::vector<int>& path) const {
@@ -241,7 +237,11 @@ Genes Exact::tried() const {
 }
 
 void Exact::look_at_next() {
-  if (!started_) return start();
+  if (!started_) {
+    started_ = true;
+    if (most_price() >= 0) start();
+    return finish_if_closed();
+  }
   std::pop_heap(open_.begin(), open_.end(), later);
   Interval interval = std::move(open_.back());
   open_.pop_back();

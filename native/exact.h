@@ -67,9 +67,9 @@ class Exact : public ExactSearch {
     per_second_ = 0;
   }
 
+  // Opens the intervals that there are to look at.
   virtual void start();
-  void finish_if_closed();
-  void split(const Interval& interval, double time);
+  void begin(double low, double high);
 
   // Least bound of the plans that take at most `time`, but for those in closed intervals.
   double open_bound(double time = kInfinity) const;
@@ -82,8 +82,8 @@ class Exact : public ExactSearch {
   };
 
   static bool later(const Interval& a, const Interval& b);
-  std::shared_ptr<const StageGraph> graph_of_all(int stride, double excess);
-  double spare_price() const;
+  std::shared_ptr<const StageGraph> graph_of_all(double time, int stride, double excess);
+  double spare_price(double low) const;
   void look_at_next();
   std::uint64_t next_work() const;
   Finding look(Interval& interval);
@@ -102,6 +102,8 @@ class Exact : public ExactSearch {
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   double split_time(const Interval& interval, const Finding& found) const;
   void widen(Interval& interval);
+  void split(const Interval& interval, double time);
+  void finish_if_closed();
   void give_up(const Interval& interval) { left_.push_back({interval.low, interval.bound}); }
   void push(Interval interval);
   Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }

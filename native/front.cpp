@@ -68,23 +68,13 @@ double Front::to_beat(double low) const {
   return known == nullptr ? kInfinity : known->value / slack_;
 }
 
-// An interval for each target, down to the fastest.
+// An interval for each target, the fastest first, for what it finds serves the slower ones.
 void Front::start() {
-  Exact::start();
-  if (open_.empty()) return;
-  std::vector<double> cuts = targets_;
-  cuts.push_back(fastest_ / kTie);
-  for (double cut : cuts) {
-    const auto over = std::find_if(open_.begin(), open_.end(), [&](const Interval& interval) {
-      return interval.low * kTie < cut && cut * kTie < interval.high;
-    });
-    if (over == open_.end()) continue;
-    const Interval interval = *over;
-    open_.erase(over);
-    split(interval, cut);
+  double low = fastest_ / kTie;
+  for (auto target = targets_.rbegin(); target != targets_.rend(); ++target) {
+    begin(low, *target);
+    low = *target;
   }
-  std::erase_if(open_, [&](const Interval& i) { return i.high <= cuts.back() || i.low >= targets_.front(); });
-  finish_if_closed();
 }
 
 double Front::bound_of(double target) const {
