@@ -3,6 +3,7 @@
 from ._version import __version__
 from .cluster import Cluster, DeviceType
 from .goal import Goal
+from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
 from .problem import Problem
 from .readers import read_cluster, read_goal, read_workload
@@ -15,6 +16,7 @@ from .workload import Layer, Tensor, Workload
 __all__ = [
     "Cluster",
     "DeviceType",
+    "Front",
     "Goal",
     "Layer",
     "MaxEvaluations",
@@ -22,6 +24,7 @@ __all__ = [
     "MaxRuntime",
     "NoImprovement",
     "Plan",
+    "Point",
     "Problem",
     "Progress",
     "Result",
@@ -35,6 +38,7 @@ __all__ = [
     "Workload",
     "__version__",
     "evaluate",
+    "pareto",
     "read_cluster",
     "read_goal",
     "read_workload",
