@@ -7,6 +7,7 @@ from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
 from .problem import Problem
 from .readers import read_cluster, read_goal, read_workload
+from .repair import Change, Repair, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
@@ -14,6 +15,7 @@ from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 
 __all__ = [
+    "Change",
     "Cluster",
     "DeviceType",
     "Front",
@@ -27,6 +29,7 @@ __all__ = [
     "Point",
     "Problem",
     "Progress",
+    "Repair",
     "Result",
     "Scores",
     "Stage",
@@ -42,6 +45,7 @@ __all__ = [
     "read_cluster",
     "read_goal",
     "read_workload",
+    "repair",
     "solve",
     "verify",
 ]
