@@ -181,6 +181,9 @@ def pareto(
         ``"type"``); where nothing bounds the throughput.
     """
     _check(problem, against, points, gap, max_throughput)
+    for name, value in (("stop", stop), ("callback", callback)):
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} is {value!r}; it must be callable")
     search = _Search(problem.replace(objective="cost"), against == "price", stop, callback)
     cheapest = search.solve(search.problem)
     if not cheapest.plan.feasible:

@@ -55,7 +55,8 @@ class Change:
 
     def __str__(self) -> str:
         how = "the smallest change" if self.proven else "enough, perhaps more than enough"
-        return f"{self.limit}: {self.needed:.7g} {self.unit} instead of {self.now:.7g} ({how})"
+        unit = "" if self.unit == "devices" else f" {self.unit}"
+        return f"{self.limit}: {self.needed:.7g}{unit} instead of {self.now:.7g} ({how})"
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,8 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
     if not 1 <= k:
         raise ValueError(f"{name}.devices is {k}; it must be 1 or more")
     compute, transfer = _times(problem, scheme, stage.layers, t, k)
-    _check(f"{name}.compute", stage.compute, compute)
-    _check(f"{name}.transfer", stage.transfer, transfer)
+    _check(f"{name}.compute", stage.compute, compute, slowest)
+    _check(f"{name}.transfer", stage.transfer, transfer, slowest)
     _check(f"{name}.time", stage.time, _time(problem, scheme, stage.layers, t, k))
     _check(f"{name}.memory", stage.memory, sum(float(problem.memory[x]) for x in stage.layers))
     _check(f"{name}.price", stage.price, float(problem.price[t]) * k)
@@ -180,6 +180,7 @@ def _meets(value: float, limit: float) -> bool:
     return value <= limit * (1 + TOLERANCE)
 
 
-def _check(name: str, said: float, found: float) -> None:
-    if not (said == found or math.isclose(said, found, rel_tol=_ROUNDING)):
+def _check(name: str, said: float, found: float, whole: float = 0.0) -> None:
+    """Compare two numbers, of which a difference may be rounding of `whole`."""
+    if not (said == found or math.isclose(said, found, rel_tol=_ROUNDING, abs_tol=_ROUNDING * whole)):
         raise ValueError(f"{name} is {said:.12g}; recomputed it is {found:.12g}")
