@@ -93,7 +93,10 @@ def find(L: int, T: int, seed: int, seconds: float) -> Best:
     relaxation = Relaxation(tables(problem, 1.0))
     relaxation.run(STEPS)
     initial = relaxation.best_plans(KEPT)
-    plans = [sp.solve(problem, "genetic", initial=initial, seed=s, stop=sp.MaxRuntime(seconds / 2)).plan for s in (0, 1)]
+    plans = [
+        sp.solve(problem, "genetic", initial=initial, seed=s, stop=sp.MaxRuntime(seconds / 2)).plan
+        for s in (0, 1)
+    ]
     costs = (plan.cost for plan in plans if plan.feasible)
     return Best(float(min([relaxation.cost, *costs])), relaxation.bound)
 

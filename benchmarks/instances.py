@@ -72,12 +72,14 @@ def _arrays(L: int, T: int, seed: int) -> _Arrays:
     )
 
 
-def family(L: int, T: int, seed: int = 0, limit: int | None = None) -> sp.Problem:
+def family(L: int, T: int, seed: int = 0, limit: object = None, **goal: object) -> sp.Problem:
     """Make a problem of the main family: log-normal layers in classes, types of which none dominates.
 
-    Of each type `limit` devices may be used. The allowed stage time is 1 s, a cost stage time times $/hour.
+    Of each type `limit` devices may be used (a number, or one for each type). The allowed stage time is 1 s,
+    a cost stage time times $/hour.
     """
-    return _arrays(L, T, seed).problem(limit=None if limit is None else np.full(T, limit))
+    limits = None if limit is None else np.broadcast_to(np.asarray(limit, dtype=float), (T,))
+    return _arrays(L, T, seed).problem(limit=limits, **goal)
 
 
 def one_cheap_type(L: int, T: int, seed: int = 0) -> sp.Problem:

@@ -6,7 +6,7 @@
 namespace stageplan {
 namespace {
 
-constexpr std::uint64_t kProof = 1 << 28;   // work after which a proof is given up: about a second
+constexpr std::uint64_t kProof = 1 << 28;  // work after which a proof is given up: about a second
 constexpr double kFewSchemes = 1 << 16;
 
 }  // namespace

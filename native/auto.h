@@ -22,8 +22,8 @@ class Auto : public Search {
   const int population_, threads_;
   const std::uint64_t seed_;
   const Genes initial_;
-  std::unique_ptr<Exact> exact_;           // where stages are intervals of layers
-  std::unique_ptr<Enumeration> all_;       // where they are not, and schemes are few
+  std::unique_ptr<Exact> exact_;      // where stages are intervals of layers
+  std::unique_ptr<Enumeration> all_;  // where they are not, and schemes are few
   std::unique_ptr<Genetic> genetic_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "auto.h"
 #include "exact.h"
+#include "fixed_target.h"
 #include "front.h"
 #include "genetic.h"
 #include "kernels.h"
@@ -182,7 +183,18 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
       .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
            py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("threads"))
-      .def("provision", &provision, py::arg("scheme").noconvert());
+      .def("provision", &provision, py::arg("scheme").noconvert())
+      .def(
+          "cheapest_at",
+          [](const Scorer& scorer, double time, std::size_t width) {
+            Cheapest found;
+            {
+              const py::gil_scoped_release release;
+              found = cheapest_at(scorer.problem(), scorer.loads(), time, width);
+            }
+            return py::make_tuple(found.price, found.bound, to_array(found.scheme));
+          },
+          py::arg("time"), py::arg("width") = 1 << 14);
 
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")
@@ -222,13 +234,13 @@ PYBIND11_MODULE(_core, m) {
            py::keep_alive<1, 2>(), py::arg("problem"), py::arg("by_price"), py::arg("targets"), py::arg("gap"),
            py::arg("fastest"), py::arg("initial").noconvert())
       .def_property_readonly("points", &Front::points);
-  py::class_<Auto, Search>(m, "Auto")
-      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
-                       const GeneArray& initial) {
-             return std::make_unique<Auto>(problem, population, seed, threads, genes_of(problem, initial));
-           }),
-           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
-           py::arg("threads"), py::arg("initial").noconvert());
+  py::class_<Auto, Search>(m, "Auto").def(
+      py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
+                  const GeneArray& initial) {
+        return std::make_unique<Auto>(problem, population, seed, threads, genes_of(problem, initial));
+      }),
+      py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"), py::arg("threads"),
+      py::arg("initial").noconvert());
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {

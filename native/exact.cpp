@@ -8,16 +8,18 @@
 namespace stageplan {
 namespace {
 
-constexpr int kFirstSteps = 60;    // of the subgradient, where nothing is known of the rents
-constexpr int kLaterSteps = 12;    // from those of a wider interval
-constexpr double kNarrow = 1.02;   // high / low from which labels are set
+constexpr int kFirstSteps = 60;   // of the subgradient, where nothing is known of the rents
+constexpr int kLaterSteps = 12;   // from those of a wider interval
+constexpr double kNarrow = 1.02;  // high / low from which labels are set
 constexpr size_t kFirstWidth = 64;
 constexpr size_t kWiden = 4;
 constexpr size_t kMostWidth = size_t{1} << 14;
-constexpr int kCoarse = 16;          // cuts that the first plan may choose from
+constexpr int kCoarse = 16;       // cuts that the first plan may choose from
+constexpr int kCoarseLooks = 24;  // intervals of these
+constexpr int kFiner = 4;         // times as many for each of the next
 constexpr size_t kRecent = 16;
-constexpr std::uint64_t kSlice = 1 << 20;  // work of a step
-constexpr std::uint64_t kArcWork = 16;      // of an arc in an interval, roughly
+constexpr std::uint64_t kSlice = 1 << 20;     // work of a step
+constexpr std::uint64_t kArcWork = 16;        // of an arc in an interval, roughly
 constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
 
 }  // namespace
@@ -29,8 +31,10 @@ bool Exact::later(const Interval& a, const Interval& b) {
 }
 
 Exact::Exact(const Problem& problem, const Genes& initial)
-    : ExactSearch(problem, 1), cheapest_(problem.objective == Objective::cost),
-      per_second_(problem.cost_scale()), paths_(problem) {
+    : ExactSearch(problem, 1),
+      cheapest_(problem.objective == Objective::cost),
+      per_second_(problem.cost_scale()),
+      paths_(problem) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
@@ -56,7 +60,7 @@ double Exact::bound() const {
 }
 
 // What the limits allow of what is to be least.
-double Exact::most_objective() const { return per_second_ > 0 ? problem_.max_cost : problem_.max_price; }
+double Exact::most_objective() const { return by_price() ? problem_.max_price : problem_.max_cost; }
 
 bool Exact::closed(double bound, double low) const {
   if (cheapest_ && !meets(bound, most_objective())) return true;
@@ -69,15 +73,19 @@ void Exact::finish_if_closed() {
   done_ = open_.empty();
 }
 
-std::shared_ptr<const StageGraph> Exact::graph_of_all(double time, int stride, double excess) {
-  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), time, stride, excess);
+// All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to beat.
+Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
+  const double excess = aim == Aim::cheapest ? spare_price(low) : kInfinity;
+  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), high, stride, excess);
   work_ += graph->size() * kArcWork;
-  return graph;
+  double slowest = 0;
+  for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
+  return {low, std::min(high, slowest), 0, graph, no_rents(), kFirstWidth, aim};
 }
 
 // What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
 double Exact::spare_price(double low) const {
-  if (!cheapest_ || per_second_ == 0) return kInfinity;
+  if (by_price()) return kInfinity;
   const std::vector<double> least_price = least_prices(problem_);
   const double most = std::min(to_beat(low), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
   return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
@@ -86,34 +94,23 @@ double Exact::spare_price(double low) const {
 void Exact::start() { begin(0, problem_.goal_time()); }
 
 void Exact::begin(double low, double high) {
-  const Aim aim = cheapest_ ? Aim::cheapest : Aim::any;
-  if (const int stride = problem_.layers / kCoarse; stride > 1) {  // a plan to begin with
-    Interval coarse{low, high, 0, graph_of_all(high, stride, kInfinity), no_rents(), kFirstWidth, aim};
-    look(coarse);
-  }
-  const auto graph = graph_of_all(high, 1, spare_price(low));
-  double slowest = 0;
-  for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  push({low, std::min(high, slowest), 0, graph, no_rents(), kFirstWidth,
-        cheapest_ && to_beat(low) < kInfinity ? Aim::cheapest : Aim::any});
+  for (int stride = problem_.layers / kCoarse; stride > 1; stride /= kFiner) try_coarsely(low, high, stride);
+  push(all_plans(low, high, 1, cheapest_ && to_beat(low) < kInfinity ? Aim::cheapest : Aim::any));
 }
 
-Genes Exact::scheme_of(const StageGraph& graph, const std::vector<int>& path) const {
-  const bool split = problem_.labels() > problem_.types;
-  Genes scheme(layers_);
-  int before = -1;
-  for (int i : path) {
-    const Arc& arc = graph[i];
-    int label = split ? 2 * arc.type : arc.type;
-    if (label == before) ++label;
-    std::fill(scheme.begin() + arc.first, scheme.begin() + arc.last + 1, static_cast<std::int8_t>(label));
-    before = label;
-  }
-  return scheme;
+// Plans to begin with, the better the fewer stages are worth a look later on.
+void Exact::try_coarsely(double low, double high, int stride) {
+  const auto open = std::move(open_);
+  const auto left = left_;
+  open_.clear();
+  push(all_plans(low, high, stride, cheapest_ ? Aim::cheapest : Aim::any));
+  for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
+  open_ = open;
+  left_ = left;
 }
 
 void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
-  const Genes scheme = scheme_of(graph, path);
+  const Genes scheme = scheme_of(problem_, graph, path);
   if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
   if (recent_.size() == kRecent) recent_.erase(recent_.begin());
   recent_.push_back(scheme);
@@ -133,11 +130,10 @@ double Exact::most_price() const { return problem_.max_price * (1 + kTolerance) 
 // a path may cost is another limit.
 Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
   const bool costs = interval.aim == Aim::cheapest || problem_.max_cost < kInfinity;
-  const bool by_price = per_second_ == 0;
-  const bool priced = (by_price ? problem_.max_cost : problem_.max_price) < kInfinity;
-  const double most_used = by_price ? problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() -
-                                          interval.low * problem_.fixed_price
-                                    : most_price();
+  const bool priced = (by_price() ? problem_.max_cost : problem_.max_price) < kInfinity;
+  const double most_used = by_price() ? problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() -
+                                            interval.low * problem_.fixed_price
+                                      : most_price();
   Demand demand;
   demand.cost.resize(graph.size());
   if (priced && costs) demand.extra.resize(graph.size());
@@ -145,7 +141,7 @@ Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const
     const Arc& arc = graph[i];
     const double price = problem_.price[arc.type] * arc.devices;
     if (costs) demand.cost[i] = price * worth(std::max(interval.low, arc.time));
-    const double used = by_price ? price * std::max(interval.low, arc.time) : price;
+    const double used = by_price() ? price * std::max(interval.low, arc.time) : price;
     if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = used / most_used;
     if (!costs && !priced) demand.cost[i] = problem_.limit_weight()[arc.type] * arc.devices;
   }
@@ -186,7 +182,8 @@ Exact::Finding Exact::look(Interval& interval) {
     if (interval.aim == Aim::cheapest) demand.most_cost = most_cost(interval);
   };
   const int steps = interval.rents.none() ? kFirstSteps : kLaterSteps;
-  const Raised raised = raise_bound(problem_, *found.graph, demand, paths_, interval.rents, weight_, steps, visit);
+  const Raised raised =
+      raise_bound(problem_, *found.graph, demand, paths_, interval.rents, weight_, steps, visit);
   work_ += found.graph->size() * 10;
   found.bound = raised.bound >= demand.most_cost ? kInfinity : raised.bound;
   if (found.bound == kInfinity || (found.within && interval.aim == Aim::any)) return found;
@@ -237,11 +234,16 @@ Genes Exact::tried() const {
 }
 
 void Exact::look_at_next() {
-  if (!started_) {
+  if (started_) {
+    look_at_first();
+  } else {
     started_ = true;
     if (most_price() >= 0) start();
-    return finish_if_closed();
   }
+  finish_if_closed();
+}
+
+void Exact::look_at_first() {
   std::pop_heap(open_.begin(), open_.end(), later);
   Interval interval = std::move(open_.back());
   open_.pop_back();
@@ -254,7 +256,6 @@ void Exact::look_at_next() {
     else
       branch_time(interval, found);
   }
-  finish_if_closed();
 }
 
 void Exact::branch_cost(Interval& interval, const Finding& found) {
@@ -317,10 +318,8 @@ double Exact::split_time(const Interval& interval, const Finding& found) const {
 }
 
 void Exact::split(const Interval& interval, double time) {
-  if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low)) {
-    give_up(interval);
-    return;
-  }
+  if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low))
+    return give_up(interval);
   Interval faster = interval, slower = interval;
   faster.high = slower.low = time;
   if (!cheapest_) slower.bound = time;

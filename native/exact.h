@@ -14,7 +14,8 @@ namespace stageplan {
 
 class Exact : public ExactSearch {
  public:
-  // `initial`: schemes to begin with; without, the homogeneous ones. Throws std::invalid_argument where stages are not intervals of layers.
+  // `initial`: schemes to begin with; without, the homogeneous ones. Throws std::invalid_argument where stages
+  // are not intervals of layers.
   Exact(const Problem& problem, const Genes& initial);
 
   // A slice of the work: some intervals of stage times.
@@ -58,22 +59,21 @@ class Exact : public ExactSearch {
   // Scores a scheme found on the way.
   virtual void look_at(const Genes& scheme) { score(scheme); }
 
+  // Opens the intervals that there are to look at.
+  virtual void start();
+  void begin(double low, double high);
+
   // What $1/hour adds to the objective of the cheapest plan, at a stage time.
   double worth(double time) const { return per_hour_ + per_second_ * time; }
 
-  // The hourly price, and not the cost, is to be least.
+  // Not the cost, but the hourly price is to be least.
   void minimise_price() {
     per_hour_ = 1;
     per_second_ = 0;
   }
 
-  // Opens the intervals that there are to look at.
-  virtual void start();
-  void begin(double low, double high);
-
   // Least bound of the plans that take at most `time`, but for those in closed intervals.
   double open_bound(double time = kInfinity) const;
-  std::vector<Interval> open_;   // a heap, the least effort first
 
  private:
   // An interval given up as too narrow.
@@ -82,7 +82,9 @@ class Exact : public ExactSearch {
   };
 
   static bool later(const Interval& a, const Interval& b);
-  std::shared_ptr<const StageGraph> graph_of_all(double time, int stride, double excess);
+  void try_coarsely(double low, double high, int stride);
+  void look_at_first();
+  Interval all_plans(double low, double high, int stride, Aim aim);
   double spare_price(double low) const;
   void look_at_next();
   std::uint64_t next_work() const;
@@ -94,26 +96,27 @@ class Exact : public ExactSearch {
   double most_cost(const Interval& interval) const;
   double most_price() const;
   double most_objective() const;
+  bool by_price() const { return per_second_ == 0; }
   void consider(const StageGraph& graph, const std::vector<int>& path);
-  Genes scheme_of(const StageGraph& graph, const std::vector<int>& path) const;
   void branch_cost(Interval& interval, const Finding& found);
   void branch_time(Interval& interval, const Finding& found);
   double cost_at(double time, const std::vector<Arc>& path) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   double split_time(const Interval& interval, const Finding& found) const;
-  void widen(Interval& interval);
   void split(const Interval& interval, double time);
-  void finish_if_closed();
+  void widen(Interval& interval);
   void give_up(const Interval& interval) { left_.push_back({interval.low, interval.bound}); }
   void push(Interval interval);
   Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }
   bool closed(double bound, double low) const;
+  void finish_if_closed();
 
-  bool cheapest_;                // the objective is cost
+  bool cheapest_;  // the objective is cost, or hourly price
   double per_hour_ = 0, per_second_;
   SegmentPath paths_;
-  std::vector<double> weight_;   // of the arcs of the last graph, with rents
-  std::vector<Genes> recent_;    // schemes tried lately
+  std::vector<double> weight_;  // of the arcs of the last graph, with rents
+  std::vector<Interval> open_;  // a heap, the least effort first
+  std::vector<Genes> recent_;   // schemes tried lately
   std::vector<Left> left_;
   std::uint64_t work_ = 0;
   bool started_ = false;

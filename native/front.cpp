@@ -45,9 +45,9 @@ void Front::keep_states(const std::int8_t* scheme) {
   const double fastest = targets_.back();
   provisioner.visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
     if (score.violation == 0) add(score.time, by_price_ ? price : score.cost, scheme);
-    if (score.time < fastest) return !by_price_;
     const Known* known = cheapest(fastest);
-    return known == nullptr || worth(fastest) * price < known->value;
+    if (known == nullptr) return true;
+    return score.time < fastest ? !by_price_ : worth(fastest) * price < known->value;
   });
 }
 

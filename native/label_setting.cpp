@@ -77,8 +77,7 @@ bool LabelSetting::dominated(const Cut& cut, const Label& label, size_t kept) {
   work_ += kept / 4;
   for (size_t i = 0; i < kept; ++i) {
     const Label& better = cut.labels[i];
-    if (better.cost > label.cost || better.extra > label.extra ||
-        !fits(cut.words.data() + better.words, words))
+    if (better.cost > label.cost || better.extra > label.extra || !fits(cut.words.data() + better.words, words))
       continue;
     const int type = type_of(better);
     if (neighbours_alike_ || type == type_of(label) || (other >= 0 && type != other)) return true;
@@ -116,7 +115,8 @@ void LabelSetting::extend(const Cut& cut, const Label& label, int id, int first)
     if (label.rented + promise_[i] > most_) break;
     if (arc.type == type) continue;
     Cut& next = cuts_[arc.last + 1];
-    Label longer{label.cost + demand_.cost[i], label.rented + weight_[i], label.extra, id, i, next.words.size()};
+    Label longer{
+        label.cost + demand_.cost[i], label.rented + weight_[i], label.extra, id, i, next.words.size()};
     if (!demand_.extra.empty()) longer.extra += demand_.extra[i];
     if (longer.cost > demand_.most_cost || longer.extra > kWhole) continue;
     const auto from = cut.words.begin() + static_cast<std::ptrdiff_t>(label.words);

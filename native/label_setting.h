@@ -27,7 +27,7 @@ class LabelSetting {
  private:
   struct Label {
     double cost, rented, extra;
-    int from, arc;     // the label that it goes on from (kept), and by which arc
+    int from, arc;      // the label that it goes on from (kept), and by which arc
     std::size_t words;  // where its device counts begin
   };
   struct Cut {
@@ -61,15 +61,15 @@ class LabelSetting {
   const size_t width_;
   const double most_;  // cost with rents
   const bool neighbours_alike_;
-  std::vector<char> counted_;      // types whose devices labels count
+  std::vector<char> counted_;  // types whose devices labels count
   std::vector<Field> fields_;
   std::vector<std::uint64_t> limit_, guard_;
-  std::vector<double> weight_;     // with rents
-  std::vector<int> order_;         // arcs of each cut, the most promising first
-  std::vector<double> promise_;    // least total, with rents, of a path that goes on with the arc
+  std::vector<double> weight_;   // with rents
+  std::vector<int> order_;       // arcs of each cut, the most promising first
+  std::vector<double> promise_;  // least total, with rents, of a path that goes on with the arc
   std::vector<Cut> cuts_;
   std::vector<Kept> kept_;
-  double given_up_ = kInfinity;    // least cost with rents of a path through a label given up
+  double given_up_ = kInfinity;  // least cost with rents of a path through a label given up
   std::uint64_t work_ = 0;
 };
 

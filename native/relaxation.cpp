@@ -68,8 +68,9 @@ void move(Rents& rents, const Slope& slope, double length) {
   rents.extra = std::max(0.0, rents.extra + length * slope.extra);
 }
 
-constexpr int kPatience = 4;   // steps without a higher bound, after which they get shorter
-constexpr double kRise = 0.1;  // the part of the bound to aim at above it, where no plan says how high it can get
+constexpr int kPatience = 4;  // steps without a higher bound, after which they get shorter
+constexpr double kRise =
+    0.1;  // the part of the bound to aim at above it, where no plan says how high it can get
 
 }  // namespace
 
@@ -104,7 +105,8 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
       rents = now;
       break;
     }
-    const double aim = demand.most_cost < kInfinity ? demand.most_cost : best.bound + kRise * std::abs(best.bound);
+    const double aim =
+        demand.most_cost < kInfinity ? demand.most_cost : best.bound + kRise * std::abs(best.bound);
     move(now, slope, scale * (aim - bound) / norm);
   }
   return best;

@@ -17,7 +17,7 @@ inline constexpr double kWhole = 1 + 1e-12;
 // What each arc of a graph costs, and what it uses of a limit that is no device limit, as a fraction.
 struct Demand {
   std::vector<double> cost;
-  std::vector<double> extra;      // empty where there is no such limit
+  std::vector<double> extra;     // empty where there is no such limit
   double most_cost = kInfinity;  // paths that cost more are of no interest
 };
 

@@ -27,29 +27,6 @@ class SegmentPath {
   std::vector<int> path(const StageGraph& graph) const;
 
  private:
-  // The least total at a cut, and the least one whose arc there has another type.
-  struct Least {
-    double best = kInfinity, second = kInfinity;
-    int arc = -1, second_arc = -1, type = -1;
-
-    double without(int t) const { return t == type ? second : best; }
-    int arc_without(int t) const { return t == type ? second_arc : arc; }
-    void offer(double total, int through, int of_type) {
-      if (total < best) {
-        if (of_type != type) {
-          second = best;
-          second_arc = arc;
-        }
-        best = total;
-        arc = through;
-        type = of_type;
-      } else if (of_type != type && total < second) {
-        second = total;
-        second_arc = through;
-      }
-    }
-  };
-
   int apart(int type) const { return neighbours_alike_ ? -1 : type; }
 
   bool neighbours_alike_;

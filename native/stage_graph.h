@@ -18,12 +18,40 @@ struct Arc {
 // What the work of each layer costs at least, $/hour times seconds, over the types that may run it.
 std::vector<double> least_prices(const Problem& problem);
 
+// The least total at a cut, and the least one whose arc there has another type.
+struct Least {
+  double best = kInfinity, second = kInfinity;
+  int arc = -1, second_arc = -1, type = -1;
+
+  double without(int t) const { return t == type ? second : best; }
+  int arc_without(int t) const { return t == type ? second_arc : arc; }
+  void offer(double total, int through, int of_type) {
+    if (total < best) {
+      if (of_type != type) {
+        second = best;
+        second_arc = arc;
+      }
+      best = total;
+      arc = through;
+      type = of_type;
+    } else if (of_type != type && total < second) {
+      second = total;
+      second_arc = through;
+    }
+  }
+};
+
 class StageGraph {
  public:
   // All stages that reach a stage time within the limits of their type, that begin and end at multiples of
   // `stride` layers, and whose work costs at most `excess` ($/hour times seconds) more than on the type that
   // is cheapest for each layer.
   StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess);
+
+  // The same, of the stages on a path whose devices cost at most `most_price` $/hour, as far as the cheapest
+  // way to their first layer and the work of the layers behind their last one tell.
+  static StageGraph cheap(const Problem& problem, const StageLoads& loads, double time, int stride,
+                          double most_price);
 
   // Those of a graph that are marked and still reach a time that is no longer than the graph's.
   StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
@@ -39,9 +67,15 @@ class StageGraph {
   size_t begin(int first) const { return begins_[first]; }
 
  private:
+  StageGraph(double time) : time_(time) {}
   std::vector<Arc> arcs_;  // by first layer
   std::vector<size_t> begins_;
   double time_;
 };
+
+// Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, where these may
+// be, take turns with its two labels.
+std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
+                                   const std::vector<int>& path);
 
 }  // namespace stageplan

@@ -1,6 +1,10 @@
 """The exact method: the same optimum as brute force, valid bounds at any time, infeasibility proven."""
 
+import importlib
+import itertools
+import sys
 from math import inf, isclose
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +15,17 @@ from strategies import problems, random_problem
 
 import stageplan as sp
 from stageplan import _core
+from stageplan.solve import Method
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NONE = {"cost": inf, "throughput": 0.0}
+
+
+def load_benchmark(name: str) -> Any:
+    """Import a module of the benchmarks, which HiGHS's model of the problem is part of."""
+    if str(BENCHMARKS) not in sys.path:
+        sys.path.append(str(BENCHMARKS))
+    return importlib.import_module(name)
 
 
 def objective(plan: sp.Plan) -> float:
@@ -50,7 +63,9 @@ def test_enumeration_agrees_on_many(draw: Draw, objective: str, split: bool) -> 
     rng, feasible, limits = np.random.default_rng(11), 0, 0
     for _ in range(250):
         while True:
-            problem, _ = draw(rng, max_layers=8, max_types=3, merge="adjacent", objective=objective, split=split)
+            problem, _ = draw(
+                rng, max_layers=8, max_types=3, merge="adjacent", objective=objective, split=split
+            )
             if problem.n_labels**problem.n_layers <= 6561:
                 break
         feasible += check_against_enumeration(problem)
@@ -71,7 +86,9 @@ def test_the_price_limits_the_cheapest() -> None:
     """The cheapest plan breaks the limit on $/hour: the best that keeps it costs more."""
     rng, harder = np.random.default_rng(13), 0
     for _ in range(60):
-        arguments = random_problem(rng, 7, 3, ties=False, parallel=True, goals=False, limits=False, gaps=False)
+        arguments = random_problem(
+            rng, 7, 3, ties=False, parallel=True, goals=False, limits=False, gaps=False
+        )
         free = sp.solve(sp.Problem.from_arrays(**arguments), "exact").plan
         tight = sp.Problem.from_arrays(**arguments, max_price=0.9 * free.price)
         if check_against_enumeration(tight):
@@ -106,7 +123,7 @@ def test_bounds_hold_from_the_beginning(goal: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("method", ["genetic", "greedy", "random"])
-def test_every_method_has_a_bound(draw: Draw, method: sp.solve.__annotations__["method"]) -> None:
+def test_every_method_has_a_bound(draw: Draw, method: Method) -> None:
     rng, proven = np.random.default_rng(14), set()
     for _ in range(80):
         problem, _ = draw(rng, max_layers=6, max_types=2)
@@ -164,3 +181,45 @@ def test_the_same_answer_each_time() -> None:
     first, second = (sp.solve(problem, "exact") for _ in range(2))
     assert first.plan == second.plan
     assert (first.bound, first.evaluations) == (second.bound, second.evaluations)
+
+
+# Beside another solver ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_layers", "n_types"), [(8, 3), (12, 4), (20, 5)])
+def test_cheapest_at_a_target_is_that_of_highs(n_layers: int, n_types: int) -> None:
+    arc_model = load_benchmark("arc_model")
+    family = load_benchmark("instances").family
+    found = set()
+    for seed in range(5):
+        limit = np.random.default_rng(seed).integers(0, 4, n_types)
+        limit[0] = 2
+        problem = family(n_layers, n_types, seed, limit=limit)
+        price, bound, scheme = problem.scorer(None).cheapest_at(1.0)
+        rival = arc_model.price(arc_model.model(problem))
+        assert price == pytest.approx(rival, rel=1e-6)
+        assert bound == pytest.approx(price, rel=1e-9)
+        found.add(len(scheme) > 0)
+        if len(scheme):
+            at_target = sp.evaluate(problem, scheme[None], target=1.0)
+            assert at_target.throughput[0] >= 1 - 1e-9
+            assert at_target.violation[0] == 0
+    assert True in found
+
+
+def test_cheapest_at_a_target_is_that_of_all_schemes(draw: Draw) -> None:
+    """The least price per hour of any scheme, with the fewest devices that reach the target."""
+    rng, reached = np.random.default_rng(15), 0
+    for _ in range(120):
+        problem, _ = draw(rng, max_layers=6, max_types=2, merge="adjacent", goals=False, fixed_price=1.0)
+        target = float(rng.uniform(0.05, 0.6))
+        genes = itertools.product(range(problem.n_labels), repeat=problem.n_layers)
+        schemes = np.array(list(genes), np.int8)
+        scores = sp.evaluate(problem, schemes, target=target)
+        keeps = (scores.violation == 0) & (scores.throughput >= target * (1 - 1e-9))
+        hourly = 3600 * scores.cost[keeps] * scores.throughput[keeps] / problem.goal.examples
+        price, bound, _ = problem.scorer(None).cheapest_at(1 / target)
+        assert price == pytest.approx(hourly.min(initial=inf), rel=1e-9)
+        assert bound == pytest.approx(price, rel=1e-8)
+        reached += bool(keeps.any())
+    assert 30 < reached < 115

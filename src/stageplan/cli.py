@@ -142,7 +142,7 @@ def _add_plan(parser: _Parser) -> None:
     add = parser.add_argument_group(
         "search",
         "It ends at the first --max-... reached, or, where none is given, after 200 generations without a "
-        "better plan; all but genetic and random end by themselves as well. The last lines say what is proven.",
+        "better plan; all but genetic and random end by themselves as well.",
     ).add_argument
     add("--method", choices=METHODS, default="auto", help="default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same plan; default: 0")
@@ -150,7 +150,12 @@ def _add_plan(parser: _Parser) -> None:
     add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     add("--max-generations", type=int, metavar="N", help="generations to search")
     add("--max-evaluations", type=int, metavar="N", help="schemes to score")
-    add("--initial", type=Path, metavar="PLAN", help="begin with the scheme of this plan (auto, exact, genetic)")
+    add(
+        "--initial",
+        type=Path,
+        metavar="PLAN",
+        help="begin with the scheme of this plan (auto, exact, genetic)",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
 
 

@@ -101,7 +101,11 @@ class Result:
         if self.status == "infeasible":
             return "proven: no plan meets all limits"
         fastest = self.plan.problem.goal.objective == "throughput"
-        what = f"is faster than {self.bound:,.6g} examples/s" if fastest else f"costs less than ${self.bound:,.6g}"
+        what = (
+            f"is faster than {self.bound:,.6g} examples/s"
+            if fastest
+            else f"costs less than ${self.bound:,.6g}"
+        )
         gap = f"; this one is within {self.gap:.3g} of it" if math.isfinite(self.gap) else ""
         return f"proven: no plan {what}{gap}"
 
@@ -187,7 +191,7 @@ def _make_search(
     seed: int,
     population: int,
     threads: int,
-    initial: npt.NDArray[np.int8] | None,
+    initial: npt.NDArray[np.int8] | Literal["relaxation"] | None,
 ) -> _core.Search:
     check_problem(problem)
     check_choice("method", method, METHODS)
@@ -215,8 +219,7 @@ def _first_schemes(
         return none
     if method not in SEEDED:
         raise ValueError(
-            f"initial is given with method {method!r}; it must go with "
-            f"{', '.join(repr(m) for m in SEEDED)}"
+            f"initial is given with method {method!r}; it must go with {', '.join(repr(m) for m in SEEDED)}"
         )
     if not isinstance(initial, str):
         return as_schemes(problem, initial, "initial")

@@ -1,0 +1,210 @@
+"""Print what the exact method proves, how fast, and beside HiGHS, with the figures that it has to reach.
+
+python benchmarks/exact_table.py [--only SUBSTRING] [--quick]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import arc_model
+import numpy as np
+from instances import family, published, workload_files
+from measure import cpu, no_garbage_collection
+from rich.console import Console
+from rich.table import Table
+
+import stageplan as sp
+from stageplan import _core
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from strategies import random_problem
+
+NOTES = """\
+All on one core, CPU seconds (time.process_time), medians of five.
+brute force: random problems of up to 8 layers and 3 types with limits, memory, split and both objectives.
+HiGHS: the least price per hour at the goal's throughput with 1 to 4 devices of each type; the arc
+  formulation of benchmarks/arc_model.py, its solver's time alone, ours with all that it needs.
+fixed target: the same without limits; the problem's prefix sums are there already.
+free target: solve(method="exact") to a gap of 0, or to 0.1 %.
+limited: fewer devices of 0 to 6 types than the best plan without limits uses; a third of the problems fastest
+  for a price per hour. Proven means optimal or infeasible."""
+
+CAP = 2.0  # CPU seconds of a limited instance
+
+
+class Row(NamedTuple):
+    """A line of the table; `measure` takes whether to be quick."""
+
+    what: str
+    measure: Callable[[bool], str]
+    reach: str
+    aim: str
+
+
+def timed(work: Callable[[], object], rounds: int = 5) -> float:
+    work()
+    return median(cpu(work) for _ in range(rounds))
+
+
+# Correctness -----------------------------------------------------------------------------------------------
+
+
+def small(rng: np.random.Generator) -> sp.Problem:
+    while True:
+        fixed = {
+            "split": bool(rng.random() < 0.5),
+            "objective": str(rng.choice(["cost", "throughput"])),
+            "max_devices_per_stage": int(rng.integers(1, 9)),
+        }
+        arguments = random_problem(rng, int(rng.integers(1, 9)), int(rng.integers(1, 4)), **fixed)
+        problem = sp.Problem.from_arrays(**arguments)
+        if problem.n_labels**problem.n_layers <= 50_000:
+            return problem
+
+
+def agrees(problem: sp.Problem) -> bool:
+    best, found = sp.solve(problem, "enumerate"), sp.solve(problem, "exact")
+    if best.status != found.status:
+        return False
+    value = (lambda plan: plan.cost) if problem.goal.objective == "cost" else (lambda plan: plan.time)
+    a, b = value(best.plan), value(found.plan)
+    return not best.plan.feasible or abs(a - b) <= 1e-9 * a
+
+
+def brute_force(quick: bool) -> str:
+    rng, n = np.random.default_rng(0), 50 if quick else 500
+    return f"{sum(agrees(small(rng)) for _ in range(n))} of {n}"
+
+
+# Beside HiGHS ----------------------------------------------------------------------------------------------
+
+
+def limited_at_target(L: int, T: int, seed: int) -> sp.Problem:
+    return family(L, T, seed, limit=np.random.default_rng(seed).integers(1, 5, T))
+
+
+def beside_highs(L: int, T: int, quick: bool) -> str:
+    ratios, same, seeds = [], 0, range(2 if quick else 5)
+    for seed in seeds:
+        problem = limited_at_target(L, T, seed)
+
+        def ours(problem: sp.Problem = problem) -> tuple[float, float, object]:
+            return _core.Scorer(problem.core, None).cheapest_at(1 / problem.goal.min_throughput)
+
+        rival, price = arc_model.model(problem), []
+        seconds = cpu(lambda rival=rival, price=price: price.append(arc_model.price(rival)))
+        found, bound, _ = ours()
+        same += bool(
+            found == price[0] or np.isclose(found, price[0], rtol=1e-7, atol=0)
+        ) and bound >= found * (1 - 1e-9)
+        ratios.append(seconds / timed(ours))
+    return f"{same} of {len(seeds)} equal, {min(ratios):.0f}x to {max(ratios):.0f}x faster"
+
+
+# Speed -----------------------------------------------------------------------------------------------------
+
+
+def fixed_target(L: int, T: int, quick: bool) -> str:
+    times = []
+    for seed in range(1 if quick else 3):
+        scorer = family(L, T, seed).scorer(None)
+        times.append(timed(partial(scorer.cheapest_at, 1.0)))
+    return f"{1e3 * median(times):.3g} ms"
+
+
+def free_target(L: int, T: int, gap: float, quick: bool) -> str:
+    times = []
+    for seed in range(2 if quick else 5):
+        problem = family(L, T, seed)
+        times.append(timed(partial(to_gap, problem, gap), 1 if L > 256 else 5))
+    return f"{1e3 * median(times):.3g} ms (slowest {1e3 * max(times):.3g})"
+
+
+def to_gap(problem: sp.Problem, gap: float) -> None:
+    if gap == 0:
+        assert sp.solve(problem, "exact").gap == 0
+        return
+    exact = _core.Exact(problem.core, np.empty((0, problem.n_layers), np.int8))
+    while not exact.done and exact.best_score.cost > (1 + gap) * exact.bound:
+        exact.step()
+
+
+def limited(seed: int) -> sp.Problem:
+    """Take devices away from up to six types, those first that the best plan without limits uses."""
+    rng = np.random.default_rng(seed)
+    L, T = int(rng.choice([16, 32, 64, 128, 256])), int(rng.choice([4, 8, 16, 32]))
+    plan = sp.solve(family(L, T, seed), "exact").plan
+    counts = np.zeros(T)
+    for stage in plan.stages:
+        counts[plan.problem.label_types[stage.label]] += stage.devices
+    limit = np.full(T, np.inf)
+    used, idle = np.flatnonzero(counts), np.flatnonzero(counts == 0)
+    for t in [*rng.permutation(used), *rng.permutation(idle)][: rng.integers(0, 7)]:
+        limit[t] = rng.integers(0, max(1, counts[t])) if counts[t] else rng.integers(0, 4)
+    if not limit.any():
+        limit[0] = 1
+    goal = {}
+    if rng.random() < 0.3:
+        goal = {"objective": "throughput", "max_price": plan.price * rng.uniform(1.2, 3)}
+    return family(L, T, seed, limit=limit, **goal)
+
+
+def many_limited(quick: bool) -> str:
+    proven, times, n = 0, [], 20 if quick else 200
+    for seed in range(n):
+        problem, results = limited(seed), []
+        times.append(
+            cpu(lambda p=problem, r=results: r.append(sp.solve(p, "exact", stop=sp.MaxRuntime(CAP))))
+        )
+        proven += results[0].status in ("optimal", "infeasible") and times[-1] <= CAP
+    return f"{proven} of {n}, median {1e3 * median(times):.3g} ms"
+
+
+def published_file(path: Path, quick: bool) -> str:
+    problem = published(path)
+    result = sp.solve(problem, "exact", stop=sp.MaxRuntime(10))
+    seconds = timed(partial(sp.solve, problem, "exact", stop=sp.MaxRuntime(10)), 1 if quick else 3)
+    return f"{result.plan.time:.9g} ({result.status}), {1e3 * seconds:.3g} ms"
+
+
+# The table -------------------------------------------------------------------------------------------------
+
+
+def rows() -> Iterator[Row]:
+    yield Row("equals brute force", brute_force, "500 of 500", "")
+    for L, T in ((16, 4), (32, 8), (64, 8)):
+        yield Row(f"beside HiGHS, L={L} T={T}", partial(beside_highs, L, T), "20x", "100x")
+    yield Row("limited, proven in 2 s", many_limited, "95 %", "100 %")
+    yield Row("fixed target, L=64 T=8", partial(fixed_target, 64, 8), "0.05 ms", "0.02 ms")
+    yield Row("fixed target, L=1000 T=64", partial(fixed_target, 1000, 64), "20 ms", "5 ms")
+    yield Row("free target, L=64 T=8", partial(free_target, 64, 8, 0.0), "3 ms", "1 ms")
+    yield Row("free target, L=256 T=64", partial(free_target, 256, 64, 0.0), "200 ms", "50 ms")
+    yield Row("free target to 0.1 %, L=1000 T=64", partial(free_target, 1000, 64, 1e-3), "2 s", "0.5 s")
+    for path in workload_files():
+        if path.suffix == ".json":
+            yield Row(path.stem, partial(published_file, path), "", "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help="measure the rows whose name holds this text")
+    parser.add_argument("--quick", action="store_true", help="fewer seeds: rough figures")
+    options = parser.parse_args()
+    table = Table("what", "measured", "reach", "aim")
+    progress, console = Console(stderr=True), Console(width=120)
+    for row in rows():
+        if options.only in row.what:
+            progress.print(f"measuring {row.what} ...", style="dim")
+            with no_garbage_collection():
+                table.add_row(row.what, row.measure(options.quick), row.reach, row.aim)
+    console.print(table)
+    console.print(NOTES, markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()
