@@ -105,7 +105,7 @@ def test_points_are_those_of_single_solves(against: Any) -> None:
     """Each is what the exact method finds for its throughput; the ends are the cheapest and the fastest."""
     problem = example()
     front = sp.pareto(problem, against=against)
-    assert (front.status, len(front.points) > 7) == ("optimal", True)
+    assert (front.status, len(front.points) >= (4 if against == "cost" else 15)) == ("optimal", True)
     for point in front.points:
         goal = {"min_throughput": point.plan.throughput * (1 - TIE)}
         alone = sp.solve(problem.replace(**goal), "exact")
