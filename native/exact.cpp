@@ -73,7 +73,8 @@ void Exact::finish_if_closed() {
   done_ = open_.empty();
 }
 
-// All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to beat.
+// All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to
+// beat.
 Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
   const double excess = aim == Aim::cheapest ? spare_price(low) : kInfinity;
   auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), high, stride, excess);

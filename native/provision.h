@@ -24,8 +24,8 @@ class Provisioner {
   Score best(const std::vector<Stage>& stages, int steps = kAllSteps);
 
   // Shows the score and the $/hour of the useful states that keep the limits on devices and price, from the
-  // goal's stage time on, as long as the visitor wants more; of those faster than `fastest` only as long as they
-  // may be cheaper.
+  // goal's stage time on, as long as the visitor wants more; of those faster than `fastest` only as long as
+  // they may be cheaper.
   using Visit = std::function<bool(const Score& score, double price)>;
   void visit_all(const std::vector<Stage>& stages, double fastest, const Visit& visit);
 

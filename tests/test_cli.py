@@ -190,20 +190,27 @@ def test_a_suggested_change_that_is_made_fits(run):
 def test_devices_that_are_missing(run):
     cluster = CLUSTER.replace("limit = 8", "limit = 1").replace("limit = 4", "limit = 1")
     Path("types.toml").write_text(cluster)
-    status, out, _ = run("plan", "net.toml", "--min-throughput", 450, "-o", "plan.json")
+    status, out, _ = run("plan", "net.toml", "--min-throughput", 900, "-o", "plan.json")
     assert status == 1
     found = {c["limit"]: c["needed"] for c in strict(Path("plan.json").read_text())["repair"]["changes"]}
     needed = found["devices of fast"]
     assert f"devices of fast: {needed:g} instead of 1 (the smallest change)" in out
     for limit, fits in ((needed, 0), (needed - 1, 1)):
-        Path("types.toml").write_text(cluster.replace("price = 3.0\nlimit = 1", f"price = 3.0\nlimit = {limit:g}"))
-        assert run("plan", "net.toml", "--min-throughput", 450)[0] == fits
+        Path("types.toml").write_text(
+            cluster.replace("price = 3.0\nlimit = 1", f"price = 3.0\nlimit = {limit:g}")
+        )
+        assert run("plan", "net.toml", "--min-throughput", 900)[0] == fits
 
 
 def test_changes_that_have_to_be_made_together(run):
-    status, out, _ = run("plan", "net.toml", "--min-throughput", 1e5, "--max-price", 2)
+    """Neither money nor speed alone: one device is too slow and two are too dear."""
+    status, out, _ = run("plan", "net.toml", "--max-duration", 1, "--max-cost", 1e-3, "-o", "plan.json")
     assert status == 1
-    assert "would; these together would:\n  " in out or "each of these" in out
+    assert "no change of a single limit was found that would do; these together would:\n  " in out
+    repair = strict(Path("plan.json").read_text())["repair"]
+    assert repair["together"] is True
+    assert len(repair["changes"]) >= 2
+    assert not any(change["proven"] for change in repair["changes"])
 
 
 def test_ctrl_c_in_the_search_for_changes(run, monkeypatch):
@@ -222,7 +229,9 @@ def test_pareto_prints_the_table_and_nothing_else(run):
     assert (status, out, err) == (0, f"{sp.pareto(problem(), points=5)}\n", "")
 
 
-@pytest.mark.parametrize("argv", [["--against", "price"], ["--gap", "0.1"], ["--max-throughput", "700"]], ids=str)
+@pytest.mark.parametrize(
+    "argv", [["--against", "price"], ["--gap", "0.1"], ["--max-throughput", "2500"]], ids=str
+)
 def test_pareto_writes_json(run, argv):
     status, out, _ = run("pareto", "net.toml", *argv, "--max-runtime", 5, "-o", "front.json")
     front = strict(Path("front.json").read_text())
@@ -654,7 +663,9 @@ def test_info_without_affinity(run, monkeypatch):
     assert f"cores            {os.cpu_count()}\n" in run("info")[1]
 
 
-@pytest.mark.parametrize("argv", ["--help", "plan --help", "pareto --help", "score --help", "schema --help", "info --help"])
+@pytest.mark.parametrize(
+    "argv", ["--help", "plan --help", "pareto --help", "score --help", "schema --help", "info --help"]
+)
 def test_help_says_the_exit_statuses(capsys, argv):
     with pytest.raises(SystemExit, match="0"):
         cli.main(argv.split())

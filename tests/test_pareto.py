@@ -211,7 +211,9 @@ def test_text_and_json() -> None:
     head, columns, *_ = str(front).splitlines()
     assert head == str(front.problem)
     assert columns.split() == ["examples/s", "cost", "$/h", "devices", "stages", "gap"]
-    assert str(front).endswith(f"{len(front.points)} points, {len(front.points)} proven to be the cheapest as fast")
+    assert str(front).endswith(
+        f"{len(front.points)} points, {len(front.points)} proven to be the cheapest as fast"
+    )
     plain = json.loads(json.dumps(front.to_dict(), allow_nan=False))
     assert [p["plan"]["cost"] for p in plain["points"]] == [p.plan.cost for p in front.points]
     assert plain["format"] == "stageplan front 1"

@@ -169,10 +169,25 @@ def _add_plan(parser: _Parser) -> None:
 def _add_pareto(parser: _Parser) -> None:
     _add_problem(parser)
     add = parser.add_argument_group("front").add_argument
-    add("--against", choices=("cost", "price"), default="cost", help="what throughput costs: all examples; an hour")
+    add(
+        "--against",
+        choices=("cost", "price"),
+        default="cost",
+        help="what throughput costs: all examples; an hour",
+    )
     add("--points", type=int, metavar="N", help="throughputs to plan for; default: 20, unless --gap is given")
-    add("--gap", type=float, metavar="G", help="instead: the most that a plan left out may be cheaper by, as 0.05")
-    add("--max-throughput", type=float, metavar="X", help="examples/s at which to end; default: the fastest plan")
+    add(
+        "--gap",
+        type=float,
+        metavar="G",
+        help="instead: the most that a plan left out may be cheaper by, as 0.05",
+    )
+    add(
+        "--max-throughput",
+        type=float,
+        metavar="X",
+        help="examples/s at which to end; default: the fastest plan",
+    )
     add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
 

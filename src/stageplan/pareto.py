@@ -125,7 +125,7 @@ class Front:
             lines.append(f"proven: no plan is faster than {self.fastest:,.6g} examples/s")
         if math.isfinite(self.gap):
             lines.append(
-                f"proven: of any plan, the front has one as fast that costs at most {self.gap:.3g} times more"
+                f"proven: as fast as any plan up to there, one of these costs at most {100 * self.gap:.3g} % more"
                 if self.gap
                 else "proven: the front is complete"
             )
@@ -191,7 +191,9 @@ def pareto(
     end, fastest = _end(search, cheapest, max_throughput)
     slowest = search.slowest(cheapest.plan)
     count = _POINTS if points is None else points
-    targets = [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
+    targets = (
+        [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
+    )
     core = search.front(targets, gap, fastest)
     found = tuple(_point(search, point) for point in core.points)
     covered = _covered(found) if gap is None or not core.done else min(gap, _covered(found))
@@ -277,7 +279,9 @@ def _check(
     if max_throughput is not None:
         check_number("max_throughput", max_throughput, above=0)
     if problem.goal.merge != "adjacent":
-        raise ValueError(f"merge is {problem.goal.merge!r}; a front needs 'adjacent', whose plans can be proven")
+        raise ValueError(
+            f"merge is {problem.goal.merge!r}; a front needs 'adjacent', whose plans can be proven"
+        )
 
 
 def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tuple[float, float]:

@@ -130,15 +130,15 @@ def repair(problem: Problem) -> Repair:
         Where it is no problem.
     """
     check_problem(problem)
-    search = _Search(_WORK)
-    plan, infeasible = search.fit(problem)
+    search, cheapest = _Search(_WORK), problem.replace(objective="cost")  # whose throughput needs no bounds
+    plan, infeasible = search.fit(cheapest)
     if plan is not None:
         return Repair((), False)
     limits = list(_limits(problem))
     changes = []
     for i, limit in enumerate(limits):
         search.share(len(limits) - i)
-        changes += _smallest(search, problem, limit, infeasible)
+        changes += _smallest(search, cheapest, limit, infeasible, problem.goal.objective)
     if changes:
         return Repair(tuple(changes), False)
     return Repair(tuple(_together(problem, limits)), True)
@@ -160,7 +160,6 @@ class _Search:
 
     def fit(self, problem: Problem) -> tuple[Plan | None, bool]:
         """Return a plan that fits; where none was found, whether it is proven that there is none."""
-        problem = problem.replace(objective="cost")  # which asks for no bounds of the throughput
         for scheme in self.schemes:
             plan = Plan.of(problem, scheme)
             if plan.feasible:
@@ -243,7 +242,9 @@ def _most_devices(plan: Plan) -> float:
 # How much they have to change -----------------------------------------------------------------------------
 
 
-def _smallest(search: _Search, problem: Problem, limit: _Limit, infeasible: bool) -> Iterator[Change]:
+def _smallest(
+    search: _Search, problem: Problem, limit: _Limit, infeasible: bool, objective: str
+) -> Iterator[Change]:
     """Narrow a limit down between what a plan needs and where nothing fits; nothing where no plan is found."""
     plan, _ = search.fit(limit.at(problem, math.inf))
     if plan is None:
@@ -256,9 +257,10 @@ def _smallest(search: _Search, problem: Problem, limit: _Limit, infeasible: bool
             low, proven = value, none
         else:
             plan, high = found, min(value, limit.used(found))
-    shown = Plan.of(limit.at(problem, high), plan.scheme)
-    if shown.feasible:
-        yield Change(limit.name, limit.shown(limit.now), limit.shown(high), limit.unit, proven, shown)
+    changed = limit.at(problem, high).replace(objective=objective)
+    plan = Plan.of(changed, plan.scheme)
+    if plan.feasible:
+        yield Change(limit.name, limit.shown(limit.now), limit.shown(high), limit.unit, proven, plan)
 
 
 def _between(low: float, high: float, whole: bool) -> float | None:
