@@ -20,7 +20,8 @@ Front::Front(const Problem& problem, bool by_price, std::vector<double> targets,
       slack_(std::sqrt(1 + gap.value_or(0))),
       fastest_(fastest) {
   if (by_price) minimise_price();
-  for (size_t i = 0; i < initial.size(); i += layers_) keep_states(&initial[i]);
+  for (auto scheme = initial.begin(); scheme != initial.end(); scheme += static_cast<std::ptrdiff_t>(layers_))
+    keep_states({scheme, scheme + static_cast<std::ptrdiff_t>(layers_)});
 }
 
 const Front::Known* Front::cheapest(double time) const {
@@ -29,22 +30,23 @@ const Front::Known* Front::cheapest(double time) const {
   return after == known_.begin() ? nullptr : &*(after - 1);
 }
 
-void Front::add(double time, double value, const std::int8_t* scheme) {
+// A plan of the last scheme.
+void Front::add(double time, double value) {
   const Known* before = cheapest(time);
   if (before != nullptr && meets(before->value, value)) return;
   const auto from = std::lower_bound(known_.begin(), known_.end(), time,
                                      [](const Known& known, double t) { return known.time < t; });
   const auto to = std::find_if(from, known_.end(), [&](const Known& known) { return known.value < value; });
-  known_.insert(known_.erase(from, to), {time, value, Genes(scheme, scheme + layers_)});
+  known_.insert(known_.erase(from, to), {time, value, schemes_.size() - layers_});
 }
 
-void Front::keep_states(const std::int8_t* scheme) {
+void Front::keep_states(const Genes& scheme) {
   std::vector<Stage> stages;
-  merge(problem_, scorer_.loads(), scheme, stages);
-  Provisioner provisioner(problem_);
+  merge(problem_, scorer_.loads(), scheme.data(), stages);
+  schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
   const double fastest = targets_.back();
-  provisioner.visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
-    if (score.violation == 0) add(score.time, by_price_ ? price : score.cost, scheme);
+  Provisioner(problem_).visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
+    if (score.violation == 0) add(score.time, by_price_ ? price : score.cost);
     const Known* known = cheapest(fastest);
     if (known == nullptr) return true;
     return score.time < fastest ? !by_price_ : worth(fastest) * price < known->value;
@@ -53,7 +55,7 @@ void Front::keep_states(const std::int8_t* scheme) {
 
 void Front::look_at(const Genes& scheme) {
   Exact::look_at(scheme);
-  keep_states(scheme.data());
+  keep_states(scheme);
 }
 
 // The fastest target that a plan slower than `low` may serve.
@@ -85,7 +87,8 @@ double Front::bound_of(double target) const {
 
 FrontPoint Front::point(double target) const {
   const Known& known = *cheapest(target);
-  return {target, known.time, known.value, bound_of(target), known.scheme};
+  const auto scheme = schemes_.begin() + static_cast<std::ptrdiff_t>(known.scheme);
+  return {target, known.time, known.value, bound_of(target), {scheme, scheme + static_cast<std::ptrdiff_t>(layers_)}};
 }
 
 // The times of as few plans as keep the gap: of those left out, one that is as fast costs little more.

@@ -39,11 +39,11 @@ class Front : public Exact {
   // Of the plans found, those that no other one is faster and cheaper than: by time, and so by falling value.
   struct Known {
     double time, value;
-    Genes scheme;
+    size_t scheme;  // where it begins in `schemes_`
   };
 
-  void keep_states(const std::int8_t* scheme);
-  void add(double time, double value, const std::int8_t* scheme);
+  void keep_states(const Genes& scheme);
+  void add(double time, double value);
   const Known* cheapest(double time) const;
   double target_for(double low) const;
   double bound_of(double target) const;
@@ -55,6 +55,7 @@ class Front : public Exact {
   const bool all_;      // stage times are targets
   const double slack_;  // 1 + what a plan left out may be cheaper by
   const double fastest_;
+  Genes schemes_;  // of the plans
   std::vector<Known> known_;
 };
 
