@@ -4,11 +4,15 @@ python benchmarks/table.py [--only SUBSTRING] [--quick]
 """
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 # Idle threads of a BLAS spin, which counts as CPU time; numpy reads this when it is imported.
@@ -143,6 +147,25 @@ def against_numba(kind: str, L: int, T: int, settings: Settings) -> Reading:
         check_same(ours(), rival())
     fastest = min(rivals, key=lambda rival: cpu(rival, 5))
     return _rates(compare(ours, fastest, settings.rounds, settings.seconds), len(schemes), "schemes/s")
+
+
+def by_instruction_set(name: str, kind: str, L: int, T: int, settings: Settings) -> Reading | str:
+    """Time against numba with another instruction set, which a process chooses once and for all."""
+    if name not in sp._core.instruction_sets():
+        return "not on this processor"
+    work = (
+        "import dataclasses, json, table; table.one_thread(); "
+        f"reading = table.against_numba({kind!r}, {L}, {T}, table.{settings}); "
+        "print(json.dumps(dataclasses.asdict(reading)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", work],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"STAGEPLAN_ISA": name},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return Reading(**json.loads(done.stdout))
 
 
 def against_numpy(kind: str, L: int, T: int, settings: Settings) -> Reading:
@@ -328,6 +351,10 @@ def scoring_rows() -> Iterator[Row]:
         ("evolved", 256, 8, 6, 9),
     ):
         yield Row(f"evaluate / numba, {kind} L={L} T={T}", partial(against_numba, kind, L, T), *figures)
+    for name in ("avx2", "baseline"):
+        for kind in ("random", "evolved"):
+            what = f"evaluate / numba, {kind} L=64 T=8, {name}"
+            yield Row(what, partial(by_instruction_set, name, kind, 64, 8))
     yield Row("evaluate / NumPy, random L=64 T=8", partial(against_numpy, "random", 64, 8), 50, 90)
 
 

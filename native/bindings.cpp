@@ -5,16 +5,21 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 
+#include "annealing.h"
 #include "auto.h"
 #include "exact.h"
 #include "fixed_target.h"
 #include "front.h"
 #include "genetic.h"
+#include "instruction_set.h"
 #include "kernels.h"
+#include "order_splits.h"
+#include "placement_bound.h"
 #include "search.h"
 #include "threads.h"
 
@@ -28,11 +33,18 @@ using GeneArray = py::array_t<std::int8_t, py::array::c_style>;
 
 std::vector<double> to_vector(const Doubles& array) { return {array.data(), array.data() + array.size()}; }
 
+using TensorTuple = std::tuple<int, std::vector<int>, double>;
+
+std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples) {
+  std::vector<Tensor> tensors;
+  for (const auto& [producer, consumers, bytes] : tuples) tensors.push_back({producer, consumers, bytes});
+  return tensors;
+}
+
 Problem make_problem(int layers, int types, const Doubles& compute, const Doubles& send, const Doubles& receive,
                      const Doubles& compute_parallel, const Doubles& transfer_parallel, const Doubles& memory,
                      const Doubles& price, const Doubles& limit, const Doubles& capacity,
-                     const Doubles& bandwidth,
-                     const std::vector<std::tuple<int, std::vector<int>, double>>& tensors, double fixed_price,
+                     const Doubles& bandwidth, const std::vector<TensorTuple>& tensors, double fixed_price,
                      double examples, double min_throughput, double max_duration, double max_cost,
                      double max_price, bool fastest, bool by_type, bool overlap, bool split,
                      int max_devices_per_stage) {
@@ -49,7 +61,7 @@ Problem make_problem(int layers, int types, const Doubles& compute, const Double
   data.limit = to_vector(limit);
   data.capacity = to_vector(capacity);
   data.bandwidth = to_vector(bandwidth);
-  for (const auto& [producer, consumers, bytes] : tensors) data.tensors.push_back({producer, consumers, bytes});
+  data.tensors = make_tensors(tensors);
   data.fixed_price = fixed_price;
   data.examples = examples;
   data.min_throughput = min_throughput;
@@ -104,6 +116,17 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
   check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
 }
 
+// Children `first` and following of a generation, for tests and measurements; `generation` numbers the stream.
+py::array_t<std::int8_t> breed(const GeneArray& parents, const Doubles& fitness, int labels,
+                               std::uint64_t generation, size_t first, size_t count) {
+  const py::ssize_t layers = parents.shape(1);
+  py::array_t<std::int8_t> children({static_cast<py::ssize_t>(count), layers});
+  instruction_set().breed(
+      {parents.data(), fitness.data(), static_cast<size_t>(parents.shape(0)), static_cast<int>(layers), labels},
+      Rng(0, 0, generation), first, count, children.mutable_data());
+  return children;
+}
+
 struct StageReport {
   int label, type, devices;
   std::vector<int> layers;
@@ -144,14 +167,52 @@ py::array_t<std::int8_t> to_array(const Genes& genes) {
   return py::array_t<std::int8_t>(static_cast<py::ssize_t>(genes.size()), genes.data());
 }
 
+OrderSplits make_splits(const std::vector<TensorTuple>& tensors,
+                        const std::vector<std::tuple<std::int64_t, std::vector<double>, bool>>& kinds) {
+  std::vector<DeviceKind> made;
+  for (const auto& [number, work, transfers] : kinds) made.push_back({number, work, transfers});
+  return {make_tensors(tensors), std::move(made)};
+}
+
+// Of each kind, shape (cuts, cuts).
+std::vector<Doubles> loads_of(OrderSplits& splits, const std::vector<int>& order) {
+  std::vector<Doubles> tables;
+  for (const std::vector<double>& loads : splits.loads(order)) {
+    const auto cuts = static_cast<py::ssize_t>(std::sqrt(loads.size()));
+    tables.emplace_back(std::vector<py::ssize_t>{cuts, cuts}, loads.data());
+  }
+  return tables;
+}
+
+py::array_t<std::int8_t> relabel(const Problem& contiguous, const GeneArray& scheme, const Problem& by_type) {
+  check_genes(contiguous, "scheme", scheme.data(), scheme.size());
+  return to_array(relabel_contiguous(contiguous, scheme.data(), by_type));
+}
+
+Placement place(const Problem& problem, const GeneArray& scheme) {
+  check_genes(problem, "scheme", scheme.data(), scheme.size());
+  Placement placement(problem);
+  placement.load(scheme.data());
+  return placement;
+}
+
+// (serial and parallel seconds of compute, of transfer, bytes, layers that cannot run) of a label.
+std::tuple<double, double, double, double, double, int> load_of(const Placement& placement, int label) {
+  const StageLoad& load = placement.load_of(label);
+  return {load.serial_compute,    load.parallel_compute, load.serial_transfer,
+          load.parallel_transfer, load.memory,           load.unsupported};
+}
+
 }  // namespace
 }  // namespace stageplan
 
 PYBIND11_MODULE(_core, m) {
   using namespace stageplan;
   m.doc() = "Native core of stageplan.";
-  m.def("instruction_set", &instruction_set);
+  m.def("instruction_set", [] { return instruction_set().name; });
   m.def("instruction_sets", &instruction_sets);
+  m.def("breed", &breed, py::arg("parents").noconvert(), py::arg("fitness"), py::arg("labels"),
+        py::arg("generation"), py::arg("first"), py::arg("count"));
   m.attr("TOLERANCE") = kTolerance;
   m.attr("MAX_DEVICES") = kMaxDevices;
 
@@ -196,6 +257,38 @@ PYBIND11_MODULE(_core, m) {
           },
           py::arg("time"), py::arg("width") = 1 << 14);
 
+  py::class_<OrderSplits>(m, "OrderSplits")
+      .def(py::init(&make_splits), py::arg("tensors"), py::arg("kinds"))
+      .def("score", &OrderSplits::score, py::arg("order"))
+      .def("loads", &loads_of, py::arg("order"))
+      .def_readonly_static("MOST_CUTS", &OrderSplits::kMostCuts);
+  py::class_<Placement>(m, "Placement")
+      .def(py::init(&place), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("scheme").noconvert())
+      .def("move", &Placement::move, py::arg("layer"), py::arg("label"))
+      .def("keep", &Placement::keep)
+      .def("undo", &Placement::undo)
+      .def("load_of", &load_of, py::arg("label"))
+      .def_property_readonly("scheme", [](const Placement& p) { return to_array(p.scheme()); });
+  py::class_<Energy>(m, "Energy")
+      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"))
+      .def(
+          "of", [](Energy& e, const Placement& p) { return e.of(p).score; }, py::arg("placement"))
+      .def(
+          "of_touched", [](Energy& e, const Placement& p) { return e.of_touched(p).score; },
+          py::arg("placement"))
+      .def("undo", &Energy::undo);
+
+  m.def(
+      "placement_bound",
+      [](const Problem& problem) {
+        const LeastScore least = placement_bound(problem);
+        return std::pair(least.cost, least.time);
+      },
+      py::arg("problem"));
+
+  m.def("relabel_contiguous", &relabel, py::arg("contiguous"), py::arg("scheme").noconvert(),
+        py::arg("by_type"));
+
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")
       .def("step", py::overload_cast<>(&Search::step), released)
@@ -211,6 +304,15 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init<const Problem&, int>(), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("threads"));
   py::class_<GreedySearch, Search>(m, "GreedySearch")
       .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
+  py::class_<Annealing, Search>(m, "Annealing")
+      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
+                       const GeneArray& initial) {
+             const Genes genes = genes_of(problem, initial);
+             const py::gil_scoped_release release;
+             return std::make_unique<Annealing>(problem, population, seed, threads, genes);
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
+           py::arg("threads"), py::arg("initial").noconvert());
   py::class_<Exact, Search>(m, "Exact")
       .def(py::init([](const Problem& problem, const GeneArray& initial) {
              return std::make_unique<Exact>(problem, genes_of(problem, initial));

@@ -20,12 +20,24 @@ class Genetic : public Search {
   void step(int generations);
 
  private:
+  // What an island has found after a generation.
+  struct Moment {
+    Genes best;
+    Score score;
+    std::uint64_t evaluations;
+  };
+
+  void run_ahead();
   void migrate();
-  void gather();
+  void gather(size_t place);
 
   const int threads_;
+  size_t genes_ = 0;  // of a generation
+  size_t ahead_ =
+      1;  // generations that an island is bred at a time; a divisor of those from one migration to the next
   std::uint64_t generation_ = 0;
   std::vector<std::unique_ptr<Island>> islands_;
+  std::vector<std::vector<Moment>> moments_;  // of each island, since it was bred last
 };
 
 }  // namespace stageplan

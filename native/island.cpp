@@ -3,53 +3,35 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <numeric>
 
+#include "instruction_set.h"
 #include "schemes.h"
 
 namespace stageplan {
 namespace {
 
-// First layer of from..to-1 whose label differs from that of the layer before it; `to` where none does.
-int next_boundary(const std::int8_t* scheme, int from, int to) {
-  for (; from + 8 <= to; from += 8) {
-    std::uint64_t here, before;
-    std::memcpy(&here, scheme + from, 8);
-    std::memcpy(&before, scheme + from - 1, 8);
-    if (here != before) break;
-  }
-  while (from < to && scheme[from] == scheme[from - 1]) ++from;
-  return from;
-}
-
+constexpr size_t kBlock = 1024;        // children bred and scored together
 constexpr size_t kSmall = 512;         // a population from which on local search would take most of the time
 constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
 constexpr int kTrials = 8;             // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
+constexpr size_t kElites = 64;         // best plans that are kept
+constexpr double kSpread = 0.1;        // of targets about that of a scheme
 constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
 constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more ends the ladder
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
-  return problem.merge == Merge::adjacent && StageTable::bytes(problem) <= StageTable::kMaxBytes &&
+  const size_t bytes = std::max(StageTable::bytes(problem), WindowSearch::bytes(problem));
+  return problem.merge == Merge::adjacent && bytes <= StageTable::kMaxBytes &&
          (problem.objective == Objective::cost || problem.max_devices_per_stage == 1);
 }
 
-// Targets tried at the start, at most down to 1/64 of the first: the more of them the less a table takes to
-// make. Constants, since not all machines agree on powers.
-struct Ladder {
-  int steps;
-  double ratio;  // 2 to the power of -6 / steps
-};
-
-Ladder ladder_for(const Problem& problem) {
-  const size_t entries = StageTable::bytes(problem) / sizeof(StageTable::Entry);
-  if (entries <= 5000) return {72, 0.9438743126816935};
-  if (entries <= 1'000'000) return {36, 0.8908987181403393};
-  return {12, 0.7071067811865476};
-}
+// Targets tried at the start: each this much shorter than the one before, which is 2 to the power of -1/12.
+constexpr int kTargets = 72;
+constexpr double kShorter = 0.9438743126816935;
 
 // The best of some schemes, exactly provisioned.
 std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
@@ -61,30 +43,37 @@ std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
   return best;
 }
 
-// Local search at one target after the other, each from where the last one ended, tells which of them are
-// promising.
+// Local search at one target after the other, each from where the last one ended.
 void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start) {
   const Problem& problem = exact.problem();
-  std::vector<std::pair<Score, double>> found;
-  const auto first_better = [&](const auto& a, const auto& b) { return better(problem, a.first, b.first); };
-  const Ladder ladder = ladder_for(problem);
+  WindowSearch search(problem);
   double time = longest;
-  for (int step = 0; step < ladder.steps; ++step, time *= ladder.ratio) {
-    const StageTable table(problem, exact.loads(), time);
-    Score score;
-    LocalSearch(problem, table).descend(scheme.data(), score);
+  for (int target = 0; target < kTargets; ++target, time *= kShorter) {
+    search.aim(time);
+    search.descend(scheme);
     start.schemes.insert(start.schemes.end(), scheme.begin(), scheme.end());
-    found.emplace_back(exact.score(scheme.data()), time);
-    const Score &now = found.back().first,
-                &best = std::min_element(found.begin(), found.end(), first_better)->first;
-    if (best.violation == 0 && now.cost > kFarFromBest * best.cost) break;
+    const Score score = exact.score(scheme.data());
+    start.elites.add(problem, score, scheme);
+    const Score& best = start.elites.best().score;
+    if (best.violation == 0 && score.cost > kFarFromBest * best.cost) break;
   }
-  std::stable_sort(found.begin(), found.end(), first_better);
-  for (const auto& [score, time] : found)
-    start.times.push_back(meets(score.time, longest) ? std::min(time, score.time) : score.time);
 }
 
 }  // namespace
+
+void Elites::add(const Problem& problem, const Score& score, const Genes& scheme) {
+  const auto place =
+      std::upper_bound(elites_.begin(), elites_.end(), score,
+                       [&](const Score& a, const Elite& b) { return better(problem, a, b.score); });
+  if (place != elites_.begin() && !better(problem, (place - 1)->score, score)) return;
+  elites_.insert(place, {score, scheme});
+  if (elites_.size() > kElites) elites_.pop_back();
+}
+
+const Elites::Elite& Elites::draw(Rng& rng) const {
+  const int count = static_cast<int>(elites_.size());
+  return elites_[rng.below(1 + rng.below(count))];
+}
 
 Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
   for (int label = 0; label < problem.labels(); ++label)
@@ -103,7 +92,7 @@ Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
   } else {
     const double longest = problem.goal_time() < kInfinity ? problem.goal_time() : 2 * score.time;
     try_targets(exact, best, longest, *this);
-    scorer = std::make_shared<Scorer>(problem, times.front());
+    scorer = std::make_shared<Scorer>(problem, elites.best().score.time);
   }
 }
 
@@ -114,9 +103,11 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       seed_(seed),
       index_(index),
       scorer_(start.scorer),
+      breed_(instruction_set().breed),
       provisioner_(problem),
-      times_(start.times),
+      elites_(start.elites),
       limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity) {
+  if (!elites_.empty()) window_search_.emplace(problem_);
   fill(index == 0 ? start.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
     for (size_t i = 0; i < start.schemes.size(); i += layers_) provision(&start.schemes[i]);
@@ -129,12 +120,13 @@ void Island::fill(const Genes& given) {
   now_.fitness.resize(size_);
   Rng rng(seed_, 2 * index_ + 1, generation_);
   for (size_t i = from; i < size_; ++i) random_scheme(problem_, rng, &now_.genes[i * layers_]);
-  score(now_, 0, size_);
+  score(now_, 0, size_, kInfinity);
+  now_.find_fittest();
   least_ = now_.fitness[now_.fittest];
   stagnation_ = 0;
   const std::int8_t* fittest_genes = &now_.genes[now_.fittest * layers_];
   provision(fittest_genes);
-  if (!scorer_->table().stored()) return;
+  if (window_search_ || !scorer_->table().stored()) return;
   local_search_.emplace(problem_, scorer_->table());
   current_ = restarts_ == 0 || rng.below(2) == 0 ? best_ : Genes(fittest_genes, fittest_genes + layers_);
   evaluations_ += local_search_->descend(current_.data(), current_score_);
@@ -150,13 +142,16 @@ double Island::fitness(double cost, double time, double violation) const {
   return kInfeasible * (1 + violation) * (1 + kTolerance * order);
 }
 
-void Island::score(Population& population, size_t from, size_t count) {
+// Among schemes of which the fittest has the fitness `least`.
+void Island::score(Population& population, size_t from, size_t count, double least) {
   numbers_.resize(3 * count);
   const ScoreArrays scores{numbers_.data(), numbers_.data() + count, numbers_.data() + 2 * count};
-  scorer_->score(&population.genes[from * layers_], count, scores);
+  if (least < kInfeasible)
+    scorer_->score_rivals(&population.genes[from * layers_], count, scores, least);
+  else
+    scorer_->score(&population.genes[from * layers_], count, scores);
   for (size_t i = 0; i < count; ++i)
     population.fitness[from + i] = fitness(scores.cost[i], scores.time[i], scores.violation[i]);
-  population.find_fittest();
   evaluations_ += count;
 }
 
@@ -174,66 +169,28 @@ void Island::step() {
   }
 }
 
-// The fittest scheme stays, the others are bred.
+// The fittest scheme stays, the others are bred, in blocks that are scored while they are in the cache.
 void Island::breed() {
   next_.genes.resize(now_.genes.size());
   next_.fitness.resize(size_);
   std::copy_n(&now_.genes[now_.fittest * layers_], layers_, next_.genes.data());
   next_.fitness[0] = now_.fitness[now_.fittest];
-  Rng rng(seed_, 2 * index_, generation_);
-  for (size_t i = 1; i < size_; ++i) make_child(i, &next_.genes[i * layers_], rng);
-  score(next_, 1, size_ - 1);
+  const Rng rng(seed_, 2 * index_, generation_);
+  for (size_t from = 1; from < size_; from += kBlock) {
+    const size_t count = std::min(kBlock, size_ - from);
+    breed_(parents(), rng, from, count, &next_.genes[from * layers_]);
+    score(next_, from, count, next_.fitness[0]);
+  }
+  next_.find_fittest();
   std::swap(now_, next_);
+}
+
+Parents Island::parents() const {
+  return {now_.genes.data(), now_.fitness.data(), size_, problem_.layers, problem_.labels()};
 }
 
 // Generations without improvement from one local search to the next.
 int Island::polish_period() const { return size_ > kSmall ? static_cast<int>(size_ / (kSmall / 8)) : 1; }
-
-size_t Island::tournament(Rng& rng) const {
-  const std::uint64_t draw = rng.next();
-  const size_t a = (draw >> 32) * size_ >> 32, b = (draw & 0xffffffff) * size_ >> 32;
-  return now_.fitness[b] < now_.fitness[a] ? b : a;
-}
-
-// Four children in five have two parents. One in two has one mutation, one in four has two, and so has one
-// with a single parent. Shares are dealt in turn, not drawn: the processor foresees the turns.
-void Island::make_child(size_t turn, std::int8_t* child, Rng& rng) const {
-  std::copy_n(&now_.genes[tournament(rng) * layers_], layers_, child);
-  const bool crossed = layers_ > 1 && turn % 5 != 0;
-  if (crossed) {
-    const size_t cut = 1 + rng.below(problem_.layers - 1);
-    std::copy_n(&now_.genes[tournament(rng) * layers_ + cut], layers_ - cut, child + cut);
-  }
-  const size_t mutations = crossed ? (turn % 4 + 1) / 2 : 2;
-  for (size_t m = 0; m < mutations; ++m) mutate(turn / 4 + m, child, rng);
-}
-
-// A random label for one layer or for a run of layers, or, in every other turn, a stage's edge given to its
-// neighbour.
-void Island::mutate(size_t turn, std::int8_t* scheme, Rng& rng) const {
-  if (turn % 2 == 1) return shift_boundary(scheme, rng);
-  const std::uint64_t draw = rng.next();
-  const auto below = [&](int shift, int bound) {
-    return static_cast<int>((draw >> shift & 0xffff) * bound >> 16);
-  };
-  const int first = below(0, problem_.layers);
-  const int length = turn % 4 == 0 ? 1 : 1 + below(16, problem_.layers - first);
-  std::fill_n(scheme + first, length, static_cast<std::int8_t>(below(32, problem_.labels())));
-}
-
-void Island::shift_boundary(std::int8_t* scheme, Rng& rng) const {
-  const int layers = problem_.layers;
-  if (layers < 2) return;
-  const std::uint64_t draw = rng.next();
-  const int from = 1 + static_cast<int>((draw & 0xffff) * (layers - 1) >> 16);
-  int at = next_boundary(scheme, from, layers);
-  if (at == layers && (at = next_boundary(scheme, 1, from)) == from) return;         // round the end
-  const int length = 1 + static_cast<int>((draw >> 32 & 3) * (draw >> 34 & 3) / 3);  // 1 to 4, mostly 1
-  if (draw >> 63 == 0)
-    std::fill_n(scheme + at, std::min(length, layers - at), scheme[at - 1]);
-  else
-    std::fill(scheme + std::max(0, at - length), scheme + at, scheme[at]);
-}
 
 // Iterated local search beside the population: a part of its scheme is changed at random and the damage
 // mended; what is no worse stays.
@@ -283,20 +240,39 @@ void Island::improve_exactly() {
   if (stagnation_ == kPolishEvery)
     std::copy_n(&now_.genes[now_.fittest * layers_], layers_, current_.data());
   else
-    make_child(rng.next() % size_, current_.data(), rng);
+    breed_(parents(), rng, rng.next() % size_, 1, current_.data());
   current_score_ = scorer_->score(current_.data());
   evaluations_ += descend(*scorer_, current_, current_score_);
 }
 
+// Local search from one of the best schemes, or from a child of two of them, at a target near its own.
+void Island::explore() {
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  const Elites::Elite& parent = elites_.draw(rng);
+  current_ = parent.scheme;
+  const double time = parent.score.time * (rng.below(2) == 0 ? 1 : 1 + kSpread * (rng.uniform() - 0.5));
+  if (rng.below(2) == 0) {
+    const int cut = rng.below(problem_.layers);
+    const Genes& other = elites_.draw(rng).scheme;
+    std::copy(other.begin() + cut, other.end(), current_.begin() + cut);
+  }
+  window_search_->aim(std::min(time, std::max(problem_.goal_time(), best_score_.time)));
+  evaluations_ += window_search_->descend(current_, rng, kTrials);
+  merge(problem_, scorer_->loads(), current_.data(), stages_);
+  elites_.add(problem_, provisioner_.best(stages_), current_);
+}
+
 void Island::polish() {
-  if (local_search_)
+  if (window_search_)
+    explore();
+  else if (local_search_)
     improve();
   else if (stagnation_ % kPolishEvery == 0)
     improve_exactly();
   else
     return;
   Rng rng(seed_, 2 * index_ + 1, ~generation_);
-  put(current_, tournament(rng));
+  put(current_, rng.next() % size_);
   if (const double least = now_.fitness[now_.fittest]; least < least_) {
     least_ = least;
     stagnation_ = 0;
@@ -307,7 +283,8 @@ void Island::polish() {
 void Island::put(const Genes& scheme, size_t position) {
   if (position == now_.fittest) position = (position + 1) % size_;
   std::copy(scheme.begin(), scheme.end(), &now_.genes[position * layers_]);
-  score(now_, position, 1);
+  score(now_, position, 1, kInfinity);
+  now_.find_fittest();
 }
 
 void Island::receive(const Genes& scheme) {
@@ -331,26 +308,16 @@ void Island::restart() {
   local_search_.reset();
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
-  else if (!times_.empty())
+  else if (!elites_.empty())
     scorer_ = std::make_shared<Scorer>(
         problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
   fill({});
 }
 
-// In turn near that of the best plan, further from it, and one of the start's, the more promising the likelier.
+// One of the best schemes' targets.
 double Island::next_target() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
-  const double spread = rng.uniform() - 0.5;
-  switch ((restarts_ + index_) % 3) {
-    case 0:
-      return best_score_.time * (1 + 0.1 * spread);
-    case 1:
-      return best_score_.time * (1 + spread / 2) / (1 - spread / 2);
-    default: {
-      const auto place = static_cast<size_t>(std::countl_zero(rng.next() | 1));
-      return times_[std::min(place, times_.size() - 1)] * (1 + 0.1 * spread);
-    }
-  }
+  return elites_.draw(rng).score.time;
 }
 
 }  // namespace stageplan

@@ -8,19 +8,42 @@
 #include <utility>
 #include <vector>
 
+#include "breeding.h"
 #include "kernels.h"
 #include "local_search.h"
 #include "provision.h"
 #include "schemes.h"
+#include "window_search.h"
 
 namespace stageplan {
+
+// The best schemes seen, each exactly provisioned: its stage time is a target that is worth searching at.
+class Elites {
+ public:
+  struct Elite {
+    Score score;
+    Genes scheme;
+  };
+
+  // Keeps a scheme if it is one of the best and no copy.
+  void add(const Problem& problem, const Score& score, const Genes& scheme);
+
+  // A random one, the better the likelier.
+  const Elite& draw(Rng& rng) const;
+
+  bool empty() const { return elites_.empty(); }
+  const Elite& best() const { return elites_.front(); }
+
+ private:
+  std::vector<Elite> elites_;  // the best first
+};
 
 // What all islands begin with.
 struct Start {
   Start(const Problem& problem, const Genes& initial);
   Genes schemes;                         // those given, the homogeneous ones, greedy ones
-  std::vector<double> times;             // stage times worth a target, most promising first
-  std::shared_ptr<const Scorer> scorer;  // at the first target, or exact
+  Elites elites;                         // found at several targets; none where there is no target
+  std::shared_ptr<const Scorer> scorer;  // at the best one's, or exact
 };
 
 // Schemes are bred at a target, where a stage is one look-up; the best are provisioned exactly, and the
@@ -56,15 +79,13 @@ class Island {
   void fill(const Genes& given);
   void restart();
   void breed();
-  void score(Population& population, size_t from, size_t count);
+  void score(Population& population, size_t from, size_t count, double least);
   double fitness(double cost, double time, double violation) const;
-  void make_child(size_t turn, std::int8_t* child, Rng& rng) const;
-  size_t tournament(Rng& rng) const;
-  void mutate(size_t turn, std::int8_t* scheme, Rng& rng) const;
-  void shift_boundary(std::int8_t* scheme, Rng& rng) const;
+  Parents parents() const;
   int polish_period() const;
   void polish();
   void improve();
+  void explore();
   void improve_exactly();
   std::pair<int, int> overwrite(Genes& scheme, Rng& rng) const;
   std::pair<int, int> swap_stages(Genes& scheme, Rng& rng) const;
@@ -76,17 +97,19 @@ class Island {
   const size_t layers_, size_;
   const std::uint64_t seed_, index_;
   std::shared_ptr<const Scorer> scorer_;
-  std::optional<LocalSearch> local_search_;  // at a target only
+  std::optional<LocalSearch> local_search_;    // where each stage has one device
+  std::optional<WindowSearch> window_search_;  // at targets
+  Breed breed_;
   Provisioner provisioner_;
   std::vector<Stage> stages_;
   std::vector<double> numbers_;  // of one scoring
   Population now_, next_;
-  Genes current_;              // of the local search
-  Score current_score_;        // at the target
-  double least_ = kInfinity;   // fitness of the fittest since the start
-  int stagnation_ = 0;         // generations since that improved
-  std::vector<double> times_;  // of the start
-  bool limited_;               // whether any type's devices are
+  Genes current_;             // of the local search
+  Score current_score_;       // at the target
+  double least_ = kInfinity;  // fitness of the fittest since the start
+  int stagnation_ = 0;        // generations since that improved
+  Elites elites_;
+  bool limited_;  // whether any type's devices are
   std::uint64_t generation_ = 0, evaluations_ = 0, restarts_ = 0;
   Genes best_;
   Score best_score_;

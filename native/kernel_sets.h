@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "breeding.h"
 #include "kernels.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -18,6 +19,7 @@
 namespace stageplan::baseline {
 std::uint8_t largest_gene(const std::int8_t* genes, size_t count);
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
+void breed(const Parents&, const Rng&, size_t from, size_t count, std::int8_t* children);
 }  // namespace stageplan::baseline
 #if STAGEPLAN_X86
 namespace stageplan::avx2 {
@@ -26,5 +28,6 @@ bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count,
 }  // namespace stageplan::avx2
 namespace stageplan::avx512 {
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
-}
+void breed(const Parents&, const Rng&, size_t from, size_t count, std::int8_t* children);
+}  // namespace stageplan::avx512
 #endif

@@ -2,120 +2,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
-#include <cstdlib>
-#include <numeric>
-#include <stdexcept>
 
-#include "kernel_sets.h"
+#include "instruction_set.h"
 #include "threads.h"
 
 namespace stageplan {
 namespace {
 
-struct InstructionSet {
-  const char* name;
-  bool (*supported)();
-  Kernel kernel;
-  std::uint8_t (*largest_gene)(const std::int8_t*, size_t);
-};
-
-bool always() { return true; }
-
-#if STAGEPLAN_X86
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vbmi2");
-}
-const InstructionSet kSets[] = {{"avx512", has_avx512, avx512::score_schemes, avx2::largest_gene},
-                                {"avx2", has_avx2, avx2::score_schemes, avx2::largest_gene},
-                                {"baseline", always, baseline::score_schemes, baseline::largest_gene}};
-#else
-const InstructionSet kSets[] = {{"baseline", always, baseline::score_schemes, baseline::largest_gene}};
-#endif
-
-const InstructionSet& choose_set() {
-  const char* name = std::getenv("STAGEPLAN_ISA");
-  std::string known;
-  for (const InstructionSet& set : kSets) {
-    if (!set.supported()) continue;
-    if (name == nullptr || std::string(name) == set.name) return set;
-    known += (known.empty() ? "" : ", ") + std::string(set.name);
-  }
-  throw std::invalid_argument("STAGEPLAN_ISA is '" + std::string(name) + "'; this processor has " + known);
-}
-
-const InstructionSet& chosen_set() {
-  static const InstructionSet& set = choose_set();
-  return set;
-}
-
 // Words index the stages with 32 bits; above this size schemes are scored from the stage table.
 constexpr size_t kMostWords = size_t{1} << 24;
 
 }  // namespace
-
-std::vector<std::string> instruction_sets() {
-  std::vector<std::string> names;
-  for (const InstructionSet& set : kSets)
-    if (set.supported()) names.emplace_back(set.name);
-  return names;
-}
-
-std::string instruction_set() { return chosen_set().name; }
-
-namespace {
-
-// A stage time, rounded, and the word of its stage.
-struct Ranked {
-  std::uint32_t key, word;
-};
-
-// Sorts by key: bits of non-negative floats order as the floats do.
-void radix_sort(std::vector<Ranked>& items) {
-  std::vector<Ranked> other(items.size());
-  for (int shift = 0; shift < 33; shift += 11) {
-    size_t starts[(1 << 11) + 1] = {};
-    for (const Ranked& item : items) ++starts[(item.key >> shift & 2047) + 1];
-    std::partial_sum(std::begin(starts), std::end(starts), std::begin(starts));
-    for (const Ranked& item : items) other[starts[item.key >> shift & 2047]++] = item;
-    items.swap(other);
-  }
-}
-
-}  // namespace
-
-PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
-  const size_t layers = problem.layers, types = problem.types;
-  words.assign(layers * layers * types, kUnfit);
-  const auto entry = [&](const Ranked& item) -> const StageTable::Entry& {
-    return table.row(static_cast<int>(item.word / (layers * types)))[item.word % (layers * types)];
-  };
-  std::vector<Ranked> order;
-  for (size_t first = 0; first < layers; ++first)
-    for (size_t i = first * types; i < layers * types; ++i) {
-      const Ranked item{0, static_cast<std::uint32_t>(first * layers * types + i)};
-      const StageTable::Entry& stage = entry(item);
-      if (stage.violation == 0 && stage.devices <= static_cast<int>(kMostDevices))
-        order.push_back({std::bit_cast<std::uint32_t>(static_cast<float>(stage.time)), item.word});
-    }
-  radix_sort(order);
-  const auto sooner = [&](const Ranked& a, const Ranked& b) { return entry(a).time < entry(b).time; };
-  for (auto from = order.begin(); from != order.end();) {  // those that rounding made equal
-    const auto to = std::find_if(from, order.end(), [&](const Ranked& item) { return item.key != from->key; });
-    std::sort(from, to, sooner);
-    from = to;
-  }
-  for (const Ranked& item : order) {
-    const StageTable::Entry& stage = entry(item);
-    if (times.empty() || stage.time > times.back()) times.push_back(stage.time);
-    const auto rank = static_cast<std::uint32_t>(times.size() - 1);
-    words[item.word] = rank << kDeviceBits | static_cast<std::uint32_t>(stage.devices);
-  }
-  if (times.empty()) times.push_back(0);  // every scheme is scored from the stage table
-}
 
 Scorer::Scorer(const Problem& problem, int steps)
     : problem_(problem), loads_(problem), steps_(steps), at_target_(false), table_(problem, loads_, 1.0, 0) {}
@@ -135,34 +32,42 @@ Scorer::Scorer(const Problem& problem, double time)
         static_cast<std::uint8_t>(std::min<int>(bucket_limits_[t % kBuckets], limit_words_[t]));
   }
   packed_ = std::make_unique<PackedTable>(table_, problem);
-  kernel_ = chosen_set().kernel;
+  short_stages_ = std::make_unique<ShortStages>(*packed_, problem);
+  kernel_ = instruction_set().kernel;
 }
 
 bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
   constexpr size_t part = 2048;
   const size_t parts = (count + part - 1) / part;
-  if (threads <= 1 || parts <= 1) return score_part(schemes, count, scores);
+  if (threads <= 1 || parts <= 1) return score_part(schemes, count, scores, false);
   std::atomic<bool> fine{true};
   parallel_for(parts, threads, [&](size_t i) {
     const size_t from = i * part, size = std::min(part, count - from);
-    if (!score_part(schemes + from * problem_.layers, size, scores.from(from))) fine = false;
+    if (!score_part(schemes + from * problem_.layers, size, scores.from(from), false)) fine = false;
   });
   return fine;
 }
 
 Score Scorer::score(const std::int8_t* scheme) const {
   Score result;
-  score_part(scheme, 1, {&result.cost, &result.time, &result.violation});
+  score_part(scheme, 1, {&result.cost, &result.time, &result.violation}, false);
   return result;
 }
 
-bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
+bool Scorer::score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                          double cost) const {
+  return score_part(schemes, count, scores, packed_ && cost < packed_->unfit_cost);
+}
+
+bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                        bool skip_unfit) const {
   if (kernel_) {
     const int label_shift = problem_.labels() > problem_.types ? 1 : 0;
-    return kernel_({*this, packed_->words.data(), packed_->times.data(), problem_.price.data(),
-                    problem_.limit.data(), problem_.limit_weight().data(), limit_words_.data(),
-                    bucket_limits_.data(), problem_.layers, problem_.types, problem_.labels(), label_shift},
-                   schemes, count, scores);
+    return kernel_(
+        {*this, packed_->words.data(), *short_stages_, packed_->times.data(), problem_.price.data(),
+         problem_.limit.data(), problem_.limit_weight().data(), limit_words_.data(), bucket_limits_.data(),
+         problem_.layers, problem_.types, problem_.labels(), label_shift, skip_unfit},
+        schemes, count, scores);
   }
   if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers)
     return false;
@@ -202,7 +107,7 @@ void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArra
 
 size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels) {
   const auto most = static_cast<std::uint8_t>(labels - 1);
-  if (chosen_set().largest_gene(genes, count) <= most) return count;
+  if (instruction_set().largest_gene(genes, count) <= most) return count;
   const auto bad = [&](std::int8_t gene) { return static_cast<std::uint8_t>(gene) > most; };
   return static_cast<size_t>(std::find_if(genes, genes + count, bad) - genes);
 }

@@ -4,29 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "merge.h"
+#include "packed_table.h"
 #include "provision.h"
 #include "stage_table.h"
 
 namespace stageplan {
-
-// The stage table as kernels read it: one word a stage. The high bits rank the stage's time among all
-// stage times, so that the slowest stage is a maximum of words; the low bits are its devices. A stage that
-// does not fit (too many devices, a violation of its own) has the highest bit set: a scheme with one is
-// scored from the stage table itself.
-struct PackedTable {
-  static constexpr int kDeviceBits = 8;
-  static constexpr std::uint32_t kMostDevices = (1u << kDeviceBits) - 1;
-  static constexpr std::uint32_t kUnfit = 1u << 31;
-
-  explicit PackedTable(const StageTable& table, const Problem& problem);
-
-  std::vector<std::uint32_t> words;  // (first, last, type)
-  std::vector<double> times;         // by rank
-};
 
 // Where scores go: one number a scheme in each array.
 struct ScoreArrays {
@@ -41,9 +26,6 @@ struct ScoreArrays {
   }
 };
 
-// Up to so many types the price is added up by type, with more of them by stage.
-inline constexpr int kCountedTypes = 16;
-
 // Of more types than that, devices may be counted by type modulo this number.
 inline constexpr int kBuckets = 16;
 
@@ -53,23 +35,18 @@ class Scorer;
 struct KernelInput {
   const Scorer& scorer;
   const std::uint32_t* words;
+  const ShortStages& short_stages;
   const double* times;
   const double *price, *limit, *limit_weight;
   const std::uint16_t* limit_word;   // limits of the types, cut off at 16 bits
   const std::uint8_t* bucket_limit;  // least limit of the types that are the same modulo kBuckets
   int layers, types, labels;
   int label_shift;  // type = label >> label_shift
+  bool skip_unfit;  // whether schemes with a stage that does not fit get infinite scores
 };
 
 // Scores schemes; false where a gene is no label.
 using Kernel = bool (*)(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays&);
-
-// Instruction sets that this processor runs, best first; "baseline" is always among them.
-std::vector<std::string> instruction_sets();
-
-// The one in use: the best, or that which the environment variable STAGEPLAN_ISA names. Throws
-// std::invalid_argument where it names another.
-std::string instruction_set();
 
 // Everything that is needed to score schemes of one problem, made once. Immutable.
 class Scorer {
@@ -87,13 +64,17 @@ class Scorer {
   // Scores `count` schemes of `problem.layers` genes each; false where a gene is no label.
   bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads = 1) const;
 
+  // The same on one thread, for a search that has a feasible scheme of this cost at the target: schemes that
+  // take long to score and are certain to be worse may get infinite scores.
+  bool score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, double cost) const;
+
   Score score(const std::int8_t* scheme) const;
 
   // One scheme at the target, from the stage table.
   Score score_by_table(const std::int8_t* scheme) const;
 
  private:
-  bool score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
+  bool score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, bool skip_unfit) const;
   void provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
 
   const Problem& problem_;
@@ -103,6 +84,7 @@ class Scorer {
   bool at_target_;
   StageTable table_;
   std::unique_ptr<PackedTable> packed_;
+  std::unique_ptr<ShortStages> short_stages_;
   std::vector<std::uint16_t> limit_words_;
   std::vector<std::uint8_t> bucket_limits_;
   Kernel kernel_ = nullptr;

@@ -63,7 +63,7 @@ inline Score score_scheme(const KernelInput& in, const std::int8_t* scheme) {
       row = in.words + (last + 1) * row_words;
     }
   }
-  if (slowest & PackedTable::kUnfit) return in.scorer.score_by_table(scheme);
+  if (slowest & PackedTable::kUnfit) return in.skip_unfit ? Score() : in.scorer.score_by_table(scheme);
   counts.each([&](int type, double devices) {
     by_type += in.price[type] * devices;
     over += std::max(0.0, devices - in.limit[type]) * in.limit_weight[type];

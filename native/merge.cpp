@@ -81,4 +81,20 @@ void merge(const Problem& problem, const StageLoads& loads, const std::int8_t* s
     merge_by_type(problem, scheme, stages);
 }
 
+std::vector<std::int8_t> relabel_contiguous(const Problem& contiguous, const std::int8_t* scheme,
+                                            const Problem& by_type) {
+  std::vector<std::vector<int>> labels(by_type.types);
+  for (int label = 0; label < by_type.labels(); ++label) labels[by_type.type_of(label)].push_back(label);
+  std::vector<size_t> stages(by_type.types);
+  std::vector<std::int8_t> relabelled;
+  for (int l = 0; l < by_type.layers; ++l) {
+    const int type = contiguous.type_of(scheme[l]);
+    if (l == 0 || scheme[l] != scheme[l - 1]) ++stages[type];
+    const std::vector<int>& own = labels[type];
+    relabelled.push_back(own.empty() ? std::int8_t{0}
+                                     : static_cast<std::int8_t>(own[(stages[type] - 1) % own.size()]));
+  }
+  return relabelled;
+}
+
 }  // namespace stageplan

@@ -18,4 +18,9 @@ struct Stage {
 void merge(const Problem& problem, const StageLoads& loads, const std::int8_t* scheme,
            std::vector<Stage>& stages);
 
+// A scheme of the same problem with stages of neighbours as one of `by_type`, whose labels are other ones where
+// types have several: each stage gets the next label of its type, in turn where there are more stages.
+std::vector<std::int8_t> relabel_contiguous(const Problem& contiguous, const std::int8_t* scheme,
+                                            const Problem& by_type);
+
 }  // namespace stageplan

@@ -81,16 +81,11 @@ Score Provisioner::reach(const std::vector<Stage>& stages, double time) {
   return score();
 }
 
-namespace {
-
-// Whether a later state is worth its additional devices: better by more than a tie.
 bool replaces(const Problem& problem, const Score& now, const Score& best) {
   if (!meets(best.violation, now.violation)) return true;
   if (!meets(now.violation, best.violation)) return false;
   return problem.objective == Objective::cost ? !meets(best.cost, now.cost) : !meets(best.time, now.time);
 }
-
-}  // namespace
 
 Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
   const Score start = reach(stages, problem_.goal_time());

@@ -11,7 +11,10 @@ class Rng {
       : key_(mix(mix(mix(seed) + island) + generation)) {}
 
   // SplitMix64 (Steele, Lea, Flood 2014): a counter in steps of the golden ratio, scrambled.
-  std::uint64_t next() { return mix(key_ += 0x9e3779b97f4a7c15u); }
+  std::uint64_t next() { return mix(key_ += kStep); }
+
+  // What the call of next() number `place`, from 0 on, would return from here.
+  std::uint64_t at(std::uint64_t place) const { return mix(key_ + (place + 1) * kStep); }
 
   // Uniform in 0..bound-1; the bias of the multiplication is below bound / 2^32.
   int below(int bound) { return static_cast<int>(((next() >> 32) * static_cast<std::uint64_t>(bound)) >> 32); }
@@ -20,6 +23,8 @@ class Rng {
   double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
  private:
+  static constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15u;
+
   static std::uint64_t mix(std::uint64_t x) {
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;

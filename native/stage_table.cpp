@@ -53,6 +53,18 @@ int settle(const Problem& problem, const StageLoad& load, int guess, int most, d
   return high;
 }
 
+// Whether no rounding error of the formula, where the serial part leaves room, takes it to another number.
+bool far_from_whole(double guess) {
+  if (guess >= 1 << 16) return false;
+  const double fraction = guess - static_cast<int>(guess);
+  return fraction > 1e-9 && fraction < 1 - 1e-9;
+}
+
+double serial_time(const Problem& problem, const StageLoad& load) {
+  return problem.overlap ? std::max(load.serial_compute, load.serial_transfer)
+                         : load.serial_compute + load.serial_transfer;
+}
+
 }  // namespace
 
 Devices devices_for(const Problem& problem, const StageLoad& load, int type, double time) {
@@ -63,6 +75,8 @@ Devices devices_for(const Problem& problem, const StageLoad& load, int type, dou
     return settle(problem, load, static_cast<int>(guess), most, allowed);
   };
   const double guess = real_devices(problem, load, allowed);
+  if (far_from_whole(guess) && guess < most && serial_time(problem, load) < allowed / 2)
+    return {static_cast<int>(guess) + 1, true};
   if (guess < most) return {settled(guess), true};
   if (stage_time(problem, load, most) <= allowed) return {settled(most), true};
   const double top = std::min<double>(most, std::max(problem.limit[type], 1.0));

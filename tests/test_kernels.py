@@ -28,10 +28,11 @@ from stageplan.solve import Method
 # differently (exp, pow) may have a part in them.
 GOLDEN = {
     "scores": "a38fc07efa24ece5",
+    "breeding": "28252beecb4ce358",
     "threads": "ceba521e043a8d79",
     "islands": "8412.186736 0.000000 200688 289b09bbce405973",
-    "islands at a target": "6125.545160 0.000000 192929 5adb9912c1ea8105",
-    "restarts": "6125.545160 0.000000 3231479 935d2f5b811d9915",
+    "islands at a target": "6172.352142 0.000000 170949 0568083e39b1860d",
+    "restarts": "6076.947237 0.000000 123075 f3f94ccdce992eb7",
     "random": "9984.586518 0.000000 3072 2ba4d408b2e548c7",
     "greedy": "4100.224927 0.000000 84 1e578f6c88ab8825",
     "enumerate": "3922.141219 0.000000 19683 9d92300af3ee430e",
@@ -128,9 +129,9 @@ def large() -> tuple[sp.Problem, Any]:
     return sp.Problem.from_arrays(**given), schemes
 
 
-def example(**fixed: Any) -> sp.Problem:
+def example(layers: int = 64, **fixed: Any) -> sp.Problem:
     numbers = Numbers(3)
-    compute, price, send = numbers.spread(64, 8), numbers.spread(8), numbers.spread(64, 8) / 4
+    compute, price, send = numbers.spread(layers, 8), numbers.spread(8), numbers.spread(layers, 8) / 4
     return sp.Problem.from_arrays(compute, price, send=send, compute_parallel=0.97, limit=[40] * 8, **fixed)
 
 
@@ -183,9 +184,22 @@ def search(threads: int) -> dict[str, str]:
     }
 
 
+def breed() -> str:
+    """Breed schemes that fill a register, that do not, and that are longer."""
+    numbers, found = Numbers(6), []
+    for layers, labels in itertools.product((1, 2, 3, 31, 63, 64, 65, 130), (1, 2, 128)):
+        parents, fitness = population(numbers, labels, 99, layers), numbers.spread(99)
+        parts = [(1, 31), (32, 65), (97, 3)]
+        found += [sp._core.breed(parents, fitness, labels, layers, *part).tobytes() for part in parts]
+    return hashlib.sha256(b"".join(found)).hexdigest()[:16]
+
+
 def report() -> dict[str, Any]:
-    return {"scores": score_all(), "threads": [score_by(n) for n in THREADS]} | {
-        "searches": [search(n) for n in THREADS]
+    return {
+        "scores": score_all(),
+        "breeding": breed(),
+        "threads": [score_by(n) for n in THREADS],
+        "searches": [search(n) for n in THREADS],
     }
 
 
@@ -213,6 +227,10 @@ def reported(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_scores(reported: dict[str, Any]) -> None:
     assert reported["scores"] == GOLDEN["scores"]
+
+
+def test_breeding(reported: dict[str, Any]) -> None:
+    assert reported["breeding"] == GOLDEN["breeding"]
 
 
 def test_scores_by_threads(reported: dict[str, Any]) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stageplan._core import OrderSplits
 from stageplan.goal import Goal
 from stageplan.readers import read_cluster, read_goal, read_workload
-from stageplan.readers.split_score import Devices, interval_loads
+from stageplan.readers.order import Devices
 
 FOLDER = Path(__file__).parents[2] / "shared" / "workloads" / "dnn-partitioning"
 
@@ -204,7 +205,7 @@ def _contiguous_optimum(workload, cluster):
         )
         for type_ in cluster.types
     ]
-    on_accelerator, on_cpu = interval_loads(list(range(n)), tensors, devices)
+    on_accelerator, on_cpu = OrderSplits(tensors, devices).loads(list(range(n)))
     memory = np.concatenate(([0.0], np.cumsum([layer.memory for layer in workload.layers])))
     on_accelerator[memory[None, 1:] - memory[:-1, None] > cluster.types[0].capacity] = np.inf
     reach = np.full((devices[0].number + 1, devices[1].number + 1, n + 1), np.inf)

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stageplan.readers.order import _splice, find_cycle, linear_order, refuse_cycle
-from stageplan.readers.split_score import Devices, split_score
+from stageplan._core import OrderSplits
+from stageplan.readers.order import Devices, _splice, find_cycle, linear_order, refuse_cycle
 
 
 @st.composite
@@ -43,9 +43,10 @@ def test_branches_stay_together():
     devices = [Devices(2, [1.0] * len(number))]
     order = linear_order(edges, tensors_of(edges), devices)
     by_turns = [0, 1, 4, 2, 5, 3, 6, 7]
-    score, _ = split_score(order, tensors_of(edges), devices)
+    splits = OrderSplits(tensors_of(edges), devices)
+    score, _ = splits.score(order)
     assert score == 4 + 2
-    assert split_score(by_turns, tensors_of(edges), devices) > (score, 0)
+    assert splits.score(by_turns) > (score, 0)
 
 
 def test_the_best_order_takes_better_pieces_of_the_others():

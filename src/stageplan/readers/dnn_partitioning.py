@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from ..cluster import Cluster, DeviceType
@@ -17,10 +18,7 @@ from ..fields import FINITE, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
 from .native import build
-from .order import find_cycle, linear_order, refuse_cycle
-from .split_score import Devices
-
-S = TypeVar("S", bound=Struct)
+from .order import Devices, find_cycle, linear_order, refuse_cycle
 
 MAX_NODES = 16 * MAX_LAYERS
 
@@ -41,8 +39,10 @@ class _Node(Struct, frozen=True, kw_only=True, rename="camel"):
     color_class: Annotated[int | None, Meta(description="a whole number")] = None
     size: Bytes = 0.0
 
-    def __post_init__(self) -> None:
-        check_fields(self, f"node {show(self.id)}")
+    @property
+    def owner(self) -> str:
+        """What it is called in error messages."""
+        return f"node {show(self.id)}"
 
     @property
     def group(self) -> tuple[str, int]:
@@ -54,9 +54,7 @@ class _Edge(Struct, frozen=True, kw_only=True, rename="camel"):
     source_id: Id
     dest_id: Id
     cost: Time
-
-    def __post_init__(self) -> None:
-        check_fields(self, "edge")
+    owner: ClassVar[str] = "edge"
 
 
 class _Devices(Struct, frozen=True, kw_only=True):
@@ -65,9 +63,10 @@ class _Devices(Struct, frozen=True, kw_only=True):
     capacity: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 bytes and finite")] = field(
         name="maxSizePerFPGA"
     )
+    owner: ClassVar[str] = "devices"
 
-    def __post_init__(self) -> None:
-        check_fields(self, "devices")
+
+S = TypeVar("S", _Node, _Edge, _Devices)
 
 
 class _Graph(NamedTuple):
@@ -141,12 +140,25 @@ def _devices(document: dict[str, Any]) -> _Devices:
     return _build(_Devices, document, "")
 
 
+def _build_all(struct: type[S], documents: list[Any], where: str) -> list[S]:
+    """Build structs at once where all are sound, or else one by one, which says what is wrong."""
+    try:
+        return msgspec.convert(documents, list[struct])  # type: ignore[valid-type]
+    except msgspec.ValidationError:
+        return [_build(struct, item, f"{where}[{index}]") for index, item in enumerate(documents)]
+
+
 def _build(struct: type[S], document: Any, where: str) -> S:
     """Build a struct of the fields that it knows; an instance may say more."""
-    if not isinstance(document, dict):
-        return build(struct, document, where)
-    known = {known.encode_name for known in fields_of(struct)}
-    return build(struct, {key: value for key, value in document.items() if key in known}, where)
+    if isinstance(document, dict):
+        known = {known.encode_name for known in fields_of(struct)}
+        document = {key: value for key, value in document.items() if key in known}
+    built = build(struct, document, where)
+    try:
+        check_fields(built, built.owner)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}.{error}" if where else str(error)) from None
+    return built
 
 
 def _graph(document: dict[str, Any]) -> _Graph:
@@ -156,12 +168,11 @@ def _graph(document: dict[str, Any]) -> _Graph:
     if not 1 <= len(document["nodes"]) <= MAX_NODES:
         raise ValueError(f"nodes has {len(document['nodes'])} items; it must have 1 to {MAX_NODES}")
     nodes: dict[int, _Node] = {}
-    for index, item in enumerate(document["nodes"]):
-        node = _build(_Node, item, f"nodes[{index}]")
+    for index, node in enumerate(_build_all(_Node, document["nodes"], "nodes")):
         if node.id in nodes:
             raise ValueError(f"nodes[{index}].id is {show(node.id)}; it must differ from the ids before it")
         nodes[node.id] = node
-    edges = [_build(_Edge, item, f"edges[{index}]") for index, item in enumerate(document["edges"])]
+    edges = _build_all(_Edge, document["edges"], "edges")
     _check_edges(nodes, edges)
     return _Graph(nodes, edges)
 

@@ -1,7 +1,7 @@
 """A linear order of a graph whose intervals make good pipeline stages.
 
 A graph has many topological orders, and a plan can only cut the one that it is given.  A few classical orders
-are scored by their best splits (see `split_score`), and the best of them is improved piece by piece.
+are scored by their best splits, and the best of them is improved piece by piece.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from .. import _core
 from ..fields import show
-from .split_score import Devices, Score, Tensors, split_score
 
 Node = TypeVar("Node", bound=Hashable)
 Order = list[int]
+Score = tuple[float, float]
+Tensors = Sequence[tuple[int, Sequence[int], float]]  # (producer, consumers, seconds)
 Edges = list[tuple[int, int]]
 
 MAX_NAMED = 8  # nodes of a cycle in an error message
@@ -29,6 +31,14 @@ PRIORITIES: tuple[Callable[[int, int], int], ...] = (
     lambda arrival, node: -arrival,
     lambda arrival, node: node,
 )
+
+
+class Devices(NamedTuple):
+    """Devices of one kind, each of which may hold one interval of the order."""
+
+    number: int
+    work: Sequence[float]  # finite seconds of each node, shape (n,)
+    transfers: bool = True  # whether a device pays for the tensors that enter and leave it
 
 
 def find_cycle(edges: Iterable[tuple[Node, Node]]) -> list[Node] | None:
@@ -73,8 +83,8 @@ def linear_order(edges: Iterable[tuple[int, int]], tensors: Tensors, devices: Se
     candidates = _candidates(len(devices[0].work), list(dict.fromkeys(edges)), tensors)
     if len(candidates) == 1:
         return candidates[0]
-    scored = [(split_score(order, tensors, devices), order) for order in candidates]
-    return _splice(min(scored), candidates, lambda order: split_score(order, tensors, devices))
+    splits = _core.OrderSplits(tensors, devices)
+    return _splice(min((splits.score(order), order) for order in candidates), candidates, splits.score)
 
 
 def _candidates(n: int, edges: Edges, tensors: Tensors) -> list[Order]:

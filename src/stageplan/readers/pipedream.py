@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from ..fields import show
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
-from .order import linear_order, refuse_cycle
-from .split_score import Devices
+from .order import Devices, linear_order, refuse_cycle
 
 TYPE = "v100"
 

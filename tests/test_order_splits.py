@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stageplan.readers.split_score import MAX_CUTS, Devices, interval_loads, split_score
+from stageplan._core import OrderSplits
+from stageplan.readers.order import Devices
 
 
 @st.composite
@@ -28,8 +29,8 @@ def load(stage, work, tensors, transfers):
 @given(graphs())
 def test_interval_loads_are_those_of_the_definition(graph):
     order, work, tensors = graph
-    tables = interval_loads(order, tensors, [Devices(1, work), Devices(1, work, transfers=False)])
-    for table, transfers in zip(tables, (1, 0), strict=True):
+    splits = OrderSplits(tensors, [Devices(1, work), Devices(1, work, transfers=False)])
+    for table, transfers in zip(splits.loads(order), (1, 0), strict=True):
         for i, j in np.ndindex(table.shape):
             stage = set(order[i : j + 1])
             expected = load(stage, work, tensors, transfers) if stage else np.inf
@@ -48,10 +49,10 @@ def least_load(order, work, tensors, devices):
 
 
 @given(graphs(), st.integers(0, 2), st.integers(1, 2))
-def test_split_score_is_the_least_largest_load(graph, first, second):
+def test_the_score_is_the_least_largest_load(graph, first, second):
     order, work, tensors = graph
     devices = [Devices(first, work), Devices(second, [2 * time for time in work], transfers=False)]
-    score, _ = split_score(order, tensors, devices)
+    score, _ = OrderSplits(tensors, devices).score(order)
     assert score == pytest.approx(least_load(order, work, tensors, devices), abs=1e-12)
 
 
@@ -59,11 +60,11 @@ def test_fewer_devices_break_ties():
     work = [1.0, 1.0, 1.0, 1.0]
     cheap, dear = ([(1, (2,), size)] for size in (0.0, 1.0))
     devices = [Devices(4, work)]
-    assert split_score([0, 1, 2, 3], cheap, devices) < split_score([0, 1, 2, 3], dear, devices)
+    assert OrderSplits(cheap, devices).score([0, 1, 2, 3]) < OrderSplits(dear, devices).score([0, 1, 2, 3])
 
 
 def test_a_long_order_is_cut_on_a_grid():
-    n = 3 * MAX_CUTS
+    n = 3 * OrderSplits.MOST_CUTS
     tensors = [(node, (node + 1,), 1e-3) for node in range(n - 1)]
-    score, _ = split_score(list(range(n)), tensors, [Devices(3, [1.0] * n)])
-    assert score == pytest.approx(MAX_CUTS, rel=0.01)
+    score, _ = OrderSplits(tensors, [Devices(3, [1.0] * n)]).score(list(range(n)))
+    assert score == pytest.approx(OrderSplits.MOST_CUTS, rel=0.01)
