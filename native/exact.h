@@ -63,6 +63,8 @@ class Exact : public ExactSearch {
   virtual void start();
   void begin(double low, double high);
 
+  virtual double split_time(const Interval& interval, const Finding& found) const;
+
   // What $1/hour adds to the objective of the cheapest plan, at a stage time.
   double worth(double time) const { return per_hour_ + per_second_ * time; }
 
@@ -102,7 +104,6 @@ class Exact : public ExactSearch {
   void branch_time(Interval& interval, const Finding& found);
   double cost_at(double time, const std::vector<Arc>& path) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
-  double split_time(const Interval& interval, const Finding& found) const;
   void split(const Interval& interval, double time);
   void widen(Interval& interval);
   void give_up(const Interval& interval) { left_.push_back({interval.low, interval.bound}); }

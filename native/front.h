@@ -34,6 +34,7 @@ class Front : public Exact {
   double to_beat(double low) const override;
   void look_at(const Genes& scheme) override;
   void start() override;
+  double split_time(const Interval& interval, const Finding& found) const override;
 
  private:
   // Of the plans found, those that no other one is faster and cheaper than: by time, and so by falling value.
