@@ -45,16 +45,19 @@ void Front::keep_states(const Genes& scheme) {
   merge(problem_, scorer_.loads(), scheme.data(), stages);
   schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
   const double fastest = targets_.back();
+  Score best;
   Provisioner(problem_).visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
     if (score.violation == 0) add(score.time, by_price_ ? price : score.cost);
+    if (better(problem_, score, best)) best = score;
     const Known* known = cheapest(fastest);
     if (known == nullptr) return true;
     return score.time < fastest ? !by_price_ : worth(fastest) * price < known->value;
   });
+  keep(scheme.data(), best);
 }
 
 void Front::look_at(const Genes& scheme) {
-  Exact::look_at(scheme);
+  ++evaluations_;
   keep_states(scheme);
 }
 
@@ -89,7 +92,11 @@ double Front::bound_of(double target) const {
 FrontPoint Front::point(double target) const {
   const Known& known = *cheapest(target);
   const auto scheme = schemes_.begin() + static_cast<std::ptrdiff_t>(known.scheme);
-  return {target, known.time, known.value, bound_of(target), {scheme, scheme + static_cast<std::ptrdiff_t>(layers_)}};
+  return {target,
+          known.time,
+          known.value,
+          bound_of(target),
+          {scheme, scheme + static_cast<std::ptrdiff_t>(layers_)}};
 }
 
 // The times of as few plans as keep the gap: of those left out, one that is as fast costs little more.

@@ -169,7 +169,7 @@ FLAGS = {"throughput": "--min-throughput", "price": "--max-price", "cost": "--ma
 
 
 def test_a_suggested_change_that_is_made_fits(run):
-    """With several limits broken, each change that is named as enough by itself is, as a flag or in the cluster."""
+    """With several limits in the way, each change that is named as enough by itself is."""
     flags = {"--min-throughput": 2500, "--max-price": 14}
     argv = [str(x) for flag in flags.items() for x in flag]
     status, out, _ = run("plan", "net.toml", *argv, "-o", "plan.json")

@@ -1,6 +1,7 @@
 """The front: all that brute force finds, within the gap; what is proven; how it is bounded and stopped."""
 
 import json
+from collections.abc import Callable
 from itertools import pairwise, product
 from math import inf, isclose
 from typing import Any
@@ -178,15 +179,19 @@ def test_nothing_fits() -> None:
 
 
 def test_ctrl_c_keeps_the_points_found_so_far() -> None:
-    def callback(progress: sp.Progress) -> None:
-        seen.append(progress)
-        if len(seen) == raise_at:
-            raise KeyboardInterrupt
+    def interrupt(at: int) -> Callable[[sp.Progress], None]:
+        seen: list[sp.Progress] = []
+
+        def callback(progress: sp.Progress) -> None:
+            seen.append(progress)
+            if len(seen) == at:
+                raise KeyboardInterrupt
+
+        return callback
 
     lengths = []
-    for raise_at in (1, 2, 3):
-        seen: list[sp.Progress] = []
-        front = sp.pareto(example(), points=8, callback=callback)
+    for at in (1, 2, 3):
+        front = sp.pareto(example(), points=8, callback=interrupt(at))
         assert front.interrupted
         assert str(front).endswith("(interrupted)")
         lengths.append(len(front.points))

@@ -125,7 +125,7 @@ class Front:
             lines.append(f"proven: no plan is faster than {self.fastest:,.6g} examples/s")
         if math.isfinite(self.gap):
             lines.append(
-                f"proven: as fast as any plan up to there, one of these costs at most {100 * self.gap:.3g} % more"
+                f"proven: as fast as any plan, one of these costs at most {100 * self.gap:.3g} % more"
                 if self.gap
                 else "proven: the front is complete"
             )
@@ -145,8 +145,8 @@ def pareto(
 ) -> Front:
     """Find plans from the cheapest to the fastest, each the cheapest that is as fast.
 
-    All points are proven by one search: a branch and bound over the stage time, whose intervals are closed by the
-    plans that are at least as fast. What is found and proven for one point serves all slower ones.
+    All points are proven by one search: a branch and bound over the stage time, whose intervals are closed by
+    the plans that are at least as fast. What is found and proven for one point serves all slower ones.
 
     Parameters
     ----------

@@ -66,7 +66,8 @@ class Repair:
     Attributes
     ----------
     changes : tuple of Change
-        Each of them does it alone, or, with `together`, all of them at once; empty where the problem is feasible.
+        Each of them does it alone, or, with `together`, all of them at once; empty where the problem is
+        feasible.
     together : bool
         Whether the changes have to be made together, for none was found that does it alone.
     """
@@ -121,8 +122,8 @@ def repair(problem: Problem) -> Repair:
     -------
     Repair
         Devices of each type, memory of each type, devices per stage, throughput, duration, price and cost: a
-        change of each limit that helps alone. Where none does, what the best plan breaks, to be changed together.
-        The devices of a type are left as they are where they are labels (split with merge ``"type"``).
+        change of each limit that helps alone. Where none does, what the best plan breaks, to be changed
+        together. The devices of a type are left as they are where they are labels (split with merge ``"type"``).
 
     Raises
     ------
@@ -135,7 +136,7 @@ def repair(problem: Problem) -> Repair:
     if plan is not None:
         return Repair((), False)
     limits = list(_limits(problem))
-    changes = []
+    changes: list[Change] = []
     for i, limit in enumerate(limits):
         search.share(len(limits) - i)
         changes += _smallest(search, cheapest, limit, infeasible, problem.goal.objective)
@@ -245,7 +246,7 @@ def _most_devices(plan: Plan) -> float:
 def _smallest(
     search: _Search, problem: Problem, limit: _Limit, infeasible: bool, objective: str
 ) -> Iterator[Change]:
-    """Narrow a limit down between what a plan needs and where nothing fits; nothing where no plan is found."""
+    """Narrow a limit down between what a plan needs and where nothing fits; none where no plan is found."""
     plan, _ = search.fit(limit.at(problem, math.inf))
     if plan is None:
         return
