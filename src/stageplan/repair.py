@@ -123,7 +123,7 @@ def repair(problem: Problem) -> Repair:
     Repair
         Devices of each type, memory of each type, devices per stage, throughput, duration, price and cost: a
         change of each limit that helps alone. Where none does, what the best plan breaks, to be changed
-        together. The devices of a type are left as they are where they are labels (split with merge ``"type"``).
+        together. The devices of a type are left as they are where they are labels (split, merge ``"type"``).
 
     Raises
     ------
