@@ -10,7 +10,8 @@ namespace stageplan {
 
 // Proves until a set amount of work is done; then another search goes on from the plans found by then: the
 // genetic one or, where stages may hold layers from anywhere (Merge::type), annealing. There only a few
-// schemes can be proven, one by one; of more the best one whose stages are neighbours is where annealing begins.
+// schemes can be proven, one by one; of more the best one whose stages are neighbours is where annealing
+// begins.
 class Auto : public ExactSearch {
  public:
   Auto(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);

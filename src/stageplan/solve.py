@@ -173,7 +173,7 @@ def solve(
     search = _make_search(problem, method, seed, population, count_threads(threads), initial)
     if stop is None and method in ENDLESS:
         stop = NoImprovement(200)
-    progress, history, interrupted = _run(problem, search, stop, callback)
+    progress, history, interrupted = run_search(problem, search, stop, callback)
     plan = Plan.of(problem, search.best)
     least = _least(problem, search)
     gap = _gap(plan, least)
@@ -242,7 +242,7 @@ def _first_schemes(
     return exact.tried.reshape(-1, problem.n_layers)
 
 
-def _run(
+def run_search(
     problem: Problem,
     search: _core.Search,
     stop: Stop | None,
