@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kProof = 1 << 28;  // work after which a proof is given up: about a second
 constexpr double kFewSchemes = 1 << 16;
+constexpr int kNearest = 64;  // generations for the plan that breaks the limits least, where none keeps them
 
 }  // namespace
 
@@ -45,7 +46,7 @@ void Auto::prove() {
   if (contiguous_) return score(relabel_contiguous(*contiguous_, exact_->best().data(), problem_));
   keep(proof.best().data(), proof.best_score());
   evaluations_ = proof.evaluations();
-  done_ = proof.done();
+  done_ = proof.done() && (all_ || best_score().violation == 0);
 }
 
 void Auto::search() {
@@ -59,7 +60,7 @@ void Auto::search() {
   search_->step();
   keep(search_->best().data(), search_->best_score());
   evaluations_ = exact_->evaluations() + search_->evaluations();
-  done_ = contiguous_ && meets(least(), bound_);
+  done_ = contiguous_ ? meets(least(), bound_) : exact_->done() && ++nearest_ == kNearest;
 }
 
 double Auto::bound() const {

@@ -8,10 +8,10 @@
 
 namespace stageplan {
 
-// Proves until a set amount of work is done; then another search goes on from the plans found by then: the
-// genetic one or, where stages may hold layers from anywhere (Merge::type), annealing. There only a few
-// schemes can be proven, one by one; of more the best one whose stages are neighbours is where annealing
-// begins.
+// Proves until a set amount of work is done, or that nothing fits; then another search goes on from the plans
+// found by then: the genetic one or, where stages may hold layers from anywhere (Merge::type), annealing. There
+// only a few schemes can be proven, one by one; of more the best one whose stages are neighbours is where
+// annealing begins.
 class Auto : public ExactSearch {
  public:
   Auto(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
@@ -31,6 +31,7 @@ class Auto : public ExactSearch {
   std::unique_ptr<Exact> exact_;         // of this one or of the problem itself
   std::unique_ptr<Search> search_;
   double bound_ = 0;  // where schemes are many
+  int nearest_ = 0;   // generations since it was proven that no plan keeps the limits
 };
 
 }  // namespace stageplan

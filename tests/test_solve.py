@@ -97,6 +97,17 @@ def test_status(method: Method) -> None:
         assert result.status in ((proven,) if method in PROVERS else (proven, found))
 
 
+def test_auto_breaks_the_limits_as_little_as_it_can(draw: Draw) -> None:
+    rng, infeasible = np.random.default_rng(21), 0
+    for _ in range(60):
+        problem, _ = small(rng, draw, merge="adjacent")
+        best, found = sp.solve(problem, "enumerate"), sp.solve(problem)
+        assert found.status == best.status
+        assert isclose(found.plan.violation, best.plan.violation, rel_tol=1e-8)
+        infeasible += best.status == "infeasible"
+    assert infeasible > 10
+
+
 def test_enumerate_proves_nothing_before_its_end() -> None:
     assert sp.solve(example(), "enumerate", stop=sp.MaxGenerations(2)).status == "feasible"
 
