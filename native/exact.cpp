@@ -18,9 +18,30 @@ constexpr int kCoarse = 16;       // cuts that the first plan may choose from
 constexpr int kCoarseLooks = 24;  // intervals of these
 constexpr int kFiner = 4;         // times as many for each of the next
 constexpr size_t kRecent = 16;
+constexpr size_t kManyArcs = size_t{1} << 16;  // of which no graph is made before the interval is narrow
 constexpr std::uint64_t kSlice = 1 << 20;     // work of a step
 constexpr std::uint64_t kArcWork = 16;        // of an arc in an interval, roughly
 constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
+constexpr std::uint64_t kSweepWork = 16;      // of a type at a cut, roughly
+
+// Whether there are limits that stages share, so that one may take what another needs.
+bool shares_limits(const Problem& problem) {
+  return problem.max_price < kInfinity ||
+         std::any_of(problem.limit.begin(), problem.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
+}
+
+// No stage takes longer: it computes all layers, and each sends, receives and moves all tensors.
+double longest_time(const Problem& problem) {
+  double bytes = 0, longest = 0;
+  for (const Tensor& tensor : problem.tensors) bytes += tensor.bytes;
+  for (int t = 0; t < problem.types; ++t) {
+    double time = bytes / problem.bandwidth[t];
+    for (size_t i = t; i < problem.compute.size(); i += problem.types)
+      time += (problem.compute[i] < kInfinity ? problem.compute[i] : 0) + problem.send[i] + problem.receive[i];
+    longest = std::max(longest, time);
+  }
+  return longest * (1 + kTolerance);
+}
 
 }  // namespace
 
@@ -87,9 +108,39 @@ void Exact::start() {
     done_ = true;
     return;
   }
-  for (int stride = problem_.layers / kCoarse; stride > 1; stride /= kFiner) try_coarsely(stride);
-  push(all_plans(1, cheapest_ && least() < kInfinity ? Aim::cheapest : Aim::any));
+  const bool limited = shares_limits(problem_);
+  for (int stride = problem_.layers / kCoarse; limited && stride > 1; stride /= kFiner) try_coarsely(stride);
+  if (cheapest_ && (!limited || least() < kInfinity)) {
+    sweep_.emplace(problem_, scorer_.loads());
+    const double longest = std::min(problem_.goal_time(), longest_time(problem_));
+    push({0, longest, 0, nullptr, no_rents(), kFirstWidth, Aim::cheapest});
+  } else {
+    push(all_plans(1, Aim::any));
+  }
   finish_if_closed();
+}
+
+// Makes the stages of an interval that may be on a better plan, as far as the limits that stages share do not
+// matter. False where none may, and where they are too many: then the halves of the interval are to be looked
+// at instead.
+bool Exact::make_graph(Interval& interval) {
+  const std::uint64_t before = sweep_->work();
+  const double cost = sweep_->from_start(interval.low, interval.high);
+  if (cost < most_cost(interval)) {
+    const StageGraph path = sweep_->path();
+    consider(path, all_arcs(path));
+    interval.bound =
+        std::max(interval.bound, problem_.cost_scale() * (cost + interval.low * problem_.fixed_price));
+    const size_t most_arcs = interval.high <= kNarrow * interval.low ? SegmentSweep::kAnyNumber : kManyArcs;
+    if (closed(interval.bound)) {
+    } else if (auto graph = sweep_->promising(most_cost(interval), most_arcs)) {
+      interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
+    } else {
+      split(interval, split_time(interval, {.path = path.arcs()}));
+    }
+  }
+  work_ += sweep_->work() - before;
+  return interval.graph != nullptr;
 }
 
 // Plans to begin with, the better the fewer stages are worth a look later on.
@@ -205,7 +256,9 @@ void Exact::step() {
 }
 
 std::uint64_t Exact::next_work() const {
-  return started_ ? open_.front().graph->size() * kArcWork : layers_ * layers_ * problem_.types * kArcWork / 8;
+  if (started_ && open_.front().graph) return open_.front().graph->size() * kArcWork;
+  if (started_ || (cheapest_ && !shares_limits(problem_))) return layers_ * problem_.types * kSweepWork;
+  return layers_ * layers_ * problem_.types * kArcWork / 8;
 }
 
 void Exact::advance(std::uint64_t work) {
@@ -229,7 +282,7 @@ void Exact::look_at_first() {
   Interval interval = std::move(open_.back());
   open_.pop_back();
   if (!cheapest_) interval.high = std::min(interval.high, least() * kStep);
-  if (interval.low < interval.high) {
+  if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
     const Finding found = look(interval);
     interval.graph = found.graph;
     if (cheapest_)

@@ -9,6 +9,7 @@
 
 #include "label_setting.h"
 #include "search.h"
+#include "segment_sweep.h"
 
 namespace stageplan {
 
@@ -39,7 +40,7 @@ class Exact : public ExactSearch {
   struct Interval {
     double low, high;
     double bound;  // of the objective of any plan in it
-    std::shared_ptr<const StageGraph> graph;
+    std::shared_ptr<const StageGraph> graph;  // none while its stages are too many to be made
     Rents rents;
     size_t width;  // of the label setting
     Aim aim;
@@ -59,6 +60,7 @@ class Exact : public ExactSearch {
   void look_at_first();
   Interval all_plans(int stride, Aim aim);
   double spare_price() const;
+  bool make_graph(Interval& interval);
   void look_at_next();
   std::uint64_t next_work() const;
   Finding look(Interval& interval);
@@ -83,6 +85,7 @@ class Exact : public ExactSearch {
   void finish_if_closed();
 
   bool cheapest_;  // the objective is cost
+  std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
   std::vector<double> weight_;  // of the arcs of the last graph, with rents
   std::vector<Interval> open_;  // a heap, the least effort first

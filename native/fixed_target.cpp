@@ -1,8 +1,6 @@
 #include "fixed_target.h"
 
 #include <algorithm>
-#include <limits>
-#include <numeric>
 
 #include "label_setting.h"
 #include "segment_sweep.h"
@@ -13,7 +11,6 @@ namespace {
 constexpr int kSteps = 100;  // of the subgradient
 constexpr int kCoarse = 16;  // cuts that the first plan may choose from
 constexpr int kFiner = 4;    // times as many cuts in each round
-constexpr size_t kAnyNumber = std::numeric_limits<size_t>::max();
 
 Demand price_of(const Problem& problem, const StageGraph& graph) {
   Demand demand;
@@ -79,7 +76,7 @@ StageGraph promising_stages(const Problem& problem, SegmentSweep& sweep, double 
   double most = kInfinity;
   for (int stride = std::max(1, problem.layers / kCoarse);; stride = std::max(1, stride / kFiner)) {
     sweep.from_start(time, time, stride);
-    const StageGraph graph = *sweep.promising(most * time, kAnyNumber);
+    const StageGraph graph = *sweep.promising(most * time);
     if (stride == 1) return graph;
     most = std::min(most, Relaxed(problem, graph).demand.most_cost);
   }
@@ -90,9 +87,8 @@ StageGraph promising_stages(const Problem& problem, SegmentSweep& sweep, double 
 Cheapest cheapest_at(const Problem& problem, const StageLoads& loads, double time, std::size_t width) {
   SegmentSweep sweep(problem, loads);
   if (sweep.from_start(time, time) == kInfinity) return {};
-  const StageGraph alone(problem.layers, sweep.path(), time);
-  std::vector<int> path(alone.size());
-  std::iota(path.begin(), path.end(), 0);
+  const StageGraph alone = sweep.path();
+  const std::vector<int> path = all_arcs(alone);
   if (!within_limits(problem, usage_of(problem, alone, price_of(problem, alone), path)))
     return cheapest_of(problem, loads, promising_stages(problem, sweep, time), width);
   Cheapest answer;

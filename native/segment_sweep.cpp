@@ -173,7 +173,7 @@ double SegmentSweep::from_start(double low, double high, int stride) {
   return start_.back().best;
 }
 
-std::vector<Arc> SegmentSweep::path() const {
+StageGraph SegmentSweep::path() const {
   std::vector<Arc> arcs;
   int label = -2;
   for (int cut = problem_.layers; cut > 0;) {
@@ -184,7 +184,7 @@ std::vector<Arc> SegmentSweep::path() const {
     cut = first;
   }
   std::reverse(arcs.begin(), arcs.end());
-  return arcs;
+  return StageGraph(problem_.layers, std::move(arcs), high_);
 }
 
 std::optional<StageGraph> SegmentSweep::promising(double most, size_t most_arcs) {

@@ -4,6 +4,7 @@
 // that a walk ends at the first one that cannot beat the best so far.
 #pragma once
 
+#include <limits>
 #include <optional>
 
 #include "segment_path.h"
@@ -18,12 +19,13 @@ class SegmentSweep {
   // of k devices, the fewest that reach `high`, weighs price * k * its time, taken to be `low` at least.
   double from_start(double low, double high, int stride = 1);
 
-  // Stages of the path of the last from_start, in order.
-  std::vector<Arc> path() const;
+  // The path of the last from_start, as a graph of its stages alone.
+  StageGraph path() const;
 
   // The stages on paths whose total is at most `most`, by the last from_start; nothing where there are more
   // than `most_arcs` of them.
-  std::optional<StageGraph> promising(double most, size_t most_arcs);
+  std::optional<StageGraph> promising(double most, size_t most_arcs = kAnyNumber);
+  static constexpr size_t kAnyNumber = std::numeric_limits<size_t>::max();
 
   // Stages looked at so far, roughly weighed by the time that this took.
   std::uint64_t work() const { return work_; }

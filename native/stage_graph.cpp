@@ -1,6 +1,7 @@
 #include "stage_graph.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace stageplan {
@@ -84,6 +85,12 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const St
     }
   }
   begins_.push_back(arcs_.size());
+}
+
+std::vector<int> all_arcs(const StageGraph& graph) {
+  std::vector<int> path(graph.size());
+  std::iota(path.begin(), path.end(), 0);
+  return path;
 }
 
 std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,

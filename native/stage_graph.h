@@ -81,6 +81,9 @@ class StageGraph {
   double time_;
 };
 
+// The path of a graph that holds nothing else.
+std::vector<int> all_arcs(const StageGraph& graph);
+
 // Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, where these may
 // be, take turns with its two labels.
 std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
