@@ -18,7 +18,7 @@ constexpr int kCoarse = 16;       // cuts that the first plan may choose from
 constexpr int kCoarseLooks = 24;  // intervals of these
 constexpr int kFiner = 4;         // times as many for each of the next
 constexpr size_t kRecent = 16;
-constexpr size_t kManyArcs = size_t{1} << 16;  // of which no graph is made before the interval is narrow
+constexpr size_t kManyArcs = size_t{1} << 14;  // of which no graph is made before the interval is narrow
 constexpr std::uint64_t kSlice = 1 << 20;     // work of a step
 constexpr std::uint64_t kArcWork = 16;        // of an arc in an interval, roughly
 constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
@@ -92,7 +92,7 @@ Exact::Interval Exact::all_plans(int stride, Aim aim) {
   work_ += graph->size() * kArcWork;
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  return {0, std::min(time, slowest), 0, graph, no_rents(), kFirstWidth, aim};
+  return {0, std::min(time, slowest), 0, graph, nullptr, no_rents(), kFirstWidth, aim};
 }
 
 // What a plan may cost more than the work of each layer on the type that is cheapest for it.
@@ -113,7 +113,7 @@ void Exact::start() {
   if (cheapest_ && (!limited || least() < kInfinity)) {
     sweep_.emplace(problem_, scorer_.loads());
     const double longest = std::min(problem_.goal_time(), longest_time(problem_));
-    push({0, longest, 0, nullptr, no_rents(), kFirstWidth, Aim::cheapest});
+    push({0, longest, 0, nullptr, nullptr, no_rents(), kFirstWidth, Aim::cheapest});
   } else {
     push(all_plans(1, Aim::any));
   }
@@ -125,7 +125,8 @@ void Exact::start() {
 // at instead.
 bool Exact::make_graph(Interval& interval) {
   const std::uint64_t before = sweep_->work();
-  const double cost = sweep_->from_start(interval.low, interval.high);
+  const double cost = interval.tails ? sweep_->from_start(interval.low, interval.high, most_cost(interval), *interval.tails)
+                                     : sweep_->from_start(interval.low, interval.high);
   if (cost < most_cost(interval)) {
     const StageGraph path = sweep_->path();
     consider(path, all_arcs(path));
@@ -136,7 +137,10 @@ bool Exact::make_graph(Interval& interval) {
     } else if (auto graph = sweep_->promising(most_cost(interval), most_arcs)) {
       interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
     } else {
-      split(interval, split_time(interval, {.path = path.arcs()}));
+      interval.tails = std::make_shared<const std::vector<Least>>(sweep_->to_end());
+      Finding found;
+      found.path = path.arcs();
+      split(interval, split_time(interval, found));
     }
   }
   work_ += sweep_->work() - before;

@@ -7,6 +7,7 @@ namespace stageplan {
 namespace {
 
 constexpr double kRate = 1 - kTolerance;  // leaves room for rounding: bounds stay below what they bound
+constexpr Least kNothing{0, 0};           // to add to a total
 constexpr double kRounding = 1e-15;       // of a sum, for each of its terms
 constexpr std::uint64_t kTypeWork = 4, kOpenWork = 2, kStageWork = 16;
 
@@ -79,6 +80,7 @@ void SegmentSweep::begin(std::vector<Least>& totals, int cut, double direction) 
 }
 
 void SegmentSweep::open_paths(const std::vector<Least>& totals, int cut) {
+  work_ += types_.size() * kTypeWork;
   for (Type& type : types_) {
     const double total = totals[cut].without(type.number);
     if (total == kInfinity) continue;
@@ -140,9 +142,9 @@ void SegmentSweep::lengthen_best(int from, int to) {
 
 void SegmentSweep::lengthen(int first, int last, int type) {
   const auto arc = make(first, last, type);
-  if (!arc) return;
-  const int apart = neighbours_alike_ ? -1 : type;
-  start_[last + 1].offer(start_[first].without(type) + weight(*arc), first * problem_.types + type, apart);
+  const double total = arc ? start_[first].without(type) + weight(*arc) : kInfinity;
+  if (!(total < most_ - tails_[last + 1].without(type))) return;
+  start_[last + 1].offer(total, first * problem_.types + type, neighbours_alike_ ? -1 : type);
 }
 
 std::optional<Arc> SegmentSweep::make(int first, int last, int type) const {
@@ -151,23 +153,34 @@ std::optional<Arc> SegmentSweep::make(int first, int last, int type) const {
   return reach(problem_, load, first, last, type, high_);
 }
 
+// Below which a total with a stage of the type matters at a cut.
+double SegmentSweep::least_of(const Least& here, const Type& type) const {
+  return here.type == apart(type) ? here.best : here.second;
+}
+
 double SegmentSweep::from_start(double low, double high, int stride) {
+  return from_start(low, high, kInfinity, std::vector<Least>(problem_.layers + 1, kNothing), stride);
+}
+
+double SegmentSweep::from_start(double low, double high, double most, std::vector<Least> tails, int stride) {
   low_ = low;
   high_ = high;
+  most_ = most;
   stride_ = stride;
+  tails_ = std::move(tails);
   begin(start_, 0, 1);
   for (int before = 0, cut = 1; cut <= problem_.layers; ++cut) {
     if (!is_cut(cut)) continue;
     lengthen_best(before, cut);
     Least& here = start_[cut];
     for (Type& type : types_) {
-      const auto most = [&] { return here.type == apart(type) ? here.best : here.second; };
-      walk(type, start_, cut, most, [&](const Arc& arc, double total) {
+      const double rest = most_ - tails_[cut].without(type.number);
+      const auto limit = [&] { return std::min(rest, least_of(here, type)); };
+      walk(type, start_, cut, limit, [&](const Arc& arc, double total) {
         here.offer(total, arc.first * problem_.types + arc.type, apart(type));
       });
     }
     open_paths(start_, cut);
-    work_ += types_.size() * kTypeWork;
     before = cut;
   }
   return start_.back().best;
@@ -192,20 +205,20 @@ std::optional<StageGraph> SegmentSweep::promising(double most, size_t most_arcs)
   begin(end_, problem_.layers, -1);
   for (int cut = problem_.layers - 1; cut >= 0; --cut) {
     if (!is_cut(cut) || start_[cut].best == kInfinity) continue;
+    Least& here = end_[cut];
     for (Type& type : types_) {
-      if (start_[cut].without(type.number) == kInfinity) continue;
       const double rest = most * (1 + kTolerance) - start_[cut].without(type.number);
-      walk(
-          type, end_, cut, [&] { return rest; },
-          [&](const Arc& arc, double total) {
-            end_[cut].offer(total, 0, apart(type));
-            arcs.push_back(arc);
-          });
+      const auto limit = [&] {
+        return arcs.size() <= most_arcs ? rest : std::min(rest, least_of(here, type));
+      };
+      walk(type, end_, cut, limit, [&](const Arc& arc, double total) {
+        here.offer(total, 0, apart(type));
+        if (arcs.size() <= most_arcs) arcs.push_back(arc);
+      });
     }
-    if (arcs.size() > most_arcs) return std::nullopt;
     open_paths(end_, cut);
-    work_ += types_.size() * kTypeWork;
   }
+  if (arcs.size() > most_arcs) return std::nullopt;
   std::reverse(arcs.begin(), arcs.end());
   return StageGraph(problem_.layers, std::move(arcs), high_);
 }

@@ -19,13 +19,20 @@ class SegmentSweep {
   // of k devices, the fewest that reach `high`, weighs price * k * its time, taken to be `low` at least.
   double from_start(double low, double high, int stride = 1);
 
+  // The same of all cuts, less the paths that reach `most` with the `tails`: no more than the totals from each
+  // cut on.
+  double from_start(double low, double high, double most, std::vector<Least> tails, int stride = 1);
+
   // The path of the last from_start, as a graph of its stages alone.
   StageGraph path() const;
 
-  // The stages on paths whose total is at most `most`, by the last from_start; nothing where there are more
-  // than `most_arcs` of them.
+  // The stages on paths whose total is at most `most` by the last from_start, whose own limit may be no less;
+  // nothing where there are more than `most_arcs` of them.
   std::optional<StageGraph> promising(double most, size_t most_arcs = kAnyNumber);
   static constexpr size_t kAnyNumber = std::numeric_limits<size_t>::max();
+
+  // Totals from each cut on, of the last promising; infinite where they lead to none of its paths.
+  const std::vector<Least>& to_end() const { return end_; }
 
   // Stages looked at so far, roughly weighed by the time that this took.
   std::uint64_t work() const { return work_; }
@@ -56,6 +63,7 @@ class SegmentSweep {
   double least_weight(const Type& type, int first, int last, double computing) const;
   std::optional<Arc> make(int first, int last, int type) const;
   double weight(const Arc& arc) const;
+  double least_of(const Least& here, const Type& type) const;
   void begin(std::vector<Least>& totals, int cut, double direction);
   void open_paths(const std::vector<Least>& totals, int cut);
   void lengthen(int first, int last, int type);
@@ -68,6 +76,8 @@ class SegmentSweep {
   const bool neighbours_alike_;
   std::vector<Type> types_;         // that may have devices
   std::vector<Least> start_, end_;  // totals to and from each cut; their arcs are first * types + type
+  std::vector<Least> tails_;
+  double most_ = kInfinity;
   double low_ = 0, high_ = 0;       // seconds
   double direction_ = 1;            // of the walks: paths begin at the first cut, or -1, at the last
   int stride_ = 1;
