@@ -1,7 +1,6 @@
 #include "segment_sweep.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace stageplan {
 namespace {
@@ -20,13 +19,14 @@ SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
     if (problem.limit[t] < 1) continue;
     Type type{t, most_devices(problem, t), problem.price[t], problem.transfer_parallel[t], 0, {}, {}, {}, {},
               {}};
-    for (auto* sums : {&type.serial, &type.parallel, &type.send, &type.receive}) sums->resize(layers + 1);
+    for (auto* sums : {&type.serial, &type.parallel, &type.work, &type.send, &type.receive}) sums->resize(layers + 1);
     StageLoad sum;
     for (int l = 0; l < layers; ++l) {
       const size_t i = static_cast<size_t>(l) * problem.types + t;
       add_layer(problem, sum, l, t);
       type.serial[l + 1] = sum.serial_compute;
       type.parallel[l + 1] = sum.parallel_compute;
+      type.work[l + 1] = kRate * type.price * (sum.serial_compute + sum.parallel_compute);
       if (l > 0) type.receive[l] = problem.receive[i];
       if (l + 1 < layers) type.send[l + 1] = problem.send[i];
     }
@@ -37,7 +37,7 @@ SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
 
 // Price of the work up to a cut.
 double SegmentSweep::position(const Type& type, int cut) const {
-  return direction_ * kRate * type.price * (type.serial[cut] + type.parallel[cut]);
+  return direction_ * type.work[cut];
 }
 
 // At least what a stage weighs that spends so much time on computing, or on transfer; infinite where no devices
@@ -45,8 +45,9 @@ double SegmentSweep::position(const Type& type, int cut) const {
 double SegmentSweep::weight_of(const Type& type, double serial, double parallel) const {
   const double spare = high_ * (1 + kTolerance) - serial;
   if (!(spare > 0)) return kInfinity;
-  const double devices = std::max(1.0, std::ceil(parallel / spare * kRate));
-  if (devices > type.most_devices) return kInfinity;
+  const double least = parallel / spare * kRate;
+  if (least > type.most_devices) return kInfinity;
+  const int whole = static_cast<int>(least), devices = std::max(1, whole < least ? whole + 1 : whole);
   return type.price * std::max(devices * low_, (devices * serial + parallel) * kRate);
 }
 
@@ -84,7 +85,7 @@ void SegmentSweep::open_paths(const std::vector<Least>& totals, int cut) {
   for (Type& type : types_) {
     const double total = totals[cut].without(type.number);
     if (total == kInfinity) continue;
-    const Open path{total - position(type, cut), cut};
+    const Open path{total - position(type, cut), total, cut};
     auto& open = type.open;
     auto place = open.end();
     if (!open.empty() && open.back().key < path.key)
@@ -106,17 +107,18 @@ double SegmentSweep::least_weight(const Type& type, int first, int last, double 
 // Offers `take` the stages of a type between a cut and the paths in the order of their keys, while the total
 // with one may be less than `most`. Paths that no stage of the type will reach back to are forgotten.
 template <class Most, class Take>
-void SegmentSweep::walk(Type& type, const std::vector<Least>& totals, int cut, const Most& most,
+void SegmentSweep::walk(Type& type, int cut, const Most& most,
                         const Take& take) {
   auto& open = type.open;
+  double limit = most();
   const double work = position(type, cut) - type.price * type.rounding;
-  if (open.empty() || open.back().key + work >= most()) return;
+  if (open.empty() || open.back().key + work >= limit) return;
   const double near = transfer_weight(type, direction_ > 0 ? type.send[cut] : type.receive[cut]);
-  for (size_t i = open.size(); i-- > 0 && open[i].key + work < most();) {
-    const int first = std::min(cut, open[i].cut), last = std::max(cut, open[i].cut) - 1;
-    const double total = totals[open[i].cut].without(type.number), rest = most() - total;
+  for (size_t i = open.size(); i-- > 0 && open[i].key + work < limit;) {
+    const double total = open[i].total, rest = limit - total;
     work_ += kOpenWork;
     if (near >= rest) continue;
+    const int first = std::min(cut, open[i].cut), last = std::max(cut, open[i].cut) - 1;
     const double computing = compute_weight(type, first, last);
     if (computing < kInfinity && (computing >= rest || least_weight(type, first, last, computing) >= rest))
       continue;
@@ -127,7 +129,9 @@ void SegmentSweep::walk(Type& type, const std::vector<Least>& totals, int cut, c
       continue;
     }
     const auto arc = reach(problem_, load, first, last, type.number, high_);
-    if (arc && total + weight(*arc) < most()) take(*arc, total + weight(*arc));
+    if (!arc || total + weight(*arc) >= limit) continue;
+    take(*arc, total + weight(*arc));
+    limit = most();
   }
 }
 
@@ -176,7 +180,7 @@ double SegmentSweep::from_start(double low, double high, double most, std::vecto
     for (Type& type : types_) {
       const double rest = most_ - tails_[cut].without(type.number);
       const auto limit = [&] { return std::min(rest, least_of(here, type)); };
-      walk(type, start_, cut, limit, [&](const Arc& arc, double total) {
+      walk(type, cut, limit, [&](const Arc& arc, double total) {
         here.offer(total, arc.first * problem_.types + arc.type, apart(type));
       });
     }
@@ -211,7 +215,7 @@ std::optional<StageGraph> SegmentSweep::promising(double most, size_t most_arcs)
       const auto limit = [&] {
         return arcs.size() <= most_arcs ? rest : std::min(rest, least_of(here, type));
       };
-      walk(type, end_, cut, limit, [&](const Arc& arc, double total) {
+      walk(type, cut, limit, [&](const Arc& arc, double total) {
         here.offer(total, 0, apart(type));
         if (arcs.size() <= most_arcs) arcs.push_back(arc);
       });

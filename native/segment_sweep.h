@@ -41,6 +41,7 @@ class SegmentSweep {
   // A path that a stage may continue, to the cut where it ends.
   struct Open {
     double key;  // its total less the price of the work of the layers up to there
+    double total;
     int cut;
   };
   struct Type {
@@ -48,6 +49,7 @@ class SegmentSweep {
     double price, parallel_transfer;
     double rounding;                       // of a difference of the sums, seconds
     std::vector<double> serial, parallel;  // compute of the layers before each cut, seconds
+    std::vector<double> work;              // price of these layers' work, less a little for rounding
     std::vector<double> send, receive;     // transfer of a stage that ends or begins at a cut, seconds
     std::vector<Open> open;                // the least key last
   };
@@ -69,7 +71,7 @@ class SegmentSweep {
   void lengthen(int first, int last, int type);
   void lengthen_best(int from, int to);
   template <class Most, class Take>
-  void walk(Type& type, const std::vector<Least>& totals, int cut, const Most& most, const Take& take);
+  void walk(Type& type, int cut, const Most& most, const Take& take);
 
   const Problem& problem_;
   const StageLoads& loads_;
