@@ -19,15 +19,16 @@ constexpr int kCoarseLooks = 24;  // intervals of these
 constexpr int kFiner = 4;         // times as many for each of the next
 constexpr size_t kRecent = 16;
 constexpr size_t kManyArcs = size_t{1} << 14;  // of which no graph is made before the interval is narrow
-constexpr std::uint64_t kSlice = 1 << 20;     // work of a step
-constexpr std::uint64_t kArcWork = 16;        // of an arc in an interval, roughly
-constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
-constexpr std::uint64_t kSweepWork = 16;      // of a type at a cut, roughly
+constexpr std::uint64_t kSlice = 1 << 20;      // work of a step
+constexpr std::uint64_t kArcWork = 16;         // of an arc in an interval, roughly
+constexpr double kStep = 1 - 4 * kTolerance;   // to a stage time that is less by more than a tie
+constexpr std::uint64_t kSweepWork = 16;       // of a type at a cut, roughly
 
 // Whether there are limits that stages share, so that one may take what another needs.
 bool shares_limits(const Problem& problem) {
   return problem.max_price < kInfinity ||
-         std::any_of(problem.limit.begin(), problem.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
+         std::any_of(
+             problem.limit.begin(), problem.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
 }
 
 // No stage takes longer: it computes all layers, and each sends, receives and moves all tensors.
@@ -125,8 +126,9 @@ void Exact::start() {
 // at instead.
 bool Exact::make_graph(Interval& interval) {
   const std::uint64_t before = sweep_->work();
-  const double cost = interval.tails ? sweep_->from_start(interval.low, interval.high, most_cost(interval), *interval.tails)
-                                     : sweep_->from_start(interval.low, interval.high);
+  const double cost =
+      interval.tails ? sweep_->from_start(interval.low, interval.high, most_cost(interval), *interval.tails)
+                     : sweep_->from_start(interval.low, interval.high);
   if (cost < most_cost(interval)) {
     const StageGraph path = sweep_->path();
     consider(path, all_arcs(path));

@@ -39,8 +39,8 @@ class Exact : public ExactSearch {
   // All plans whose stage time is in (low, high].
   struct Interval {
     double low, high;
-    double bound;  // of the objective of any plan in it
-    std::shared_ptr<const StageGraph> graph;  // none while its stages are too many to be made
+    double bound;                                     // of the objective of any plan in it
+    std::shared_ptr<const StageGraph> graph;          // none while its stages are too many to be made
     std::shared_ptr<const std::vector<Least>> tails;  // then, where known, the least totals to the end
     Rents rents;
     size_t width;  // of the label setting

@@ -19,7 +19,8 @@ SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
     if (problem.limit[t] < 1) continue;
     Type type{t, most_devices(problem, t), problem.price[t], problem.transfer_parallel[t], 0, {}, {}, {}, {},
               {}};
-    for (auto* sums : {&type.serial, &type.parallel, &type.work, &type.send, &type.receive}) sums->resize(layers + 1);
+    for (auto* sums : {&type.serial, &type.parallel, &type.work, &type.send, &type.receive})
+      sums->resize(layers + 1);
     StageLoad sum;
     for (int l = 0; l < layers; ++l) {
       const size_t i = static_cast<size_t>(l) * problem.types + t;
@@ -36,9 +37,7 @@ SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
 }
 
 // Price of the work up to a cut.
-double SegmentSweep::position(const Type& type, int cut) const {
-  return direction_ * type.work[cut];
-}
+double SegmentSweep::position(const Type& type, int cut) const { return direction_ * type.work[cut]; }
 
 // At least what a stage weighs that spends so much time on computing, or on transfer; infinite where no devices
 // reach the time.
@@ -107,8 +106,7 @@ double SegmentSweep::least_weight(const Type& type, int first, int last, double 
 // Offers `take` the stages of a type between a cut and the paths in the order of their keys, while the total
 // with one may be less than `most`. Paths that no stage of the type will reach back to are forgotten.
 template <class Most, class Take>
-void SegmentSweep::walk(Type& type, int cut, const Most& most,
-                        const Take& take) {
+void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take) {
   auto& open = type.open;
   double limit = most();
   const double work = position(type, cut) - type.price * type.rounding;
@@ -212,9 +210,7 @@ std::optional<StageGraph> SegmentSweep::promising(double most, size_t most_arcs)
     Least& here = end_[cut];
     for (Type& type : types_) {
       const double rest = most * (1 + kTolerance) - start_[cut].without(type.number);
-      const auto limit = [&] {
-        return arcs.size() <= most_arcs ? rest : std::min(rest, least_of(here, type));
-      };
+      const auto limit = [&] { return arcs.size() <= most_arcs ? rest : std::min(rest, least_of(here, type)); };
       walk(type, cut, limit, [&](const Arc& arc, double total) {
         here.offer(total, 0, apart(type));
         if (arcs.size() <= most_arcs) arcs.push_back(arc);

@@ -80,8 +80,8 @@ class SegmentSweep {
   std::vector<Least> start_, end_;  // totals to and from each cut; their arcs are first * types + type
   std::vector<Least> tails_;
   double most_ = kInfinity;
-  double low_ = 0, high_ = 0;       // seconds
-  double direction_ = 1;            // of the walks: paths begin at the first cut, or -1, at the last
+  double low_ = 0, high_ = 0;  // seconds
+  double direction_ = 1;       // of the walks: paths begin at the first cut, or -1, at the last
   int stride_ = 1;
   std::uint64_t work_ = 0;
 };
