@@ -26,7 +26,7 @@ def bound(problem) -> float:
 @pytest.mark.parametrize("population", [256, 4096])
 def test_stageplan(benchmark, problem, bound, population):
     stop = sp.MaxGenerations(GENERATIONS)
-    result = benchmark(sp.solve, problem, population=population, stop=stop)
+    result = benchmark(sp.solve, problem, "genetic", population=population, stop=stop)
     assert result.generations == GENERATIONS
     assert result.plan.feasible
     assert bound <= result.plan.cost <= 2 * bound

@@ -11,7 +11,7 @@ import stageplan as sp
 @pytest.mark.parametrize("name", FAMILIES)
 def test_small(benchmark, name):
     problem = FAMILIES[name](16, 4)
-    result = benchmark(sp.solve, problem, stop=sp.MaxGenerations(100))
+    result = benchmark(sp.solve, problem, "genetic", stop=sp.MaxGenerations(100))
     best = optimum(problem)
     assert best.bound <= result.plan.cost * (1 + 1e-9)
     assert result.plan.cost <= 1.01 * best.cost
@@ -19,7 +19,7 @@ def test_small(benchmark, name):
 
 def test_large(benchmark):
     problem = family(64, 8)
-    result = benchmark(sp.solve, problem, stop=sp.MaxGenerations(200))
+    result = benchmark(sp.solve, problem, "genetic", stop=sp.MaxGenerations(200))
     best = optimum(problem)
     assert best.bound <= result.plan.cost * (1 + 1e-9)
     assert result.plan.cost <= 1.1 * best.cost
@@ -27,7 +27,7 @@ def test_large(benchmark):
 
 def test_limits(benchmark):
     problem = family(64, 64, limit=LIMIT)
-    result = benchmark(sp.solve, problem, stop=sp.MaxGenerations(50))
+    result = benchmark(sp.solve, problem, "genetic", stop=sp.MaxGenerations(50))
     assert result.plan.feasible
     assert BEST_KNOWN[64, 64, 0].bound <= result.plan.cost * (1 + 1e-9)
 

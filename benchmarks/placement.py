@@ -45,7 +45,7 @@ PUBLISHED = {
 NOTES = """\
 All on one core: CPU seconds (time.process_time). read: read_workload, the order chosen, median of 7.
 contiguous, known: largest load of the best contiguous split, and of the best placement known before (for
-  resnet50 none is known below the contiguous one). found: method "genetic" with merge "type", the median and
+  resnet50 none is known below the contiguous one). found: solve with merge "type", the median and
   the worst of the seeds after so many CPU seconds; green: at or below the known one with every seed.
 reached: CPU seconds until the known value, median of the seeds; below the contiguous one for resnet50.
 bound: no placement is better; gap: of the best one found."""

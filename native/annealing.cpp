@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <stdexcept>
 
 #include "schemes.h"
 #include "threads.h"
@@ -167,6 +168,9 @@ Annealing::Annealing(const Problem& problem, int population, std::uint64_t seed,
       threads_(threads),
       trials_(std::uint64_t{1} * population * std::min(1 + problem.layers / 32, kMostPopulations)),
       first_evaluations_(initial.size() / layers_ + problem.labels()) {
+  if (problem.merge != Merge::type)
+    throw std::invalid_argument(
+        "method 'annealing' needs merge 'type', whose stages hold layers from anywhere");
   for (size_t i = 0; i < initial.size(); i += layers_) keep(&initial[i], scorer_.score(&initial[i]));
   for (int label = 0; label < problem.labels(); ++label) {
     const Genes scheme(layers_, static_cast<std::int8_t>(label));

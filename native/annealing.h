@@ -53,7 +53,8 @@ class Walk {
 class Annealing : public Search {
  public:
   // `population`: how many moves a step tries, by each walk and for each few layers. Starts from the best of
-  // `initial` (its size a multiple of the layers) and of the homogeneous schemes.
+  // `initial` (its size a multiple of the layers) and of the homogeneous schemes. Throws std::invalid_argument
+  // where stages are intervals of layers.
   Annealing(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
   void step() override;
 

@@ -1,52 +1,71 @@
 #include "auto.h"
 
-#include <algorithm>
 #include <cmath>
+
+#include "annealing.h"
+#include "genetic.h"
+#include "merge.h"
 
 namespace stageplan {
 namespace {
 
 constexpr std::uint64_t kProof = 1 << 28;  // work after which a proof is given up: about a second
 constexpr double kFewSchemes = 1 << 16;
+constexpr int kNearest = 64;  // generations for the plan that breaks the limits least, where none keeps them
 
 }  // namespace
 
 Auto::Auto(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial)
-    : Search(problem), population_(population), threads_(threads), seed_(seed), initial_(initial) {
-  if (problem.merge == Merge::adjacent)
+    : ExactSearch(problem, threads), population_(population), threads_(threads), seed_(seed), first_(initial) {
+  if (problem.merge == Merge::adjacent) {
     exact_ = std::make_unique<Exact>(problem, initial);
-  else if (std::pow(problem.labels(), problem.layers) <= kFewSchemes)
+    keep(exact_->best().data(), exact_->best_score());
+    evaluations_ = exact_->evaluations();
+  } else if (std::pow(problem.labels(), problem.layers) <= kFewSchemes) {
     all_ = std::make_unique<Enumeration>(problem, threads);
-  if (exact_) take(*exact_);
+  } else {
+    bound_ = Search::bound();
+    contiguous_ = std::make_unique<Problem>(problem.with(Merge::adjacent));
+    exact_ = std::make_unique<Exact>(*contiguous_, Genes());
+    score(initial);
+  }
 }
 
-bool Auto::proving() const { return all_ || (exact_ && exact_->work() < kProof); }
-
-void Auto::take(const Search& search) {
-  evaluations_ = search.evaluations() + (genetic_ && exact_ ? exact_->evaluations() : 0);
-  keep(search.best().data(), search.best_score());
-}
+bool Auto::proving() const { return all_ || (!exact_->done() && exact_->work() < kProof && !search_); }
 
 void Auto::step() {
-  if (proving()) {
-    Search& proof = exact_ ? static_cast<Search&>(*exact_) : *all_;
-    proof.step();
-    take(proof);
-    done_ = proof.done();
-    return;
+  if (proving())
+    prove();
+  else
+    search();
+}
+
+void Auto::prove() {
+  Search& proof = all_ ? static_cast<Search&>(*all_) : *exact_;
+  proof.step();
+  if (contiguous_) return score(relabel_contiguous(*contiguous_, exact_->best().data(), problem_));
+  keep(proof.best().data(), proof.best_score());
+  evaluations_ = proof.evaluations();
+  done_ = proof.done() && (all_ || best_score().violation == 0);
+}
+
+void Auto::search() {
+  if (!search_) {
+    first_.insert(first_.end(), best().begin(), best().end());
+    if (contiguous_)
+      search_ = std::make_unique<Annealing>(problem_, population_, seed_, threads_, first_);
+    else
+      search_ = std::make_unique<Genetic>(problem_, population_, seed_, threads_, exact_->tried());
   }
-  if (!genetic_) {
-    Genes schemes = initial_;
-    if (exact_) schemes = exact_->tried();
-    genetic_ = std::make_unique<Genetic>(problem_, population_, seed_, threads_, schemes);
-  }
-  genetic_->step();
-  take(*genetic_);
+  search_->step();
+  keep(search_->best().data(), search_->best_score());
+  evaluations_ = exact_->evaluations() + search_->evaluations();
+  done_ = contiguous_ ? meets(least(), bound_) : exact_->done() && ++nearest_ == kNearest;
 }
 
 double Auto::bound() const {
   if (all_) return all_->bound();
-  return exact_ ? std::min(exact_->bound(), least()) : Search::bound();
+  return contiguous_ ? bound_ : std::min(exact_->bound(), least());
 }
 
 }  // namespace stageplan

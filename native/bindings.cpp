@@ -14,6 +14,7 @@
 #include "auto.h"
 #include "exact.h"
 #include "fixed_target.h"
+#include "front.h"
 #include "genetic.h"
 #include "instruction_set.h"
 #include "kernels.h"
@@ -320,6 +321,21 @@ PYBIND11_MODULE(_core, m) {
       .def("advance", &Exact::advance, py::arg("work"), released)
       .def_property_readonly("work", &Exact::work)
       .def_property_readonly("tried", [](const Exact& e) { return to_array(e.tried()); });
+  py::class_<FrontPoint>(m, "FrontPoint")
+      .def_readonly("target", &FrontPoint::target)
+      .def_readonly("time", &FrontPoint::time)
+      .def_readonly("value", &FrontPoint::value)
+      .def_readonly("bound", &FrontPoint::bound)
+      .def_property_readonly("scheme", [](const FrontPoint& p) { return to_array(p.scheme); });
+  py::class_<Front, Exact>(m, "Front")
+      .def(py::init([](const Problem& problem, bool by_price, std::vector<double> targets,
+                       std::optional<double> gap, double fastest, const GeneArray& initial) {
+             return std::make_unique<Front>(problem, by_price, std::move(targets), gap, fastest,
+                                            genes_of(problem, initial));
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("by_price"), py::arg("targets"), py::arg("gap"),
+           py::arg("fastest"), py::arg("initial").noconvert())
+      .def_property_readonly("points", &Front::points);
   py::class_<Auto, Search>(m, "Auto").def(
       py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                   const GeneArray& initial) {

@@ -53,7 +53,10 @@ bool Exact::later(const Interval& a, const Interval& b) {
 }
 
 Exact::Exact(const Problem& problem, const Genes& initial)
-    : ExactSearch(problem, 1), cheapest_(problem.objective == Objective::cost), paths_(problem) {
+    : ExactSearch(problem, 1),
+      cheapest_(problem.objective == Objective::cost),
+      per_second_(problem.cost_scale()),
+      paths_(problem) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
@@ -64,61 +67,66 @@ Exact::Exact(const Problem& problem, const Genes& initial)
   score(first);
 }
 
-double Exact::open_bound() const {
-  double bound = left_;
-  for (const Interval& interval : open_) bound = std::min(bound, interval.bound);
+double Exact::open_bound(double time) const {
+  double bound = kInfinity;
+  for (const Left& left : left_)
+    if (left.low < time) bound = std::min(bound, left.bound);
+  for (const Interval& interval : open_)
+    if (interval.low < time) bound = std::min(bound, interval.bound);
   return bound;
 }
 
 double Exact::bound() const {
-  if (done_) return std::min(least(), left_);
+  if (done_) return std::min(least(), open_bound());
   return std::min(least(), std::max(open_.empty() ? 0 : open_bound(), Search::bound()));
 }
 
-bool Exact::closed(double bound) const {
-  if (cheapest_ && !meets(bound, problem_.max_cost)) return true;
-  return bound == kInfinity || meets(least(), bound);
+// What the limits allow of what is to be least.
+double Exact::most_objective() const { return by_price() ? problem_.max_price : problem_.max_cost; }
+
+bool Exact::closed(double bound, double low) const {
+  if (cheapest_ && !meets(bound, most_objective())) return true;
+  return bound == kInfinity || meets(to_beat(low), bound);
 }
 
 void Exact::finish_if_closed() {
-  std::erase_if(open_, [&](const Interval& interval) { return closed(interval.bound); });
+  std::erase_if(open_, [&](const Interval& interval) { return closed(interval.bound, interval.low); });
   std::make_heap(open_.begin(), open_.end(), later);
   done_ = open_.empty();
 }
 
-// All plans whose cuts are multiples of `stride`, and no dearer than the best so far.
-Exact::Interval Exact::all_plans(int stride, Aim aim) {
-  const double time = problem_.goal_time(), excess = aim == Aim::cheapest ? spare_price() : kInfinity;
-  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), time, stride, excess);
+// All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to
+// beat.
+Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
+  const double excess = aim == Aim::cheapest ? spare_price(low) : kInfinity;
+  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), high, stride, excess);
   work_ += graph->size() * kArcWork;
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  return {0, std::min(time, slowest), 0, graph, nullptr, no_rents(), kFirstWidth, aim};
+  return {low, std::min(high, slowest), 0, graph, nullptr, no_rents(), kFirstWidth, aim};
 }
 
-// What a plan may cost more than the work of each layer on the type that is cheapest for it.
-double Exact::spare_price() const {
+// What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
+double Exact::spare_price(double low) const {
+  if (by_price()) return kInfinity;
   const std::vector<double> least_price = least_prices(problem_);
-  const double most = std::min(least(), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
+  const double most = std::min(to_beat(low), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
   return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
 }
 
-void Exact::start() {
-  started_ = true;
-  if (most_price() < 0) {
-    done_ = true;
-    return;
-  }
-  const bool limited = shares_limits(problem_);
-  for (int stride = problem_.layers / kCoarse; limited && stride > 1; stride /= kFiner) try_coarsely(stride);
-  if (cheapest_ && (!limited || least() < kInfinity)) {
-    sweep_.emplace(problem_, scorer_.loads());
-    const double longest = std::min(problem_.goal_time(), longest_time(problem_));
-    push({0, longest, 0, nullptr, nullptr, no_rents(), kFirstWidth, Aim::cheapest});
-  } else {
-    push(all_plans(1, Aim::any));
-  }
-  finish_if_closed();
+void Exact::start() { begin(0, problem_.goal_time()); }
+
+// Where stages share no limits, the first plans come with the sweeps over all stages.
+void Exact::begin(double low, double high) {
+  const bool swept = cheapest_ && !by_price(), limited = !swept || shares_limits(problem_);
+  for (int stride = problem_.layers / kCoarse; limited && stride > 1; stride /= kFiner)
+    try_coarsely(low, high, stride);
+  const bool found = to_beat(low) < kInfinity;
+  if (!swept || (limited && !found))
+    return push(all_plans(low, high, 1, cheapest_ && found ? Aim::cheapest : Aim::any));
+  if (!sweep_) sweep_.emplace(problem_, scorer_.loads());
+  push({low, std::min(high, longest_time(problem_)), 0, nullptr, nullptr, no_rents(), kFirstWidth,
+        Aim::cheapest});
 }
 
 // Makes the stages of an interval that may be on a better plan, as far as the limits that stages share do not
@@ -126,35 +134,40 @@ void Exact::start() {
 // at instead.
 bool Exact::make_graph(Interval& interval) {
   const std::uint64_t before = sweep_->work();
-  const double cost =
-      interval.tails ? sweep_->from_start(interval.low, interval.high, most_cost(interval), *interval.tails)
-                     : sweep_->from_start(interval.low, interval.high);
-  if (cost < most_cost(interval)) {
+  const auto most = [&] { return most_cost(interval) / per_second_; };
+  const double cost = interval.tails ? sweep_->from_start(interval.low, interval.high, most(), *interval.tails)
+                                     : sweep_->from_start(interval.low, interval.high);
+  if (cost < most()) {
     const StageGraph path = sweep_->path();
     consider(path, all_arcs(path));
-    interval.bound =
-        std::max(interval.bound, problem_.cost_scale() * (cost + interval.low * problem_.fixed_price));
-    const size_t most_arcs = interval.high <= kNarrow * interval.low ? SegmentSweep::kAnyNumber : kManyArcs;
-    if (closed(interval.bound)) {
-    } else if (auto graph = sweep_->promising(most_cost(interval), most_arcs)) {
-      interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
-    } else {
-      interval.tails = std::make_shared<const std::vector<Least>>(sweep_->to_end());
-      Finding found;
-      found.path = path.arcs();
-      split(interval, split_time(interval, found));
-    }
+    interval.bound = std::max(interval.bound, per_second_ * (cost + interval.low * problem_.fixed_price));
+    if (!closed(interval.bound, interval.low)) make_or_split(interval, most(), path.arcs());
   }
   work_ += sweep_->work() - before;
   return interval.graph != nullptr;
 }
 
+void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc>& path) {
+  const bool narrow = interval.high <= kNarrow * interval.low;
+  if (auto graph = sweep_->promising(most, narrow ? SegmentSweep::kAnyNumber : kManyArcs)) {
+    interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
+    return;
+  }
+  interval.tails = std::make_shared<const std::vector<Least>>(sweep_->to_end());
+  Finding found;
+  found.path = path;
+  split(interval, split_time(interval, found));
+}
+
 // Plans to begin with, the better the fewer stages are worth a look later on.
-void Exact::try_coarsely(int stride) {
-  push(all_plans(stride, cheapest_ ? Aim::cheapest : Aim::any));
-  for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
+void Exact::try_coarsely(double low, double high, int stride) {
+  const auto open = std::move(open_);
+  const auto left = left_;
   open_.clear();
-  left_ = kInfinity;
+  push(all_plans(low, high, stride, cheapest_ ? Aim::cheapest : Aim::any));
+  for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
+  open_ = open;
+  left_ = left;
 }
 
 void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
@@ -162,13 +175,13 @@ void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
   if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
   if (recent_.size() == kRecent) recent_.erase(recent_.begin());
   recent_.push_back(scheme);
-  score(scheme);
+  look_at(scheme);
 }
 
 double Exact::most_cost(const Interval& interval) const {
-  double most = problem_.max_cost * (1 + kTolerance);
-  if (interval.aim == Aim::cheapest) most = std::min(most, least() * (1 - kTolerance));
-  return most / problem_.cost_scale() - interval.low * problem_.fixed_price;
+  double most = most_objective() * (1 + kTolerance);
+  if (interval.aim == Aim::cheapest) most = std::min(most, to_beat(interval.low) * (1 - kTolerance));
+  return most - worth(interval.low) * problem_.fixed_price;
 }
 
 // $/hour that are left for devices.
@@ -178,18 +191,24 @@ double Exact::most_price() const { return problem_.max_price * (1 + kTolerance) 
 // a path may cost is another limit.
 Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
   const bool costs = interval.aim == Aim::cheapest || problem_.max_cost < kInfinity;
-  const bool priced = problem_.max_price < kInfinity;
+  const bool priced = (by_price() ? problem_.max_cost : problem_.max_price) < kInfinity;
+  const double most_used = by_price() ? problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() -
+                                            interval.low * problem_.fixed_price
+                                      : most_price();
   Demand demand;
   demand.cost.resize(graph.size());
   if (priced && costs) demand.extra.resize(graph.size());
   for (size_t i = 0; i < graph.size(); ++i) {
     const Arc& arc = graph[i];
     const double price = problem_.price[arc.type] * arc.devices;
-    if (costs) demand.cost[i] = price * std::max(interval.low, arc.time);
-    if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = price / most_price();
+    if (costs) demand.cost[i] = price * worth(std::max(interval.low, arc.time));
+    const double used = by_price() ? price * std::max(interval.low, arc.time) : price;
+    if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = used / most_used;
     if (!costs && !priced) demand.cost[i] = problem_.limit_weight()[arc.type] * arc.devices;
   }
-  if (costs) {
+  if (priced && most_used <= 0) {
+    demand.most_cost = -1;  // the fixed price alone is too much
+  } else if (costs) {
     demand.most_cost = most_cost(interval);
   } else if (priced) {
     demand.most_cost = kWhole;
@@ -278,8 +297,12 @@ Genes Exact::tried() const {
 }
 
 void Exact::look_at_next() {
-  if (!started_) return start();
-  look_at_first();
+  if (started_) {
+    look_at_first();
+  } else {
+    started_ = true;
+    if (most_price() >= 0) start();
+  }
   finish_if_closed();
 }
 
@@ -308,11 +331,10 @@ void Exact::branch_cost(Interval& interval, const Finding& found) {
     return push(interval);
   }
   if (found.bound == kInfinity) return;
-  interval.bound =
-      std::max(interval.bound, problem_.cost_scale() * (found.bound + interval.low * problem_.fixed_price));
-  if (closed(interval.bound)) return;
-  const bool split_helps =
-      found.path.empty() ? interval.high > kNarrow * interval.low : !closed(cost_at(interval.low, found.path));
+  interval.bound = std::max(interval.bound, found.bound + worth(interval.low) * problem_.fixed_price);
+  if (closed(interval.bound, interval.low)) return;
+  const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
+                                              : !closed(cost_at(interval.low, found.path), interval.low);
   if (found.exact || split_helps)
     split(interval, split_time(interval, found));
   else
@@ -325,7 +347,7 @@ void Exact::widen(Interval& interval) {
   if (interval.width <= kMostWidth)
     push(interval);
   else
-    left_ = std::min(left_, interval.bound);
+    give_up(interval);
 }
 
 void Exact::branch_time(Interval& interval, const Finding& found) {
@@ -337,9 +359,9 @@ void Exact::branch_time(Interval& interval, const Finding& found) {
 
 // $ of a path whose slowest stage takes at least `time`.
 double Exact::cost_at(double time, const std::vector<Arc>& path) const {
-  double sum = time * problem_.fixed_price;
-  for (const Arc& arc : path) sum += problem_.price[arc.type] * arc.devices * std::max(time, arc.time);
-  return problem_.cost_scale() * sum;
+  double sum = worth(time) * problem_.fixed_price;
+  for (const Arc& arc : path) sum += problem_.price[arc.type] * arc.devices * worth(std::max(time, arc.time));
+  return sum;
 }
 
 // Above which stage time the path found is no better than the best plan; below its own stage time, where it
@@ -349,20 +371,18 @@ double Exact::split_time(const Interval& interval, const Finding& found) const {
   if (found.path.empty()) return middle;
   double slowest = 0, low = interval.low, high = interval.high;
   for (const Arc& arc : found.path) slowest = std::max(slowest, arc.time);
-  if (!closed(cost_at(high, found.path))) return middle;
+  if (!closed(cost_at(high, found.path), high)) return middle;
   for (int halving = 0; halving < 40; ++halving) {
     const double time = (low + high) / 2;
-    (closed(cost_at(time, found.path)) ? high : low) = time;
+    (closed(cost_at(time, found.path), time) ? high : low) = time;
   }
   const double time = std::min(high, slowest * kStep);
   return time > interval.low && time < interval.high ? time : middle;
 }
 
 void Exact::split(const Interval& interval, double time) {
-  if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low)) {
-    left_ = std::min(left_, interval.bound);
-    return;
-  }
+  if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low))
+    return give_up(interval);
   Interval faster = interval, slower = interval;
   faster.high = slower.low = time;
   if (!cheapest_) slower.bound = time;

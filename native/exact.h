@@ -33,7 +33,7 @@ class Exact : public ExactSearch {
   // The best scheme and those looked at lately.
   Genes tried() const;
 
- private:
+ protected:
   enum class Aim { cheapest, any };  // path within the limits
 
   // All plans whose stage time is in (low, high].
@@ -55,13 +55,43 @@ class Exact : public ExactSearch {
     std::shared_ptr<const StageGraph> graph;
   };
 
+  // What plans whose stage time is above `low` have to better: all that closes an interval.
+  virtual double to_beat(double) const { return least(); }
+
+  // Scores a scheme found on the way.
+  virtual void look_at(const Genes& scheme) { score(scheme); }
+
+  // Opens the intervals that there are to look at.
+  virtual void start();
+  void begin(double low, double high);
+
+  virtual double split_time(const Interval& interval, const Finding& found) const;
+
+  // What $1/hour adds to the objective of the cheapest plan, at a stage time.
+  double worth(double time) const { return per_hour_ + per_second_ * time; }
+
+  // Not the cost, but the hourly price is to be least.
+  void minimise_price() {
+    per_hour_ = 1;
+    per_second_ = 0;
+  }
+
+  // Least bound of the plans that take at most `time`, but for those in closed intervals.
+  double open_bound(double time = kInfinity) const;
+
+ private:
+  // An interval given up as too narrow.
+  struct Left {
+    double low, bound;
+  };
+
   static bool later(const Interval& a, const Interval& b);
-  void start();
-  void try_coarsely(int stride);
+  void try_coarsely(double low, double high, int stride);
   void look_at_first();
-  Interval all_plans(int stride, Aim aim);
-  double spare_price() const;
+  Interval all_plans(double low, double high, int stride, Aim aim);
+  double spare_price(double low) const;
   bool make_graph(Interval& interval);
+  void make_or_split(Interval& interval, double most, const std::vector<Arc>& path);
   void look_at_next();
   std::uint64_t next_work() const;
   Finding look(Interval& interval);
@@ -71,27 +101,29 @@ class Exact : public ExactSearch {
   Demand demand_of(const Interval& interval, const StageGraph& graph) const;
   double most_cost(const Interval& interval) const;
   double most_price() const;
+  double most_objective() const;
+  bool by_price() const { return per_second_ == 0; }
   void consider(const StageGraph& graph, const std::vector<int>& path);
   void branch_cost(Interval& interval, const Finding& found);
   void branch_time(Interval& interval, const Finding& found);
   double cost_at(double time, const std::vector<Arc>& path) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
-  double split_time(const Interval& interval, const Finding& found) const;
   void split(const Interval& interval, double time);
   void widen(Interval& interval);
+  void give_up(const Interval& interval) { left_.push_back({interval.low, interval.bound}); }
   void push(Interval interval);
-  double open_bound() const;
   Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }
-  bool closed(double bound) const;
+  bool closed(double bound, double low) const;
   void finish_if_closed();
 
-  bool cheapest_;  // the objective is cost
+  bool cheapest_;  // the objective is cost, or hourly price
+  double per_hour_ = 0, per_second_;
   std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
   std::vector<double> weight_;  // of the arcs of the last graph, with rents
   std::vector<Interval> open_;  // a heap, the least effort first
   std::vector<Genes> recent_;   // schemes tried lately
-  double left_ = kInfinity;     // least bound of the intervals given up as too narrow
+  std::vector<Left> left_;
   std::uint64_t work_ = 0;
   bool started_ = false;
 };

@@ -1,4 +1,4 @@
-// The kernels once for each instruction set: the same file under different compiler targets.
+// The kernels of each instruction set: each in a file of its own, under its own compiler target.
 #pragma once
 
 #include <algorithm>

@@ -86,14 +86,17 @@ ShortStages::ShortStages(const PackedTable& packed, const Problem& problem) {
                                             : PackedTable::kUnfit);
   }
   ranks.resize(size);
+  rank_bytes.resize(2 * size);
   devices.resize(size);
   if (types > kCountedTypes) prices.resize(2 * size);
   each([&](size_t i, int type, std::uint32_t word) {
     ranks[i] = rank_of[place(word)];
     devices[i] = static_cast<std::uint8_t>(word & PackedTable::kMostDevices);
+    const size_t low = i / kWidth * 2 * kWidth + i % kWidth;
+    rank_bytes[low] = static_cast<std::uint8_t>(ranks[i]);
+    rank_bytes[low + kWidth] = static_cast<std::uint8_t>(ranks[i] >> 8);
     if (prices.empty()) return;
     const auto bits = std::bit_cast<std::uint64_t>(problem.price[type] * devices[i]);
-    const size_t low = i / kWidth * 2 * kWidth + i % kWidth;
     prices[low] = static_cast<std::uint32_t>(bits);
     prices[low + kWidth] = static_cast<std::uint32_t>(bits >> 32);
   });

@@ -34,9 +34,10 @@ struct ShortStages {
 
   ShortStages(const PackedTable& packed, const Problem& problem);
 
-  int longest = 0;                    // layers of a stage up to which it is here; 0 where nothing fits
-  std::vector<std::uint16_t> ranks;   // (layers, kWidth): of its time among those here, from 1 on
-  std::vector<std::uint8_t> devices;  // (layers, kWidth)
+  int longest = 0;                       // layers of a stage up to which it is here; 0 where nothing fits
+  std::vector<std::uint16_t> ranks;      // (layers, kWidth): of its time among those here, from 1 on
+  std::vector<std::uint8_t> rank_bytes;  // (layers, 2, kWidth): the same, lower and upper byte
+  std::vector<std::uint8_t> devices;     // (layers, kWidth)
   std::vector<std::uint32_t>
       prices;                        // (layers, 2, kWidth): their $/hour, lower and upper half; many types only
   std::vector<std::uint32_t> words;  // by rank; that of rank 0 is below all others

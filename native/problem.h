@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace stageplan {
@@ -63,6 +64,13 @@ class Problem : private ProblemData {
       ProblemData::merge, ProblemData::objective, ProblemData::overlap, ProblemData::price,
       ProblemData::receive, ProblemData::send, ProblemData::tensors, ProblemData::transfer_parallel,
       ProblemData::types;
+
+  // The same problem with stages of another kind.
+  Problem with(Merge merge) const {
+    ProblemData data = *this;
+    data.merge = merge;
+    return Problem(std::move(data));
+  }
 
   int labels() const { return static_cast<int>(label_types_.size()); }
   int type_of(int label) const { return label_types_[label]; }

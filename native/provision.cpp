@@ -100,6 +100,19 @@ Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
   return walk(kMaxDevices);
 }
 
+void Provisioner::visit_all(const std::vector<Stage>& stages, double fastest, const Visit& visit) {
+  Score now = reach(stages, problem_.goal_time());
+  if (!meets(now.time, problem_.goal_time()) || stage_violation_ > 0) return;
+  Score least;  // of those that are fast enough
+  for (;; now = score()) {
+    if (device_violation(problem_, counts_.data()) > 0) return;
+    if (!visit(now, hourly_price(problem_, counts_.data()))) return;
+    if (now.time < fastest && now.cost < least.cost) least = now;
+    if (now.time < fastest && !can_improve(least)) return;
+    if (!add_device()) return;
+  }
+}
+
 // Halves the interval between a stage time that the limits on devices and price allow and one that they do
 // not.
 void Provisioner::jump_to_fastest() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "merge.h"
@@ -24,6 +25,12 @@ class Provisioner {
   // stage time is reached and looks at most `steps` devices further; among ties the fewest devices win. A
   // scheme that cannot reach that time gets the fewest devices for the best time that it can reach.
   Score best(const std::vector<Stage>& stages, int steps = kAllSteps);
+
+  // Shows the score and the $/hour of the useful states that keep the limits on devices and price, from the
+  // goal's stage time on, as long as the visitor wants more; of those faster than `fastest` only as long as
+  // they may be cheaper.
+  using Visit = std::function<bool(const Score& score, double price)>;
+  void visit_all(const std::vector<Stage>& stages, double fastest, const Visit& visit);
 
   // Devices of each stage, of the last call.
   const std::vector<int>& devices() const { return devices_; }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "placement_bound.h"
+
 namespace stageplan {
 namespace {
 
@@ -47,6 +49,10 @@ double least_time(const Problem& problem, const LeastWork& work) {
 }  // namespace
 
 double Search::bound() const {
+  if (problem_.merge == Merge::type) {
+    const LeastScore least = placement_bound(problem_);
+    return problem_.objective == Objective::cost ? least.cost : least.time;
+  }
   const LeastWork work(problem_);
   const double time = least_time(problem_, work);
   const double least = problem_.objective == Objective::throughput

@@ -135,10 +135,43 @@ def test_stages_beyond_the_labels_share_them() -> None:
     assert relabelled.tolist() == np.repeat([0, 1, 0, 0], 10).tolist()
 
 
-def test_solve_uses_it() -> None:
+def test_as_a_method() -> None:
     problem = graph()
-    found = sp.solve(problem, seed=3, population=64, stop=sp.MaxGenerations(10)).plan
-    assert found.scheme.tolist() == anneal(problem, 10, seed=3).best.tolist()
+    result = sp.solve(problem, "annealing", seed=3, population=64, stop=sp.MaxGenerations(10))
+    assert result.plan.scheme.tolist() == anneal(problem, 10, seed=3).best.tolist()
+    assert 1 / result.bound <= result.plan.time
+
+
+def test_stages_must_hold_layers_from_anywhere() -> None:
+    with pytest.raises(ValueError, match=r"^method 'annealing' needs merge 'type', whose stages hold layers"):
+        sp.solve(graph(merge="adjacent"), "annealing")
+
+
+def test_auto_goes_on_from_the_best_contiguous_plan() -> None:
+    contiguous = sp.solve(graph(merge="adjacent"), "exact")
+    assert contiguous.status == "optimal"
+    result = sp.solve(graph(), stop=sp.MaxGenerations(40))
+    assert result.plan.feasible
+    assert result.plan.time < contiguous.plan.time
+    assert result.status == "feasible"
+    assert 0 < result.gap < 1
+    assert result.evaluations > contiguous.evaluations
+
+
+def test_auto_ends_where_a_bound_says_so() -> None:
+    """Twenty layers of one kind on two devices that pay no transfers."""
+    problem = sp.Problem.from_arrays(
+        np.ones((20, 1)),
+        [1.0],
+        limit=[2],
+        objective="throughput",
+        merge="type",
+        split=True,
+        max_devices_per_stage=1,
+    )
+    result = sp.solve(problem)
+    assert (result.status, result.gap) == ("optimal", 0)
+    assert result.plan.time == 10
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -165,6 +165,106 @@ def test_no_feasible_plan_is_status_1_and_says_why(run):
     assert plan["violations"]
 
 
+FLAGS = {"throughput": "--min-throughput", "price": "--max-price", "cost": "--max-cost"}
+
+
+def test_a_suggested_change_that_is_made_fits(run):
+    """With several limits in the way, each change that is named as enough by itself is."""
+    flags = {"--min-throughput": 2500, "--max-price": 14}
+    argv = [str(x) for flag in flags.items() for x in flag]
+    status, out, _ = run("plan", "net.toml", *argv, "-o", "plan.json")
+    assert status == 1
+    assert "each of these changes alone would do:\n  " in out
+    plan = msgspec.json.decode(Path("plan.json").read_bytes(), type=PlanDocument)
+    changes = {change.limit: change for change in plan.repair.changes}
+    assert not plan.repair.together
+    assert len(changes) >= 1
+    assert "throughput" in changes
+    for limit, change in changes.items():
+        assert change.proven
+        assert f"{limit}: {change.needed:.7g}" in out
+        changed = [str(x) for flag in (flags | {FLAGS[limit]: change.needed}).items() for x in flag]
+        assert run("plan", "net.toml", *changed)[0] == 0
+
+
+def test_devices_that_are_missing(run):
+    cluster = CLUSTER.replace("limit = 8", "limit = 1").replace("limit = 4", "limit = 1")
+    Path("types.toml").write_text(cluster)
+    status, out, _ = run("plan", "net.toml", "--min-throughput", 900, "-o", "plan.json")
+    assert status == 1
+    found = {c["limit"]: c["needed"] for c in strict(Path("plan.json").read_text())["repair"]["changes"]}
+    needed = found["devices of fast"]
+    assert f"devices of fast: {needed:g} instead of 1 (the smallest change)" in out
+    for limit, fits in ((needed, 0), (needed - 1, 1)):
+        Path("types.toml").write_text(
+            cluster.replace("price = 3.0\nlimit = 1", f"price = 3.0\nlimit = {limit:g}")
+        )
+        assert run("plan", "net.toml", "--min-throughput", 900)[0] == fits
+
+
+def test_changes_that_have_to_be_made_together(run):
+    """Neither money nor speed alone: one device is too slow and two are too dear."""
+    status, out, _ = run("plan", "net.toml", "--max-duration", 1, "--max-cost", 1e-3, "-o", "plan.json")
+    assert status == 1
+    assert "no change of a single limit was found that would do; these together would:\n  " in out
+    repair = strict(Path("plan.json").read_text())["repair"]
+    assert repair["together"] is True
+    assert len(repair["changes"]) >= 2
+    assert not any(change["proven"] for change in repair["changes"])
+
+
+def test_ctrl_c_in_the_search_for_changes(run, monkeypatch):
+    monkeypatch.setattr(cli, "repair", _fail(KeyboardInterrupt()))
+    status, out, _ = run("plan", "net.toml", "--max-price", 2)
+    assert status == 1
+    assert "NOT feasible" in out
+    assert "would do" not in out
+
+
+# pareto -------------------------------------------------------------------------------------------------
+
+
+def test_pareto_prints_the_table_and_nothing_else(run):
+    status, out, err = run("pareto", "net.toml", "--points", 5)
+    assert (status, out, err) == (0, f"{sp.pareto(problem(), points=5)}\n", "")
+
+
+@pytest.mark.parametrize(
+    "argv", [["--against", "price"], ["--gap", "0.1"], ["--max-throughput", "2500"]], ids=str
+)
+def test_pareto_writes_json(run, argv):
+    status, out, _ = run("pareto", "net.toml", *argv, "--max-runtime", 5, "-o", "front.json")
+    front = strict(Path("front.json").read_text())
+    assert status == 0
+    assert len(front["points"]) >= 2
+    assert f"{len(front['points'])} points, " in out
+    speeds = [point["plan"]["throughput"] for point in front["points"]]
+    assert speeds == sorted(speeds)
+    for i, point in enumerate(front["points"]):
+        Path(f"{i}.json").write_text(json.dumps(point["plan"]))
+        assert msgspec.convert(point["plan"], PlanDocument).feasible
+        assert run("score", "net.toml", f"{i}.json")[0] == 0
+
+
+def test_pareto_where_nothing_fits(run):
+    status, out, _ = run("pareto", "net.toml", "--min-throughput", 1e7)
+    assert status == 1
+    assert "proven: no plan meets all limits" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--points", "1"], "--points is 1; it must be a whole number, at least 2, at most 10000"),
+        (["--gap", "-1"], "--gap is -1.0; it must be a finite number, at least 0"),
+        (["--max-throughput", "0"], "--max-throughput is 0.0; it must be a finite number, more than 0"),
+        (["--merge", "type"], "--merge is 'type'; a front needs 'adjacent', whose plans can be proven"),
+    ],
+)
+def test_bad_fronts_are_one_sentence(refused, argv, sentence):
+    assert refused("pareto", "net.toml", *argv) == sentence
+
+
 @pytest.mark.parametrize(
     ("argv", "changed"),
     [
@@ -192,7 +292,8 @@ def test_flags_replace_one_field_of_the_goal(run, argv, changed):
 
 @pytest.mark.parametrize("method", cli.METHODS)
 def test_every_method(run, method):
-    status, out, _ = run("plan", "net.toml", "--method", method, "--max-runtime", 0.5, "-o", "-")
+    merge = ["--merge", "type"] if method == "annealing" else []
+    status, out, _ = run("plan", "net.toml", "--method", method, *merge, "--max-runtime", 0.5, "-o", "-")
     assert status == 0
     assert strict(out)["search"]["method"] == method
 
@@ -563,7 +664,9 @@ def test_info_without_affinity(run, monkeypatch):
     assert f"cores            {os.cpu_count()}\n" in run("info")[1]
 
 
-@pytest.mark.parametrize("argv", ["--help", "plan --help", "score --help", "schema --help", "info --help"])
+@pytest.mark.parametrize(
+    "argv", ["--help", "plan --help", "pareto --help", "score --help", "schema --help", "info --help"]
+)
 def test_help_says_the_exit_statuses(capsys, argv):
     with pytest.raises(SystemExit, match="0"):
         cli.main(argv.split())

@@ -85,12 +85,11 @@ def test_price_is_that_of_all_stages_on_longer_problems(split: bool, overlap: bo
 def test_magnitudes_that_drown_in_sums() -> None:
     """A layer that takes ages on one type hides the others in that type's sums, not in its stages."""
     rng = np.random.default_rng(22)
-    for _ in range(30):
+    for _ in range(60):
         arguments = random_problem(
             rng, 16, 3, ties=False, gaps=False, limits=False, goals=False, memory=False
         )
         arguments["compute"][0, 0] = 1e16
-        arguments["price"][0] = 0.1
         check_price(arguments, float(rng.uniform(2.0, 12.0)))
 
 

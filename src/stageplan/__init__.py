@@ -3,9 +3,11 @@
 from ._version import __version__
 from .cluster import Cluster, DeviceType
 from .goal import Goal
+from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
 from .problem import Problem
 from .readers import read_cluster, read_goal, read_workload
+from .repair import Change, Repair, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
@@ -13,8 +15,10 @@ from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 
 __all__ = [
+    "Change",
     "Cluster",
     "DeviceType",
+    "Front",
     "Goal",
     "Layer",
     "MaxEvaluations",
@@ -22,8 +26,10 @@ __all__ = [
     "MaxRuntime",
     "NoImprovement",
     "Plan",
+    "Point",
     "Problem",
     "Progress",
+    "Repair",
     "Result",
     "Scores",
     "Stage",
@@ -35,9 +41,11 @@ __all__ = [
     "Workload",
     "__version__",
     "evaluate",
+    "pareto",
     "read_cluster",
     "read_goal",
     "read_workload",
+    "repair",
     "solve",
     "verify",
 ]

@@ -169,6 +169,32 @@ class Exact(Search):
     @property
     def tried(self) -> npt.NDArray[np.int8]: ...
 
+@final
+class FrontPoint:
+    @property
+    def target(self) -> float: ...
+    @property
+    def time(self) -> float: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def bound(self) -> float: ...
+    @property
+    def scheme(self) -> npt.NDArray[np.int8]: ...
+
+class Front(Exact):
+    def __init__(
+        self,
+        problem: Problem,
+        by_price: bool,
+        targets: Sequence[float],
+        gap: float | None,
+        fastest: float,
+        initial: npt.NDArray[np.int8],
+    ) -> None: ...
+    @property
+    def points(self) -> list[FrontPoint]: ...
+
 class Auto(Search):
     def __init__(
         self, problem: Problem, population: int, seed: int, threads: int, initial: npt.NDArray[np.int8]

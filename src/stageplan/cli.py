@@ -1,4 +1,4 @@
-"""The command line: ``stageplan plan | score | schema | info``."""
+"""The command line: ``stageplan plan | pareto | score | schema | info``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from . import _core, plan_file
 from ._version import __version__
 from .goal import Goal
 from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
+from .pareto import pareto
 from .problem import Problem
 from .readers import native, read_cluster, read_goal, read_workload
+from .repair import Repair, repair
 from .score import Schemes, Scores, as_schemes, evaluate
-from .solve import METHODS, solve
+from .solve import METHODS, Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, Stop
 
 FEASIBLE, NO_PLAN, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
@@ -33,7 +35,8 @@ FEASIBLE, NO_PLAN, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 _EPILOG = """\
 exit status:
   0    the plan meets every limit
-  1    no plan found does; the table says which limits the best one breaks, and by how much
+  1    no plan found does; the table says which limits the best one breaks, and by how much, and the lines
+       below it which changes would do
   2    bad input; one sentence on stderr says what
   130  interrupted (Ctrl-C); the best plan so far is printed and written all the same
 """
@@ -56,6 +59,9 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "seconds": "--max-runtime",
     "generations": "--max-generations",
     "evaluations": "--max-evaluations",
+    "points": "--points",
+    "gap": "--gap",
+    "max_throughput": "--max-throughput",
 }
 
 
@@ -130,6 +136,7 @@ def _parser() -> _Parser:
         return added
 
     _add_plan(command("plan", _plan, "search for the best plan"))
+    _add_pareto(command("pareto", _pareto, "plan from the cheapest to the fastest"))
     _add_score(command("score", _score, "score a plan, or many schemes"))
     documents = command("schema", _schema, "print the JSON Schema of a kind of document")
     documents.add_argument("kind", choices=("workload", "cluster", "plan"))
@@ -156,6 +163,32 @@ def _add_plan(parser: _Parser) -> None:
         metavar="PLAN",
         help="begin with the scheme of this plan (auto, exact, genetic)",
     )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
+
+
+def _add_pareto(parser: _Parser) -> None:
+    _add_problem(parser)
+    add = parser.add_argument_group("front").add_argument
+    add(
+        "--against",
+        choices=("cost", "price"),
+        default="cost",
+        help="what throughput costs: all examples; an hour",
+    )
+    add("--points", type=int, metavar="N", help="throughputs to plan for; default: 20, unless --gap is given")
+    add(
+        "--gap",
+        type=float,
+        metavar="G",
+        help="instead: the most that a plan left out may be cheaper by, as 0.05",
+    )
+    add(
+        "--max-throughput",
+        type=float,
+        metavar="X",
+        help="examples/s at which to end; default: the fastest plan",
+    )
+    add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
 
 
@@ -247,8 +280,40 @@ def _plan(arguments: argparse.Namespace) -> int:
             population=arguments.population,
             threads=arguments.threads,
         )
-    deliver(arguments.output, str(result), result.to_dict())
+    changes = _repair(problem, result)
+    text, values = str(result), result.to_dict()
+    if changes is not None:
+        text, values = f"{text}\n{changes}", values | {"repair": changes.to_dict()}
+    deliver(arguments.output, text, values)
     return INTERRUPTED if result.interrupted else _status(result.plan.feasible)
+
+
+def _repair(problem: Problem, result: Result) -> Repair | None:
+    """Find what would make a plan fit, where none does and nobody has lost patience."""
+    if result.plan.feasible or result.interrupted:
+        return None
+    try:
+        return repair(problem)
+    except KeyboardInterrupt:
+        return None
+
+
+def _pareto(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    problem = _problem(arguments)
+    stop = None if arguments.max_runtime is None else MaxRuntime(arguments.max_runtime)
+    with progress_line() as callback:
+        front = pareto(
+            problem,
+            against=arguments.against,
+            points=arguments.points,
+            gap=arguments.gap,
+            max_throughput=arguments.max_throughput,
+            stop=stop,
+            callback=callback,
+        )
+    deliver(arguments.output, str(front), front.to_dict())
+    return INTERRUPTED if front.interrupted else _status(bool(front.points))
 
 
 def _score(arguments: argparse.Namespace) -> int:

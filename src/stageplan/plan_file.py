@@ -68,8 +68,29 @@ class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     history: tuple[ProgressDocument, ...]
 
 
+class ChangeDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Change`, with the scheme of a plan that fits then."""
+
+    limit: str
+    now: float
+    needed: float
+    unit: str
+    proven: bool
+    scheme: tuple[Label, ...]
+
+
+class RepairDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Repair`: changes of which each makes a plan fit, or, together, all at once."""
+
+    together: bool
+    changes: tuple[ChangeDocument, ...]
+
+
 class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Plan`, and how it was found where a search did; null stands for an infinite throughput."""
+    """A `Plan`, how it was found where a search did, and what would make one fit where none does.
+
+    Null stands for an infinite throughput.
+    """
 
     format: Literal["stageplan plan 1"]
     problem: str
@@ -83,6 +104,7 @@ class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=T
     stages: tuple[StageDocument, ...]
     cut_ties: tuple[tuple[str, ...], ...] = ()
     search: SearchDocument | None = None
+    repair: RepairDocument | None = None
 
 
 def schema() -> dict[str, Any]:

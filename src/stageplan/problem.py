@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -192,6 +193,29 @@ class Problem:
             "name": "arrays",
         }
         return cls._of(fields, goal)
+
+    def replace(self, **changes: Any) -> Problem:
+        """Make a problem that differs from this one.
+
+        Parameters
+        ----------
+        **changes
+            Whole arrays, such as ``limit``, ``fixed_price``, or fields of the `Goal`.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming what is not as it has to be.
+        """
+        fields = {name: changes.pop(name, self.__dict__[name]) for name in (*_ARRAYS, *_REST)}
+        unknown = set(changes) - set(Goal.__struct_fields__)
+        if unknown:
+            raise TypeError(f"{min(unknown)} is no field of a problem or its goal")
+        return Problem._of(fields, Goal(**msgspec.structs.asdict(self.goal) | changes))
 
     @classmethod
     def _of(cls, fields: dict[str, Any], goal: Goal) -> Problem:

@@ -19,10 +19,16 @@ from .problem import Problem, check_problem
 from .score import as_schemes
 from .stop import NoImprovement, Progress, Stop
 
-Method = Literal["auto", "exact", "genetic", "greedy", "random", "enumerate"]
+Method = Literal["auto", "exact", "genetic", "annealing", "greedy", "random", "enumerate"]
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
-METHODS: tuple[Method, ...] = ("auto", "exact", "genetic", "greedy", "random", "enumerate")
-SEEDED: tuple[Method, ...] = ("auto", "exact", "genetic")  # methods that take schemes to begin with
+METHODS: tuple[Method, ...] = ("auto", "exact", "genetic", "annealing", "greedy", "random", "enumerate")
+ENDLESS = ("auto", "genetic", "annealing", "random")  # may go on for ever
+SEEDED: tuple[Method, ...] = (
+    "auto",
+    "exact",
+    "genetic",
+    "annealing",
+)  # methods that take schemes to begin with
 
 # Two numbers this close are one: what is proven is proven up to ties.
 _TIE = 4 * _core.TOLERANCE
@@ -130,21 +136,24 @@ def solve(
     method
         ``"auto"``: exact for as long as about a second of work, then genetic from the plans found by then;
         ``"exact"``: branch and bound until the best plan is proven, or that there is none; ``"genetic"``;
-        ``"greedy"``: local search from a plan that is built layer by layer; ``"random"``; ``"enumerate"``:
-        every scheme, up to 16,777,216 of them. With merge ``"type"``, whose stages are not intervals of
-        layers, only enumerate is exact: auto enumerates where there are few schemes, and exact refuses.
+        ``"annealing"``: only with merge ``"type"``; ``"greedy"``: local search from a plan that is built
+        layer by layer; ``"random"``; ``"enumerate"``: every scheme, up to 16,777,216 of them. With merge
+        ``"type"``, whose stages are not intervals of layers, only enumerate is exact, and exact refuses: auto
+        enumerates where there are few schemes; else annealing goes on from the best plan whose stages are
+        intervals.
     seed
         The same seed gives the same result.
     stop
-        Criteria of `stageplan.stop`, combined with ``|``; default ``NoImprovement(200)`` for auto, genetic
-        and random. All but genetic and random end by themselves as well.
+        Criteria of `stageplan.stop`, combined with ``|``; default ``NoImprovement(200)`` for auto,
+        genetic, annealing and random. Auto, exact, greedy and enumerate end by themselves as well.
     callback
         Called with the `Progress` after each generation.
     initial : ndarray of int8, shape (n, L), or "relaxation", optional
-        Schemes to begin with, such as an earlier result's; auto, exact and genetic only. ``"relaxation"``:
-        plans that a little of the exact method finds on its way.
+        Schemes to begin with, such as an earlier result's; auto, exact, genetic and annealing only.
+        ``"relaxation"``: plans that a little of the exact method finds on its way.
     population
-        How many schemes a generation has; auto and genetic only.
+        How many schemes a generation has, or how many moves each walk of annealing tries in one, for every
+        few layers; auto, genetic and annealing only.
     threads
         Threads to use, by default as many cores as the process may use. The result is the same with any.
 
@@ -162,9 +171,9 @@ def solve(
         if value is not None and not callable(value):
             raise TypeError(f"{name} is {value!r}; it must be callable")
     search = _make_search(problem, method, seed, population, count_threads(threads), initial)
-    if stop is None and method in ("auto", "genetic", "random"):
+    if stop is None and method in ENDLESS:
         stop = NoImprovement(200)
-    progress, history, interrupted = _run(problem, search, stop, callback)
+    progress, history, interrupted = run_search(problem, search, stop, callback)
     plan = Plan.of(problem, search.best)
     least = _least(problem, search)
     gap = _gap(plan, least)
@@ -204,6 +213,8 @@ def _make_search(
         return _core.Exact(problem.core, schemes)
     if method == "genetic":
         return _core.Genetic(problem.core, population, seed, threads, schemes)
+    if method == "annealing":
+        return _core.Annealing(problem.core, population, seed, threads, schemes)
     if method == "random":
         return _core.RandomSearch(problem.core, seed, threads)
     if method == "greedy":
@@ -224,12 +235,14 @@ def _first_schemes(
     if not isinstance(initial, str):
         return as_schemes(problem, initial, "initial")
     check_choice("initial", initial, ("relaxation",))
+    if problem.goal.merge != "adjacent":
+        raise ValueError("initial is 'relaxation' with merge 'type'; it must go with merge 'adjacent'")
     exact = _core.Exact(problem.core, none)
     exact.advance(_RELAXATION_WORK)
     return exact.tried.reshape(-1, problem.n_layers)
 
 
-def _run(
+def run_search(
     problem: Problem,
     search: _core.Search,
     stop: Stop | None,

@@ -1,0 +1,395 @@
+"""The front of cost, or hourly price, against throughput."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from . import _core
+from ._version import __version__
+from .checks import check_choice, check_number
+from .plan import Plan
+from .problem import Problem, check_problem
+from .solve import Result, Status, run_search, solve
+from .stop import MaxGenerations, Progress, Stop
+
+Against = Literal["cost", "price"]
+
+_POINTS = 20
+_TIE = 8 * _core.TOLERANCE
+_ENOUGH = MaxGenerations(256)  # about a second of each of the searches
+
+
+@dataclass(frozen=True)
+class Point:
+    """A plan of a front.
+
+    Attributes
+    ----------
+    plan : Plan
+        The cheapest plan found that is as fast as its throughput; its goal asks for this throughput.
+    status : str
+        ``"optimal"`` where it is proven that no plan as fast is cheaper, else ``"feasible"``.
+    bound : float
+        Proven: no plan that is as fast costs less, $ or $/hour.
+    gap : float
+        (cost or price - bound) / bound.
+    """
+
+    plan: Plan
+    status: Status
+    bound: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class Front:
+    """Plans of which none is both faster and cheaper than another.
+
+    Attributes
+    ----------
+    problem : Problem
+        What they plan; its objective does not count.
+    against : str
+        ``"cost"`` or ``"price"``: what is traded for throughput.
+    points : tuple of Point
+        The cheapest plan first; each next one is faster and dearer.
+    status : str
+        ``"optimal"`` (all points are proven), ``"feasible"``, ``"infeasible"`` (proven: there is no plan) or
+        ``"unknown"`` (none was found).
+    gap : float
+        Proven: of any plan that meets the limits, and is no faster than the last point, the front has one at
+        least as fast that costs at most this fraction more; infinite where nothing is proven.
+    fastest : float
+        Proven: no plan is faster, examples/s; infinite where `max_throughput` ended the front.
+    evaluations, generations : int
+        Schemes scored, steps of all searches.
+    runtime : float
+        Seconds.
+    interrupted : bool
+        Whether Ctrl-C ended it early.
+    version : str
+        Of the package.
+    """
+
+    problem: Problem
+    against: Against
+    points: tuple[Point, ...]
+    status: Status
+    gap: float
+    fastest: float
+    evaluations: int
+    generations: int
+    runtime: float
+    interrupted: bool
+    version: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the front as plain values, for JSON; None stands for what is infinite."""
+        points = [
+            {"status": p.status, "bound": p.bound, "gap": _finite(p.gap), "plan": p.plan.to_dict()}
+            for p in self.points
+        ]
+        return {
+            "format": "stageplan front 1",
+            "problem": self.problem.name,
+            "goal": msgspec.to_builtins(self.problem.goal),
+            "against": self.against,
+            "status": self.status,
+            "gap": _finite(self.gap),
+            "fastest": _finite(self.fastest),
+            "points": points,
+            "evaluations": self.evaluations,
+            "generations": self.generations,
+            "runtime": self.runtime,
+            "interrupted": self.interrupted,
+            "version": self.version,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.problem), *_table(self), *self._proof()])
+
+    def _proof(self) -> list[str]:
+        how = " (interrupted)" if self.interrupted else ""
+        if not self.points:
+            none = "proven: no plan meets all limits" if self.status == "infeasible" else "no plan was found"
+            return [none + how]
+        lines = []
+        if math.isfinite(self.fastest):
+            lines.append(f"proven: no plan is faster than {self.fastest:,.6g} examples/s")
+        if math.isfinite(self.gap):
+            lines.append(
+                f"proven: as fast as any plan, one of these costs at most {100 * self.gap:.3g} % more"
+                if self.gap
+                else "proven: the front is complete"
+            )
+        proven = sum(point.status == "optimal" for point in self.points)
+        return [*lines, f"{len(self.points)} points, {proven} proven to be the cheapest as fast{how}"]
+
+
+def pareto(
+    problem: Problem,
+    *,
+    against: Against = "cost",
+    points: int | None = None,
+    gap: float | None = None,
+    max_throughput: float | None = None,
+    stop: Stop | None = None,
+    callback: Callable[[Progress], object] | None = None,
+) -> Front:
+    """Find plans from the cheapest to the fastest, each the cheapest that is as fast.
+
+    All points are proven by one search: a branch and bound over the stage time, whose intervals are closed by
+    the plans that are at least as fast. What is found and proven for one point serves all slower ones.
+
+    Parameters
+    ----------
+    problem
+        The problem. All its limits hold; its objective does not count.
+    against
+        ``"cost"``: what all examples cost, $; ``"price"``: what the devices cost, $/hour.
+    points
+        How many throughputs to look at, from the cheapest plan's to the fastest one's, each the same factor
+        above the one before; default 20, unless `gap` is given. Where several have the same cheapest plan,
+        the front has fewer points.
+    gap
+        Instead: as many points as it takes that no plan left out costs less than one that is as fast by
+        more than this fraction.
+    max_throughput
+        Throughput at which the front ends, examples/s; default: that of the fastest plan.
+    stop
+        Criteria of `stageplan.stop`, combined with ``|``, for all the work; default: about a second for the
+        cheapest plan, for the fastest and for the points between.
+    callback
+        Called with the `Progress` after each step.
+
+    Returns
+    -------
+    Front
+        Also after Ctrl-C, with the points found so far. Without points where no plan meets the limits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, the value and what is allowed; where stages are not intervals of layers (merge
+        ``"type"``); where nothing bounds the throughput.
+    """
+    _check(problem, against, points, gap, max_throughput)
+    for name, value in (("stop", stop), ("callback", callback)):
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} is {value!r}; it must be callable")
+    search = _Search(problem.replace(objective="cost"), against == "price", stop, callback)
+    cheapest = search.solve(search.problem)
+    if not cheapest.plan.feasible:
+        return _front(problem, against, search, (), cheapest.status, math.inf, 0.0)
+    end, fastest = _end(search, cheapest, max_throughput)
+    slowest = search.slowest(cheapest.plan)
+    count = _POINTS if points is None else points
+    targets = (
+        [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
+    )
+    core = search.front(targets, gap, fastest)
+    found = tuple(_point(search, point) for point in core.points)
+    covered = _covered(found) if gap is None or not core.done else min(gap, _covered(found))
+    status: Status = "optimal" if all(point.status == "optimal" for point in found) else "feasible"
+    return _front(problem, against, search, found, status, covered, 1 / fastest if fastest else math.inf)
+
+
+class _Search:
+    """Searches one after another, with one stop for all: schemes found, and counts so far."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        by_price: bool,
+        stop: Stop | None,
+        callback: Callable[[Progress], object] | None,
+    ) -> None:
+        self.problem = problem
+        self.by_price = by_price
+        self.stop = stop
+        self.callback = callback
+        self.schemes: list[Any] = []  # the fastest first
+        self.generations, self.evaluations, self.runtime = 0, 0, 0.0
+        self.interrupted = False
+
+    def solve(self, problem: Problem) -> Result:
+        initial = np.array(self.schemes) if self.schemes else None
+        result = solve(problem, "exact", stop=self._stop(), callback=self._callback(), initial=initial)
+        self._count(result)
+        if result.plan.feasible:
+            self.schemes.insert(0, result.plan.scheme)
+        self.interrupted = self.interrupted or result.interrupted
+        return result
+
+    def slowest(self, cheapest: Plan) -> float:
+        """Seconds per example of the plan with the least cost or price."""
+        if not self.by_price:
+            return cheapest.time
+        goal = self.problem.goal
+        by_throughput = 1 / goal.min_throughput if goal.min_throughput else math.inf
+        by_duration = goal.max_duration / goal.examples if goal.max_duration else math.inf
+        return self.front([min(by_throughput, by_duration)], None, 0.0).points[0].time
+
+    def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front:
+        core = _core.Front(self.problem.core, self.by_price, targets, gap, fastest, np.array(self.schemes))
+        if not self.interrupted:
+            progress, _, self.interrupted = run_search(self.problem, core, self._stop(), self._callback())
+            self._count(progress)
+        return core
+
+    def _count(self, done: Result | Progress) -> None:
+        self.generations += done.generations if isinstance(done, Result) else done.generation
+        self.evaluations += done.evaluations
+        self.runtime += done.runtime
+
+    def _whole(self, p: Progress) -> Progress:
+        return p._replace(
+            generation=p.generation + self.generations,
+            evaluations=p.evaluations + self.evaluations,
+            runtime=p.runtime + self.runtime,
+        )
+
+    def _stop(self) -> Stop:
+        stop = self.stop
+        return _ENOUGH if stop is None else Stop(lambda p: stop(self._whole(p)), repr(stop))
+
+    def _callback(self) -> Callable[[Progress], object] | None:
+        callback = self.callback
+        return None if callback is None else lambda p: callback(self._whole(p))
+
+
+def _check(
+    problem: Problem, against: Against, points: int | None, gap: float | None, max_throughput: float | None
+) -> None:
+    check_problem(problem)
+    check_choice("against", against, ("cost", "price"))
+    if points is not None:
+        check_number("points", points, least=2, most=10_000, whole=True)
+    if gap is not None:
+        check_number("gap", gap, least=0)
+        if points is not None:
+            raise ValueError(f"gap is {gap!r} and points is {points!r}; one of them must be left out")
+    if max_throughput is not None:
+        check_number("max_throughput", max_throughput, above=0)
+    if problem.goal.merge != "adjacent":
+        raise ValueError(
+            f"merge is {problem.goal.merge!r}; a front needs 'adjacent', whose plans can be proven"
+        )
+
+
+def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tuple[float, float]:
+    """Seconds per example at which the front ends, and of which it is proven that no plan takes less."""
+    if search.interrupted:
+        return cheapest.plan.time, 0.0
+    if max_throughput is not None:
+        least = max(max_throughput, search.problem.goal.min_throughput or 0.0)
+        if search.solve(search.problem.replace(min_throughput=least)).plan.feasible:
+            return 1 / least, 0.0
+    try:
+        problem = search.problem.replace(objective="throughput")
+    except ValueError as error:
+        reason = str(error).partition(", which ")[2]
+        raise ValueError(f"max_throughput is None; it must be given, for {reason}") from None
+    fastest = search.solve(problem)
+    return fastest.plan.time, 1 / fastest.bound if fastest.bound > 0 else 0.0
+
+
+def _between(slowest: float, fastest: float, count: int) -> list[float]:
+    """Stage times, each the same factor below the one before."""
+    ratio = fastest / slowest
+    return [*(slowest * _power(ratio, i / (count - 1)) for i in range(count - 1)), fastest]
+
+
+def _power(base: float, exponent: float) -> float:
+    """Raise to a power from 0 to 1 by square roots, which all machines round alike."""
+    result = 1.0
+    for _ in range(40):
+        base, exponent = math.sqrt(base), 2 * exponent
+        if exponent >= 1:
+            result, exponent = result * base, exponent - 1
+    return result
+
+
+def _point(search: _Search, found: _core.FrontPoint) -> Point:
+    goal = search.problem.goal
+    changes: dict[str, float] = {}
+    if found.time > 0:
+        changes["min_throughput"] = max(1 / found.time, goal.min_throughput or 0.0)
+    if search.by_price and found.value > 0:
+        changes["max_price"] = min(found.value, goal.max_price or math.inf)
+    plan = Plan.of(search.problem.replace(**changes), found.scheme)
+    value = plan.price if search.by_price else plan.cost
+    proven = value <= found.bound * (1 + _TIE)
+    gap = 0.0 if proven else value / found.bound - 1 if found.bound > 0 else math.inf
+    return Point(plan, "optimal" if proven else "feasible", min(found.bound, value), gap)
+
+
+def _covered(points: tuple[Point, ...]) -> float:
+    """Bound of how much cheaper than the front a plan may be that is as fast.
+
+    One that is faster than a point, and slower than the next one, costs at least what the bound of the former
+    says; the front has the latter.
+    """
+    gaps = [points[0].gap, points[-1].gap] if points else [math.inf]
+    for slower, faster in pairwise(points):
+        value = faster.bound * (1 + faster.gap)
+        gaps.append(value / slower.bound - 1 if slower.bound > 0 else math.inf)
+    return max(gaps)
+
+
+def _front(
+    problem: Problem,
+    against: Against,
+    search: _Search,
+    points: tuple[Point, ...],
+    status: Status,
+    gap: float,
+    fastest: float,
+) -> Front:
+    return Front(
+        problem=problem,
+        against=against,
+        points=points,
+        status=status,
+        gap=gap,
+        fastest=fastest,
+        evaluations=search.evaluations,
+        generations=search.generations,
+        runtime=search.runtime,
+        interrupted=search.interrupted,
+        version=__version__,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+_COLUMNS = ("examples/s", "cost", "$/h", "devices", "stages", "gap")
+
+
+def _table(front: Front) -> list[str]:
+    if not front.points:
+        return []
+    rows = [_COLUMNS, *(_cells(point) for point in front.points)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _cells(point: Point) -> tuple[str, ...]:
+    plan = point.plan
+    return (
+        f"{plan.throughput:,.6g}",
+        f"${plan.cost:,.2f}",
+        f"{plan.price:,.4g}",
+        str(sum(stage.devices for stage in plan.stages)),
+        str(len(plan.stages)),
+        "proven" if point.status == "optimal" else f"{point.gap:.2%}",
+    )
