@@ -1,7 +1,8 @@
 // Shortest paths through the stages that reach a stage time, of which almost none is ever made. What a stage
 // works is the least that its devices cost, and sums up layer by layer: at each cut, and for each type, the
 // paths that a stage may continue stand in the order of their totals less the work up to where they end, so
-// that a walk ends at the first one that cannot beat the best so far.
+// that a walk ends at the first one that cannot beat the best so far. Neighbours of one type may not be left to
+// merge: their serial parts add up, and the whole may miss a time that both reach.
 #pragma once
 
 #include <limits>

@@ -89,22 +89,30 @@ def test_magnitudes_that_drown_in_sums() -> None:
         arguments = random_problem(
             rng, 16, 3, ties=False, gaps=False, limits=False, goals=False, memory=False
         )
-        arguments["compute"][0, 0] = 1e16
+        arguments["compute"][0, 0] = 1e17
         check_price(arguments, float(rng.uniform(2.0, 12.0)))
 
 
-@pytest.mark.parametrize("n_layers", [64, 128])
+@pytest.mark.parametrize("n_layers", [64, 160])
 def test_free_target_is_that_of_halved_stage_times(n_layers: int) -> None:
     """No plan is cheaper than the least price at the end of a stage-time interval, times its beginning."""
     rng = np.random.default_rng(23)
     for _ in range(3):
         arguments = random_problem(
-            rng, n_layers, 6, ties=False, parallel=True, transfers=True, limits=False, goals=False, gaps=False
+            rng,
+            n_layers,
+            16,
+            ties=False,
+            parallel=True,
+            transfers=True,
+            limits=False,
+            goals=False,
+            gaps=False,
         )
         problem = sp.Problem.from_arrays(**arguments | {"examples": 3600.0, "min_throughput": 0.05})
         result = sp.solve(problem, "exact")
         assert result.status == "optimal"
-        scorer, times = problem.scorer(None), np.geomspace(0.05, 20.0, 400)
+        scorer, times = problem.scorer(None), np.geomspace(0.1, 20.0, 400)
         prices = [scorer.cheapest_at(time)[0] for time in times]
         assert result.plan.cost >= min(np.array(prices[1:]) * times[:-1]) * (1 - 1e-9)
         assert result.plan.cost <= min(np.array(prices) * times) * (1 + 1e-9)
