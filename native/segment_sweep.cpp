@@ -17,8 +17,8 @@ SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
   const int layers = problem.layers;
   for (int t = 0; t < problem.types; ++t) {
     if (problem.limit[t] < 1) continue;
-    Type type{t, most_devices(problem, t), problem.price[t], problem.transfer_parallel[t], 0, {}, {}, {}, {},
-              {}};
+    Type type{
+        t, most_devices(problem, t), problem.price[t], problem.transfer_parallel[t], 0, {}, {}, {}, {}, {}, {}};
     for (auto* sums : {&type.serial, &type.parallel, &type.work, &type.send, &type.receive})
       sums->resize(layers + 1);
     StageLoad sum;
