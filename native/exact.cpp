@@ -18,9 +18,31 @@ constexpr int kCoarse = 16;       // cuts that the first plan may choose from
 constexpr int kCoarseLooks = 24;  // intervals of these
 constexpr int kFiner = 4;         // times as many for each of the next
 constexpr size_t kRecent = 16;
-constexpr std::uint64_t kSlice = 1 << 20;     // work of a step
-constexpr std::uint64_t kArcWork = 16;        // of an arc in an interval, roughly
-constexpr double kStep = 1 - 4 * kTolerance;  // to a stage time that is less by more than a tie
+constexpr size_t kManyArcs = size_t{1} << 12;  // of which no graph is made before the interval is narrow
+constexpr std::uint64_t kSlice = 1 << 20;      // work of a step
+constexpr std::uint64_t kArcWork = 16;         // of an arc in an interval, roughly
+constexpr double kStep = 1 - 4 * kTolerance;   // to a stage time that is less by more than a tie
+constexpr std::uint64_t kSweepWork = 16;       // of a type at a cut, roughly
+
+// Whether there are limits that stages share, so that one may take what another needs.
+bool shares_limits(const Problem& problem) {
+  return problem.max_price < kInfinity ||
+         std::any_of(
+             problem.limit.begin(), problem.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
+}
+
+// No stage takes longer: it computes all layers, and each sends, receives and moves all tensors.
+double longest_time(const Problem& problem) {
+  double bytes = 0, longest = 0;
+  for (const Tensor& tensor : problem.tensors) bytes += tensor.bytes;
+  for (int t = 0; t < problem.types; ++t) {
+    double time = bytes / problem.bandwidth[t];
+    for (size_t i = t; i < problem.compute.size(); i += problem.types)
+      time += (problem.compute[i] < kInfinity ? problem.compute[i] : 0) + problem.send[i] + problem.receive[i];
+    longest = std::max(longest, time);
+  }
+  return longest * (1 + kTolerance);
+}
 
 }  // namespace
 
@@ -81,7 +103,7 @@ Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
   work_ += graph->size() * kArcWork;
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  return {low, std::min(high, slowest), 0, graph, no_rents(), kFirstWidth, aim};
+  return {low, std::min(high, slowest), 0, graph, nullptr, no_rents(), kFirstWidth, aim};
 }
 
 // What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
@@ -94,9 +116,47 @@ double Exact::spare_price(double low) const {
 
 void Exact::start() { begin(0, problem_.goal_time()); }
 
+// Where stages share no limits, the first plans come with the sweeps over all stages.
 void Exact::begin(double low, double high) {
-  for (int stride = problem_.layers / kCoarse; stride > 1; stride /= kFiner) try_coarsely(low, high, stride);
-  push(all_plans(low, high, 1, cheapest_ && to_beat(low) < kInfinity ? Aim::cheapest : Aim::any));
+  const bool swept = cheapest_ && !by_price(), limited = !swept || shares_limits(problem_);
+  for (int stride = problem_.layers / kCoarse; limited && stride > 1; stride /= kFiner)
+    try_coarsely(low, high, stride);
+  const bool found = to_beat(low) < kInfinity;
+  if (!swept || (limited && !found))
+    return push(all_plans(low, high, 1, cheapest_ && found ? Aim::cheapest : Aim::any));
+  if (!sweep_) sweep_.emplace(problem_, scorer_.loads());
+  push({low, std::min(high, longest_time(problem_)), 0, nullptr, nullptr, no_rents(), kFirstWidth,
+        Aim::cheapest});
+}
+
+// Makes the stages of an interval that may be on a better plan, as far as the limits that stages share do not
+// matter. False where none may, and where they are too many: then the halves of the interval are to be looked
+// at instead.
+bool Exact::make_graph(Interval& interval) {
+  const std::uint64_t before = sweep_->work();
+  const auto most = [&] { return most_cost(interval) / per_second_; };
+  const double cost = interval.tails ? sweep_->from_start(interval.low, interval.high, most(), *interval.tails)
+                                     : sweep_->from_start(interval.low, interval.high);
+  if (cost < most()) {
+    const StageGraph path = sweep_->path();
+    consider(path, all_arcs(path));
+    interval.bound = std::max(interval.bound, per_second_ * (cost + interval.low * problem_.fixed_price));
+    if (!closed(interval.bound, interval.low)) make_or_split(interval, most(), path.arcs());
+  }
+  work_ += sweep_->work() - before;
+  return interval.graph != nullptr;
+}
+
+void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc>& path) {
+  const bool narrow = interval.high <= kNarrow * interval.low;
+  if (auto graph = sweep_->promising(most, narrow ? SegmentSweep::kAnyNumber : kManyArcs)) {
+    interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
+    return;
+  }
+  interval.tails = std::make_shared<const std::vector<Least>>(sweep_->to_end());
+  Finding found;
+  found.path = path;
+  split(interval, split_time(interval, found));
 }
 
 // Plans to begin with, the better the fewer stages are worth a look later on.
@@ -221,7 +281,9 @@ void Exact::step() {
 }
 
 std::uint64_t Exact::next_work() const {
-  return started_ ? open_.front().graph->size() * kArcWork : layers_ * layers_ * problem_.types * kArcWork / 8;
+  if (started_ && open_.front().graph) return open_.front().graph->size() * kArcWork;
+  if (started_ || (cheapest_ && !shares_limits(problem_))) return layers_ * problem_.types * kSweepWork;
+  return layers_ * layers_ * problem_.types * kArcWork / 8;
 }
 
 void Exact::advance(std::uint64_t work) {
@@ -249,7 +311,7 @@ void Exact::look_at_first() {
   Interval interval = std::move(open_.back());
   open_.pop_back();
   if (!cheapest_) interval.high = std::min(interval.high, least() * kStep);
-  if (interval.low < interval.high) {
+  if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
     const Finding found = look(interval);
     interval.graph = found.graph;
     if (cheapest_)

@@ -9,6 +9,7 @@
 
 #include "label_setting.h"
 #include "search.h"
+#include "segment_sweep.h"
 
 namespace stageplan {
 
@@ -38,8 +39,9 @@ class Exact : public ExactSearch {
   // All plans whose stage time is in (low, high].
   struct Interval {
     double low, high;
-    double bound;  // of the objective of any plan in it
-    std::shared_ptr<const StageGraph> graph;
+    double bound;                                     // of the objective of any plan in it
+    std::shared_ptr<const StageGraph> graph;          // none while its stages are too many to be made
+    std::shared_ptr<const std::vector<Least>> tails;  // then, where known, the least totals to the end
     Rents rents;
     size_t width;  // of the label setting
     Aim aim;
@@ -88,6 +90,8 @@ class Exact : public ExactSearch {
   void look_at_first();
   Interval all_plans(double low, double high, int stride, Aim aim);
   double spare_price(double low) const;
+  bool make_graph(Interval& interval);
+  void make_or_split(Interval& interval, double most, const std::vector<Arc>& path);
   void look_at_next();
   std::uint64_t next_work() const;
   Finding look(Interval& interval);
@@ -114,6 +118,7 @@ class Exact : public ExactSearch {
 
   bool cheapest_;  // the objective is cost, or hourly price
   double per_hour_ = 0, per_second_;
+  std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
   std::vector<double> weight_;  // of the arcs of the last graph, with rents
   std::vector<Interval> open_;  // a heap, the least effort first

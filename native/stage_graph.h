@@ -15,6 +15,17 @@ struct Arc {
   double time;
 };
 
+// The most devices of a type that a stage may have.
+int most_devices(const Problem& problem, int type);
+
+// The stage with the fewest devices that reach a time within the limits of its type; nothing where none do.
+std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
+                         double time);
+
+// Whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it grows, the rest
+// may not.
+bool too_long(const Problem& problem, const StageLoad& load, int type, double time);
+
 // What the work of each layer costs at least, $/hour times seconds, over the types that may run it.
 std::vector<double> least_prices(const Problem& problem);
 
@@ -48,10 +59,8 @@ class StageGraph {
   // is cheapest for each layer.
   StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess);
 
-  // The same, of the stages on a path whose devices cost at most `most_price` $/hour, as far as the cheapest
-  // way to their first layer and the work of the layers behind their last one tell.
-  static StageGraph cheap(const Problem& problem, const StageLoads& loads, double time, int stride,
-                          double most_price);
+  // Of arcs by first layer, that reach the time.
+  StageGraph(int layers, std::vector<Arc> arcs, double time);
 
   // Those of a graph that are marked and still reach a time that is no longer than the graph's.
   StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
@@ -67,11 +76,13 @@ class StageGraph {
   size_t begin(int first) const { return begins_[first]; }
 
  private:
-  StageGraph(double time) : time_(time) {}
   std::vector<Arc> arcs_;  // by first layer
   std::vector<size_t> begins_;
   double time_;
 };
+
+// The path of a graph that holds nothing else.
+std::vector<int> all_arcs(const StageGraph& graph);
 
 // Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, where these may
 // be, take turns with its two labels.
