@@ -4,8 +4,7 @@ import numpy as np
 import peers
 import pytest
 from baselines import INFEASIBLE, NumbaGenetic
-from instances import family
-from optimum import optimum
+from instances import best_plan, family
 
 import stageplan as sp
 
@@ -20,7 +19,7 @@ def problem() -> sp.Problem:
 
 @pytest.fixture(scope="module")
 def bound(problem) -> float:
-    return optimum(problem).bound
+    return best_plan(problem).cost * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("population", [256, 4096])

@@ -118,6 +118,14 @@ def published(path: Path) -> sp.Problem:
     return sp.Problem(workload, GPUS, sp.Goal(min_throughput=8 / seconds))
 
 
+def best_plan(problem: sp.Problem) -> sp.Plan:
+    """Prove the best plan, to measure searches against."""
+    result = sp.solve(problem, "exact", stop=sp.MaxRuntime(60))
+    if result.status != "optimal":
+        raise ValueError(f"nothing is proven of {problem} but a gap of {result.gap}")
+    return result.plan
+
+
 def random_population(L: int, T: int, n: int, seed: int = 1) -> Schemes:
     """Every gene drawn by itself: about L (1 - 1/T) stages a scheme."""
     return np.random.default_rng(seed).integers(0, T, (n, L), dtype=np.int8)

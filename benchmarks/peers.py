@@ -22,9 +22,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import numpy.typing as npt
 from baselines import NumbaGenetic, NumbaScorer, crossed, mutated, one_thread, winners
-from instances import family
+from instances import best_plan, family
 from measure import no_garbage_collection
-from optimum import optimum
 
 import stageplan as sp
 
@@ -391,7 +390,7 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
     one_thread()
     problem, population = family(64, 8), 1000
-    best = optimum(problem).cost
+    best = best_plan(problem).cost
     plan = sp.solve(problem, "genetic", stop=sp.MaxRuntime(seconds), threads=1).plan
     print(f"stageplan: {plan.cost / best:.4f} of the optimum's cost after {seconds:g} s")
     searches = {"numba": NumbaGenetic(problem, population).advance}
