@@ -11,7 +11,7 @@
 
 namespace stageplan {
 
-// One walk through placements, in cycles of cooling, each twice as long as the one before.
+// One walk through placements, in cycles of cooling, each a quarter longer than the one before.
 class Walk {
  public:
   Walk(const Scorer& scorer, std::uint64_t seed, std::uint64_t index, const Genes& start, const Score& score);

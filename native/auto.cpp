@@ -9,7 +9,8 @@
 namespace stageplan {
 namespace {
 
-constexpr std::uint64_t kProof = 1 << 28;  // work after which a proof is given up: about a second
+constexpr std::uint64_t kProof = 1 << 28;      // work after which a proof is given up: about a second
+constexpr std::uint64_t kSlice = kProof / 16;  // of a step: few steps, since those without a better plan count
 constexpr double kFewSchemes = 1 << 16;
 constexpr int kNearest = 64;  // generations for the plan that breaks the limits least, where none keeps them
 
@@ -42,7 +43,9 @@ void Auto::step() {
 
 void Auto::prove() {
   Search& proof = all_ ? static_cast<Search&>(*all_) : *exact_;
-  proof.step();
+  const std::uint64_t until = all_ ? 0 : exact_->work() + kSlice;
+  do proof.step();
+  while (exact_ && !exact_->done() && exact_->work() < until);
   if (contiguous_) return score(relabel_contiguous(*contiguous_, exact_->best().data(), problem_));
   keep(proof.best().data(), proof.best_score());
   evaluations_ = proof.evaluations();

@@ -149,7 +149,7 @@ def _add_plan(parser: _Parser) -> None:
     add = parser.add_argument_group(
         "search",
         "It ends at the first --max-... reached, or, where none is given, after 200 generations without a "
-        "better plan; all but genetic and random end by themselves as well.",
+        "better plan; exact, greedy, enumerate and, with a proof, auto end by themselves as well.",
     ).add_argument
     add("--method", choices=METHODS, default="auto", help="default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same plan; default: 0")
@@ -161,7 +161,7 @@ def _add_plan(parser: _Parser) -> None:
         "--initial",
         type=Path,
         metavar="PLAN",
-        help="begin with the scheme of this plan (auto, exact, genetic)",
+        help="begin with the scheme of this plan (auto, exact, genetic, annealing)",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
 

@@ -23,12 +23,7 @@ Method = Literal["auto", "exact", "genetic", "annealing", "greedy", "random", "e
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 METHODS: tuple[Method, ...] = ("auto", "exact", "genetic", "annealing", "greedy", "random", "enumerate")
 ENDLESS = ("auto", "genetic", "annealing", "random")  # may go on for ever
-SEEDED: tuple[Method, ...] = (
-    "auto",
-    "exact",
-    "genetic",
-    "annealing",
-)  # methods that take schemes to begin with
+SEEDED: tuple[Method, ...] = ("auto", "exact", "genetic", "annealing")  # may begin with given schemes
 
 # Two numbers this close are one: what is proven is proven up to ties.
 _TIE = 4 * _core.TOLERANCE
@@ -145,7 +140,7 @@ def solve(
         The same seed gives the same result.
     stop
         Criteria of `stageplan.stop`, combined with ``|``; default ``NoImprovement(200)`` for auto,
-        genetic, annealing and random. Auto, exact, greedy and enumerate end by themselves as well.
+        genetic, annealing and random. Exact, greedy, enumerate and, with a proof, auto end by themselves.
     callback
         Called with the `Progress` after each generation.
     initial : ndarray of int8, shape (n, L), or "relaxation", optional
