@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kProof = 1 << 28;      // work after which a proof is given up: about a second
 constexpr std::uint64_t kSlice = kProof / 16;  // of a step: few steps, since those without a better plan count
+constexpr double kTie = 4 * kTolerance;
 constexpr double kFewSchemes = 1 << 16;
 constexpr int kNearest = 64;  // generations for the plan that breaks the limits least, where none keeps them
 
@@ -49,8 +50,11 @@ void Auto::prove() {
   if (contiguous_) return score(relabel_contiguous(*contiguous_, exact_->best().data(), problem_));
   keep(proof.best().data(), proof.best_score());
   evaluations_ = proof.evaluations();
-  done_ = proof.done() && (all_ || best_score().violation == 0);
+  done_ = all_ ? all_->done() : proven(exact_->bound());
 }
+
+// Up to the ties that a proof may leave; a proof that is given up leaves more.
+bool Auto::proven(double bound) const { return least() < kInfinity && least() <= bound * (1 + kTie); }
 
 void Auto::search() {
   if (!search_) {
@@ -63,7 +67,8 @@ void Auto::search() {
   search_->step();
   keep(search_->best().data(), search_->best_score());
   evaluations_ = exact_->evaluations() + search_->evaluations();
-  done_ = contiguous_ ? meets(least(), bound_) : exact_->done() && ++nearest_ == kNearest;
+  const bool nothing_fits = !contiguous_ && exact_->done() && exact_->bound() == kInfinity;
+  done_ = nothing_fits ? ++nearest_ == kNearest : proven(bound());
 }
 
 double Auto::bound() const {

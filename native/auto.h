@@ -22,6 +22,7 @@ class Auto : public ExactSearch {
   void prove();
   void search();
   bool proving() const;
+  bool proven(double bound) const;
 
   const int population_, threads_;
   const std::uint64_t seed_;

@@ -108,6 +108,23 @@ def test_auto_breaks_the_limits_as_little_as_it_can(draw: Draw) -> None:
     assert infeasible > 10
 
 
+def test_auto_searches_on_where_a_proof_is_given_up() -> None:
+    """Six devices of each type, nearly as fast as these can be."""
+    rng = np.random.default_rng(4)
+    compute, send = rng.lognormal(0, 0.8, (64, 8)), rng.lognormal(-1, 1, (64, 1)) * np.ones(8)
+    fastest = sp.Problem.from_arrays(
+        compute, rng.lognormal(0, 0.3, 8), limit=[6] * 8, send=send, compute_parallel=0.97,
+        transfer_parallel=0.95, objective="throughput",
+    )  # fmt: skip
+    most = sp.solve(fastest, "genetic", stop=sp.MaxGenerations(60)).plan.throughput
+    problem = fastest.replace(objective="cost", min_throughput=most / 1.1)
+    exact = sp.solve(problem, "exact")
+    result = sp.solve(problem, stop=sp.MaxGenerations(40))
+    assert exact.status == result.status == "feasible"
+    assert exact.generations < result.generations == 40
+    assert result.plan.cost <= exact.plan.cost
+
+
 def test_enumerate_proves_nothing_before_its_end() -> None:
     assert sp.solve(example(), "enumerate", stop=sp.MaxGenerations(2)).status == "feasible"
 
