@@ -1,12 +1,14 @@
 """Plans which device type runs which layer of a neural network."""
 
 from ._version import __version__
+from .catalogue import make_cluster
 from .cluster import Cluster, DeviceType
+from .device import Device
 from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
 from .problem import Problem
-from .readers import read_cluster, read_goal, read_workload
+from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
@@ -17,6 +19,7 @@ from .workload import Layer, Tensor, Workload
 __all__ = [
     "Change",
     "Cluster",
+    "Device",
     "DeviceType",
     "Front",
     "Goal",
@@ -41,8 +44,10 @@ __all__ = [
     "Workload",
     "__version__",
     "evaluate",
+    "make_cluster",
     "pareto",
     "read_cluster",
+    "read_devices",
     "read_goal",
     "read_workload",
     "repair",

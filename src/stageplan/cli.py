@@ -1,4 +1,4 @@
-"""The command line: ``stageplan plan | pareto | score | schema | info``."""
+"""The command line: ``stageplan plan | pareto | score | devices | schema | info``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ import numpy as np
 
 from . import _core, plan_file
 from ._version import __version__
+from .catalogue import device_table, make_cluster
+from .cluster import Cluster
+from .device import Device
 from .goal import Goal
 from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
 from .pareto import pareto
 from .problem import Problem
-from .readers import native, read_cluster, read_goal, read_workload
+from .readers import native, read_cluster, read_devices, read_goal, read_workload
 from .repair import Repair, repair
 from .score import Schemes, Scores, as_schemes, evaluate
 from .solve import METHODS, Result, solve
@@ -62,6 +65,10 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "points": "--points",
     "gap": "--gap",
     "max_throughput": "--max-throughput",
+    "device": "--device",
+    "prices": "--prices",
+    "region": "--region",
+    "spot": "--spot",
 }
 
 
@@ -138,8 +145,9 @@ def _parser() -> _Parser:
     _add_plan(command("plan", _plan, "search for the best plan"))
     _add_pareto(command("pareto", _pareto, "plan from the cheapest to the fastest"))
     _add_score(command("score", _score, "score a plan, or many schemes"))
+    _add_devices(command("devices", _list_devices, "list the devices of the catalogue"))
     documents = command("schema", _schema, "print the JSON Schema of a kind of document")
-    documents.add_argument("kind", choices=("workload", "cluster", "plan"))
+    documents.add_argument("kind", choices=("workload", "cluster", "devices", "plan"))
     command("info", _info, "say what is installed, and list the built-in examples")
     return parser
 
@@ -217,10 +225,31 @@ def _add_score(parser: _Parser) -> None:
     )
 
 
+def _add_devices(parser: _Parser) -> None:
+    _add_catalogue(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
+
+
+def _add_catalogue(parser: _Parser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("devices of the catalogue")
+    add = group.add_argument
+    add("--devices", metavar="FILE", help="a catalogue of one's own, besides the built-in one")
+    add("--prices", metavar="CSV", help="a price list of SkyPilot's form instead of the catalogue's prices")
+    add("--region", help="prices of this region; default: the cheapest of all")
+    add("--spot", action="store_true", help="spot prices of the list, not those on demand")
+    return group
+
+
 def _add_problem(parser: _Parser) -> None:
     parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
     parser.add_argument("--cluster", help="a file or a built-in example; default: the workload's own")
     parser.add_argument("--batch", type=float, metavar="B", help="examples that the workload's times are of")
+    _add_catalogue(parser).add_argument(
+        "--device",
+        action="append",
+        metavar="NAME[:COUNT][@PRICE]",
+        help="instead of a cluster: so many devices of a type, at so many $/hour each; once for each type",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="default: the cores that may be used")
     add = parser.add_argument_group("goal (default: what the workload's file asks for)").add_argument
     add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
@@ -238,13 +267,29 @@ def _problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem
     flags = {name: getattr(arguments, name) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
+    return Problem(workload, _cluster(arguments), goal)
+
+
+def _cluster(arguments: argparse.Namespace) -> Cluster:
+    if arguments.device:
+        if arguments.cluster is not None:
+            raise ValueError(f"--cluster is {arguments.cluster}; it must not be given with --device")
+        return make_cluster(arguments.device, _catalogue(arguments))
+    for name in ("devices", "prices", "region", "spot"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} goes with --device; at least one device must be given")
     if arguments.cluster is not None:
-        return Problem(workload, read_cluster(arguments.cluster), goal)
+        return read_cluster(arguments.cluster)
     try:
-        cluster = read_cluster(arguments.workload)
+        return read_cluster(arguments.workload)
     except ValueError as error:
-        raise ValueError(f"{error}, or --cluster must be given") from None
-    return Problem(workload, cluster, goal)
+        raise ValueError(f"{error}, or --cluster or --device must be given") from None
+
+
+def _catalogue(arguments: argparse.Namespace) -> dict[str, Device]:
+    return read_devices(
+        arguments.devices, prices=arguments.prices, region=arguments.region, spot=arguments.spot
+    )
 
 
 def _stop(arguments: argparse.Namespace) -> Stop | None:
@@ -364,6 +409,13 @@ def _summary(problem: Problem, scores: Scores) -> str:
     cost, throughput, violation = (values[best] for values in scores)
     broken = f", violation {violation:.4g}" if violation else ""
     return f"{text}\nbest: scheme {best}, cost ${cost:,.2f}, throughput {throughput:,.6g} examples/s{broken}"
+
+
+def _list_devices(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    devices = _catalogue(arguments)
+    deliver(arguments.output, device_table(devices), {"devices": list(devices.values())})
+    return FEASIBLE
 
 
 def _schema(arguments: argparse.Namespace) -> int:
