@@ -376,8 +376,14 @@ def test_initial_begins_with_an_earlier_plan(run):
         ("plan net.toml --max-devices-per-stage 0", "--max-devices-per-stage is 0; it must be"),
         ("plan net.toml --batch 0", "batch is 0"),
         ("plan net.toml --batch nan", "batch is nan"),
-        ("plan bare.toml", "names no cluster; it must hold a cluster, or --cluster must be given"),
-        ("plan profile.txt", "names no cluster; it must hold a cluster, or --cluster must be given"),
+        (
+            "plan bare.toml",
+            "names no cluster; it must hold a cluster, or --cluster or --device must be given",
+        ),
+        (
+            "plan profile.txt",
+            "names no cluster; it must hold a cluster, or --cluster or --device must be given",
+        ),
         ("plan nowhere.toml", "nowhere.toml: There is no such file"),
         ("plan nothing", "nothing: There is no such file or built-in example (bert-large, "),
         ("plan .", ".: Is a directory"),
@@ -389,6 +395,17 @@ def test_initial_begins_with_an_earlier_plan(run):
         ("plan bert-large --method enumerate", "'enumerate' tries at most"),
         ("plan net.toml --initial nowhere.json", "nowhere.json: No such file or directory"),
         ("plan net.toml --method greedy --initial plan.json", "--initial is given with method 'greedy'"),
+        ("plan net.toml --device song:2", "--device is 'song:2'; its name must be one of t4, "),
+        ("plan net.toml --device t4:2", "layer 'a' has no time on device type 't4'"),
+        (
+            "plan net.toml --device t4:2 --cluster gpus",
+            "--cluster is gpus; it must not be given with --device",
+        ),
+        ("plan net.toml --prices x.csv", "--prices goes with --device; at least one device must be given"),
+        ("plan net.toml --device t4 --region here", "--region goes with a price list; prices must be given"),
+        ("plan net.toml --device t4 --prices x.csv", "x.csv: No such file or directory"),
+        ("devices --devices net.toml", "net.toml: it holds no devices; it must hold a catalogue"),
+        ("devices --spot", "--spot goes with a price list"),
         ("score net.toml", "the following arguments are required: SCHEMES"),
         ("score net.toml nowhere.json", "nowhere.json: No such file or directory"),
         ("score net.toml nowhere.npy", "nowhere.npy: No such file or directory"),
@@ -632,12 +649,45 @@ def test_a_device_is_written_and_not_replaced(run):
 # The rest -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["workload", "cluster", "plan"])
+MINE = """
+[[devices]]
+name = "slow"
+peak = { fp32 = 1e12 }
+memory = 1e9
+memory_bandwidth = 1e10
+price_names = ["Slow"]
+price = 1.0
+"""
+
+
+def test_devices_are_listed(run):
+    status, out, err = run("devices")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:-1]] == list(sp.read_devices())
+    Path("mine.toml").write_text(MINE)
+    assert run("devices", "--devices", "mine.toml", "-o", "mine.json")[0] == 0
+    assert sp.read_devices("mine.json") == sp.read_devices("mine.toml")
+
+
+def test_devices_of_the_catalogue_stand_for_a_cluster(run):
+    Path("mine.toml").write_text(MINE)
+    Path("prices.csv").write_text(
+        "AcceleratorName,AcceleratorCount,Region,Price\nSLOW,4,moon,2.0\nSlow,1,sun,0.1\n"
+    )
+    devices = ("--device", "slow:8", "--devices", "mine.toml", "--prices", "prices.csv", "--region", "moon")
+    status, out, _ = run("plan", "net.toml", *devices, *SHORT, "-o", "-")
+    plan = strict(out)
+    assert status == 0
+    assert plan["problem"] == "net on slow:8"
+    assert plan["price"] == pytest.approx(0.5 * sum(stage["devices"] for stage in plan["stages"]))
+
+
+@pytest.mark.parametrize("kind", ["workload", "cluster", "devices", "plan"])
 def test_schema(run, kind):
     status, out, err = run("schema", kind)
     schema = strict(out)
     name = schema["$ref"].rpartition("/")[2]
-    field = {"workload": "layers", "cluster": "types", "plan": "scheme"}[kind]
+    field = {"workload": "layers", "cluster": "types", "devices": "devices", "plan": "scheme"}[kind]
     assert (status, err) == (0, "")
     assert field in schema["$defs"][name]["properties"]
 
@@ -665,7 +715,16 @@ def test_info_without_affinity(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "argv", ["--help", "plan --help", "pareto --help", "score --help", "schema --help", "info --help"]
+    "argv",
+    [
+        "--help",
+        "plan --help",
+        "pareto --help",
+        "score --help",
+        "devices --help",
+        "schema --help",
+        "info --help",
+    ],
 )
 def test_help_says_the_exit_statuses(capsys, argv):
     with pytest.raises(SystemExit, match="0"):

@@ -25,6 +25,8 @@ __all__ = ["read_cluster", "read_devices", "read_goal", "read_workload"]
 
 MAX_BYTES = 256 * 2**20
 
+CATALOGUE = "devices.toml"
+
 FORMATS = "stageplan's TOML or JSON, a PipeDream profile or dnn-partitioning JSON"
 
 
@@ -161,9 +163,9 @@ def read_devices(
         raise ValueError(
             f"{'region' if region is not None else 'spot'} goes with a price list; prices must be given"
         )
-    devices = _devices("devices")
+    devices = _devices(_data() / CATALOGUE)
     if path is not None:
-        devices |= _devices(path)
+        devices |= _devices(Path(path))
     if prices is None:
         return devices
     with _named(Path(prices)):
@@ -171,11 +173,11 @@ def read_devices(
     return {name: _priced(device, listed) for name, device in devices.items()}
 
 
-def _devices(path: str | os.PathLike[str]) -> dict[str, Device]:
-    source = _open(path)
-    with _named(source.path):
+def _devices(file: Traversable) -> dict[str, Device]:
+    source = _read(file)
+    with _named(file):
         if source.format != "devices":
-            raise ValueError("it must hold a catalogue: a list of devices")
+            raise ValueError("it holds no devices; it must hold a catalogue")
         return native.read_devices(source.content)
 
 
@@ -210,11 +212,14 @@ def _cluster(source: _Source) -> Cluster:
 
 def _open(path: str | os.PathLike[str]) -> _Source:
     """Read a file, or a built-in example, and tell its format."""
-    file = _find(Path(path))
+    return _read(_find(Path(path)))
+
+
+def _read(file: Traversable) -> _Source:
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     with _named(file):
-        return _Source(file, Path(path).stem, *_recognize(_text(raw)))
+        return _Source(file, Path(file.name).stem, *_recognize(_text(raw)))
 
 
 def _find(path: Path) -> Traversable:
@@ -231,8 +236,13 @@ def _find(path: Path) -> Traversable:
 
 
 def _built_in() -> list[Traversable]:
-    data = resources.files("stageplan") / "data"
-    return [file for file in data.iterdir() if file.name.endswith(".toml")] if data.is_dir() else []
+    if not _data().is_dir():
+        return []
+    return [file for file in _data().iterdir() if file.name.endswith(".toml") and file.name != CATALOGUE]
+
+
+def _data() -> Traversable:
+    return resources.files("stageplan") / "data"
 
 
 @contextmanager

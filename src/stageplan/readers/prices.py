@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..fields import show
@@ -39,31 +40,31 @@ def read_prices(
     ValueError
         A column is missing, a number is none, or no row is of the region.
     """
-    column = "SpotPrice" if spot else "Price"
+    with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+        try:
+            return _cheapest(csv.DictReader(stream), region, "SpotPrice" if spot else "Price")
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"it is no CSV in UTF-8: {error}") from None
+
+
+def _cheapest(rows: csv.DictReader[str], region: str | None, column: str) -> dict[str, float]:
+    _check_columns(rows.fieldnames or [], (*COLUMNS, column))
     cheapest: dict[str, float] = {}
     regions: set[str] = set()
-    with Path(path).open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream)
-        _check_columns(rows.fieldnames or [], (*COLUMNS, column))
-        for row in rows:
-            regions.add(row["Region"])
-            name = (row["AcceleratorName"] or "").lower()
-            if (
-                region not in (None, row["Region"])
-                or not name
-                or not row["AcceleratorCount"]
-                or not row[column]
-            ):
-                continue
-            price, count = (_number(row, field, rows.line_num) for field in (column, "AcceleratorCount"))
-            if count > 0:
-                cheapest[name] = min(price / count, cheapest.get(name, math.inf))
+    for row in rows:
+        regions.add(row["Region"])
+        name = (row["AcceleratorName"] or "").lower()
+        if region not in (None, row["Region"]) or not name or not row["AcceleratorCount"] or not row[column]:
+            continue
+        price, count = (_number(row, field, rows.line_num) for field in (column, "AcceleratorCount"))
+        if count > 0:
+            cheapest[name] = min(price / count, cheapest.get(name, math.inf))
     if region is not None and region not in regions:
         raise ValueError(f"region is {show(region)}; it must be one of the file's: {_some(regions)}")
     return cheapest
 
 
-def _check_columns(found: list[str] | tuple[str, ...], needed: tuple[str, ...]) -> None:
+def _check_columns(found: Sequence[str], needed: Sequence[str]) -> None:
     for name in needed:
         if name not in found:
             raise ValueError(f"it has no column {name}; it must be a CSV with columns {', '.join(needed)}")
