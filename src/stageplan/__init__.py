@@ -4,6 +4,7 @@ from ._version import __version__
 from .catalogue import make_cluster
 from .cluster import Cluster, DeviceType
 from .device import Device
+from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
@@ -28,6 +29,7 @@ __all__ = [
     "MaxGenerations",
     "MaxRuntime",
     "NoImprovement",
+    "ParallelFit",
     "Plan",
     "Point",
     "Problem",
@@ -44,6 +46,8 @@ __all__ = [
     "Workload",
     "__version__",
     "evaluate",
+    "fit_overlapped_fractions",
+    "fit_parallel_fraction",
     "make_cluster",
     "pareto",
     "read_cluster",
