@@ -16,12 +16,15 @@ from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
+from .writers import Comparison, Export, SplitModule, export, split_module
 
 __all__ = [
     "Change",
     "Cluster",
+    "Comparison",
     "Device",
     "DeviceType",
+    "Export",
     "Front",
     "Goal",
     "Layer",
@@ -37,6 +40,7 @@ __all__ = [
     "Repair",
     "Result",
     "Scores",
+    "SplitModule",
     "Stage",
     "Stop",
     "Target",
@@ -46,6 +50,7 @@ __all__ = [
     "Workload",
     "__version__",
     "evaluate",
+    "export",
     "fit_overlapped_fractions",
     "fit_parallel_fraction",
     "make_cluster",
@@ -56,5 +61,6 @@ __all__ = [
     "read_workload",
     "repair",
     "solve",
+    "split_module",
     "verify",
 ]
