@@ -1,5 +1,7 @@
 """Plans to export: language models of any length, cut anywhere."""
 
+from itertools import pairwise
+
 import stageplan as sp
 
 
@@ -20,11 +22,9 @@ def language_model(
         for name, kind, size in zip(names, kinds, sizes, strict=True)
     ]
     tensors = [
-        sp.Tensor(producer=a, consumers=[b], bytes=tensor)
-        for a, b in zip(names, names[1:], strict=False)
-        if tensor is not None
+        sp.Tensor(producer=a, consumers=[b], bytes=tensor) for a, b in pairwise(names) if tensor is not None
     ]
-    ties = [("tok_embeddings", "output")] if tied else []
+    ties = [tied if isinstance(tied, tuple) else ("tok_embeddings", "output")] if tied else []
     return sp.Workload(name="model", layers=layers, tensors=tensors, ties=ties)
 
 
