@@ -823,6 +823,7 @@ def test_info_without_affinity(run, monkeypatch):
         "pareto --help",
         "score --help",
         "devices --help",
+        "export --help",
         "schema --help",
         "info --help",
     ],

@@ -130,6 +130,14 @@ def test_a_split_that_the_devices_cannot_run():
     assert "gain: it cannot run" in str(found)
 
 
+def test_a_split_that_does_not_fit_into_memory():
+    workload = language_model(blocks=4, memory=1.0)
+    plan = plan_of(workload, [0] * 5 + [1] * 2, capacity={"b": 2.0})
+    assert plan.feasible
+    found = sp.export(plan, "torch").comparison
+    assert (found.default_layers, found.default_throughput) == ((4, 3), 0)
+
+
 def test_even_splits():
     assert even(10, 4) == [3, 3, 2, 2]
     assert to_bounds(even(3, 3)) == (0, 1, 2, 3)

@@ -35,8 +35,17 @@ def test_the_text_says_where_to_split_and_what_runs_where():
         ["layers.3", "norm", "output"],
     ]
     assert '"layers.2": SplitPoint.BEGINNING,\n    "layers.3": SplitPoint.BEGINNING,\n' in exported.text
-    assert "of type: a, b, a." in exported.text
+    assert "TYPES = ['a', 'b', 'a']" in exported.text
     assert "def tie" not in exported.text
+
+
+def test_names_cannot_break_out_of_the_text():
+    names = ['"""', 'a"\nraise SystemExit', "'\nraise SystemExit #"]
+    layers = [sp.Layer(name=name, compute={"a": 1e-3, "b": 2e-3}) for name in names]
+    plan = plan_of(sp.Workload(name="net", layers=layers, ties=[names[::2]]), [0, 1, 0])
+    for to in ("torch", "deepspeed", "paddle"):
+        tree = ast.parse(sp.export(plan, to).text)
+        assert not any(isinstance(node, ast.Raise) for node in tree.body)
 
 
 def test_parted_ties_are_mended():

@@ -6,7 +6,14 @@ import stageplan as sp
 
 
 def language_model(
-    blocks, kinds=None, seconds=(1e-3, 2e-3), tied=False, parameters=False, tensor=None, cannot=None
+    blocks,
+    kinds=None,
+    seconds=(1e-3, 2e-3),
+    tied=False,
+    parameters=False,
+    tensor=None,
+    cannot=None,
+    memory=0.0,
 ):
     """Layers by torchtitan's names: an embedding, blocks, a norm and a head."""
     names = ["tok_embeddings", *(f"layers.{i}" for i in range(blocks)), "norm", "output"]
@@ -18,6 +25,7 @@ def language_model(
             kind=kind,
             compute={"a": seconds[0], "b": None if name == cannot else seconds[1]},
             parameters=size,
+            memory=memory,
         )
         for name, kind, size in zip(names, kinds, sizes, strict=True)
     ]
@@ -28,11 +36,13 @@ def language_model(
     return sp.Workload(name="model", layers=layers, tensors=tensors, ties=ties)
 
 
-def plan_of(workload, scheme, counts=None, bandwidth=None, **goal):
+def plan_of(workload, scheme, counts=None, bandwidth=None, capacity=None, **goal):
     """Plan a scheme of types a and b, on one device a stage or on `counts` devices by type."""
     most = max(counts) if counts else 1
     types = [
-        sp.DeviceType(name=name, price=1.0, limit=limit, bandwidth=bandwidth)
+        sp.DeviceType(
+            name=name, price=1.0, limit=limit, bandwidth=bandwidth, capacity=(capacity or {}).get(name)
+        )
         for name, limit in zip("ab", counts or (None, None), strict=True)
     ]
     cluster = sp.Cluster(name="cluster", types=types)

@@ -443,7 +443,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> tuple[Export, bool]:
-    """(Export, whether the plan is feasible), compared with the runtime's own split if the workload is given."""
+    """(Export, whether the plan is feasible); with the workload, beside the runtime's own split."""
     if arguments.workload is not None:
         plan = plan_file.restore(_problem(arguments, saved.goal), saved)
         return export(plan, arguments.to), plan.feasible

@@ -56,7 +56,7 @@ class Comparison:
     default_layers : tuple of int or None
         How many layers its stages have then, on the same devices; None where it would not split.
     default_throughput, default_time : float or None
-        As above, of that split; 0 and inf where a stage's devices cannot run a layer of it.
+        As above, of that split; 0 and inf where a device cannot run a layer of its stage, or not hold them.
     """
 
     measure: str
@@ -200,5 +200,6 @@ def _times(plan: Plan, placed: list[int]) -> list[tuple[float, float]]:
         layers = tuple(layer for layer, place in enumerate(placed) if place == number)
         t = int(problem.label_types[stage.label])
         runs = all(math.isfinite(problem.compute[layer, t]) for layer in layers)
+        runs &= math.fsum(problem.memory[layer] for layer in layers) <= problem.capacity[t]
         times.append(stage_times(problem, scheme, layers, t, stage.devices) if runs else (math.inf, 0.0))
     return times
