@@ -182,12 +182,12 @@ def split_module(
         from torch.distributed.pipelining import SplitPoint, pipeline
     except ImportError:
         raise ImportError('torch is not installed; pip install "stageplan[torch]" does it') from None
-    paths = {name for name, _ in module.named_modules()}
     for name in plan.problem.layer_names:
-        if name not in paths:
-            raise ValueError(
-                f"layer {name!r} is no module of {type(module).__name__}; the plan must be of it"
-            )
+        try:
+            module.get_submodule(name)
+        except AttributeError:
+            owner = type(module).__name__
+            raise ValueError(f"layer {name!r} is no module of {owner}; the plan must be of it") from None
     begins = _begins(Split.of(plan))
     try:
         pipe = pipeline(
