@@ -104,7 +104,18 @@ def test_the_comparison_is_of_the_same_devices_and_the_same_model():
     assert found.default_layers == (6, 5)
     other = plan_of(workload, [0] * 6 + [1] * 5, overlap=True)
     assert found.default_time == pytest.approx(other.time, rel=1e-12)
+    assert found.gain == found.throughput / found.default_throughput
     assert "gain: 1.67x" in str(found)
+
+
+def test_a_pipeline_of_one_type():
+    workload = language_model(blocks=8)
+    plan = plan_of(workload, [0] * 3 + [1] * 4 + [0] * 4, split=True)
+    assert [stage.type for stage in plan.stages] == ["a", "a", "a"]
+    assert sp.export(plan, "vllm").value == "2,4,2"
+    found = sp.export(plan, "torch").comparison
+    assert (found.default_layers, found.default_time) == ((4, 4, 3), pytest.approx(4e-3))
+    assert found.gain == pytest.approx(1)
 
 
 def test_the_comparison_counts_tensors_and_keeps_the_devices_of_each_stage():

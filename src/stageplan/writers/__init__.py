@@ -76,12 +76,15 @@ class Comparison:
             f"the runtime's own split ({self.rule}: {layers} layers): {self.default_throughput:,.6g} "
             f"examples/s, {self.measure} {self.default_time:.4g} s an example"
         )
-        gain = (
-            f"{self.throughput / self.default_throughput:.3g}x"
-            if self.default_throughput
-            else "it cannot run"
-        )
+        gain = "it cannot run" if self.gain is None or math.isinf(self.gain) else f"{self.gain:.3g}x"
         return "\n".join([*lines, f"gain: {gain}"])
+
+    @property
+    def gain(self) -> float | None:
+        """Throughput of the plan by that of the runtime's own split; inf where that cannot run."""
+        if self.default_throughput is None:
+            return None
+        return self.throughput / self.default_throughput if self.default_throughput else math.inf
 
 
 @dataclass(frozen=True)
