@@ -17,6 +17,7 @@ import stageplan as sp
 from stageplan import cli, output
 from stageplan.plan_file import PlanDocument
 from stageplan.readers import read_cluster, read_goal, read_workload
+from stageplan.writers import RUNTIMES
 
 WORKLOAD = """
 name = "net"
@@ -376,8 +377,14 @@ def test_initial_begins_with_an_earlier_plan(run):
         ("plan net.toml --max-devices-per-stage 0", "--max-devices-per-stage is 0; it must be"),
         ("plan net.toml --batch 0", "batch is 0"),
         ("plan net.toml --batch nan", "batch is nan"),
-        ("plan bare.toml", "names no cluster; it must hold a cluster, or --cluster must be given"),
-        ("plan profile.txt", "names no cluster; it must hold a cluster, or --cluster must be given"),
+        (
+            "plan bare.toml",
+            "names no cluster; it must hold a cluster, or --cluster or --device must be given",
+        ),
+        (
+            "plan profile.txt",
+            "names no cluster; it must hold a cluster, or --cluster or --device must be given",
+        ),
         ("plan nowhere.toml", "nowhere.toml: There is no such file"),
         ("plan nothing", "nothing: There is no such file or built-in example (bert-large, "),
         ("plan .", ".: Is a directory"),
@@ -389,6 +396,17 @@ def test_initial_begins_with_an_earlier_plan(run):
         ("plan bert-large --method enumerate", "'enumerate' tries at most"),
         ("plan net.toml --initial nowhere.json", "nowhere.json: No such file or directory"),
         ("plan net.toml --method greedy --initial plan.json", "--initial is given with method 'greedy'"),
+        ("plan net.toml --device song:2", "--device is 'song:2'; its name must be one of t4, "),
+        ("plan net.toml --device t4:2", "layer 'a' has no time on device type 't4'"),
+        (
+            "plan net.toml --device t4:2 --cluster gpus",
+            "--cluster is gpus; it must not be given with --device",
+        ),
+        ("plan net.toml --prices x.csv", "--prices goes with --device; at least one device must be given"),
+        ("plan net.toml --device t4 --region here", "--region goes with a price list; prices must be given"),
+        ("plan net.toml --device t4 --prices x.csv", "x.csv: No such file or directory"),
+        ("devices --devices net.toml", "net.toml: it holds no devices; it must hold a catalogue"),
+        ("devices --spot", "--spot goes with a price list"),
         ("score net.toml", "the following arguments are required: SCHEMES"),
         ("score net.toml nowhere.json", "nowhere.json: No such file or directory"),
         ("score net.toml nowhere.npy", "nowhere.npy: No such file or directory"),
@@ -629,15 +647,148 @@ def test_a_device_is_written_and_not_replaced(run):
     assert "bottleneck" in out
 
 
+# export -------------------------------------------------------------------------------------------------
+
+MODEL = """
+name = "model"
+ties = [["tok_embeddings", "output"]]
+[[layers]]
+name = "tok_embeddings"
+kind = "embedding"
+compute = { slow = 0.001, fast = 0.001 }
+[[layers]]
+name = "layers.0"
+kind = "block"
+compute = { slow = 0.003, fast = 0.001 }
+[[layers]]
+name = "layers.1"
+kind = "block"
+compute = { slow = 0.003, fast = 0.001 }
+[[layers]]
+name = "output"
+kind = "head"
+compute = { slow = 0.001, fast = 0.001 }
+[goal]
+max_devices_per_stage = 1
+"""
+
+
+@pytest.fixture
+def model(run):
+    """Write a model, and a plan of it: slow runs the first two layers, fast the others."""
+    Path("model.toml").write_text(MODEL)
+    cluster, workload = read_cluster("types.toml"), read_workload("model.toml")
+    plan = sp.Plan.of(sp.Problem(workload, cluster, read_goal("model.toml")), [0, 0, 1, 1])
+    Path("model.json").write_bytes(msgspec.json.encode(plan.to_dict()))
+    return plan
+
+
+def test_export_of_a_file_alone(run, model):
+    assert run("export", "model.json", "--to", "megatron") == (0, sp.export(model, "megatron").text, "")
+    assert run("export", "model.json", "--to", "device-map", "-o", "-")[:2] == (
+        0,
+        sp.export(model, "device-map").text,
+    )
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+def test_export_compares_with_the_runtimes_own_split(run, model, to):
+    argv = ("export", "model.json", "--to", to, "--workload", "model.toml", "--cluster", "types.toml")
+    if to == "torchtitan":
+        status, out, err = run(*argv)
+        assert (status, out) == (2, "")
+        assert "model.json: torchtitan cannot run this plan: tok_embeddings and output share weights" in err
+        return
+    exported = sp.export(model, to)
+    assert run(*argv) == (0, exported.text, f"{exported.remarks}\n")
+    assert run(*argv, "-o", "out") == (0, f"{exported.remarks}\n", "")
+    assert Path("out").read_text() == exported.text
+
+
+def test_export_of_a_plan_that_breaks_limits(run, model):
+    plan = sp.Plan.of(model.problem.replace(min_throughput=1e6), model.scheme)
+    Path("model.json").write_bytes(msgspec.json.encode(plan.to_dict()))
+    status, _, err = run("export", "model.json", "--to", "vllm")
+    assert (status, err) == (1, "note: the plan breaks limits\n")
+    argv = ("export", "model.json", "--to", "vllm", "--workload", "model.toml", "--cluster", "types.toml")
+    status, _, err = run(*argv)
+    assert (status, err.splitlines()[0]) == (1, "note: the plan breaks limits")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("export", "the following arguments are required: PLAN, --to"),
+        ("export model.json --to tensorflow", "argument --to: invalid choice: 'tensorflow'"),
+        ("export nowhere.json --to vllm", "nowhere.json: No such file or directory"),
+        (
+            "export scheme.json --to vllm",
+            "scheme.json: it does not say its layers and stages; its workload must be",
+        ),
+        ("export wrong.json --to vllm", "wrong.json: its layer 'x' is unknown; it must be one of its layers"),
+        (
+            "export part.json --to vllm",
+            "part.json: vllm cannot run this plan: its stages hold 2 layers; each of 4",
+        ),
+        ("export model.json --to vllm --cluster types.toml", "model.json: --cluster goes with --workload"),
+        (
+            "export model.json --to vllm --workload net.toml",
+            "model.json: scheme has shape (4,); it must be (3,)",
+        ),
+        ("export model.json --to vllm -o nowhere/x", "--output is nowhere/x; its directory"),
+    ],
+)
+def test_bad_exports_are_one_sentence(refused, model, argv, sentence):
+    Path("scheme.json").write_text('{"scheme": [0, 0, 1, 1]}')
+    text = Path("model.json").read_text()
+    Path("wrong.json").write_text(text.replace('"layers":["layers.1","output"]', '"layers":["x"]'))
+    Path("part.json").write_text(text.replace('"layers":["layers.1","output"]', '"layers":[]'))
+    assert sentence in refused(*argv.split())
+    assert not list(Path().glob(".stageplan-*"))
+
+
 # The rest -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["workload", "cluster", "plan"])
+MINE = """
+[[devices]]
+name = "slow"
+peak = { fp32 = 1e12 }
+memory = 1e9
+memory_bandwidth = 1e10
+price_names = ["Slow"]
+price = 1.0
+"""
+
+
+def test_devices_are_listed(run):
+    status, out, err = run("devices")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:-1]] == list(sp.read_devices())
+    Path("mine.toml").write_text(MINE)
+    assert run("devices", "--devices", "mine.toml", "-o", "mine.json")[0] == 0
+    assert sp.read_devices("mine.json") == sp.read_devices("mine.toml")
+
+
+def test_devices_of_the_catalogue_stand_for_a_cluster(run):
+    Path("mine.toml").write_text(MINE)
+    Path("prices.csv").write_text(
+        "AcceleratorName,AcceleratorCount,Region,Price\nSLOW,4,moon,2.0\nSlow,1,sun,0.1\n"
+    )
+    devices = ("--device", "slow:8", "--devices", "mine.toml", "--prices", "prices.csv", "--region", "moon")
+    status, out, _ = run("plan", "net.toml", *devices, *SHORT, "-o", "-")
+    plan = strict(out)
+    assert status == 0
+    assert plan["problem"] == "net on slow:8"
+    assert plan["price"] == pytest.approx(0.5 * sum(stage["devices"] for stage in plan["stages"]))
+
+
+@pytest.mark.parametrize("kind", ["workload", "cluster", "devices", "plan"])
 def test_schema(run, kind):
     status, out, err = run("schema", kind)
     schema = strict(out)
     name = schema["$ref"].rpartition("/")[2]
-    field = {"workload": "layers", "cluster": "types", "plan": "scheme"}[kind]
+    field = {"workload": "layers", "cluster": "types", "devices": "devices", "plan": "scheme"}[kind]
     assert (status, err) == (0, "")
     assert field in schema["$defs"][name]["properties"]
 
@@ -665,7 +816,17 @@ def test_info_without_affinity(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "argv", ["--help", "plan --help", "pareto --help", "score --help", "schema --help", "info --help"]
+    "argv",
+    [
+        "--help",
+        "plan --help",
+        "pareto --help",
+        "score --help",
+        "devices --help",
+        "export --help",
+        "schema --help",
+        "info --help",
+    ],
 )
 def test_help_says_the_exit_statuses(capsys, argv):
     with pytest.raises(SystemExit, match="0"):

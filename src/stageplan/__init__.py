@@ -1,23 +1,30 @@
 """Plans which device type runs which layer of a neural network."""
 
 from ._version import __version__
+from .catalogue import make_cluster
 from .cluster import Cluster, DeviceType
+from .device import Device
+from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
 from .problem import Problem
-from .readers import read_cluster, read_goal, read_workload
+from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
+from .writers import Comparison, Export, SplitModule, export, split_module
 
 __all__ = [
     "Change",
     "Cluster",
+    "Comparison",
+    "Device",
     "DeviceType",
+    "Export",
     "Front",
     "Goal",
     "Layer",
@@ -25,6 +32,7 @@ __all__ = [
     "MaxGenerations",
     "MaxRuntime",
     "NoImprovement",
+    "ParallelFit",
     "Plan",
     "Point",
     "Problem",
@@ -32,6 +40,7 @@ __all__ = [
     "Repair",
     "Result",
     "Scores",
+    "SplitModule",
     "Stage",
     "Stop",
     "Target",
@@ -41,11 +50,17 @@ __all__ = [
     "Workload",
     "__version__",
     "evaluate",
+    "export",
+    "fit_overlapped_fractions",
+    "fit_parallel_fraction",
+    "make_cluster",
     "pareto",
     "read_cluster",
+    "read_devices",
     "read_goal",
     "read_workload",
     "repair",
     "solve",
+    "split_module",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``stageplan plan | pareto | score | schema | info``."""
+"""The command line: ``stageplan plan | pareto | score | export | devices | schema | info``."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ import numpy as np
 
 from . import _core, plan_file
 from ._version import __version__
+from .catalogue import device_table, make_cluster
+from .cluster import Cluster
+from .device import Device
 from .goal import Goal
 from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
 from .pareto import pareto
 from .problem import Problem
-from .readers import native, read_cluster, read_goal, read_workload
+from .readers import native, read_cluster, read_devices, read_goal, read_workload
 from .repair import Repair, repair
 from .score import Schemes, Scores, as_schemes, evaluate
 from .solve import METHODS, Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, Stop
+from .writers import RUNTIMES, Export, export, write
+from .writers.split import Split
 
 FEASIBLE, NO_PLAN, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
@@ -62,6 +67,10 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "points": "--points",
     "gap": "--gap",
     "max_throughput": "--max-throughput",
+    "device": "--device",
+    "prices": "--prices",
+    "region": "--region",
+    "spot": "--spot",
 }
 
 
@@ -138,8 +147,10 @@ def _parser() -> _Parser:
     _add_plan(command("plan", _plan, "search for the best plan"))
     _add_pareto(command("pareto", _pareto, "plan from the cheapest to the fastest"))
     _add_score(command("score", _score, "score a plan, or many schemes"))
+    _add_export(command("export", _export, "say a plan in the words of a runtime"))
+    _add_devices(command("devices", _list_devices, "list the devices of the catalogue"))
     documents = command("schema", _schema, "print the JSON Schema of a kind of document")
-    documents.add_argument("kind", choices=("workload", "cluster", "plan"))
+    documents.add_argument("kind", choices=("workload", "cluster", "devices", "plan"))
     command("info", _info, "say what is installed, and list the built-in examples")
     return parser
 
@@ -217,10 +228,44 @@ def _add_score(parser: _Parser) -> None:
     )
 
 
-def _add_problem(parser: _Parser) -> None:
-    parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
+def _add_export(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("plan", metavar="PLAN", type=Path, help="a plan's JSON, as plan -o writes it")
+    add("--to", choices=RUNTIMES, required=True, help="the runtime")
+    add("--workload", help="what the plan is of: then the runtime's own split is compared with the plan's")
+    _add_hardware(parser)
+    add("-o", "--output", type=Path, metavar="FILE", help="write what the runtime takes; - for stdout")
+
+
+def _add_devices(parser: _Parser) -> None:
+    _add_catalogue(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
+
+
+def _add_catalogue(parser: _Parser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("devices of the catalogue")
+    add = group.add_argument
+    add("--devices", metavar="FILE", help="a catalogue of one's own, besides the built-in one")
+    add("--prices", metavar="CSV", help="a price list of SkyPilot's form instead of the catalogue's prices")
+    add("--region", help="prices of this region; default: the cheapest of all")
+    add("--spot", action="store_true", help="spot prices of the list, not those on demand")
+    return group
+
+
+def _add_hardware(parser: _Parser) -> None:
     parser.add_argument("--cluster", help="a file or a built-in example; default: the workload's own")
     parser.add_argument("--batch", type=float, metavar="B", help="examples that the workload's times are of")
+    _add_catalogue(parser).add_argument(
+        "--device",
+        action="append",
+        metavar="NAME[:COUNT][@PRICE]",
+        help="instead of a cluster: so many devices of a type, at so many $/hour each; once for each type",
+    )
+
+
+def _add_problem(parser: _Parser) -> None:
+    parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
+    _add_hardware(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: the cores that may be used")
     add = parser.add_argument_group("goal (default: what the workload's file asks for)").add_argument
     add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
@@ -235,16 +280,32 @@ def _add_problem(parser: _Parser) -> None:
 def _problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:
     """Make the problem of the files and flags; a goal given here stands for the one of the workload."""
     workload = read_workload(arguments.workload, batch=arguments.batch)
-    flags = {name: getattr(arguments, name) for name in Goal.__struct_fields__}
+    flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
+    return Problem(workload, _cluster(arguments), goal)
+
+
+def _cluster(arguments: argparse.Namespace) -> Cluster:
+    if arguments.device:
+        if arguments.cluster is not None:
+            raise ValueError(f"--cluster is {arguments.cluster}; it must not be given with --device")
+        return make_cluster(arguments.device, _catalogue(arguments))
+    for name in ("devices", "prices", "region", "spot"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} goes with --device; at least one device must be given")
     if arguments.cluster is not None:
-        return Problem(workload, read_cluster(arguments.cluster), goal)
+        return read_cluster(arguments.cluster)
     try:
-        cluster = read_cluster(arguments.workload)
+        return read_cluster(arguments.workload)
     except ValueError as error:
-        raise ValueError(f"{error}, or --cluster must be given") from None
-    return Problem(workload, cluster, goal)
+        raise ValueError(f"{error}, or --cluster or --device must be given") from None
+
+
+def _catalogue(arguments: argparse.Namespace) -> dict[str, Device]:
+    return read_devices(
+        arguments.devices, prices=arguments.prices, region=arguments.region, spot=arguments.spot
+    )
 
 
 def _stop(arguments: argparse.Namespace) -> Stop | None:
@@ -364,6 +425,39 @@ def _summary(problem: Problem, scores: Scores) -> str:
     cost, throughput, violation = (values[best] for values in scores)
     broken = f", violation {violation:.4g}" if violation else ""
     return f"{text}\nbest: scheme {best}, cost ${cost:,.2f}, throughput {throughput:,.6g} examples/s{broken}"
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    output: Path | None = arguments.output
+    check_output(output)
+    saved = plan_file.read_plan(arguments.plan)
+    with _about(arguments.plan):
+        exported, feasible = _exported(arguments, saved)
+    remarks = exported.remarks if feasible else f"note: the plan breaks limits\n{exported.remarks}".rstrip()
+    if output is None or str(output) == "-":
+        print_out(exported.text.rstrip("\n"))
+        print(remarks, file=sys.stderr, end="\n" if remarks else "")
+    else:
+        write_and_print(output, lambda stream: stream.write(exported.text.encode()), remarks)
+    return _status(feasible)
+
+
+def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> tuple[Export, bool]:
+    """(Export, whether the plan is feasible); with the workload, beside the runtime's own split."""
+    if arguments.workload is not None:
+        plan = plan_file.restore(_problem(arguments, saved.goal), saved)
+        return export(plan, arguments.to), plan.feasible
+    for name in ("cluster", "device", "batch", "devices", "prices", "region", "spot"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} goes with --workload; it must be given")
+    return Export(arguments.to, *write(Split.of_saved(saved), arguments.to)), saved.feasible
+
+
+def _list_devices(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    devices = _catalogue(arguments)
+    deliver(arguments.output, device_table(devices), {"devices": list(devices.values())})
+    return FEASIBLE
 
 
 def _schema(arguments: argparse.Namespace) -> int:

@@ -39,6 +39,8 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Fraction of the compute time that several devices share, from 0 to 1.
     memory : float
         Bytes that are resident while a stage with this layer runs.
+    parameters : float
+        Bytes of its parameters.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="a fraction from 0 to 1, or a table of that by device type"),
     ] = 1.0
     memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+    parameters: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self, f"layer {show(self.name)}")

@@ -1,4 +1,4 @@
-"""Files in: workloads, clusters and goals, in any format that is known by its content."""
+"""Files in: workloads, clusters, goals and catalogues, in any format that is known by its content."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..cluster import Cluster
+from ..device import Device
 from ..goal import Goal
 from ..workload import Workload
 from . import dnn_partitioning, native, pipedream
+from .prices import read_prices
 
-__all__ = ["read_cluster", "read_goal", "read_workload"]
+__all__ = ["read_cluster", "read_devices", "read_goal", "read_workload"]
 
 MAX_BYTES = 256 * 2**20
+
+CATALOGUE = "devices.toml"
 
 FORMATS = "stageplan's TOML or JSON, a PipeDream profile or dnn-partitioning JSON"
 
@@ -31,7 +35,7 @@ class _Source(NamedTuple):
 
     path: Traversable
     name: str
-    format: str  # "workload", "cluster", "dnn-partitioning" or "pipedream"
+    format: str  # "workload", "cluster", "devices", "dnn-partitioning" or "pipedream"
     content: Any  # text of a profile, dict of the other formats
 
 
@@ -121,6 +125,68 @@ def read_goal(path: str | os.PathLike[str]) -> Goal | None:
         return dnn_partitioning.read_goal() if source.format == "dnn-partitioning" else None
 
 
+def read_devices(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    prices: str | os.PathLike[str] | None = None,
+    region: str | None = None,
+    spot: bool = False,
+) -> dict[str, Device]:
+    """Read the catalogue of devices.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A catalogue of one's own (TOML or JSON, as ``data/devices.toml``): its devices are added to the
+        built-in ones, and stand for those of the same names.
+    prices : path-like, optional
+        A price list as a CSV of SkyPilot's form: the cheapest price of each device stands for the
+        catalogue's, and the price of a device that is not in it is None.
+    region : str, optional
+        Only prices of this region.
+    spot : bool
+        Spot prices, not those on demand.
+
+    Returns
+    -------
+    dict of str to Device
+        Devices by their names.
+
+    Raises
+    ------
+    OSError
+        A file cannot be read.
+    ValueError
+        A file is wrong, or has no prices of the region; a region or spot without a price list.
+    """
+    if prices is None and (region is not None or spot):
+        raise ValueError(
+            f"{'region' if region is not None else 'spot'} goes with a price list; prices must be given"
+        )
+    devices = _devices(_data() / CATALOGUE)
+    if path is not None:
+        devices |= _devices(Path(path))
+    if prices is None:
+        return devices
+    with _named(Path(prices)):
+        listed = read_prices(prices, region, spot)
+    return {name: _priced(device, listed) for name, device in devices.items()}
+
+
+def _devices(file: Traversable) -> dict[str, Device]:
+    source = _read(file)
+    with _named(file):
+        if source.format != "devices":
+            raise ValueError("it holds no devices; it must hold a catalogue")
+        return native.read_devices(source.content)
+
+
+def _priced(device: Device, listed: dict[str, float]) -> Device:
+    """Give a device the cheapest price that is listed under one of its names, or None."""
+    known = [listed[name.lower()] for name in device.price_names if name.lower() in listed]
+    return msgspec.structs.replace(device, price=min(known, default=None))
+
+
 def _workload(source: _Source) -> Workload:
     match source.format:
         case "workload":
@@ -129,7 +195,8 @@ def _workload(source: _Source) -> Workload:
             return dnn_partitioning.read_workload(source.content, source.name)
         case "pipedream":
             return pipedream.read_workload(source.content, source.name)
-    raise ValueError("it holds a cluster; it must hold a workload")
+    held = "a cluster" if source.format == "cluster" else "a catalogue of devices"
+    raise ValueError(f"it holds {held}; it must hold a workload")
 
 
 def _cluster(source: _Source) -> Cluster:
@@ -138,16 +205,21 @@ def _cluster(source: _Source) -> Cluster:
             return native.read_cluster(source.content)
         case "dnn-partitioning":
             return dnn_partitioning.read_cluster(source.content, source.name)
+    if source.format == "devices":
+        raise ValueError("it holds a catalogue of devices; it must hold a cluster")
     raise ValueError("it holds a workload and names no cluster; it must hold a cluster")
 
 
 def _open(path: str | os.PathLike[str]) -> _Source:
     """Read a file, or a built-in example, and tell its format."""
-    file = _find(Path(path))
+    return _read(_find(Path(path)))
+
+
+def _read(file: Traversable) -> _Source:
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     with _named(file):
-        return _Source(file, Path(path).stem, *_recognize(_text(raw)))
+        return _Source(file, Path(file.name).stem, *_recognize(_text(raw)))
 
 
 def _find(path: Path) -> Traversable:
@@ -164,8 +236,13 @@ def _find(path: Path) -> Traversable:
 
 
 def _built_in() -> list[Traversable]:
-    data = resources.files("stageplan") / "data"
-    return [file for file in data.iterdir() if file.name.endswith(".toml")] if data.is_dir() else []
+    if not _data().is_dir():
+        return []
+    return [file for file in _data().iterdir() if file.name.endswith(".toml") and file.name != CATALOGUE]
+
+
+def _data() -> Traversable:
+    return resources.files("stageplan") / "data"
 
 
 @contextmanager
@@ -217,7 +294,7 @@ def _decode_json(text: str) -> dict[str, Any]:
 def _recognize_document(document: dict[str, Any]) -> tuple[str, Any]:
     if dnn_partitioning.recognizes(document):
         return "dnn-partitioning", document
-    for format_, field in (("workload", "layers"), ("cluster", "types")):
+    for format_, field in (("workload", "layers"), ("cluster", "types"), ("devices", "devices")):
         if field in document:
             return format_, document
     raise ValueError(

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import NODEFAULT, Meta
 
 from ..cluster import Cluster
+from ..device import Device
 from ..fields import allowed, fields_of, show
 from ..goal import Goal
 from ..workload import Workload
@@ -22,6 +23,12 @@ class WorkloadDocument(Workload, frozen=True, kw_only=True, forbid_unknown_field
         str | None, Meta(description="the name of a built-in cluster, or of a file beside this one")
     ] = None
     goal: Annotated[Goal | None, Meta(description="a table of the goal's fields")] = None
+
+
+class CatalogueDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A catalogue of devices."""
+
+    devices: Annotated[tuple[Device, ...], Meta(description="a list of devices")]
 
 
 def read_workload(document: dict[str, Any]) -> Workload:
@@ -45,12 +52,23 @@ def read_goal(document: dict[str, Any]) -> Goal | None:
     return build(WorkloadDocument, document).goal
 
 
-def schema(kind: Literal["workload", "cluster"]) -> dict[str, Any]:
+def read_devices(document: dict[str, Any]) -> dict[str, Device]:
+    """Return the devices of a catalogue by their names; ValueError where a field of it is wrong."""
+    devices: dict[str, Device] = {}
+    for index, device in enumerate(build(CatalogueDocument, document).devices):
+        if devices.setdefault(device.name, device) is not device:
+            raise ValueError(
+                f"devices[{index}].name is {show(device.name)}; it must differ from those before"
+            )
+    return devices
+
+
+def schema(kind: Literal["workload", "cluster", "devices"]) -> dict[str, Any]:
     """JSON Schema of the documents of a kind.
 
     Parameters
     ----------
-    kind : {"workload", "cluster"}
+    kind : {"workload", "cluster", "devices"}
         Which documents.
 
     Returns
@@ -58,7 +76,7 @@ def schema(kind: Literal["workload", "cluster"]) -> dict[str, Any]:
     dict
         A JSON Schema (2020-12), ready for ``json.dumps``.
     """
-    kinds = {"workload": WorkloadDocument, "cluster": Cluster}
+    kinds = {"workload": WorkloadDocument, "cluster": Cluster, "devices": CatalogueDocument}
     if kind not in kinds:
         raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(map(repr, kinds))}")
     return msgspec.json.schema(kinds[kind])

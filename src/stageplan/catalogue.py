@@ -1,0 +1,110 @@
+"""The catalogue of devices in use: clusters made of entries by name, and a table of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from .cluster import Cluster, DeviceType
+from .device import PRECISIONS, Device
+from .fields import show
+from .readers import read_devices
+
+__all__ = ["device_table", "make_cluster"]
+
+_SPEC = re.compile(r"(?P<name>[^:@\s]+)(:(?P<count>\d+))?(@(?P<price>[^:@\s]+))?")
+
+
+def make_cluster(specs: Iterable[str], devices: Mapping[str, Device] | None = None) -> Cluster:
+    """Make a cluster of devices of the catalogue.
+
+    Tensors pass from stage to stage over the network; where all devices are one type and fit into one
+    machine, over the link inside it.
+
+    Parameters
+    ----------
+    specs
+        ``"NAME"``, ``"NAME:COUNT"`` or ``"NAME:COUNT@PRICE"``: so many devices at most (default: no limit),
+        at so many $/hour each (default: the catalogue's price).
+    devices
+        The catalogue; default: the built-in one, as `read_devices` gives it.
+
+    Returns
+    -------
+    Cluster
+
+    Raises
+    ------
+    TypeError, ValueError
+        A spec is not of this form, names no device of the catalogue or one twice, or has no price.
+
+    Examples
+    --------
+    >>> make_cluster(["a100-80g:8", "t4:16@0.35"]).types[1].price
+    0.35
+    """
+    if isinstance(specs, str):
+        raise TypeError(f"devices is {show(specs)}; it must be a list of texts like 'a100-80g:8'")
+    catalogue = read_devices() if devices is None else devices
+    specs = tuple(specs)
+    types = [_device_type(spec, catalogue) for spec in specs]
+    if len(types) == 1:
+        types = [_in_one_machine(types[0], catalogue[types[0].name])]
+    return Cluster(name=" ".join(specs) or "none", types=tuple(types))
+
+
+def _device_type(spec: str, catalogue: Mapping[str, Device]) -> DeviceType:
+    match = _SPEC.fullmatch(spec) if isinstance(spec, str) else None
+    if match is None:
+        raise ValueError(
+            f"device is {show(spec)}; it must be NAME, NAME:COUNT or NAME:COUNT@PRICE, as a100-80g:8@3.43"
+        )
+    name, count, price = match["name"], match["count"], match["price"]
+    if name not in catalogue:
+        raise ValueError(f"device is {show(spec)}; its name must be one of {', '.join(catalogue)}")
+    return catalogue[name].to_type(None if count is None else int(count), _price(spec, price))
+
+
+def _price(spec: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise ValueError(f"device is {show(spec)}; its price must be a number of $/hour") from None
+
+
+def _in_one_machine(type_: DeviceType, device: Device) -> DeviceType:
+    if device.link is None or type_.limit is None or type_.limit > device.per_machine:
+        return type_
+    return msgspec.structs.replace(type_, bandwidth=device.link)
+
+
+def device_table(devices: Mapping[str, Device]) -> str:
+    """List devices for people: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
+    head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
+    rows = [head, *(_cells(device) for device in devices.values())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        row[0].ljust(widths[0])
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    return "\n".join([*lines, "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"])
+
+
+def _cells(device: Device) -> tuple[str, ...]:
+    return (
+        device.name,
+        _scaled(device.price, 1),
+        _scaled(device.memory, 1e9),
+        _scaled(device.memory_bandwidth, 1e9),
+        *(_scaled(device.peak.get(precision), 1e12) for precision in PRECISIONS),
+        _scaled(device.link, 1e9),
+        _scaled(device.network, 1e9),
+        str(device.per_machine),
+    )
+
+
+def _scaled(value: float | None, unit: float) -> str:
+    return "-" if value is None else f"{value / unit:.4g}"

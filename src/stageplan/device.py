@@ -1,0 +1,162 @@
+"""A device as its data sheet has it: what device types of clusters and estimates of times come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+from .checks import check_number
+from .cluster import DeviceType
+from .fields import FINITE, check_fields, show
+
+__all__ = ["PRECISIONS", "Device", "Precision"]
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+USABLE_MEMORY = 0.9
+"""Fraction of a device's memory that a plan may fill; the rest is for the runtime and its work space."""
+
+Positive = Annotated[float, Meta(gt=0, le=FINITE)]
+Fraction = Annotated[float, Meta(gt=0, le=1, description="a fraction more than 0, at most 1")]
+Rate = Annotated[Positive | None, Meta(description="more than 0 bytes/s and finite")]
+
+
+class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model of computing device: an entry of the catalogue.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its catalogue, e.g. ``"a100-80g"``.
+    title : str
+        The maker's name of it.
+    peak : mapping of str to float
+        Dense (not sparse) peak FLOP/s by precision, one of `PRECISIONS`; a precision that the device has no
+        units for is absent.
+    memory, memory_bandwidth : float
+        Bytes, and bytes/s.
+    link : float, optional
+        Bytes/s, one way, to the other devices of its machine; None where there is but one.
+    network : float, optional
+        Bytes/s, one way, to other machines: the device's share of its machine's network.
+    per_machine : int
+        Devices of a machine.
+    price : float, optional
+        $/hour of one device; None where it is not known.
+    price_names : sequence of str
+        Names of the device in price lists.
+    compute_fraction, bandwidth_fraction : float
+        Which fraction of its peaks, of FLOP/s and of bytes/s of memory, it is assumed to keep up.
+    source, date : str
+        Where the numbers come from, and when they were taken down.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    name: Annotated[
+        str, Meta(pattern="^[^:@\\s]+$", description="text without white space, colon or at sign")
+    ]
+    peak: Annotated[
+        Mapping[Precision, Positive],
+        Meta(
+            min_length=1, description=f"a table of FLOP/s, more than 0, by precision: {', '.join(PRECISIONS)}"
+        ),
+    ]
+    memory: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 bytes and finite")]
+    memory_bandwidth: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 bytes/s and finite")]
+    title: Annotated[str, Meta(description="text")] = ""
+    link: Rate = None
+    network: Rate = None
+    per_machine: Annotated[int, Meta(ge=1, le=2**53, description="a whole number of devices, 1 or more")] = 1
+    price: Annotated[
+        Annotated[float, Meta(ge=0, le=FINITE)] | None, Meta(description="0 or more $/hour and finite")
+    ] = None
+    price_names: Annotated[tuple[str, ...], Meta(description="a list of names in price lists")] = ()
+    compute_fraction: Fraction = 0.4
+    bandwidth_fraction: Fraction = 0.7
+    source: Annotated[str, Meta(description="text")] = ""
+    date: Annotated[str, Meta(description="text")] = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"device {show(self.name)}")
+
+    def seconds(self, flops: float, bytes: float, precision: str) -> float:
+        """Estimate a time by the roofline model (Williams et al. 2009, doi:10.1145/1498765.1498785).
+
+        The slower of arithmetic and memory binds, each at its fraction of the peak::
+
+            max(flops / (compute_fraction * peak), bytes / (bandwidth_fraction * memory_bandwidth))
+
+        Parameters
+        ----------
+        flops
+            Floating-point (or integer) operations; a multiplication and an addition are two.
+        bytes
+            Bytes read from and written to the device's memory.
+        precision
+            Of the arithmetic; one of those that the device has.
+
+        Returns
+        -------
+        float
+            Seconds.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A number is negative or not finite; the device has no such precision.
+        """
+        check_number("flops", flops, least=0)
+        check_number("bytes", bytes, least=0)
+        if precision not in self.peak:
+            raise ValueError(
+                f"precision is {show(precision)}; it must be one that {self.name} has: {', '.join(self.peak)}"
+            )
+        return max(
+            flops / (self.compute_fraction * self.peak[precision]),  # type: ignore[index]
+            bytes / (self.bandwidth_fraction * self.memory_bandwidth),
+        )
+
+    def to_type(self, limit: int | None = None, price: float | None = None) -> DeviceType:
+        """Make a cluster's device type of it, which passes tensors on through the network.
+
+        Parameters
+        ----------
+        limit
+            How many there are; None for no limit.
+        price
+            $/hour; default: the catalogue's.
+
+        Returns
+        -------
+        DeviceType
+
+        Raises
+        ------
+        ValueError
+            The price is not known and not given, or a value is not allowed.
+        """
+        price = self.price if price is None else price
+        if price is None:
+            raise ValueError(f"price of {self.name} is not known; it must be given, as in {self.name}:8@1.50")
+        return DeviceType(
+            name=self.name,
+            price=price,
+            limit=limit,
+            capacity=USABLE_MEMORY * self.memory,
+            bandwidth=self.network,
+        )
+
+    def __str__(self) -> str:
+        peaks = ", ".join(f"{precision} {peak:.4g}" for precision, peak in self.peak.items())
+        price = "price not known" if self.price is None else f"{self.price:g} $/hour"
+        return (
+            f"{self.name} ({self.title or self.name}): FLOP/s {peaks}; {self.memory:.4g} bytes at "
+            f"{self.memory_bandwidth:.4g} bytes/s; {price}"
+        )

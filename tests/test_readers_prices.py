@@ -1,0 +1,80 @@
+"""Price lists."""
+
+import pytest
+
+import stageplan as sp
+from stageplan.readers.prices import read_prices
+
+HEAD = "InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Price,SpotPrice,Region,Zone\n"
+ROWS = """\
+g4dn.xlarge,4.0,16.0,T4,1.0,,0.526,0.21,us-east-1,use1-az1
+g4dn.12xlarge,48.0,192.0,T4,4.0,,3.912,0.4,us-east-1,use1-az1
+g4dn.xlarge,4.0,16.0,T4,1.0,,0.5,,eu-west-1,euw1-az1
+p4de.24xlarge,96.0,1152.0,A100-80GB,8.0,"{'Gpus': [{'Name': 'A100', 'Count': 8}]}",27.44,,us-east-1,use1-az2
+m6i.large,2.0,8.0,,,,0.096,0.03,us-east-1,use1-az2
+"""
+
+
+@pytest.fixture
+def prices(tmp_path):
+    path = tmp_path / "vms.csv"
+    path.write_text(HEAD + ROWS)
+    return path
+
+
+def test_the_cheapest_price_of_one_accelerator(prices):
+    assert read_prices(prices) == {"t4": 0.5, "a100-80gb": 27.44 / 8}
+    assert read_prices(prices, region="us-east-1") == {"t4": 0.526, "a100-80gb": 27.44 / 8}
+    assert read_prices(prices, spot=True) == {"t4": 0.1}
+
+
+def test_a_column_in_another_order_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "vms.csv"
+    path.write_text("\ufeffAcceleratorName,Price,Region,AcceleratorCount\nH100,80,x,8\n", encoding="utf-8")
+    assert read_prices(path) == {"h100": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "it has no column AcceleratorName; it must be a CSV with columns AcceleratorName, Accel"),
+        (HEAD + "a,1,1,T4,1.0,,\udcff,,r,z\n", "it is no CSV in UTF-8"),
+        ("AcceleratorName,AcceleratorCount,Region\n", "it has no column Price"),
+        (HEAD + "a,1,1,T4,1.0,,cheap,,r,z\n", "Price in line 2 is 'cheap'; it must be a number, 0 or more"),
+        (HEAD + "a,1,1,T4,1.0,,-1,,r,z\n", "Price in line 2 is '-1'"),
+        (HEAD + "a,1,1,T4,many,,1,,r,z\n", "AcceleratorCount in line 2 is 'many'"),
+    ],
+)
+def test_bad_lists_are_refused(tmp_path, text, sentence):
+    path = tmp_path / "vms.csv"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ValueError, match=sentence):
+        read_prices(path)
+
+
+def test_an_unknown_region_is_refused(prices):
+    with pytest.raises(
+        ValueError, match=r"region is 'mars'; it must be one of the file's: eu-west-1, us-east-1"
+    ):
+        read_prices(prices, region="mars")
+
+
+def test_prices_of_a_list_stand_for_those_of_the_catalogue(prices):
+    devices = sp.read_devices(prices=prices)
+    assert devices["t4"].price == 0.5
+    assert devices["a100-80g"].price == 27.44 / 8
+    assert devices["l4"].price is None  # a price from elsewhere would pass for one of the list
+    with pytest.raises(ValueError, match="price of l4 is not known"):
+        sp.make_cluster(["l4:2"], devices)
+    assert sp.make_cluster(["l4:2@0.6"], devices).types[0].price == 0.6
+
+
+@pytest.mark.parametrize("options", [{"region": "us-east-1"}, {"spot": True}])
+def test_a_region_and_spot_go_with_a_list(options):
+    with pytest.raises(ValueError, match="goes with a price list; prices must be given"):
+        sp.read_devices(**options)
+
+
+def test_errors_name_the_list(prices):
+    with pytest.raises(ValueError, match=r"vms\.csv: region is 'mars'"):
+        sp.read_devices(prices=prices, region="mars")
