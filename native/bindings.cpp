@@ -44,7 +44,8 @@ std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples) {
 Problem make_problem(int layers, int types, const Doubles& compute, const Doubles& send, const Doubles& receive,
                      const Doubles& compute_parallel, const Doubles& transfer_parallel, const Doubles& memory,
                      const Doubles& price, const Doubles& limit, const Doubles& capacity,
-                     const Doubles& bandwidth, const std::vector<TensorTuple>& tensors, double fixed_price,
+                     const Doubles& bandwidth, std::vector<int> kinds,
+                     const std::vector<TensorTuple>& tensors, double fixed_price,
                      double examples, double min_throughput, double max_duration, double max_cost,
                      double max_price, bool fastest, bool by_type, bool overlap, bool split,
                      int max_devices_per_stage) {
@@ -61,6 +62,7 @@ Problem make_problem(int layers, int types, const Doubles& compute, const Double
   data.limit = to_vector(limit);
   data.capacity = to_vector(capacity);
   data.bandwidth = to_vector(bandwidth);
+  data.kinds = std::move(kinds);
   data.tensors = make_tensors(tensors);
   data.fixed_price = fixed_price;
   data.examples = examples;
@@ -220,7 +222,7 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init(&make_problem), py::kw_only(), py::arg("layers"), py::arg("types"), py::arg("compute"),
            py::arg("send"), py::arg("receive"), py::arg("compute_parallel"), py::arg("transfer_parallel"),
            py::arg("memory"), py::arg("price"), py::arg("limit"), py::arg("capacity"), py::arg("bandwidth"),
-           py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
+           py::arg("kinds"), py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
            py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"), py::arg("fastest"),
            py::arg("by_type"), py::arg("overlap"), py::arg("split"), py::arg("max_devices_per_stage"))
       .def_property_readonly("label_types", &Problem::label_types);
