@@ -133,92 +133,92 @@ int Features::least_devices(StageLoad load, int type) const {
   return devices_for(problem_, load, type, problem_.goal_time()).count;
 }
 
-Walk Features::start() const {
-  Walk walk;
-  if (limited_) walk.counts.assign(problem_.types, 0);
-  return walk;
+Trail Features::start() const {
+  Trail trail;
+  if (limited_) trail.counts.assign(problem_.types, 0);
+  return trail;
 }
 
-void Features::look(const Walk& walk, int layer, float* own, float* prior) const {
+void Features::look(const Trail& trail, int layer, float* own, float* prior) const {
   for (int t = 0; t < problem_.types; ++t)
     own[t] = !limited_ || problem_.limit[t] == kInfinity
                  ? 1.0f
-                 : clipped((problem_.limit[t] - walk.counts[t]) / std::max(1.0, problem_.limit[t]));
-  write_stage(walk, layer, own + problem_.types);
-  const bool close = may_close(walk, layer);
+                 : clipped((problem_.limit[t] - trail.counts[t]) / std::max(1.0, problem_.limit[t]));
+  write_stage(trail, layer, own + problem_.types);
+  const bool close = may_close(trail, layer);
   bool any = false;
   for (int label = 0; label < problem_.labels(); ++label) {
-    const bool fits = label == walk.label ? may_stay(walk, layer) : close && may_begin(walk, layer, label);
-    prior[label] = fits && usual(walk, label) ? this->prior(walk, layer, label) : kNever;
+    const bool fits = label == trail.label ? may_stay(trail, layer) : close && may_begin(trail, layer, label);
+    prior[label] = fits && usual(trail, label) ? this->prior(trail, layer, label) : kNever;
     any = any || prior[label] > kNever;
   }
   for (int label = 0; label < problem_.labels() && !any; ++label)
-    if (usual(walk, label) && work(layer, problem_.type_of(label)) < kInfinity)
-      prior[label] = this->prior(walk, layer, label);
+    if (usual(trail, label) && work(layer, problem_.type_of(label)) < kInfinity)
+      prior[label] = this->prior(trail, layer, label);
 }
 
-float Features::prior(const Walk& walk, int layer, int label) const {
+float Features::prior(const Trail& trail, int layer, int label) const {
   const float prior = single(layer, problem_.type_of(label)).prior;
-  return label == walk.label ? prior + stay_ : prior;
+  return label == trail.label ? prior + stay_ : prior;
 }
 
 // Of the open stage: what it would cost to go on with it, how much of its devices' time is free, and its size.
-void Features::write_stage(const Walk& walk, int layer, float* numbers) const {
+void Features::write_stage(const Trail& trail, int layer, float* numbers) const {
   std::fill_n(numbers, kStageNumbers, 0.0f);
-  if (walk.label < 0) return;
-  const int type = problem_.type_of(walk.label);
-  const StageLoad now = scorer_.loads()(walk.first, layer - 1, type);
-  const StageLoad then = scorer_.loads()(walk.first, layer, type);
+  if (trail.label < 0) return;
+  const int type = problem_.type_of(trail.label);
+  const StageLoad now = scorer_.loads()(trail.first, layer - 1, type);
+  const StageLoad then = scorer_.loads()(trail.first, layer, type);
   const int devices = devices_for(problem_, now, type, time_).count;
   const int more = devices_for(problem_, then, type, time_).count - devices;
   numbers[0] = clipped(problem_.price[type] * more / price_);
   numbers[1] = clipped(1 - stage_time(problem_, now, devices) / time_);
-  numbers[2] = damped(layer - walk.first) / 2;
+  numbers[2] = damped(layer - trail.first) / 2;
   numbers[3] = damped(devices) / 2;
 }
 
-bool Features::may_stay(const Walk& walk, int layer) const {
-  const int type = problem_.type_of(walk.label);
+bool Features::may_stay(const Trail& trail, int layer) const {
+  const int type = problem_.type_of(trail.label);
   if (single(layer, type).impossible) return false;
   if (!adjacent_) return true;
-  const StageLoad load = scorer_.loads()(walk.first, layer, type);
+  const StageLoad load = scorer_.loads()(trail.first, layer, type);
   if (stage_violation(problem_, load, type) > 0) return false;
-  return !limited_ || walk.counts[type] + least_devices(load, type) <= problem_.limit[type];
+  return !limited_ || trail.counts[type] + least_devices(load, type) <= problem_.limit[type];
 }
 
 // Whether the open stage may end before a layer.
-bool Features::may_close(const Walk& walk, int layer) const {
-  if (!limited_ || walk.label < 0) return true;
-  const int type = problem_.type_of(walk.label);
-  const StageLoad load = scorer_.loads()(walk.first, layer - 1, type);
+bool Features::may_close(const Trail& trail, int layer) const {
+  if (!limited_ || trail.label < 0) return true;
+  const int type = problem_.type_of(trail.label);
+  const StageLoad load = scorer_.loads()(trail.first, layer - 1, type);
   const int devices = devices_for(problem_, load, type, problem_.goal_time()).count;
-  return walk.counts[type] + devices <= problem_.limit[type];
+  return trail.counts[type] + devices <= problem_.limit[type];
 }
 
-bool Features::may_begin(const Walk& walk, int layer, int label) const {
+bool Features::may_begin(const Trail& trail, int layer, int label) const {
   const int type = problem_.type_of(label);
   const Single& single = this->single(layer, type);
   if (single.impossible) return false;
   if (!limited_) return true;
-  const bool again = walk.label >= 0 && problem_.type_of(walk.label) == type;  // beside the open stage
-  return walk.counts[type] + single.least + (again ? 1 : 0) <= problem_.limit[type];
+  const bool again = trail.label >= 0 && problem_.type_of(trail.label) == type;  // beside the open stage
+  return trail.counts[type] + single.least + (again ? 1 : 0) <= problem_.limit[type];
 }
 
 // Of a type's two labels the second one is for a stage behind one of the first.
-bool Features::usual(const Walk& walk, int label) const {
+bool Features::usual(const Trail& trail, int label) const {
   if (!adjacent_ || problem_.labels() == problem_.types) return true;
-  return label % 2 == 0 || label == walk.label || label == walk.label + 1;
+  return label % 2 == 0 || label == trail.label || label == trail.label + 1;
 }
 
-void Features::choose(Walk& walk, int layer, int label) const {
-  if (label == walk.label) return;
-  if (limited_ && walk.label >= 0) {
-    const int type = problem_.type_of(walk.label);
-    const StageLoad load = scorer_.loads()(walk.first, layer - 1, type);
-    walk.counts[type] += devices_for(problem_, load, type, problem_.goal_time()).count;
+void Features::choose(Trail& trail, int layer, int label) const {
+  if (label == trail.label) return;
+  if (limited_ && trail.label >= 0) {
+    const int type = problem_.type_of(trail.label);
+    const StageLoad load = scorer_.loads()(trail.first, layer - 1, type);
+    trail.counts[type] += devices_for(problem_, load, type, problem_.goal_time()).count;
   }
-  walk.label = label;
-  walk.first = layer;
+  trail.label = label;
+  trail.first = layer;
 }
 
 double Features::reward(const Score& score) const {

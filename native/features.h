@@ -8,7 +8,7 @@
 namespace stageplan {
 
 // Where an episode stands: the labels that it has chosen so far, merged into stages.
-struct Walk {
+struct Trail {
   int label = -1;           // of the layer before; -1 at the start
   int first = 0;            // layer of the open stage
   std::vector<int> counts;  // devices by type that the closed stages need at least; empty where none are limited
@@ -30,14 +30,14 @@ class Features {
   // The numbers of a layer, `shared()` of them.
   const float* layer(int layer) const { return &layers_[static_cast<size_t>(layer) * shared()]; }
 
-  Walk start() const;
+  Trail start() const;
 
   // The numbers of an episode before it chooses for a layer, and what a policy that has learned nothing makes of
   // the labels: their logits, which prefer that of the layer before and cheap types. Those are -inf that are
   // certain to break a limit, unless all are; where labels mean the same, all but one.
-  void look(const Walk& walk, int layer, float* own, float* prior) const;
+  void look(const Trail& trail, int layer, float* own, float* prior) const;
 
-  void choose(Walk& walk, int layer, int label) const;
+  void choose(Trail& trail, int layer, int label) const;
 
   // The better a plan, the higher: minus the logarithm of the objective as a fraction of that of the best plan of
   // one type. Infeasible plans earn less than all others, the less the more they violate.
@@ -58,14 +58,14 @@ class Features {
   double work(int layer, int type) const;  // seconds; infinite where the type cannot run the layer
   void write_layer(int layer, float* numbers) const;
   void write_type(int layer, int type, double least_time, double least_cost, float* numbers) const;
-  void write_stage(const Walk& walk, int layer, float* numbers) const;
+  void write_stage(const Trail& trail, int layer, float* numbers) const;
   Single make_single(int layer, int type) const;
   int least_devices(StageLoad load, int type) const;
-  bool may_stay(const Walk& walk, int layer) const;
-  bool may_close(const Walk& walk, int layer) const;
-  bool may_begin(const Walk& walk, int layer, int label) const;
-  float prior(const Walk& walk, int layer, int label) const;
-  bool usual(const Walk& walk, int label) const;
+  bool may_stay(const Trail& trail, int layer) const;
+  bool may_close(const Trail& trail, int layer) const;
+  bool may_begin(const Trail& trail, int layer, int label) const;
+  float prior(const Trail& trail, int layer, int label) const;
+  bool usual(const Trail& trail, int label) const;
   const Single& single(int layer, int type) const {
     return singles_[static_cast<size_t>(layer) * problem_.types + type];
   }
