@@ -175,8 +175,6 @@ class Policy:
             return NotImplemented
         return all(np.array_equal(getattr(self, f.name), getattr(other, f.name), True) for f in fields(self))
 
-    __hash__ = None
-
     def __repr__(self) -> str:
         types = ", ".join(self.type_names)
         return f"Policy({self.cell}, {self.generations} generations, device types {types})"
@@ -189,24 +187,26 @@ def _read(arrays: dict[str, Any]) -> Policy:
     for field in fields(Policy):
         if field.name not in arrays:
             raise ValueError(f"it has no {field.name}")
-    floats = {
-        name: _array(arrays, name, np.float32, 1) for name in ("weights", "first_moment", "second_moment")
-    }
     types = arrays["type_names"]
     if types.ndim != 1 or types.dtype.kind != "U":
         raise ValueError("type_names must be texts")
     policy = Policy(
         cell=str(arrays["cell"]),  # type: ignore[arg-type]
         type_names=tuple(str(name) for name in types),
-        **{name: _whole(arrays, name) for name in ("n_labels", "steps", "generations", "seed")},
-        **{name: _array(arrays, name, np.float32, 1) for name in floats},
+        n_labels=_whole(arrays, "n_labels"),
+        weights=_array(arrays, "weights", np.float32, 1),
+        first_moment=_array(arrays, "first_moment", np.float32, 1),
+        second_moment=_array(arrays, "second_moment", np.float32, 1),
+        steps=_whole(arrays, "steps"),
         baseline=float(_array(arrays, "baseline", np.float64, 0)),
+        generations=_whole(arrays, "generations"),
+        seed=_whole(arrays, "seed"),
         problem=str(arrays["problem"]),
         schemes=_array(arrays, "schemes", np.int8, 2),
     )
     check_choice("cell", policy.cell, CELLS)
-    if not 1 <= len(policy.type_names) <= policy.n_labels <= 128:
-        raise ValueError(f"n_labels is {policy.n_labels}; it must be at least one a type, and at most 128")
+    if not 1 <= policy.n_labels <= 128:
+        raise ValueError(f"n_labels is {policy.n_labels}; it must be from 1 to 128")
     policy.learned()  # refuses a wrong number of weights
     return policy
 
