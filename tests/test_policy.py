@@ -53,7 +53,9 @@ class Case(NamedTuple):
 
 
 def split(shape: PolicyShape, flat: Any) -> dict[str, Any]:
-    return {name: flat[at : at + rows * columns].reshape(rows, columns) for name, at, rows, columns in shape.parts}
+    return {
+        name: flat[at : at + rows * columns].reshape(rows, columns) for name, at, rows, columns in shape.parts
+    }
 
 
 def make_case(seed: int, cell: str, shared: int, own: int, labels: int, hidden: int, *size: int) -> Case:
@@ -199,7 +201,12 @@ ULPS = {"exp": 1.0, "log": 1.0, "tanh": 3.0, "logistic": 3.0}
 def arguments(name: str, real: Any) -> Any:
     random, most = np.random.default_rng(7), np.log(np.finfo(real).max)
     if name == "log":
-        return np.concatenate([np.exp2(random.uniform(-140 if real is np.float32 else -1060, 127, 20000)), random.uniform(0.5, 2, 20000)]).astype(real)
+        return np.concatenate(
+            [
+                np.exp2(random.uniform(-140 if real is np.float32 else -1060, 127, 20000)),
+                random.uniform(0.5, 2, 20000),
+            ]
+        ).astype(real)
     near, far = random.uniform(-2, 2, 20000), random.uniform(-most * 0.98, most, 20000)
     small = np.exp2(random.uniform(-100, 1, 2000)) * random.choice([-1, 1], 2000)
     return np.concatenate([near, far, small]).astype(real)
@@ -238,7 +245,14 @@ def report() -> str:
     """Hash some updates of several networks, of all sizes that registers have to do with."""
     digest = hashlib.sha256()
     for cell in CELLS:
-        for hidden, labels, episodes in [(1, 1, 1), (5, 3, 2), (16, 16, 4), (33, 17, 7), (64, 4, 16), (100, 128, 9)]:
+        for hidden, labels, episodes in [
+            (1, 1, 1),
+            (5, 3, 2),
+            (16, 16, 4),
+            (33, 17, 7),
+            (64, 4, 16),
+            (100, 128, 9),
+        ]:
             train(digest, cell, hidden, labels, episodes, steps=12)
     return digest.hexdigest()[:16]
 
@@ -256,7 +270,9 @@ def train(digest: Any, cell: str, hidden: int, labels: int, episodes: int, steps
     for _ in range(3):
         rollout.begin(weights)
         choices, probabilities = rollout.sample(shared, own, draw(steps, episodes))
-        gradient = rollout.backward(probabilities - (choices[..., None] == np.arange(labels)).astype(np.float32))
+        gradient = rollout.backward(
+            probabilities - (choices[..., None] == np.arange(labels)).astype(np.float32)
+        )
         adam.update(weights, gradient, 0.01, 1.0)
         for array in (choices, probabilities, gradient, weights):
             digest.update(array.tobytes())
