@@ -112,7 +112,8 @@ def test_what_is_left_of_each_type() -> None:
 def test_kinds_are_seen() -> None:
     layers = tuple(sp.Layer(name=str(i), kind=kind, compute={"a": 1.0}) for i, kind in enumerate("xyx"))
     problem = sp.Problem(
-        sp.Workload(name="w", layers=layers), sp.Cluster(name="c", types=(sp.DeviceType(name="a", price=1.0),))
+        sp.Workload(name="w", layers=layers),
+        sp.Cluster(name="c", types=(sp.DeviceType(name="a", price=1.0),)),
     )
     assert problem.layer_kinds == ("x", "y", "x")
     seen = _core.Features(problem.core).layers[:, 4:12]
@@ -133,9 +134,7 @@ def test_reward_ranks_as_plans_do(draw: Draw, objective: str) -> None:
     for _ in range(40):
         problem, _ = draw(rng, objective=objective)
         features = _core.Features(problem.core)
-        plans = [
-            sp.Plan.of(problem, rng.integers(0, problem.n_labels, problem.n_layers)) for _ in range(20)
-        ]
+        plans = [sp.Plan.of(problem, rng.integers(0, problem.n_labels, problem.n_layers)) for _ in range(20)]
         order = sorted(plans, key=lambda p: (p.violation, p.cost if objective == "cost" else p.time))
         rewards = [features.reward(p.cost, p.time, p.violation) for p in order]
         assert all(a >= b for a, b in itertools.pairwise(rewards))
