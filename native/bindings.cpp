@@ -544,6 +544,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("first", [](const Learned& l) { return to_floats(l.adam.first); })
       .def_property_readonly("second", [](const Learned& l) { return to_floats(l.adam.second); })
       .def_property_readonly("steps", [](const Learned& l) { return l.adam.steps; })
+      .def("turn_to_another", &Learned::turn_to_another)
       .def_property_readonly("rnn", [](const Learned& l) { return l.shape.cell == Cell::rnn; })
       .def_readonly("baseline", &Learned::baseline)
       .def_readonly("generations", &Learned::generations);
