@@ -23,9 +23,9 @@ All on one core, CPU seconds (time.process_time). Searches stop by themselves, a
 better plan; costs are fractions of the proven optimum's, of instances whose optimum uses two types or more.
 alone: 200 generations of 32 episodes without local search and without plans of one type: the best plan that
   the policy chose by itself, and what it decodes in the end.
-warm: a policy that has learned one problem for 200 generations begins with a changed one: schemes scored until
-  it has a plan as cheap as the best of a cold start's 200 generations (within half a per cent), by those of
-  the cold start. Scored are episodes alone, without the schemes found before, or all that solve() looks at."""
+warm: a policy that has learned one problem for 200 generations begins with a changed one: schemes scored
+  until it has a plan as cheap as the best of a cold start's 200 generations (within half a per cent), by
+  those of the cold start; median and worst. Alone: without the schemes found before. Solve: all looked at."""
 
 GENERATIONS, EPISODES = 200, 32
 
