@@ -15,7 +15,9 @@ try:
     import torch
     from torch import nn
 except ImportError as error:
-    raise ImportError('torch is needed for a policy as a module; pip install "stageplan[torch]" installs it') from error
+    raise ImportError(
+        'torch is needed for a policy as a module; pip install "stageplan[torch]" installs it'
+    ) from error
 
 CELLS = ("lstm", "rnn")
 
