@@ -8,12 +8,22 @@ from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
+from .policy import Policy
 from .problem import Problem
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
-from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
+from .stop import (
+    FirstFeasible,
+    MaxEvaluations,
+    MaxGenerations,
+    MaxRuntime,
+    NoImprovement,
+    Progress,
+    Stop,
+    Target,
+)
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 from .writers import Comparison, Export, SplitModule, export, split_module
@@ -25,6 +35,7 @@ __all__ = [
     "Device",
     "DeviceType",
     "Export",
+    "FirstFeasible",
     "Front",
     "Goal",
     "Layer",
@@ -35,6 +46,7 @@ __all__ = [
     "ParallelFit",
     "Plan",
     "Point",
+    "Policy",
     "Problem",
     "Progress",
     "Repair",
