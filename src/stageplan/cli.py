@@ -459,7 +459,7 @@ def _summary(problem: Problem, scores: Scores) -> str:
 
 def _export(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
-    check_output(output)
+    check_output("--output", output)
     saved = plan_file.read_plan(arguments.plan)
     with _about(arguments.plan):
         exported, feasible = _exported(arguments, saved)
@@ -484,7 +484,7 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> tupl
 
 
 def _list_devices(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
     devices = _catalogue(arguments)
     deliver(arguments.output, device_table(devices), {"devices": list(devices.values())})
     return FEASIBLE
