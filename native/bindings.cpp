@@ -20,6 +20,7 @@
 #include "kernels.h"
 #include "order_splits.h"
 #include "placement_bound.h"
+#include "reinforce.h"
 #include "search.h"
 #include "threads.h"
 
@@ -44,7 +45,8 @@ std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples) {
 Problem make_problem(int layers, int types, const Doubles& compute, const Doubles& send, const Doubles& receive,
                      const Doubles& compute_parallel, const Doubles& transfer_parallel, const Doubles& memory,
                      const Doubles& price, const Doubles& limit, const Doubles& capacity,
-                     const Doubles& bandwidth, const std::vector<TensorTuple>& tensors, double fixed_price,
+                     const Doubles& bandwidth, std::vector<int> kinds,
+                     const std::vector<TensorTuple>& tensors, double fixed_price,
                      double examples, double min_throughput, double max_duration, double max_cost,
                      double max_price, bool fastest, bool by_type, bool overlap, bool split,
                      int max_devices_per_stage) {
@@ -61,6 +63,7 @@ Problem make_problem(int layers, int types, const Doubles& compute, const Double
   data.limit = to_vector(limit);
   data.capacity = to_vector(capacity);
   data.bandwidth = to_vector(bandwidth);
+  data.kinds = std::move(kinds);
   data.tensors = make_tensors(tensors);
   data.fixed_price = fixed_price;
   data.examples = examples;
@@ -203,6 +206,56 @@ std::tuple<double, double, double, double, double, int> load_of(const Placement&
           load.parallel_transfer, load.memory,           load.unsupported};
 }
 
+using Floats = py::array_t<float, py::array::c_style>;
+
+Floats to_floats(const std::vector<float>& values) {
+  return Floats(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+// The numbers that all episodes see: (layers, numbers).
+Floats layer_features(const Features& features) {
+  const int layers = features.problem().layers;
+  return Floats({layers, features.shared()}, features.layer(0));
+}
+
+// What an episode sees that has chosen these labels, and the prior logits of the next one's.
+std::pair<Floats, Floats> look(const Features& features, const GeneArray& labels) {
+  const int next = static_cast<int>(labels.size());
+  check_genes(features.problem(), "labels", labels.data(), labels.size());
+  if (next >= features.problem().layers) throw std::invalid_argument("labels has one for every layer; none is left to look at");
+  Trail trail = features.start();
+  for (int l = 0; l < next; ++l) features.choose(trail, l, labels.data()[l]);
+  Floats own(features.own()), prior(features.problem().labels());
+  features.look(trail, next, own.mutable_data(), prior.mutable_data());
+  return {own, prior};
+}
+
+double reward(const Features& features, double cost, double time, double violation) {
+  return features.reward({cost, time, violation});
+}
+
+void load_learned(Learned& learned, const Floats& weights, const Floats& first, const Floats& second,
+                  std::int64_t steps, double baseline, std::uint64_t generations) {
+  const auto size = static_cast<py::ssize_t>(learned.weights.size());
+  for (const auto& [name, array] : {std::pair("weights", &weights), {"first", &first}, {"second", &second}})
+    if (array->size() != size)
+      throw std::invalid_argument(std::string(name) + " has " + std::to_string(array->size()) +
+                                  " numbers; it must have " + std::to_string(size));
+  learned.weights.assign(weights.data(), weights.data() + size);
+  learned.adam.first.assign(first.data(), first.data() + size);
+  learned.adam.second.assign(second.data(), second.data() + size);
+  learned.adam.steps = steps;
+  learned.baseline = baseline;
+  learned.generations = generations;
+}
+
+py::array_t<std::int8_t> elite_schemes(const Reinforce& search) {
+  Genes genes;
+  for (const Elites::Elite& elite : search.elites().all())
+    genes.insert(genes.end(), elite.scheme.begin(), elite.scheme.end());
+  return to_array(genes);
+}
+
 }  // namespace
 }  // namespace stageplan
 
@@ -220,7 +273,7 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init(&make_problem), py::kw_only(), py::arg("layers"), py::arg("types"), py::arg("compute"),
            py::arg("send"), py::arg("receive"), py::arg("compute_parallel"), py::arg("transfer_parallel"),
            py::arg("memory"), py::arg("price"), py::arg("limit"), py::arg("capacity"), py::arg("bandwidth"),
-           py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
+           py::arg("kinds"), py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
            py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"), py::arg("fastest"),
            py::arg("by_type"), py::arg("overlap"), py::arg("split"), py::arg("max_devices_per_stage"))
       .def_property_readonly("label_types", &Problem::label_types);
@@ -343,6 +396,36 @@ PYBIND11_MODULE(_core, m) {
       }),
       py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"), py::arg("threads"),
       py::arg("initial").noconvert());
+  py::class_<Features>(m, "Features")
+      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"))
+      .def_property_readonly("layers", &layer_features)
+      .def("look", &look, py::arg("labels").noconvert())
+      .def("reward", &reward, py::arg("cost"), py::arg("time"), py::arg("violation"))
+      .def("decode", [](const Features& f, const Learned& learned) {
+        return to_array(decode(f, learned.shape, learned.weights.data()));
+      }, py::arg("learned"));
+  py::class_<Learned>(m, "Learned")
+      .def(py::init([](const Problem& problem, bool rnn, std::uint64_t seed) {
+             return std::make_unique<Learned>(problem, rnn ? Cell::rnn : Cell::lstm, seed);
+           }), py::arg("problem"), py::arg("rnn"), py::arg("seed"))
+      .def("load", &load_learned, py::arg("weights"), py::arg("first"), py::arg("second"), py::arg("steps"), py::arg("baseline"), py::arg("generations"))
+      .def_property_readonly("weights", [](const Learned& l) { return to_floats(l.weights); })
+      .def_property_readonly("first", [](const Learned& l) { return to_floats(l.adam.first); })
+      .def_property_readonly("second", [](const Learned& l) { return to_floats(l.adam.second); })
+      .def_property_readonly("steps", [](const Learned& l) { return l.adam.steps; })
+      .def_readonly("baseline", &Learned::baseline)
+      .def_readonly("generations", &Learned::generations);
+  py::class_<Reinforce, Search>(m, "Reinforce")
+      .def(py::init([](const Problem& problem, const Learned& learned, int population, std::uint64_t seed,
+                       int threads, const GeneArray& initial, bool alone) {
+             const Genes genes = genes_of(problem, initial);
+             const py::gil_scoped_release release;
+             return std::make_unique<Reinforce>(problem, learned, population, seed, threads, genes, alone);
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("learned"), py::arg("population"),
+           py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert(), py::arg("alone") = false)
+      .def_property_readonly("learned", [](const Reinforce& r) { return r.learned(); })
+      .def_property_readonly("elites", [](const Reinforce& r) { return elite_schemes(r); });
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {

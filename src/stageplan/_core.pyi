@@ -37,6 +37,7 @@ class Problem:
         limit: npt.NDArray[np.float64],
         capacity: npt.NDArray[np.float64],
         bandwidth: npt.NDArray[np.float64],
+        kinds: Sequence[int],
         tensors: Sequence[tuple[int, Sequence[int], float]],
         fixed_price: float,
         examples: float,

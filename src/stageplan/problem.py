@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, Literal
@@ -25,7 +26,7 @@ _ARRAYS = (
     "compute", "send", "receive", "compute_parallel", "transfer_parallel",
     "memory", "price", "limit", "capacity", "bandwidth",
 )  # fmt: skip
-_REST = ("tensors", "ties", "fixed_price", "layer_names", "type_names", "name")
+_REST = ("tensors", "ties", "fixed_price", "layer_names", "layer_kinds", "type_names", "name")
 
 
 class Problem:
@@ -57,6 +58,8 @@ class Problem:
         $/hour whatever the devices.
     layer_names, type_names, name
         Names for people.
+    layer_kinds : tuple of str
+        What sort of layer each is, as in `Layer`; empty where nothing says so. No cost depends on it.
     n_layers, n_types, n_labels : int
         Sizes; a gene is a label from 0 to ``n_labels - 1``.
     label_types : ndarray of int32, shape (n_labels,)
@@ -83,6 +86,7 @@ class Problem:
     fixed_price: float
     goal: Goal
     layer_names: tuple[str, ...]
+    layer_kinds: tuple[str, ...]
     type_names: tuple[str, ...]
     name: str
     label_types: npt.NDArray[np.int32]
@@ -189,6 +193,7 @@ class Problem:
             "ties": (),
             "fixed_price": float(fixed_price),
             "layer_names": tuple(f"layer{i}" for i in range(layers)),
+            "layer_kinds": ("",) * layers,
             "type_names": tuple(f"type{i}" for i in range(types)),
             "name": "arrays",
         }
@@ -239,6 +244,7 @@ class Problem:
             layers=self.n_layers,
             types=self.n_types,
             **{name: getattr(self, name) for name in _ARRAYS},
+            kinds=[_kind_code(kind) for kind in self.layer_kinds],
             tensors=self.tensors,
             fixed_price=self.fixed_price,
             examples=goal.examples,
@@ -304,6 +310,11 @@ class Problem:
             kept = (target, _core.Scorer(self.core, target))
             self.__dict__["_scorer"] = kept
         return kept[1]
+
+
+def _kind_code(kind: str) -> int:
+    """Eight bits that tell most kinds of layers apart, the same in every problem, above a bit that is set."""
+    return 256 | zlib.crc32(kind.encode()) & 255 if kind else 0
 
 
 def check_problem(problem: object) -> None:
@@ -406,6 +417,7 @@ def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
         ),
         "ties": tuple(tuple(index[name] for name in tie) for tie in workload.ties),
         "layer_names": tuple(layer.name for layer in layers),
+        "layer_kinds": tuple(layer.kind for layer in layers),
         "type_names": tuple(type_.name for type_ in types),
         "name": f"{workload.name} on {cluster.name}",
     }

@@ -1,0 +1,293 @@
+#include "policy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "elementary.h"
+#include "instruction_set.h"
+
+namespace stageplan {
+namespace {
+
+// Places of the parts.
+enum Place { kShared, kOwn, kPrevious, kRecurrent, kBias, kHead, kHeadBias };
+
+template <class Real>
+const PolicyKernels<Real>& kernels() {
+  if constexpr (std::is_same_v<Real, float>)
+    return instruction_set().policy_float;
+  else
+    return instruction_set().policy_double;
+}
+
+// c += a b for `rows` rows of a and c.
+template <class Real>
+void add_product(size_t rows, const Real* a, size_t a_row, const Matrix<Real>& b, Real* c) {
+  kernels<Real>().add_product({rows, b.rows(), b.stride(), a, a_row, 1, b.row(0), b.stride(), c, b.stride()});
+}
+
+// c += a^T b, summed over `rows` rows of a and b.
+template <class Real>
+void add_transposed(size_t rows, const Real* a, size_t a_row, const Real* b, Matrix<Real>& c) {
+  kernels<Real>().add_product({c.rows(), rows, c.stride(), a, 1, a_row, b, c.stride(), c.row(0), c.stride()});
+}
+
+// base^exponent, multiplied in an order that is everywhere the same.
+double power(double base, std::int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent /= 2, base *= base)
+    if (exponent % 2 == 1) result *= base;
+  return result;
+}
+
+template <class Real>
+void transpose(const Matrix<Real>& from, size_t columns, Matrix<Real>& to) {
+  for (size_t j = 0; j < columns; ++j)
+    for (size_t i = 0; i < from.rows(); ++i) to.row(j)[i] = from.row(i)[j];
+}
+
+}  // namespace
+
+std::array<PolicyShape::Part, 7> PolicyShape::parts() const {
+  const int columns = gates() * hidden;
+  std::array<Part, 7> parts{{{"input_shared", 0, shared, columns},
+                             {"input_own", 0, own, columns},
+                             {"input_previous", 0, labels, columns},
+                             {"recurrent", 0, hidden, columns},
+                             {"bias", 0, 1, columns},
+                             {"head", 0, hidden, labels},
+                             {"head_bias", 0, 1, labels}}};
+  for (size_t i = 1; i < parts.size(); ++i) parts[i].first = parts[i - 1].first + parts[i - 1].size();
+  return parts;
+}
+
+size_t PolicyShape::weights() const { return parts().back().first + parts().back().size(); }
+
+template <class Real>
+std::vector<Real> initial_weights(const PolicyShape& shape, Rng rng) {
+  const double most = 1 / std::sqrt(static_cast<double>(shape.hidden));
+  std::vector<Real> weights(shape.weights());
+  for (Real& weight : weights) weight = static_cast<Real>((2 * rng.uniform() - 1) * most);
+  return weights;
+}
+
+template <class Real>
+Rollout<Real>::Rollout(const PolicyShape& shape, int episodes, int steps)
+    : shape_(shape),
+      episodes_(episodes),
+      width_(Matrix<Real>::padded(shape.hidden)),
+      columns_(shape.gates() * width_),
+      weights_(make_parts()),
+      gradient_(make_parts()),
+      recurrent_back_(columns_, width_),
+      head_back_(shape.labels, width_),
+      shared_(steps, shape.shared),
+      own_(steps * episodes_, shape.own),
+      previous_(steps * episodes_),
+      gate_(steps * episodes_, columns_),
+      output_(steps * episodes_, width_),
+      same_(1, columns_),
+      zeros_(1, columns_),
+      padded_logits_(episodes_, shape.labels),
+      doutput_(episodes_, width_),
+      dcell_(episodes_, width_),
+      dhead_(shape.labels, width_),
+      sum_(steps, columns_),
+      logits_(episodes_ * shape.labels) {
+  if (shape.cell == Cell::rnn) return;
+  cell_ = Matrix<Real>((steps + 1) * episodes_, width_);
+  cell_tanh_ = Matrix<Real>(steps * episodes_, width_);
+}
+
+template <class Real>
+typename Rollout<Real>::Parts Rollout<Real>::make_parts() const {
+  Parts parts;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const size_t rows = shape_.parts()[p].rows;
+    parts[p] = p < kHead ? Matrix<Real>(rows, columns_) : Matrix<Real>(rows, shape_.labels);
+  }
+  return parts;
+}
+
+// Calls visit(numbers in the flat vector, in the padded parts, how many) for each run of them.
+template <class Real>
+template <class Visit>
+void Rollout<Real>::each_run(Parts& parts, Visit visit) const {
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const auto [name, first, rows, columns] = shape_.parts()[p];
+    const size_t run = p < kHead ? shape_.hidden : shape_.labels;
+    for (int row = 0; row < rows; ++row)
+      for (size_t i = 0; i * run < static_cast<size_t>(columns); ++i)
+        visit(first + row * columns + i * run, parts[p].row(row) + i * width_, run);
+  }
+}
+
+template <class Real>
+void Rollout<Real>::begin(const Real* weights) {
+  each_run(weights_, [&](size_t flat, Real* part, size_t run) { std::copy_n(weights + flat, run, part); });
+  transpose(weights_[kRecurrent], columns_, recurrent_back_);
+  transpose(weights_[kHead], shape_.labels, head_back_);
+  done_ = 0;
+}
+
+template <class Real>
+const Real* Rollout<Real>::step(const Real* shared, const Real* own, const int* previous) {
+  const size_t first = done_ * episodes_;
+  std::copy_n(shared, shape_.shared, shared_.row(done_));
+  std::copy_n(previous, episodes_, previous_.data() + first);
+  for (size_t e = 0; e < episodes_; ++e) std::copy_n(own + e * shape_.own, shape_.own, own_.row(first + e));
+  add_inputs();
+  squash();
+  ++done_;
+  return make_logits();
+}
+
+template <class Real>
+void Rollout<Real>::add_inputs() {
+  const size_t first = done_ * episodes_;
+  Real* same = same_.row(0);
+  std::copy_n(weights_[kBias].row(0), columns_, same);
+  add_product<Real>(1, shared_.row(done_), 0, weights_[kShared], same);
+  for (size_t e = 0; e < episodes_; ++e) {
+    Real* gate = gate_.row(first + e);
+    const int label = previous_[first + e];
+    const Real* chosen = label < 0 ? zeros_.row(0) : weights_[kPrevious].row(label);
+    for (size_t j = 0; j < columns_; ++j) gate[j] = same[j] + chosen[j];
+  }
+  add_product(episodes_, own_.row(first), own_.stride(), weights_[kOwn], gate_.row(first));
+  if (done_ > 0)
+    add_product(episodes_, output_.row(first - episodes_), width_, weights_[kRecurrent], gate_.row(first));
+}
+
+template <class Real>
+void Rollout<Real>::squash() {
+  for (size_t i = done_ * episodes_; i < (done_ + 1) * episodes_; ++i) {
+    if (shape_.cell == Cell::rnn)
+      kernels<Real>().rnn(gate_.row(i), output_.row(i), width_);
+    else
+      kernels<Real>().lstm(
+          {gate_.row(i), cell_.row(i), cell_.row(i + episodes_), cell_tanh_.row(i), output_.row(i)}, width_);
+  }
+}
+
+template <class Real>
+const Real* Rollout<Real>::make_logits() {
+  for (size_t e = 0; e < episodes_; ++e)
+    std::copy_n(weights_[kHeadBias].row(0), padded_logits_.stride(), padded_logits_.row(e));
+  add_product(episodes_, output_.row((done_ - 1) * episodes_), width_, weights_[kHead], padded_logits_.row(0));
+  for (size_t e = 0; e < episodes_; ++e)
+    std::copy_n(padded_logits_.row(e), shape_.labels, logits_.data() + e * shape_.labels);
+  return logits_.data();
+}
+
+template <class Real>
+void Rollout<Real>::backward(const Real* dlogits, Real* gradient) {
+  for (Matrix<Real>& part : gradient_) part.fill(0);
+  dcell_.fill(0);
+  for (int step = done_ - 1; step >= 0; --step) step_back(step, dlogits + step * episodes_ * shape_.labels);
+  input_gradients();
+  head_gradients(dlogits);
+  each_run(gradient_, [&](size_t flat, const Real* part, size_t run) {
+    for (size_t i = 0; i < run; ++i) gradient[flat + i] += part[i];
+  });
+}
+
+// Gates become gradients of what was squashed to them.
+template <class Real>
+void Rollout<Real>::step_back(int step, const Real* dlogits) {
+  const size_t first = step * episodes_;
+  doutput_.fill(0);
+  if (step + 1 < done_)
+    add_product(episodes_, gate_.row(first + episodes_), columns_, recurrent_back_, doutput_.row(0));
+  add_product(episodes_, dlogits, shape_.labels, head_back_, doutput_.row(0));
+  for (size_t e = 0; e < episodes_; ++e) {
+    Real* gate = gate_.row(first + e);
+    if (shape_.cell == Cell::rnn)
+      kernels<Real>().rnn_back(gate, doutput_.row(e), width_);
+    else
+      kernels<Real>().lstm_back(
+          {gate, cell_.row(first + e), cell_tanh_.row(first + e), doutput_.row(e), dcell_.row(e)}, width_);
+  }
+}
+
+template <class Real>
+void Rollout<Real>::input_gradients() {
+  const size_t rows = done_ * episodes_;
+  sum_.fill(0);
+  for (size_t i = 0; i < rows; ++i) {
+    const Real* gate = gate_.row(i);
+    Real* sum = sum_.row(i / episodes_);
+    for (size_t j = 0; j < columns_; ++j) sum[j] += gate[j];
+    if (previous_[i] < 0) continue;
+    Real* chosen = gradient_[kPrevious].row(previous_[i]);
+    for (size_t j = 0; j < columns_; ++j) chosen[j] += gate[j];
+  }
+  for (int step = 0; step < done_; ++step)
+    for (size_t j = 0; j < columns_; ++j) gradient_[kBias].row(0)[j] += sum_.row(step)[j];
+  add_transposed(done_, shared_.row(0), shared_.stride(), sum_.row(0), gradient_[kShared]);
+  add_transposed(rows, own_.row(0), own_.stride(), gate_.row(0), gradient_[kOwn]);
+  if (done_ > 1)
+    add_transposed(rows - episodes_, output_.row(0), width_, gate_.row(episodes_), gradient_[kRecurrent]);
+}
+
+template <class Real>
+void Rollout<Real>::head_gradients(const Real* dlogits) {
+  const size_t rows = done_ * episodes_, labels = shape_.labels;
+  dhead_.fill(0);
+  add_transposed(rows, dlogits, labels, output_.row(0), dhead_);
+  transpose(dhead_, shape_.hidden, gradient_[kHead]);
+  for (size_t i = 0; i < rows; ++i)
+    for (size_t j = 0; j < labels; ++j) gradient_[kHeadBias].row(0)[j] += dlogits[i * labels + j];
+}
+
+template <class Real>
+double Adam<Real>::update(Real* weights, const Real* gradient, double rate, double clip) {
+  const double norm = std::sqrt(static_cast<double>(kernels<Real>().sum_of_squares(gradient, first.size())));
+  ++steps;
+  const auto real = [](double x) { return static_cast<Real>(x); };
+  const AdamStep<Real> step{real(std::min(1.0, clip / (norm + 1e-6))),
+                            real(1 - kFirst),
+                            real(kSecond),
+                            real(1 - kSecond),
+                            real(rate / (1 - power(kFirst, steps))),
+                            real(std::sqrt(1 - power(kSecond, steps))),
+                            real(kEpsilon)};
+  kernels<Real>().adam(step, first.size(), gradient, first.data(), second.data(), weights);
+  return norm;
+}
+
+template <class Real>
+void softmax(Real* values, int count) {
+  const Real most = *std::max_element(values, values + count);
+  Real sum = 0;
+  for (int i = 0; i < count; ++i) sum += values[i] = portable::exp(values[i] - most);
+  for (int i = 0; i < count; ++i) values[i] /= sum;
+}
+
+template <class Real>
+int draw(const Real* probabilities, int count, double uniform) {
+  double sum = 0;
+  int last = 0;
+  for (int i = 0; i < count; ++i) {
+    if (probabilities[i] <= 0) continue;
+    last = i;
+    sum += probabilities[i];
+    if (uniform < sum) break;
+  }
+  return last;  // also where rounding left the sum below
+}
+
+template class Rollout<float>;
+template class Rollout<double>;
+template struct Adam<float>;
+template struct Adam<double>;
+template std::vector<float> initial_weights(const PolicyShape&, Rng);
+template std::vector<double> initial_weights(const PolicyShape&, Rng);
+template void softmax(float*, int);
+template void softmax(double*, int);
+template int draw(const float*, int, double);
+template int draw(const double*, int, double);
+
+}  // namespace stageplan
