@@ -45,10 +45,9 @@ std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples) {
 Problem make_problem(int layers, int types, const Doubles& compute, const Doubles& send, const Doubles& receive,
                      const Doubles& compute_parallel, const Doubles& transfer_parallel, const Doubles& memory,
                      const Doubles& price, const Doubles& limit, const Doubles& capacity,
-                     const Doubles& bandwidth, std::vector<int> kinds,
-                     const std::vector<TensorTuple>& tensors, double fixed_price,
-                     double examples, double min_throughput, double max_duration, double max_cost,
-                     double max_price, bool fastest, bool by_type, bool overlap, bool split,
+                     const Doubles& bandwidth, std::vector<int> kinds, const std::vector<TensorTuple>& tensors,
+                     double fixed_price, double examples, double min_throughput, double max_duration,
+                     double max_cost, double max_price, bool fastest, bool by_type, bool overlap, bool split,
                      int max_devices_per_stage) {
   ProblemData data;
   data.layers = layers;
@@ -222,7 +221,8 @@ Floats layer_features(const Features& features) {
 std::pair<Floats, Floats> look(const Features& features, const GeneArray& labels) {
   const int next = static_cast<int>(labels.size());
   check_genes(features.problem(), "labels", labels.data(), labels.size());
-  if (next >= features.problem().layers) throw std::invalid_argument("labels has one for every layer; none is left to look at");
+  if (next >= features.problem().layers)
+    throw std::invalid_argument("labels has one for every layer; none is left to look at");
   Trail trail = features.start();
   for (int l = 0; l < next; ++l) features.choose(trail, l, labels.data()[l]);
   Floats own(features.own()), prior(features.problem().labels());
@@ -273,9 +273,10 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init(&make_problem), py::kw_only(), py::arg("layers"), py::arg("types"), py::arg("compute"),
            py::arg("send"), py::arg("receive"), py::arg("compute_parallel"), py::arg("transfer_parallel"),
            py::arg("memory"), py::arg("price"), py::arg("limit"), py::arg("capacity"), py::arg("bandwidth"),
-           py::arg("kinds"), py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
-           py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"), py::arg("fastest"),
-           py::arg("by_type"), py::arg("overlap"), py::arg("split"), py::arg("max_devices_per_stage"))
+           py::arg("kinds"), py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"),
+           py::arg("min_throughput"), py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"),
+           py::arg("fastest"), py::arg("by_type"), py::arg("overlap"), py::arg("split"),
+           py::arg("max_devices_per_stage"))
       .def_property_readonly("label_types", &Problem::label_types);
 
   py::class_<Score>(m, "Score")
@@ -402,18 +403,24 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("layers", &layer_features)
       .def("look", &look, py::arg("labels").noconvert())
       .def("reward", &reward, py::arg("cost"), py::arg("time"), py::arg("violation"))
-      .def("decode", [](const Features& f, const Learned& learned) {
-        return to_array(decode(f, learned.shape, learned.weights.data()));
-      }, py::arg("learned"));
+      .def(
+          "decode",
+          [](const Features& f, const Learned& learned) {
+            return to_array(decode(f, learned.shape, learned.weights.data()));
+          },
+          py::arg("learned"));
   py::class_<Learned>(m, "Learned")
-      .def(py::init([](const Problem& problem, bool rnn, std::uint64_t seed) {
-             return std::make_unique<Learned>(problem, rnn ? Cell::rnn : Cell::lstm, seed);
-           }), py::arg("problem"), py::arg("rnn"), py::arg("seed"))
-      .def("load", &load_learned, py::arg("weights"), py::arg("first"), py::arg("second"), py::arg("steps"), py::arg("baseline"), py::arg("generations"))
+      .def(py::init([](bool rnn, int types, int labels, std::uint64_t seed) {
+             return std::make_unique<Learned>(rnn ? Cell::rnn : Cell::lstm, types, labels, seed);
+           }),
+           py::arg("rnn"), py::arg("types"), py::arg("labels"), py::arg("seed"))
+      .def("load", &load_learned, py::arg("weights"), py::arg("first"), py::arg("second"), py::arg("steps"),
+           py::arg("baseline"), py::arg("generations"))
       .def_property_readonly("weights", [](const Learned& l) { return to_floats(l.weights); })
       .def_property_readonly("first", [](const Learned& l) { return to_floats(l.adam.first); })
       .def_property_readonly("second", [](const Learned& l) { return to_floats(l.adam.second); })
       .def_property_readonly("steps", [](const Learned& l) { return l.adam.steps; })
+      .def_property_readonly("rnn", [](const Learned& l) { return l.shape.cell == Cell::rnn; })
       .def_readonly("baseline", &Learned::baseline)
       .def_readonly("generations", &Learned::generations);
   py::class_<Reinforce, Search>(m, "Reinforce")

@@ -12,11 +12,11 @@ constexpr int kKindBits = 8;
 constexpr int kLayerNumbers = 4 + kKindBits;
 constexpr int kTypeNumbers = 8;
 constexpr int kStageNumbers = 4;
-constexpr double kWorst = 10;    // below minus this no feasible plan earns
-constexpr double kCheap = 1;     // how much a policy that has learned nothing prefers cheap types
-constexpr double kStay = 4;      // times as likely as any other type it takes that of the layer before
+constexpr double kWorst = 10;  // below minus this no feasible plan earns
+constexpr double kCheap = 1;   // how much a policy that has learned nothing prefers cheap types
+constexpr double kStay = 4;    // times as likely as any other type it takes that of the layer before
 constexpr float kNever = -std::numeric_limits<float>::infinity();
-constexpr int kFirstSteps = 256; // devices beyond the goal that a plan of one type is provisioned with
+constexpr int kFirstSteps = 256;  // devices beyond the goal that a plan of one type is provisioned with
 
 float clipped(double x) { return static_cast<float>(std::clamp(x, -Features::kMost, Features::kMost)); }
 
@@ -92,8 +92,7 @@ void Features::write_layer(int layer, float* numbers) const {
   }
   *numbers++ = log_ratio(least_time, mean_size_);
   *numbers++ = log_ratio(problem_.memory[layer], mean_memory_);
-  for (int bit = 0; bit < kKindBits; ++bit)
-    *numbers++ = kind == 0 ? 0.0f : (kind >> bit & 1) ? 1.0f : -1.0f;
+  for (int bit = 0; bit < kKindBits; ++bit) *numbers++ = kind == 0 ? 0.0f : (kind >> bit & 1) ? 1.0f : -1.0f;
   for (int t = 0; t < problem_.types; ++t, numbers += kTypeNumbers)
     write_type(layer, t, least_time, least_cost, numbers);
 }

@@ -9,14 +9,15 @@ namespace stageplan {
 
 // Where an episode stands: the labels that it has chosen so far, merged into stages.
 struct Trail {
-  int label = -1;           // of the layer before; -1 at the start
-  int first = 0;            // layer of the open stage
-  std::vector<int> counts;  // devices by type that the closed stages need at least; empty where none are limited
+  int label = -1;  // of the layer before; -1 at the start
+  int first = 0;   // layer of the open stage
+  std::vector<int>
+      counts;  // devices by type that the closed stages need at least; empty where none are limited
 };
 
 // Numbers of about the same size in every problem, whatever its units: times are fractions of a stage time,
-// prices are fractions of what a layer costs on average, and what spreads over orders of magnitude is taken as a
-// logarithm. So what a policy has learned on one problem means the same on another one with the same types.
+// prices are fractions of what a layer costs on average, and what spreads over orders of magnitude is taken as
+// a logarithm. So what a policy has learned on one problem means the same on another one with the same types.
 class Features {
  public:
   explicit Features(const Problem& problem);
@@ -33,15 +34,15 @@ class Features {
 
   Trail start() const;
 
-  // The numbers of an episode before it chooses for a layer, and what a policy that has learned nothing makes of
-  // the labels: their logits, which prefer that of the layer before and cheap types. Those are -inf that are
+  // The numbers of an episode before it chooses for a layer, and what a policy that has learned nothing makes
+  // of the labels: their logits, which prefer that of the layer before and cheap types. Those are -inf that are
   // certain to break a limit, unless all are; where labels mean the same, all but one.
   void look(const Trail& trail, int layer, float* own, float* prior) const;
 
   void choose(Trail& trail, int layer, int label) const;
 
-  // The better a plan, the higher: minus the logarithm of the objective as a fraction of that of the best plan of
-  // one type. Infeasible plans earn less than all others, the less the more they violate.
+  // The better a plan, the higher: minus the logarithm of the objective as a fraction of that of the best plan
+  // of one type. Infeasible plans earn less than all others, the less the more they violate.
   double reward(const Score& score) const;
 
   const Problem& problem() const { return problem_; }
@@ -78,7 +79,7 @@ class Features {
   double price_ = 1;  // of a layer, $/hour
   double scale_ = 1;  // of the objective
   double mean_size_ = 0, mean_memory_ = 0, mean_price_ = 0;
-  float stay_ = 0;      // added to the logit of the label of the layer before
+  float stay_ = 0;             // added to the logit of the label of the layer before
   std::vector<double> needs_;  // devices of each type that all layers take, as a fraction of its limit
   std::vector<Single> singles_;
   std::vector<float> layers_;

@@ -61,8 +61,8 @@ class Problem : private ProblemData {
 
   using ProblemData::bandwidth, ProblemData::capacity, ProblemData::compute, ProblemData::compute_parallel,
       ProblemData::examples, ProblemData::fixed_price, ProblemData::kinds, ProblemData::layers,
-      ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage, ProblemData::max_price, ProblemData::memory,
-      ProblemData::merge, ProblemData::objective, ProblemData::overlap, ProblemData::price,
+      ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage, ProblemData::max_price,
+      ProblemData::memory, ProblemData::merge, ProblemData::objective, ProblemData::overlap, ProblemData::price,
       ProblemData::receive, ProblemData::send, ProblemData::tensors, ProblemData::transfer_parallel,
       ProblemData::types;
 

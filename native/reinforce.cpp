@@ -25,14 +25,8 @@ constexpr double kEntropy = 0.02;       // bonus at the start
 constexpr double kEntropyDecay = 0.99;  // of it in a generation
 constexpr std::uint64_t kFirstWeights = 0, kPlay = 1, kReplay = 2, kPolish = 3;  // streams of random numbers
 
-PolicyShape shape_of(const Problem& problem, Cell cell) {
-  PolicyShape shape;
-  shape.cell = cell;
-  shape.shared = Features::shared(problem.types);
-  shape.own = Features::own(problem.types);
-  shape.labels = problem.labels();
-  shape.hidden = kHidden;
-  return shape;
+PolicyShape shape_of(Cell cell, int types, int labels) {
+  return {cell, Features::shared(types), Features::own(types), labels, kHidden};
 }
 
 double uniform_at(const Rng& rng, std::uint64_t place) {
@@ -45,8 +39,8 @@ bool searches_windows(const Problem& problem) {
 
 }  // namespace
 
-Learned::Learned(const Problem& problem, Cell cell, std::uint64_t seed)
-    : shape(shape_of(problem, cell)),
+Learned::Learned(Cell cell, int types, int labels, std::uint64_t seed)
+    : shape(shape_of(cell, types, labels)),
       weights(initial_weights<float>(shape, Rng(seed, kFirstWeights, 0))),
       adam(weights.size()) {}
 
@@ -65,8 +59,7 @@ Reinforce::Reinforce(const Problem& problem, Learned learned, int population, st
     groups_.push_back(
         std::make_unique<Episodes>(features_, learned_.shape, std::min(kGroup, episodes_ - first)));
   gradients_.resize(groups_.size());
-  for (size_t i = 0; i < initial.size(); i += layers_)
-    consider(Genes(&initial[i], &initial[i] + layers_));
+  for (size_t i = 0; i < initial.size(); i += layers_) consider(Genes(&initial[i], &initial[i] + layers_));
   for (int label = 0; label < problem.labels() && !alone; ++label)
     if (label == 0 || problem.type_of(label) != problem.type_of(label - 1))
       consider(Genes(layers_, static_cast<std::int8_t>(label)));
@@ -141,7 +134,8 @@ void Reinforce::weigh() {
 void Reinforce::learn() {
   weigh();
   double entropy = kEntropy / episodes_;
-  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(learned_.generations, 2000); ++i) entropy *= kEntropyDecay;
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(learned_.generations, 2000); ++i)
+    entropy *= kEntropyDecay;
   parallel_for(groups_.size(), threads_, [&](size_t g) {
     gradients_[g].assign(learned_.weights.size(), 0.0f);
     groups_[g]->differentiate(&weights_[g * kGroup], entropy, gradients_[g].data());

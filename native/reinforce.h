@@ -18,11 +18,12 @@ struct Learned {
   PolicyShape shape;
   std::vector<float> weights;
   Adam<float> adam;
-  double baseline = std::numeric_limits<double>::quiet_NaN();  // moving average of rewards, NaN before the first
+  double baseline =
+      std::numeric_limits<double>::quiet_NaN();  // moving average of rewards, NaN before the first
   std::uint64_t generations = 0;
 
-  // Nothing yet.
-  Learned(const Problem& problem, Cell cell, std::uint64_t seed);
+  // Nothing yet, of problems with so many types and labels.
+  Learned(Cell cell, int types, int labels, std::uint64_t seed);
 };
 
 class Reinforce : public Search {

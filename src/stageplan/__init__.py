@@ -5,12 +5,22 @@ from .cluster import Cluster, DeviceType
 from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
+from .policy import Policy
 from .problem import Problem
 from .readers import read_cluster, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
-from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
+from .stop import (
+    FirstFeasible,
+    MaxEvaluations,
+    MaxGenerations,
+    MaxRuntime,
+    NoImprovement,
+    Progress,
+    Stop,
+    Target,
+)
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 
@@ -18,6 +28,7 @@ __all__ = [
     "Change",
     "Cluster",
     "DeviceType",
+    "FirstFeasible",
     "Front",
     "Goal",
     "Layer",
@@ -27,6 +38,7 @@ __all__ = [
     "NoImprovement",
     "Plan",
     "Point",
+    "Policy",
     "Problem",
     "Progress",
     "Repair",

@@ -23,12 +23,13 @@ from ._version import __version__
 from .goal import Goal
 from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
 from .pareto import pareto
+from .policy import CELLS, Policy
 from .problem import Problem
 from .readers import native, read_cluster, read_goal, read_workload
 from .repair import Repair, repair
 from .score import Schemes, Scores, as_schemes, evaluate
-from .solve import METHODS, Result, solve
-from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, Stop
+from .solve import ACCEPT, METHODS, Result, solve
+from .stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, Stop
 
 FEASIBLE, NO_PLAN, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
@@ -54,6 +55,9 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "seed": "--seed",
     "population": "--population",
     "initial": "--initial",
+    "cell": "--cell",
+    "policy": "--policy",
+    "accept": "--accept",
     "target": "--target",
     "threads": "--threads",
     "seconds": "--max-runtime",
@@ -153,15 +157,30 @@ def _add_plan(parser: _Parser) -> None:
     ).add_argument
     add("--method", choices=METHODS, default="auto", help="default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same plan; default: 0")
-    add("--population", type=int, default=256, metavar="N", help="schemes a generation; default: 256")
+    add(
+        "--population",
+        type=int,
+        metavar="N",
+        help="schemes a generation; default: 256, with reinforce 32",
+    )
     add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     add("--max-generations", type=int, metavar="N", help="generations to search")
     add("--max-evaluations", type=int, metavar="N", help="schemes to score")
+    add("--first-feasible", action="store_true", help="end at the first plan that meets every limit")
     add(
         "--initial",
         type=Path,
         metavar="PLAN",
-        help="begin with the scheme of this plan (auto, exact, genetic, annealing)",
+        help="begin with the scheme of this plan (auto, exact, genetic, reinforce, annealing)",
+    )
+    add = parser.add_argument_group("method reinforce").add_argument
+    add("--cell", choices=CELLS, help="of the policy's network; default: lstm, or what --policy has")
+    add("--policy", type=Path, metavar="FILE", help="go on from a policy that was saved")
+    add("--save-policy", type=Path, metavar="FILE", help="write what was learned, as NumPy's .npz")
+    add(
+        "--accept",
+        choices=ACCEPT,
+        help="keep the best plan (the default), or, with a --max-cost, the one of the shortest duration",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
 
@@ -255,6 +274,8 @@ def _stop(arguments: argparse.Namespace) -> Stop | None:
         (MaxEvaluations, arguments.max_evaluations),
     )
     criteria: list[Stop] = [criterion(value) for criterion, value in asked if value is not None]
+    if arguments.first_feasible:
+        criteria.append(FirstFeasible())
     return reduce(or_, criteria) if criteria else None
 
 
@@ -262,8 +283,12 @@ def _stop(arguments: argparse.Namespace) -> Stop | None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
+    check_output("--save-policy", arguments.save_policy)
+    if arguments.save_policy is not None and arguments.method != "reinforce":
+        raise ValueError(f"--save-policy goes with --method reinforce, and not with {arguments.method}")
     stop, problem = _stop(arguments), _problem(arguments)
+    policy = None if arguments.policy is None else Policy.load(arguments.policy)
     initial = None
     if arguments.initial is not None:
         saved = plan_file.read_plan(arguments.initial)
@@ -279,7 +304,12 @@ def _plan(arguments: argparse.Namespace) -> int:
             initial=initial,
             population=arguments.population,
             threads=arguments.threads,
+            cell=arguments.cell,
+            policy=policy,
+            accept=arguments.accept,
         )
+    if result.policy is not None and arguments.save_policy is not None:
+        result.policy.save(arguments.save_policy)
     changes = _repair(problem, result)
     text, values = str(result), result.to_dict()
     if changes is not None:
@@ -299,7 +329,7 @@ def _repair(problem: Problem, result: Result) -> Repair | None:
 
 
 def _pareto(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
     problem = _problem(arguments)
     stop = None if arguments.max_runtime is None else MaxRuntime(arguments.max_runtime)
     with progress_line() as callback:
@@ -317,7 +347,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
     return _score_schemes(arguments) if arguments.schemes.suffix == ".npy" else _score_plan(arguments)
 
 
