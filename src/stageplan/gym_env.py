@@ -65,8 +65,10 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         check_problem(problem)
         self.problem = problem
         self._features = _core.Features(problem.core)
+        self._layers = self._features.layers
         self._scheme = np.zeros(problem.n_layers, np.int8)
         self._layer = 0  # the next to choose for
+        self._mask = np.ones(problem.n_labels, np.int8)
         self.action_space = spaces.Discrete(problem.n_labels)
         shape, most = self._look()[0].shape, _core.Features.MOST
         self.observation_space = spaces.Box(-most, most, shape, np.float32)
@@ -121,19 +123,20 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which labels may be chosen, as learners that mask actions ask for it."""
-        return self._look()[1]["action_mask"].astype(bool)
+        return self._mask.astype(np.bool_)
 
     def _look(self) -> tuple[Observation, Info]:
-        features, layer = self._features, self._layer
-        previous = np.zeros(self.problem.n_labels, np.float32)
-        if layer:
-            previous[self._scheme[layer - 1]] = 1
-        if layer == self.problem.n_layers:
-            rest = np.zeros(self.observation_space.shape[0] - previous.size, np.float32)
-            return np.concatenate((rest, previous)), {"action_mask": np.ones(previous.size, np.int8)}
-        own, prior = features.look(self._scheme[:layer])
-        mask = (prior > -np.inf).astype(np.int8)
-        return np.concatenate((features.layers[layer], own, previous)), {"action_mask": mask}
+        labels = self._scheme[: self._layer]
+        before = np.zeros(self.problem.n_labels, np.float32)
+        before[labels[-1:]] = 1
+        if self._layer < self.problem.n_layers:
+            own, prior = self._features.look(labels)
+            shared = self._layers[self._layer]
+            self._mask = (prior > -np.inf).astype(np.int8)
+        else:
+            own, shared = np.zeros_like(self._features.look(labels[:0])[0]), np.zeros_like(self._layers[0])
+            self._mask = np.ones_like(self._mask)
+        return np.concatenate((shared, own, before)), {"action_mask": self._mask.copy()}
 
 
-gymnasium.register("stageplan/Placement-v0", entry_point=PlacementEnv)
+gymnasium.register("stageplan/Placement-v0", entry_point="stageplan.gym_env:PlacementEnv")
