@@ -12,6 +12,7 @@
 
 #include "annealing.h"
 #include "auto.h"
+#include "elementary.h"
 #include "exact.h"
 #include "fixed_target.h"
 #include "front.h"
@@ -20,6 +21,7 @@
 #include "kernels.h"
 #include "order_splits.h"
 #include "placement_bound.h"
+#include "policy.h"
 #include "reinforce.h"
 #include "search.h"
 #include "threads.h"
@@ -205,7 +207,124 @@ std::tuple<double, double, double, double, double, int> load_of(const Placement&
           load.parallel_transfer, load.memory,           load.unsupported};
 }
 
-using Floats = py::array_t<float, py::array::c_style>;
+// The network of a policy, for tests and measurements and for other implementations to compare with.
+
+template <class Real>
+using Reals = py::array_t<Real, py::array::c_style>;
+
+PolicyShape make_shape(const std::string& cell, int shared, int own, int labels, int hidden) {
+  if (cell != "lstm" && cell != "rnn")
+    throw std::invalid_argument("cell is '" + cell + "'; it must be 'lstm' or 'rnn'");
+  return {cell == "lstm" ? Cell::lstm : Cell::rnn, shared, own, labels, hidden};
+}
+
+std::vector<std::tuple<std::string, size_t, int, int>> parts_of(const PolicyShape& shape) {
+  std::vector<std::tuple<std::string, size_t, int, int>> parts;
+  for (const auto& [name, first, rows, columns] : shape.parts()) parts.emplace_back(name, first, rows, columns);
+  return parts;
+}
+
+template <class Array>
+void check_size(const char* name, const Array& array, size_t size) {
+  if (static_cast<size_t>(array.size()) == size) return;
+  throw std::invalid_argument(std::string(name) + " has " + std::to_string(array.size()) +
+                              " numbers; it must have " + std::to_string(size));
+}
+
+template <class Real>
+Reals<Real> elementary(const std::string& name, const Reals<Real>& values) {
+  Reals<Real> results(std::vector<py::ssize_t>(values.shape(), values.shape() + values.ndim()));
+  const auto apply = [&](auto function) {
+    std::transform(values.data(), values.data() + values.size(), results.mutable_data(), function);
+  };
+  if (name == "exp") apply(portable::exp<Real>);
+  if (name == "log") apply(portable::log<Real>);
+  if (name == "tanh") apply(portable::tanh<Real>);
+  if (name == "logistic") apply(portable::logistic<Real>);
+  return results;
+}
+
+template <class Real>
+struct PolicyBinding {
+  using IntArray = py::array_t<int, py::array::c_style>;
+
+  PolicyShape shape;
+  py::ssize_t episodes, steps;
+  Rollout<Real> rollout;
+
+  PolicyBinding(const PolicyShape& shape, int episodes, int steps)
+      : shape(shape), episodes(episodes), steps(steps), rollout(shape, episodes, steps) {}
+
+  void begin(const Reals<Real>& weights) {
+    check_size("weights", weights, shape.weights());
+    rollout.begin(weights.data());
+  }
+
+  Reals<Real> step(const Reals<Real>& shared, const Reals<Real>& own, const IntArray& previous) {
+    check_size("shared", shared, shape.shared);
+    check_size("own", own, episodes * shape.own);
+    check_size("previous", previous, episodes);
+    if (rollout.steps_done() == steps) throw std::invalid_argument("all steps are done");
+    const Real* logits = rollout.step(shared.data(), own.data(), previous.data());
+    return Reals<Real>({episodes, py::ssize_t{shape.labels}}, logits);
+  }
+
+  // All steps, each choice drawn by one of the uniform numbers (steps, episodes): choices and probabilities.
+  std::pair<IntArray, Reals<Real>> sample(const Reals<Real>& shared, const Reals<Real>& own,
+                                          const Doubles& uniform) {
+    check_size("shared", shared, steps * shape.shared);
+    check_size("own", own, steps * episodes * shape.own);
+    check_size("uniform", uniform, steps * episodes);
+    IntArray choices({steps, episodes});
+    Reals<Real> probabilities({steps, episodes, py::ssize_t{shape.labels}});
+    const std::vector<int> none(episodes, -1);
+    for (py::ssize_t s = 0; s < steps; ++s) {
+      const Real* logits = rollout.step(shared.data() + s * shape.shared, own.data() + s * episodes * shape.own,
+                                        s == 0 ? none.data() : choices.data(s - 1));
+      Real* row =
+          std::copy_n(logits, episodes * shape.labels, probabilities.mutable_data(s)) - episodes * shape.labels;
+      for (py::ssize_t e = 0; e < episodes; ++e, row += shape.labels) {
+        softmax(row, shape.labels);
+        *choices.mutable_data(s, e) = draw(row, shape.labels, *uniform.data(s, e));
+      }
+    }
+    return {choices, probabilities};
+  }
+
+  Reals<Real> backward(const Reals<Real>& dlogits) {
+    check_size("dlogits", dlogits, rollout.steps_done() * episodes * shape.labels);
+    Reals<Real> gradient(static_cast<py::ssize_t>(shape.weights()));
+    std::fill_n(gradient.mutable_data(), gradient.size(), Real{0});
+    rollout.backward(dlogits.data(), gradient.mutable_data());
+    return gradient;
+  }
+
+  static void bind(py::module_& m, const char* rollout, const char* adam) {
+    py::class_<PolicyBinding>(m, rollout)
+        .def(py::init<const PolicyShape&, int, int>(), py::arg("shape"), py::arg("episodes"), py::arg("steps"))
+        .def("begin", &PolicyBinding::begin, py::arg("weights").noconvert())
+        .def("step", &PolicyBinding::step, py::arg("shared").noconvert(), py::arg("own").noconvert(),
+             py::arg("previous"))
+        .def("sample", &PolicyBinding::sample, py::arg("shared").noconvert(), py::arg("own").noconvert(),
+             py::arg("uniform"))
+        .def("backward", &PolicyBinding::backward, py::arg("dlogits").noconvert());
+    py::class_<Adam<Real>>(m, adam)
+        .def(py::init<size_t>(), py::arg("weights"))
+        .def(
+            "update",
+            [](Adam<Real>& self, Reals<Real>& weights, const Reals<Real>& gradient, double rate, double clip) {
+              check_size("weights", weights, self.first.size());
+              check_size("gradient", gradient, self.first.size());
+              return self.update(weights.mutable_data(), gradient.data(), rate, clip);
+            },
+            py::arg("weights").noconvert(), py::arg("gradient").noconvert(), py::arg("rate"), py::arg("clip"));
+    m.def("elementary", &elementary<Real>, py::arg("name"), py::arg("values").noconvert());
+  }
+};
+
+// The search that learns, and what it sees.
+
+using Floats = Reals<float>;
 
 Floats to_floats(const std::vector<float>& values) {
   return Floats(static_cast<py::ssize_t>(values.size()), values.data());
@@ -236,11 +355,10 @@ double reward(const Features& features, double cost, double time, double violati
 
 void load_learned(Learned& learned, const Floats& weights, const Floats& first, const Floats& second,
                   std::int64_t steps, double baseline, std::uint64_t generations) {
-  const auto size = static_cast<py::ssize_t>(learned.weights.size());
-  for (const auto& [name, array] : {std::pair("weights", &weights), {"first", &first}, {"second", &second}})
-    if (array->size() != size)
-      throw std::invalid_argument(std::string(name) + " has " + std::to_string(array->size()) +
-                                  " numbers; it must have " + std::to_string(size));
+  const size_t size = learned.weights.size();
+  check_size("weights", weights, size);
+  check_size("first", first, size);
+  check_size("second", second, size);
   learned.weights.assign(weights.data(), weights.data() + size);
   learned.adam.first.assign(first.data(), first.data() + size);
   learned.adam.second.assign(second.data(), second.data() + size);
@@ -342,6 +460,14 @@ PYBIND11_MODULE(_core, m) {
 
   m.def("relabel_contiguous", &relabel, py::arg("contiguous"), py::arg("scheme").noconvert(),
         py::arg("by_type"));
+
+  py::class_<PolicyShape>(m, "PolicyShape")
+      .def(py::init(&make_shape), py::arg("cell"), py::arg("shared"), py::arg("own"), py::arg("labels"),
+           py::arg("hidden"))
+      .def_property_readonly("parts", &parts_of)
+      .def_property_readonly("weights", &PolicyShape::weights);
+  PolicyBinding<float>::bind(m, "Rollout", "Adam");
+  PolicyBinding<double>::bind(m, "Rollout64", "Adam64");
 
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")

@@ -68,14 +68,9 @@ void add_product(const Product<Real>& p) {
 
 template <class Real>
 void lstm(const CellState<Real>& state, size_t width) {
-  Real* __restrict in = state.gate;
-  Real* __restrict forget = in + width;
-  Real* __restrict fresh = forget + width;
-  Real* __restrict out = fresh + width;
-  const Real* __restrict before = state.cell_before;
-  Real* __restrict cell = state.cell;
-  Real* __restrict cell_tanh = state.cell_tanh;
-  Real* __restrict output = state.output;
+  const auto [in, before, cell, cell_tanh, output] = state;
+  Real *forget = in + width, *fresh = forget + width, *out = fresh + width;
+#pragma GCC ivdep
   for (size_t j = 0; j < width; ++j) {
     in[j] = portable::logistic(in[j]);
     forget[j] = portable::logistic(forget[j]);
@@ -89,14 +84,9 @@ void lstm(const CellState<Real>& state, size_t width) {
 
 template <class Real>
 void lstm_back(const CellGradient<Real>& back, size_t width) {
-  Real* __restrict in = back.gate;
-  Real* __restrict forget = in + width;
-  Real* __restrict fresh = forget + width;
-  Real* __restrict out = fresh + width;
-  const Real* __restrict before = back.cell_before;
-  const Real* __restrict cell_tanh = back.cell_tanh;
-  const Real* __restrict doutput = back.doutput;
-  Real* __restrict dcell = back.dcell;
+  const auto [in, before, cell_tanh, doutput, dcell] = back;
+  Real *forget = in + width, *fresh = forget + width, *out = fresh + width;
+#pragma GCC ivdep
   for (size_t j = 0; j < width; ++j) {
     const Real i = in[j], f = forget[j], g = fresh[j], o = out[j], t = cell_tanh[j];
     const Real dc = dcell[j] + doutput[j] * o * (1 - t * t);
