@@ -9,9 +9,10 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from statistics import median
 from typing import NamedTuple
 
@@ -26,9 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 import stageplan as sp
+from stageplan import _core
 
 MOST_SCHEMES = 1 << 18  # of brute force
 RUNS = 100  # schemes that Bayesian optimisation begins with, behind those of one type
+EPISODES = 32  # of a generation, as solve has them
 LIMIT = 4  # devices of each type, in the family with limits
 
 NOTES = """\
@@ -39,12 +42,15 @@ Workloads: the built-in examples with their goals, profiles of PipeDream at eigh
   cluster (the profiles': V100, T4, A100), with log-normal speeds by kind of layer, and prices; where one type
   alone is best, half of its devices are taken away, as often as it takes. One problem a column and number of
   types, with one seed each; medians of the columns' evaluations and seconds.
-genetic, random: until so many evaluations: {evaluations:,}. random draws runs of layers, as the first
-  population of genetic does, not layer by layer.
+LSTM, RNN, genetic: as solve runs them, until 200 generations are no better. Their evaluations are mostly
+  those of local search, which looks at many plans without scoring a whole one.
+LSTM alone, RNN alone: the best plan of {episodes:,} episodes of the policy, without local search.
+random: as many evaluations as LSTM, but {random:,} at most; random episodes: as many as a policy alone.
+  Both draw runs of layers, as the first population of genetic does, not layer by layer.
 Bayesian: Optuna's TPESampler, multivariate, one categorical a layer, of types that can run it; it minimises
   the logarithm of the cost with the violation of the limits as constraint, and begins with the plans of one
-  type and {runs} random runs of layers (without them it is worse). It gets {bayes:g} CPU seconds, in which it
-  comes to fewer evaluations than the others.
+  type and {runs} schemes of random runs (without them it is worse). It gets {bayes:g} CPU s, more than any
+  other method here takes at the median, in which it comes to fewer evaluations.
 brute force: where there are at most {most:,} schemes."""
 
 
@@ -54,12 +60,26 @@ class Settings:
 
     types: tuple[int, ...]
     workloads: int  # so many columns
-    evaluations: int  # of each search that could go on for ever
+    episodes: int  # of a policy alone
+    random: int  # most schemes
     bayes: float  # CPU seconds
 
 
-THOROUGH = Settings(types=(2, 4, 8, 16, 64), workloads=7, evaluations=10_000, bayes=4.0)
-QUICK = Settings(types=(2, 8), workloads=3, evaluations=2_000, bayes=1.0)
+THOROUGH = Settings(types=(2, 4, 8, 16, 64), workloads=7, episodes=10_000, random=1_000_000, bayes=4.0)
+QUICK = Settings(types=(2, 8), workloads=3, episodes=2_000, random=100_000, bayes=1.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem, its best plan, and how many schemes the methods before have scored on it."""
+
+    best: sp.Plan
+    settings: Settings
+    scored: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> sp.Problem:
+        return self.best.problem
 
 
 class Found(NamedTuple):
@@ -69,7 +89,7 @@ class Found(NamedTuple):
     evaluations: int
 
 
-Method = Callable[[sp.Problem, Settings], Found]
+Method = Callable[[Case], Found | None]  # None where it cannot be run
 
 
 # Methods ---------------------------------------------------------------------------------------------------
@@ -79,24 +99,39 @@ def _cost(plan: sp.Plan) -> float:
     return plan.cost if plan.feasible else math.inf
 
 
-def until_done(method: str, problem: sp.Problem, settings: Settings) -> Found:
-    result = sp.solve(problem, method, threads=1)
+def solved(case: Case, method: str, **options: object) -> Found:
+    result = sp.solve(case.problem, method, threads=1, **options)
     return Found(_cost(result.plan), result.evaluations)
 
 
-def until_scored(method: str, problem: sp.Problem, settings: Settings) -> Found:
-    result = sp.solve(problem, method, stop=sp.MaxEvaluations(settings.evaluations), threads=1)
-    return Found(_cost(result.plan), result.evaluations)
-
-
-def brute_force(problem: sp.Problem, settings: Settings) -> Found | None:
-    if problem.n_labels**problem.n_layers > MOST_SCHEMES:
+def brute_force(case: Case) -> Found | None:
+    if case.problem.n_labels**case.problem.n_layers > MOST_SCHEMES:
         return None
-    return until_done("enumerate", problem, settings)
+    return solved(case, "enumerate")
 
 
-def one_type(choose: Callable[[list[float]], float], problem: sp.Problem, settings: Settings) -> Found:
+def alone(cell: str, case: Case) -> Found:
+    """Let a policy learn without local search."""
+    problem, none = case.problem, np.empty((0, case.problem.n_layers), np.int8)
+    learned = _core.Learned(cell == "rnn", problem.n_types, problem.n_labels, 0)
+    search = _core.Reinforce(problem.core, learned, EPISODES, 0, 1, none, alone=True)
+    while search.evaluations < case.settings.episodes:
+        search.step()
+    return Found(_cost(sp.Plan.of(problem, search.best)), search.evaluations)
+
+
+def random(case: Case) -> Found:
+    most = case.settings.random
+    return solved(case, "random", stop=sp.MaxEvaluations(min(case.scored.get("LSTM", most), most)))
+
+
+def random_episodes(case: Case) -> Found:
+    return solved(case, "random", stop=sp.MaxEvaluations(case.settings.episodes))
+
+
+def one_type(choose: Callable[[list[float]], float], case: Case) -> Found:
     """Choose of the plans of one type alone."""
+    problem = case.problem
     plans = [sp.Plan.of(problem, np.full(problem.n_layers, t)) for t in range(problem.n_types)]
     return Found(choose([_cost(plan) for plan in plans]), len(plans))
 
@@ -111,12 +146,13 @@ def runs(problem: sp.Problem, rng: np.random.Generator) -> list[int]:
     return scheme
 
 
-def bayesian(problem: sp.Problem, settings: Settings) -> Found | None:
+def bayesian(case: Case) -> Found | None:
     """Search with Optuna, whose constraints are met where they are at most 0."""
     if not find_spec("optuna"):
         return None
     import optuna
 
+    problem, settings = case.problem, case.settings
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -139,12 +175,17 @@ def bayesian(problem: sp.Problem, settings: Settings) -> Found | None:
 
 
 METHODS: dict[str, Method] = {
-    "exact": partial(until_done, "exact"),
+    "exact": partial(solved, method="exact"),
     "brute force": brute_force,
-    "genetic": partial(until_scored, "genetic"),
-    "greedy": partial(until_done, "greedy"),
+    "LSTM": partial(solved, method="reinforce"),
+    "RNN": partial(solved, method="reinforce", cell="rnn"),
+    "LSTM alone": partial(alone, "lstm"),
+    "RNN alone": partial(alone, "rnn"),
+    "genetic": partial(solved, method="genetic"),
+    "greedy": partial(solved, method="greedy"),
     "Bayesian": bayesian,
-    "random": partial(until_scored, "random"),
+    "random": random,
+    "random episodes": random_episodes,
     "one type, best": partial(one_type, min),
     "one type, worst": partial(one_type, max),
 }
@@ -171,16 +212,17 @@ class Reading(NamedTuple):
     seconds: float  # CPU
 
 
-def read(method: Method, best: sp.Plan, settings: Settings) -> Reading | None:
+def read(name: str, case: Case) -> Reading | None:
     """Run a method; None where it cannot be run."""
     found: list[Found | None] = []
-    seconds = cpu(lambda: found.append(method(best.problem, settings)))
+    seconds = cpu(lambda: found.append(METHODS[name](case)))
     if found[0] is None:
         return None
-    ratio = found[0].cost / best.cost
+    ratio, evaluations = found[0].cost / case.best.cost, found[0].evaluations
     if ratio < 1 - 1e-8:
-        raise ValueError(f"a plan costs {ratio} of the proven optimum of {best.problem}")
-    return Reading(ratio, found[0].evaluations, seconds)
+        raise ValueError(f"a plan costs {ratio} of the proven optimum of {case.problem}")
+    case.scored[name] = evaluations
+    return Reading(ratio, evaluations, seconds)
 
 
 def _ratio(ratio: float) -> str:
@@ -195,7 +237,7 @@ def _work(readings: list[Reading]) -> tuple[str, str]:
     return f"{evaluations:,.0f}", f"{median(reading.seconds for reading in readings):.2g}"
 
 
-def table_of(columns: dict[str, sp.Plan], T: int, rows: dict[str, list[Reading | None]]) -> Table:
+def table_of(columns: dict[str, Case], T: int, rows: dict[str, list[Reading | None]]) -> Table:
     """Costs of each method on each workload with T types."""
     table = Table(
         "cost / optimum", *columns, "evaluations", "CPU s", title=f"{T} types", title_justify="left"
@@ -234,20 +276,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer types, workloads and evaluations")
     options = parser.parse_args()
     settings = QUICK if options.quick else THOROUGH
-    methods = {name: method for name, method in METHODS.items() if options.only in name}
-    progress, console = Console(stderr=True), Console(width=130)
-    every: dict[str, list[Reading]] = {}
+    progress, console = Console(stderr=True), Console(width=140)
+    every: dict[str, list[Reading]] = {name: [] for name in METHODS if options.only in name}
     for T in settings.types:
-        columns = {name: mixed(partial(make, T)) for name, make in [*workloads()][: settings.workloads]}
+        columns = {
+            name: Case(mixed(partial(make, T)), settings)
+            for name, make in islice(workloads(), settings.workloads)
+        }
         rows = {}
-        for name, method in methods.items():
+        for name in every:
             progress.print(f"running {name} on {T} types ...", style="dim")
             with no_garbage_collection():
-                rows[name] = [read(method, best, settings) for best in columns.values()]
-            every.setdefault(name, []).extend(filter(None, rows[name]))
+                rows[name] = [read(name, case) for case in columns.values()]
+            every[name].extend(filter(None, rows[name]))
         console.print(table_of(columns, T, rows))
     console.print(summary({name: readings for name, readings in every.items() if readings}))
-    notes = NOTES.format(evaluations=settings.evaluations, bayes=settings.bayes, runs=RUNS, most=MOST_SCHEMES)
+    notes = NOTES.format(**vars(settings), runs=RUNS, most=MOST_SCHEMES)
     console.print(notes, markup=False, highlight=False)
 
 
