@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from math import inf, log
 from typing import Any
 
@@ -134,19 +135,34 @@ def test_same_reward_in_other_units() -> None:
         assert rewards == pytest.approx([rewards[0]] * 3, rel=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_masked_labels_break_limits(draw: Draw, seed: int) -> None:
-    """No feasible scheme, but for which of two labels of a type a stage has, needs a masked label."""
-    problem, _ = draw(rng_of(seed), max_layers=5, max_types=3, split=False)
-    env = PlacementEnv(problem)
-    labels = np.indices((problem.n_labels,) * problem.n_layers).reshape(problem.n_layers, -1).T
-    feasible = [scheme for scheme in labels if sp.Plan.of(problem, scheme).feasible]
-    for scheme in feasible[:: max(1, len(feasible) // 20)]:
-        _, info = env.reset()
-        for label in scheme:
-            assert info["action_mask"][label]
-            np.testing.assert_array_equal(env.action_masks(), info["action_mask"] == 1)
-            *_, info = env.step(label)
+def within_masks(env: PlacementEnv, begun: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
+    """List all schemes that no mask excludes."""
+    _, info = env.reset()
+    for label in begun:
+        *_, info = env.step(label)
+    np.testing.assert_array_equal(env.action_masks(), info["action_mask"] == 1)
+    if len(begun) == env.problem.n_layers:
+        yield begun
+        return
+    for label in np.flatnonzero(info["action_mask"]).tolist():
+        yield from within_masks(env, (*begun, label))
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("seed", range(15))
+def test_masks_leave_the_best_plan(draw: Draw, seed: int, split: bool) -> None:
+    rng, labels = rng_of(seed), 99
+    while labels > 6:
+        problem, _ = draw(rng, max_layers=4, max_types=3, split=split)
+        labels = problem.n_labels
+    best = sp.solve(problem, "enumerate").plan
+    plans = [sp.Plan.of(problem, scheme) for scheme in within_masks(PlacementEnv(problem))]
+    feasible = [plan for plan in plans if plan.feasible]
+    assert plans
+    assert bool(feasible) == best.feasible
+    if feasible:
+        value = (lambda plan: plan.cost) if problem.goal.objective == "cost" else (lambda plan: plan.time)
+        assert value(min(feasible, key=value)) == pytest.approx(value(best), rel=1e-9)
 
 
 def test_mask_of_types_that_cannot_run_a_layer() -> None:
