@@ -157,22 +157,18 @@ def kin(workload: Workload, types: tuple[DeviceType, ...], T: int, seed: int) ->
 def on_kin(name: str, T: int, seed: int) -> sp.Problem:
     """Make the problem of a built-in example, or a profile, on T types like its own."""
     if name in EXAMPLES:
-        workload, goal, cluster = read_workload(name), read_goal(name), read_cluster(name)
-        types = tuple(t for t in cluster.types if t.like is None)
+        workload, goal = read_workload(name), read_goal(name)
+        types = tuple(t for t in read_cluster(name).types if t.like is None)
     else:
-        problem = published(WORKLOADS / "pipedream" / f"{name}.txt")
-        workload, goal, types = (
-            read_workload(WORKLOADS / "pipedream" / f"{name}.txt"),
-            problem.goal,
-            GPUS.types,
-        )
+        path = WORKLOADS / "pipedream" / f"{name}.txt"
+        workload, goal, types = read_workload(path), published(path).goal, GPUS.types
     return sp.Problem(workload, kin(workload, types, T, seed), goal)
 
 
 def mixed_plan(problem: sp.Problem) -> sp.Plan | None:
-    """Best plan, of two types or more: as long as one type alone is best, half of its devices go away.
+    """Prove the best plan, of two types or more: while one alone is best, half of its devices are taken away.
 
-    None where no plan is left, or some limit is none of the devices'.
+    None where no plan is left.
     """
     while True:
         result = sp.solve(problem, "exact", stop=sp.MaxRuntime(60))
