@@ -281,12 +281,11 @@ struct PolicyBinding {
     for (py::ssize_t s = 0; s < steps; ++s) {
       const Real* logits = rollout.step(shared.data() + s * shape.shared, own.data() + s * episodes * shape.own,
                                         s == 0 ? none.data() : choices.data(s - 1));
-      Real* row =
-          std::copy_n(logits, episodes * shape.labels, probabilities.mutable_data(s)) - episodes * shape.labels;
-      for (py::ssize_t e = 0; e < episodes; ++e, row += shape.labels) {
-        softmax(row, shape.labels);
-        *choices.mutable_data(s, e) = draw(row, shape.labels, *uniform.data(s, e));
-      }
+      Real* row = probabilities.mutable_data(s);
+      std::copy_n(logits, episodes * shape.labels, row);
+      softmax(row, shape.labels, static_cast<int>(episodes));
+      for (py::ssize_t e = 0; e < episodes; ++e)
+        *choices.mutable_data(s, e) = draw(row + e * shape.labels, shape.labels, *uniform.data(s, e));
     }
     return {choices, probabilities};
   }

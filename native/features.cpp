@@ -71,7 +71,7 @@ void Features::set_units() {
       if (work(l, t) == kInfinity) continue;
       least_time = std::min(least_time, work(l, t));
       least_cost = std::min(least_cost, work(l, t) * problem_.price[t]);
-      needs_[t] += work(l, t) / time_ / problem_.limit[t];
+      needs_[t] += work(l, t) / time_ / std::max(1.0, problem_.limit[t]);
     }
     mean_size_ += least_time / problem_.layers;
     mean_memory_ += problem_.memory[l] / problem_.layers;
@@ -120,7 +120,8 @@ Features::Single Features::make_single(int layer, int type) const {
   const StageLoad load = scorer_.loads()(layer, layer, type);
   const double devices = devices_for(problem_, load, type, time_).count;
   const int least = least_devices(load, type);
-  const double cost = problem_.price[type] * work(layer, type) / time_ / price_;
+  const double seconds = work(layer, type) < kInfinity ? work(layer, type) : 0;
+  const double cost = problem_.price[type] * seconds / time_ / price_;
   return {static_cast<float>(problem_.price[type] * devices / price_), -clipped(kCheap * cost), least,
           stage_violation(problem_, load, type) > 0 || least > problem_.limit[type]};
 }
@@ -144,15 +145,21 @@ void Features::look(const Trail& trail, int layer, float* own, float* prior) con
                  : clipped((problem_.limit[t] - trail.counts[t]) / std::max(1.0, problem_.limit[t]));
   write_stage(trail, layer, own + problem_.types);
   const bool close = may_close(trail, layer);
-  bool any = false;
-  for (int label = 0; label < problem_.labels(); ++label) {
-    const bool fits = label == trail.label ? may_stay(trail, layer) : close && may_begin(trail, layer, label);
-    prior[label] = fits && usual(trail, label) ? this->prior(trail, layer, label) : kNever;
-    any = any || prior[label] > kNever;
-  }
-  for (int label = 0; label < problem_.labels() && !any; ++label)
-    if (usual(trail, label) && work(layer, problem_.type_of(label)) < kInfinity)
-      prior[label] = this->prior(trail, layer, label);
+  const auto admit = [&](auto may) {
+    bool any = false;
+    for (int label = 0; label < problem_.labels(); ++label) {
+      const bool admitted = usual(trail, label) && may(label);
+      prior[label] = admitted ? this->prior(trail, layer, label) : kNever;
+      any = any || admitted;
+    }
+    return any;
+  };
+  if (admit([&](int label) {
+        return label == trail.label ? may_stay(trail, layer) : close && may_begin(trail, layer, label);
+      }))
+    return;
+  if (!admit([&](int label) { return work(layer, problem_.type_of(label)) < kInfinity; }))
+    admit([](int) { return true; });
 }
 
 float Features::prior(const Trail& trail, int layer, int label) const {

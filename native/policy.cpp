@@ -30,8 +30,8 @@ void add_product(size_t rows, const Real* a, size_t a_row, const Matrix<Real>& b
 
 // c += a^T b, summed over `rows` rows of a and b.
 template <class Real>
-void add_transposed(size_t rows, const Real* a, size_t a_row, const Real* b, Matrix<Real>& c) {
-  kernels<Real>().add_product({c.rows(), rows, c.stride(), a, 1, a_row, b, c.stride(), c.row(0), c.stride()});
+void add_transposed(size_t rows, const Real* a, size_t a_row, const Real* b, size_t b_row, Matrix<Real>& c) {
+  kernels<Real>().add_product({c.rows(), rows, c.stride(), a, 1, a_row, b, b_row, c.row(0), c.stride()});
 }
 
 // base^exponent, multiplied in an order that is everywhere the same.
@@ -42,10 +42,13 @@ double power(double base, std::int64_t exponent) {
   return result;
 }
 
+// By blocks, for whole lines of the cache are read and written.
 template <class Real>
-void transpose(const Matrix<Real>& from, size_t columns, Matrix<Real>& to) {
-  for (size_t j = 0; j < columns; ++j)
-    for (size_t i = 0; i < from.rows(); ++i) to.row(j)[i] = from.row(i)[j];
+void transpose(const Matrix<Real>& from, size_t rows, size_t columns, Matrix<Real>& to) {
+  constexpr size_t block = Matrix<Real>::kLanes;
+  for (size_t first = 0; first < columns; first += block)
+    for (size_t i = 0; i < rows; ++i)
+      for (size_t j = first; j < std::min(first + block, columns); ++j) to.row(j)[i] = from.row(i)[j];
 }
 
 }  // namespace
@@ -84,10 +87,9 @@ Rollout<Real>::Rollout(const PolicyShape& shape, int episodes, int steps)
       recurrent_back_(columns_, width_),
       head_back_(shape.labels, width_),
       shared_(steps, shape.shared),
-      own_(steps * episodes_, shape.own),
       previous_(steps * episodes_),
+      input_((steps + 1) * episodes_, width_ + shape.own),
       gate_(steps * episodes_, columns_),
-      output_(steps * episodes_, width_),
       same_(1, columns_),
       zeros_(1, columns_),
       padded_logits_(episodes_, shape.labels),
@@ -104,31 +106,32 @@ Rollout<Real>::Rollout(const PolicyShape& shape, int episodes, int steps)
 template <class Real>
 typename Rollout<Real>::Parts Rollout<Real>::make_parts() const {
   Parts parts;
-  for (size_t p = 0; p < parts.size(); ++p) {
-    const size_t rows = shape_.parts()[p].rows;
-    parts[p] = p < kHead ? Matrix<Real>(rows, columns_) : Matrix<Real>(rows, shape_.labels);
-  }
+  for (const Place p : {kShared, kPrevious, kBias}) parts[p] = Matrix<Real>(shape_.parts()[p].rows, columns_);
+  for (const Place p : {kHead, kHeadBias}) parts[p] = Matrix<Real>(shape_.parts()[p].rows, shape_.labels);
+  parts[kRecurrent] = Matrix<Real>(width_ + shape_.own, columns_);
   return parts;
 }
 
-// Calls visit(numbers in the flat vector, in the padded parts, how many) for each run of them.
+// Calls visit(place in the flat vector, numbers in the padded parts, how many) for each run of them.
 template <class Real>
 template <class Visit>
 void Rollout<Real>::each_run(Parts& parts, Visit visit) const {
   for (size_t p = 0; p < parts.size(); ++p) {
     const auto [name, first, rows, columns] = shape_.parts()[p];
     const size_t run = p < kHead ? shape_.hidden : shape_.labels;
-    for (int row = 0; row < rows; ++row)
+    for (int row = 0; row < rows; ++row) {
+      Real* padded = p == kOwn ? parts[kRecurrent].row(width_ + row) : parts[p].row(row);
       for (size_t i = 0; i * run < static_cast<size_t>(columns); ++i)
-        visit(first + row * columns + i * run, parts[p].row(row) + i * width_, run);
+        visit(first + row * columns + i * run, padded + i * width_, run);
+    }
   }
 }
 
 template <class Real>
 void Rollout<Real>::begin(const Real* weights) {
-  each_run(weights_, [&](size_t flat, Real* part, size_t run) { std::copy_n(weights + flat, run, part); });
-  transpose(weights_[kRecurrent], columns_, recurrent_back_);
-  transpose(weights_[kHead], shape_.labels, head_back_);
+  each_run(weights_, [&](size_t flat, Real* padded, size_t run) { std::copy_n(weights + flat, run, padded); });
+  transpose(weights_[kRecurrent], shape_.hidden, columns_, recurrent_back_);
+  transpose(weights_[kHead], shape_.hidden, shape_.labels, head_back_);
   done_ = 0;
 }
 
@@ -137,38 +140,38 @@ const Real* Rollout<Real>::step(const Real* shared, const Real* own, const int* 
   const size_t first = done_ * episodes_;
   std::copy_n(shared, shape_.shared, shared_.row(done_));
   std::copy_n(previous, episodes_, previous_.data() + first);
-  for (size_t e = 0; e < episodes_; ++e) std::copy_n(own + e * shape_.own, shape_.own, own_.row(first + e));
-  add_inputs();
+  for (size_t e = 0; e < episodes_; ++e)
+    std::copy_n(own + e * shape_.own, shape_.own, input_.row(first + e) + width_);
+  make_gates();
   squash();
   ++done_;
   return make_logits();
 }
 
+// Before they are squashed.
 template <class Real>
-void Rollout<Real>::add_inputs() {
+void Rollout<Real>::make_gates() {
   const size_t first = done_ * episodes_;
   Real* same = same_.row(0);
   std::copy_n(weights_[kBias].row(0), columns_, same);
   add_product<Real>(1, shared_.row(done_), 0, weights_[kShared], same);
   for (size_t e = 0; e < episodes_; ++e) {
-    Real* gate = gate_.row(first + e);
     const int label = previous_[first + e];
     const Real* chosen = label < 0 ? zeros_.row(0) : weights_[kPrevious].row(label);
-    for (size_t j = 0; j < columns_; ++j) gate[j] = same[j] + chosen[j];
+    kernels<Real>().add(same, chosen, gate_.row(first + e), columns_);
   }
-  add_product(episodes_, own_.row(first), own_.stride(), weights_[kOwn], gate_.row(first));
-  if (done_ > 0)
-    add_product(episodes_, output_.row(first - episodes_), width_, weights_[kRecurrent], gate_.row(first));
+  add_product(episodes_, input_.row(first), input_.stride(), weights_[kRecurrent], gate_.row(first));
 }
 
 template <class Real>
 void Rollout<Real>::squash() {
   for (size_t i = done_ * episodes_; i < (done_ + 1) * episodes_; ++i) {
+    Real* output = input_.row(i + episodes_);
     if (shape_.cell == Cell::rnn)
-      kernels<Real>().rnn(gate_.row(i), output_.row(i), width_);
+      kernels<Real>().rnn(gate_.row(i), output, width_);
     else
-      kernels<Real>().lstm(
-          {gate_.row(i), cell_.row(i), cell_.row(i + episodes_), cell_tanh_.row(i), output_.row(i)}, width_);
+      kernels<Real>().lstm({gate_.row(i), cell_.row(i), cell_.row(i + episodes_), cell_tanh_.row(i), output},
+                           width_);
   }
 }
 
@@ -176,7 +179,8 @@ template <class Real>
 const Real* Rollout<Real>::make_logits() {
   for (size_t e = 0; e < episodes_; ++e)
     std::copy_n(weights_[kHeadBias].row(0), padded_logits_.stride(), padded_logits_.row(e));
-  add_product(episodes_, output_.row((done_ - 1) * episodes_), width_, weights_[kHead], padded_logits_.row(0));
+  add_product(episodes_, input_.row(done_ * episodes_), input_.stride(), weights_[kHead],
+              padded_logits_.row(0));
   for (size_t e = 0; e < episodes_; ++e)
     std::copy_n(padded_logits_.row(e), shape_.labels, logits_.data() + e * shape_.labels);
   return logits_.data();
@@ -215,29 +219,23 @@ void Rollout<Real>::step_back(int step, const Real* dlogits) {
 template <class Real>
 void Rollout<Real>::input_gradients() {
   const size_t rows = done_ * episodes_;
+  const auto add_to = [&](Real* sum, const Real* gate) { kernels<Real>().add(sum, gate, sum, columns_); };
   sum_.fill(0);
   for (size_t i = 0; i < rows; ++i) {
-    const Real* gate = gate_.row(i);
-    Real* sum = sum_.row(i / episodes_);
-    for (size_t j = 0; j < columns_; ++j) sum[j] += gate[j];
-    if (previous_[i] < 0) continue;
-    Real* chosen = gradient_[kPrevious].row(previous_[i]);
-    for (size_t j = 0; j < columns_; ++j) chosen[j] += gate[j];
+    add_to(sum_.row(i / episodes_), gate_.row(i));
+    if (previous_[i] >= 0) add_to(gradient_[kPrevious].row(previous_[i]), gate_.row(i));
   }
-  for (int step = 0; step < done_; ++step)
-    for (size_t j = 0; j < columns_; ++j) gradient_[kBias].row(0)[j] += sum_.row(step)[j];
-  add_transposed(done_, shared_.row(0), shared_.stride(), sum_.row(0), gradient_[kShared]);
-  add_transposed(rows, own_.row(0), own_.stride(), gate_.row(0), gradient_[kOwn]);
-  if (done_ > 1)
-    add_transposed(rows - episodes_, output_.row(0), width_, gate_.row(episodes_), gradient_[kRecurrent]);
+  for (int step = 0; step < done_; ++step) add_to(gradient_[kBias].row(0), sum_.row(step));
+  add_transposed(done_, shared_.row(0), shared_.stride(), sum_.row(0), columns_, gradient_[kShared]);
+  add_transposed(rows, input_.row(0), input_.stride(), gate_.row(0), columns_, gradient_[kRecurrent]);
 }
 
 template <class Real>
 void Rollout<Real>::head_gradients(const Real* dlogits) {
   const size_t rows = done_ * episodes_, labels = shape_.labels;
   dhead_.fill(0);
-  add_transposed(rows, dlogits, labels, output_.row(0), dhead_);
-  transpose(dhead_, shape_.hidden, gradient_[kHead]);
+  add_transposed(rows, dlogits, labels, input_.row(episodes_), input_.stride(), dhead_);
+  transpose(dhead_, labels, shape_.hidden, gradient_[kHead]);
   for (size_t i = 0; i < rows; ++i)
     for (size_t j = 0; j < labels; ++j) gradient_[kHeadBias].row(0)[j] += dlogits[i * labels + j];
 }
@@ -259,18 +257,25 @@ double Adam<Real>::update(Real* weights, const Real* gradient, double rate, doub
 }
 
 template <class Real>
-void softmax(Real* values, int count) {
-  const Real most = *std::max_element(values, values + count);
-  Real sum = 0;
-  for (int i = 0; i < count; ++i) sum += values[i] = portable::exp(values[i] - most);
-  for (int i = 0; i < count; ++i) values[i] /= sum;
+void softmax(Real* values, int labels, int rows) {
+  Real* end = values + static_cast<size_t>(labels) * rows;
+  for (Real* row = values; row < end; row += labels) {
+    const Real most = *std::max_element(row, row + labels);
+    for (int i = 0; i < labels; ++i) row[i] -= most;
+  }
+  for (Real* value = values; value < end; ++value) *value = portable::exp(*value);
+  for (Real* row = values; row < end; row += labels) {
+    Real sum = 0;
+    for (int i = 0; i < labels; ++i) sum += row[i];
+    for (int i = 0; i < labels; ++i) row[i] /= sum;
+  }
 }
 
 template <class Real>
-int draw(const Real* probabilities, int count, double uniform) {
+int draw(const Real* probabilities, int labels, double uniform) {
   double sum = 0;
   int last = 0;
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < labels; ++i) {
     if (probabilities[i] <= 0) continue;
     last = i;
     sum += probabilities[i];
@@ -285,8 +290,8 @@ template struct Adam<float>;
 template struct Adam<double>;
 template std::vector<float> initial_weights(const PolicyShape&, Rng);
 template std::vector<double> initial_weights(const PolicyShape&, Rng);
-template void softmax(float*, int);
-template void softmax(double*, int);
+template void softmax(float*, int, int);
+template void softmax(double*, int, int);
 template int draw(const float*, int, double);
 template int draw(const double*, int, double);
 

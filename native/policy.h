@@ -48,7 +48,7 @@ std::vector<Real> initial_weights(const PolicyShape& shape, Rng rng);
 template <class Real>
 class Rollout {
  public:
-  // Memory: about 8 * hidden * episodes * steps numbers.
+  // Memory: about 7 * hidden * episodes * steps numbers.
   Rollout(const PolicyShape& shape, int episodes, int steps);
 
   // Back before the first step, with other weights: `shape.weights()` numbers, which are copied.
@@ -65,12 +65,13 @@ class Rollout {
   int steps_done() const { return done_; }
 
  private:
-  using Parts = std::array<Matrix<Real>, 7>;  // as PolicyShape::parts(), each gate's columns padded
+  // As PolicyShape::parts(), each gate's columns padded; those of `own` stand below those of `recurrent`.
+  using Parts = std::array<Matrix<Real>, 7>;
 
   Parts make_parts() const;
   template <class Visit>
   void each_run(Parts& parts, Visit visit) const;
-  void add_inputs();
+  void make_gates();
   void squash();
   const Real* make_logits();
   void step_back(int step, const Real* dlogits);
@@ -81,12 +82,13 @@ class Rollout {
   size_t episodes_, width_, columns_;  // width: of a gate, padded; columns: of all gates
   int done_ = 0;
   Parts weights_, gradient_;
-  Matrix<Real> recurrent_back_, head_back_;        // transposed
-  Matrix<Real> shared_, own_;                      // inputs: (steps, shared), (steps * episodes, own)
-  std::vector<int> previous_;                      // (steps, episodes)
-  Matrix<Real> gate_, cell_, cell_tanh_, output_;  // (steps * episodes, ); cell: behind a step of zeros
-  Matrix<Real> same_, zeros_, padded_logits_;      // of one step
-  Matrix<Real> doutput_, dcell_, dhead_, sum_;     // gradients; sum: of a step's gates over its episodes
+  Matrix<Real> recurrent_back_, head_back_;  // transposed
+  Matrix<Real> shared_;                      // (steps, shared)
+  std::vector<int> previous_;                // (steps, episodes)
+  Matrix<Real> input_;                       // (steps + 1, episodes): the output before, of zeros at first; own
+  Matrix<Real> gate_, cell_, cell_tanh_;     // (steps, episodes); cell: behind a step of zeros
+  Matrix<Real> same_, zeros_, padded_logits_;   // of one step
+  Matrix<Real> doutput_, dcell_, dhead_, sum_;  // gradients; sum: of a step's gates over its episodes
   std::vector<Real> logits_;
 };
 
@@ -104,12 +106,12 @@ struct Adam {
   double update(Real* weights, const Real* gradient, double rate, double clip);
 };
 
-// Logits to probabilities, in place; -inf becomes 0. At least one must be finite.
+// Logits to probabilities, in place, for each row of `labels`; -inf becomes 0, and at least one must be finite.
 template <class Real>
-void softmax(Real* values, int count);
+void softmax(Real* values, int labels, int rows = 1);
 
 // The label that `uniform`, from [0, 1), draws; never one of probability 0.
 template <class Real>
-int draw(const Real* probabilities, int count, double uniform);
+int draw(const Real* probabilities, int labels, double uniform);
 
 }  // namespace stageplan

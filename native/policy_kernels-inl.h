@@ -27,27 +27,34 @@ constexpr size_t kLanes = sizeof(Lanes<Real>) / sizeof(Real);
 constexpr size_t kBlockRows = 4;
 constexpr size_t kBlockVectors = STAGEPLAN_LANE_BYTES == 64 ? 4 : 2;  // accumulators fit into the registers
 
-// Rows x Vectors registers of c, from row and column on.
+// Rows x Vectors registers of c, from row and column on. Loops over registers are unrolled, else these would
+// be kept in memory.
 template <size_t Rows, size_t Vectors, class Real>
 inline void add_block(const Product<Real>& p, size_t row, size_t column) {
   using V = Lanes<Real>;
   constexpr size_t width = kLanes<Real>;
-  const Real* a = p.a + row * p.a_row;
+  const size_t inner = p.inner, a_row = p.a_row, a_inner = p.a_inner, b_row = p.b_row, c_row = p.c_row;
+  const Real* a = p.a + row * a_row;
   const Real* b = p.b + column;
-  Real* c = p.c + row * p.c_row + column;
+  Real* c = p.c + row * c_row + column;
   V sum[Rows][Vectors];
+#pragma GCC unroll 8
   for (size_t i = 0; i < Rows; ++i)
-    for (size_t v = 0; v < Vectors; ++v) sum[i][v] = *reinterpret_cast<const V*>(c + i * p.c_row + v * width);
-  for (size_t k = 0; k < p.inner; ++k) {
+#pragma GCC unroll 8
+    for (size_t v = 0; v < Vectors; ++v) sum[i][v] = *reinterpret_cast<const V*>(c + i * c_row + v * width);
+  for (size_t k = 0; k < inner; ++k, a += a_inner, b += b_row) {
     V line[Vectors];
-    for (size_t v = 0; v < Vectors; ++v) line[v] = *reinterpret_cast<const V*>(b + k * p.b_row + v * width);
-    for (size_t i = 0; i < Rows; ++i) {
-      const Real factor = a[i * p.a_row + k * p.a_inner];
-      for (size_t v = 0; v < Vectors; ++v) sum[i][v] += factor * line[v];
-    }
+#pragma GCC unroll 8
+    for (size_t v = 0; v < Vectors; ++v) line[v] = *reinterpret_cast<const V*>(b + v * width);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (size_t v = 0; v < Vectors; ++v) sum[i][v] += a[i * a_row] * line[v];
   }
+#pragma GCC unroll 8
   for (size_t i = 0; i < Rows; ++i)
-    for (size_t v = 0; v < Vectors; ++v) *reinterpret_cast<V*>(c + i * p.c_row + v * width) = sum[i][v];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < Vectors; ++v) *reinterpret_cast<V*>(c + i * c_row + v * width) = sum[i][v];
 }
 
 template <size_t Vectors, class Real>
@@ -64,6 +71,12 @@ void add_product(const Product<Real>& p) {
   for (; column + kBlockVectors * width <= p.columns; column += kBlockVectors * width)
     add_columns<kBlockVectors>(p, column);
   for (; column < p.columns; column += width) add_columns<1>(p, column);
+}
+
+template <class Real>
+void add(const Real* a, const Real* b, Real* sum, size_t count) {
+#pragma GCC ivdep
+  for (size_t i = 0; i < count; ++i) sum[i] = a[i] + b[i];
 }
 
 template <class Real>
@@ -136,8 +149,8 @@ void adam(const AdamStep<Real>& step, size_t count, const Real* __restrict gradi
 
 template <class Real>
 constexpr PolicyKernels<Real> kernels() {
-  return {add_product<Real>, lstm<Real>,           lstm_back<Real>, rnn<Real>,
-          rnn_back<Real>,    sum_of_squares<Real>, adam<Real>};
+  return {add_product<Real>, add<Real>,      lstm<Real>,           lstm_back<Real>,
+          rnn<Real>,         rnn_back<Real>, sum_of_squares<Real>, adam<Real>};
 }
 
 }  // namespace

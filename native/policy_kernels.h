@@ -45,6 +45,7 @@ struct AdamStep {
 template <class Real>
 struct PolicyKernels {
   void (*add_product)(const Product<Real>&);
+  void (*add)(const Real* a, const Real* b, Real* sum, size_t count);
   void (*lstm)(const CellState<Real>&, size_t width);
   void (*lstm_back)(const CellGradient<Real>&, size_t width);
   void (*rnn)(Real* gate, Real* output, size_t width);

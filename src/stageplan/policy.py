@@ -173,11 +173,17 @@ class Policy:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Policy):
             return NotImplemented
-        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name), True) for f in fields(self))
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __repr__(self) -> str:
         types = ", ".join(self.type_names)
         return f"Policy({self.cell}, {self.generations} generations, device types {types})"
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    return bool(a == b or (a != a and b != b))  # no baseline yet is NaN
 
 
 def _read(arrays: dict[str, Any]) -> Policy:
@@ -221,8 +227,8 @@ def _array(arrays: dict[str, Any], name: str, dtype: npt.DTypeLike, dimensions: 
 
 
 def _whole(arrays: dict[str, Any], name: str) -> int:
-    value = arrays[name]
-    if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) < 2**64:
+    value, most = arrays[name], 2**64 - 1 if name == "seed" else 2**63 - 1
+    if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) <= most:
         raise ValueError(f"{name} is {value}; it must be a whole number, at least 0")
     return int(value)
 
