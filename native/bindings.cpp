@@ -237,10 +237,16 @@ Reals<Real> elementary(const std::string& name, const Reals<Real>& values) {
   const auto apply = [&](auto function) {
     std::transform(values.data(), values.data() + values.size(), results.mutable_data(), function);
   };
-  if (name == "exp") apply(portable::exp<Real>);
-  if (name == "log") apply(portable::log<Real>);
-  if (name == "tanh") apply(portable::tanh<Real>);
-  if (name == "logistic") apply(portable::logistic<Real>);
+  if (name == "exp")
+    apply(portable::exp<Real>);
+  else if (name == "log")
+    apply(portable::log<Real>);
+  else if (name == "tanh")
+    apply(portable::tanh<Real>);
+  else if (name == "logistic")
+    apply(portable::logistic<Real>);
+  else
+    throw std::invalid_argument("name is '" + name + "'; it must be 'exp', 'log', 'tanh' or 'logistic'");
   return results;
 }
 
@@ -255,6 +261,11 @@ struct PolicyBinding {
   PolicyBinding(const PolicyShape& shape, int episodes, int steps)
       : shape(shape), episodes(episodes), steps(steps), rollout(shape, episodes, steps) {}
 
+  void check_steps(py::ssize_t more) const {
+    if (rollout.steps_done() + more > steps)
+      throw std::invalid_argument("there are " + std::to_string(steps) + " steps; begin anew");
+  }
+
   void begin(const Reals<Real>& weights) {
     check_size("weights", weights, shape.weights());
     rollout.begin(weights.data());
@@ -264,7 +275,7 @@ struct PolicyBinding {
     check_size("shared", shared, shape.shared);
     check_size("own", own, episodes * shape.own);
     check_size("previous", previous, episodes);
-    if (rollout.steps_done() == steps) throw std::invalid_argument("all steps are done");
+    check_steps(1);
     const Real* logits = rollout.step(shared.data(), own.data(), previous.data());
     return Reals<Real>({episodes, py::ssize_t{shape.labels}}, logits);
   }
@@ -275,6 +286,7 @@ struct PolicyBinding {
     check_size("shared", shared, steps * shape.shared);
     check_size("own", own, steps * episodes * shape.own);
     check_size("uniform", uniform, steps * episodes);
+    check_steps(steps);
     IntArray choices({steps, episodes});
     Reals<Real> probabilities({steps, episodes, py::ssize_t{shape.labels}});
     const std::vector<int> none(episodes, -1);
@@ -545,6 +557,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("first", [](const Learned& l) { return to_floats(l.adam.first); })
       .def_property_readonly("second", [](const Learned& l) { return to_floats(l.adam.second); })
       .def_property_readonly("steps", [](const Learned& l) { return l.adam.steps; })
+      .def("turn_to_another", &Learned::turn_to_another)
       .def_property_readonly("rnn", [](const Learned& l) { return l.shape.cell == Cell::rnn; })
       .def_readonly("baseline", &Learned::baseline)
       .def_readonly("generations", &Learned::generations);

@@ -1,6 +1,6 @@
 // exp, log, tanh and the logistic function from additions, multiplications, divisions and bits alone, so that
 // they are the same on every processor (those of libraries are not), and without branches, so that compilers
-// vectorise loops over them. Errors: exp and log below 1 unit in the last place, the others below 3.
+// vectorise loops over them. Errors: exp and log below 1.25 units in the last place, the others below 3.
 #pragma once
 
 #include <bit>

@@ -14,7 +14,7 @@ constexpr int kTypeNumbers = 8;
 constexpr int kStageNumbers = 4;
 constexpr double kWorst = 10;  // below minus this no feasible plan earns
 constexpr double kCheap = 1;   // how much a policy that has learned nothing prefers cheap types
-constexpr double kStay = 4;    // times as likely as any other type it takes that of the layer before
+constexpr double kStay = 8;    // times as likely as any other type it takes that of the layer before
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr int kFirstSteps = 256;  // devices beyond the goal that a plan of one type is provisioned with
 

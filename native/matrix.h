@@ -16,10 +16,11 @@ class Matrix {
 
   Matrix() = default;
   Matrix(size_t rows, size_t columns)
-      : stride_(padded(columns)), rows_(rows), lines_(rows * stride_ / kLanes) {}
+      : rows_(rows), columns_(padded(columns)), stride_(spread(columns_)), lines_(rows * stride_ / kLanes) {}
 
   size_t rows() const { return rows_; }
-  size_t stride() const { return stride_; }
+  size_t columns() const { return columns_; }  // padded
+  size_t stride() const { return stride_; }    // the same of all matrices with as many columns
   Real* row(size_t i) { return reinterpret_cast<Real*>(lines_.data()) + i * stride_; }
   const Real* row(size_t i) const { return reinterpret_cast<const Real*>(lines_.data()) + i * stride_; }
 
@@ -29,7 +30,13 @@ class Matrix {
   struct alignas(64) Line {
     Real lane[kLanes] = {};
   };
-  size_t stride_ = 0, rows_ = 0;
+
+  // Parts of rows below each other would share few places of the cache where rows are a multiple of 8 lines.
+  static constexpr size_t spread(size_t columns) {
+    return columns > 0 && columns % (8 * kLanes) == 0 ? columns + kLanes : columns;
+  }
+
+  size_t rows_ = 0, columns_ = 0, stride_ = 0;
   std::vector<Line> lines_;
 };
 

@@ -22,16 +22,16 @@ const PolicyKernels<Real>& kernels() {
     return instruction_set().policy_double;
 }
 
-// c += a b for `rows` rows of a and c.
+// c += a b for `rows` rows of a and c, which has the stride of b.
 template <class Real>
 void add_product(size_t rows, const Real* a, size_t a_row, const Matrix<Real>& b, Real* c) {
-  kernels<Real>().add_product({rows, b.rows(), b.stride(), a, a_row, 1, b.row(0), b.stride(), c, b.stride()});
+  kernels<Real>().add_product({rows, b.rows(), b.columns(), a, a_row, 1, b.row(0), b.stride(), c, b.stride()});
 }
 
 // c += a^T b, summed over `rows` rows of a and b.
 template <class Real>
 void add_transposed(size_t rows, const Real* a, size_t a_row, const Real* b, size_t b_row, Matrix<Real>& c) {
-  kernels<Real>().add_product({c.rows(), rows, c.stride(), a, 1, a_row, b, b_row, c.row(0), c.stride()});
+  kernels<Real>().add_product({c.rows(), rows, c.columns(), a, 1, a_row, b, b_row, c.row(0), c.stride()});
 }
 
 // base^exponent, multiplied in an order that is everywhere the same.
@@ -204,7 +204,7 @@ void Rollout<Real>::step_back(int step, const Real* dlogits) {
   const size_t first = step * episodes_;
   doutput_.fill(0);
   if (step + 1 < done_)
-    add_product(episodes_, gate_.row(first + episodes_), columns_, recurrent_back_, doutput_.row(0));
+    add_product(episodes_, gate_.row(first + episodes_), gate_.stride(), recurrent_back_, doutput_.row(0));
   add_product(episodes_, dlogits, shape_.labels, head_back_, doutput_.row(0));
   for (size_t e = 0; e < episodes_; ++e) {
     Real* gate = gate_.row(first + e);
@@ -226,8 +226,8 @@ void Rollout<Real>::input_gradients() {
     if (previous_[i] >= 0) add_to(gradient_[kPrevious].row(previous_[i]), gate_.row(i));
   }
   for (int step = 0; step < done_; ++step) add_to(gradient_[kBias].row(0), sum_.row(step));
-  add_transposed(done_, shared_.row(0), shared_.stride(), sum_.row(0), columns_, gradient_[kShared]);
-  add_transposed(rows, input_.row(0), input_.stride(), gate_.row(0), columns_, gradient_[kRecurrent]);
+  add_transposed(done_, shared_.row(0), shared_.stride(), sum_.row(0), sum_.stride(), gradient_[kShared]);
+  add_transposed(rows, input_.row(0), input_.stride(), gate_.row(0), gate_.stride(), gradient_[kRecurrent]);
 }
 
 template <class Real>

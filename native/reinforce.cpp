@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "elementary.h"
 #include "threads.h"
@@ -12,7 +13,8 @@ namespace {
 
 constexpr int kHidden = 32;
 constexpr int kGroup = 8;               // episodes played side by side, by one thread
-constexpr int kReplays = 4;             // episodes of a generation that repeat one of the best schemes
+constexpr int kReplays = 8;             // episodes of a generation that repeat one of the best schemes
+constexpr int kExplore = 4;             // one episode in so many explores
 constexpr int kSearches = 2;            // local searches in a generation
 constexpr int kTrials = 8;              // changes that each of them tries
 constexpr double kSpread = 0.1;         // of their targets about that of a scheme
@@ -21,8 +23,11 @@ constexpr double kClip = 1;             // greatest norm of a gradient
 constexpr double kMemory = 0.9;         // of the moving average of rewards
 constexpr double kMostWeight = 3;       // of an episode in the gradient
 constexpr double kLeastSpread = 1e-4;   // of the rewards by which they are normalised
-constexpr double kEntropy = 0.02;       // bonus at the start
+constexpr double kEntropy = 0.1;        // bonus at the start
 constexpr double kEntropyDecay = 0.99;  // of it in a generation
+constexpr double kLeastEntropy = 1e-9;  // where it stays
+constexpr std::uint64_t kAgain = 100;   // generations after which the bonus stands where another problem begins
+constexpr double kDoubt = 0.4;          // of the weights of the logits that stays there
 constexpr std::uint64_t kFirstWeights = 0, kPlay = 1, kReplay = 2, kPolish = 3;  // streams of random numbers
 
 PolicyShape shape_of(Cell cell, int types, int labels) {
@@ -31,6 +36,20 @@ PolicyShape shape_of(Cell cell, int types, int labels) {
 
 double uniform_at(const Rng& rng, std::uint64_t place) {
   return static_cast<double>(rng.at(place) >> 11) * 0x1p-53;
+}
+
+double entropy_bonus(std::uint64_t generation) {
+  double bonus = kEntropy;
+  for (std::uint64_t i = 0; i < generation && bonus > kLeastEntropy; ++i) bonus *= kEntropyDecay;
+  return bonus;
+}
+
+// From the square roots of the probabilities: what is unlikely is tried now and then.
+int draw_flatter(const float* probabilities, int labels, double uniform) {
+  float flatter[kMaxLabels], sum = 0;
+  for (int k = 0; k < labels; ++k) sum += flatter[k] = std::sqrt(probabilities[k]);
+  for (int k = 0; k < labels; ++k) flatter[k] /= sum;
+  return draw(flatter, labels, uniform);
 }
 
 bool searches_windows(const Problem& problem) {
@@ -44,6 +63,14 @@ Learned::Learned(Cell cell, int types, int labels, std::uint64_t seed)
       weights(initial_weights<float>(shape, Rng(seed, kFirstWeights, 0))),
       adam(weights.size()) {}
 
+void Learned::turn_to_another() {
+  baseline = std::numeric_limits<double>::quiet_NaN();
+  generations = std::min(generations, kAgain);
+  for (const PolicyShape::Part& part : shape.parts())
+    if (part.name == std::string("head") || part.name == std::string("head_bias"))
+      for (int i = 0; i < part.rows * part.columns; ++i) weights[part.first + i] *= static_cast<float>(kDoubt);
+}
+
 Reinforce::Reinforce(const Problem& problem, Learned learned, int population, std::uint64_t seed, int threads,
                      const Genes& initial, bool alone)
     : Search(problem),
@@ -51,6 +78,7 @@ Reinforce::Reinforce(const Problem& problem, Learned learned, int population, st
       learned_(std::move(learned)),
       seed_(seed),
       threads_(threads),
+      first_drawn_(1 + kReplays + population / kExplore),
       episodes_(1 + kReplays + population),
       alone_(alone || !searches_windows(problem)),
       scores_(episodes_),
@@ -80,7 +108,7 @@ void Reinforce::step() {
   if (!alone_) polish();
 }
 
-// The first episode is decoded, a few repeat one of the best schemes, the others are drawn.
+// The first episode is decoded, some repeat one of the best schemes, some explore, the others are drawn.
 void Reinforce::play() {
   Rng replay(seed_, kReplay, learned_.generations);
   replayed_.assign(kReplays, nullptr);
@@ -100,7 +128,9 @@ int Reinforce::pick(int episode, int layer, const float* probabilities, const Rn
   if (episode == 0)
     return static_cast<int>(std::max_element(probabilities, probabilities + labels) - probabilities);
   if (episode <= kReplays && replayed_[episode - 1]) return (*replayed_[episode - 1])[layer];
-  return draw(probabilities, labels, uniform_at(rng, static_cast<std::uint64_t>(episode) * layers_ + layer));
+  const double uniform = uniform_at(rng, static_cast<std::uint64_t>(episode) * layers_ + layer);
+  return episode < first_drawn_ ? draw_flatter(probabilities, labels, uniform)
+                                : draw(probabilities, labels, uniform);
 }
 
 void Reinforce::score() {
@@ -112,30 +142,29 @@ void Reinforce::score() {
 }
 
 // How much each episode counts in the gradient: its advantage over the moving average of the rewards, as a
-// multiple of what is usual. Of what is repeated only good examples count.
+// multiple of what is usual. Of what is repeated only good examples count. What explores is not the policy's
+// own choice: it teaches where it is among the best, once it is repeated.
 void Reinforce::weigh() {
   std::vector<double> rewards;
   for (const Score& score : scores_) rewards.push_back(features_.reward(score));
-  const int drawn = episodes_ - 1 - kReplays;
+  const int drawn = episodes_ - first_drawn_;
   double mean = 0, square = 0;
-  for (int i = 1 + kReplays; i < episodes_; ++i) mean += rewards[i] / drawn;
+  for (int i = first_drawn_; i < episodes_; ++i) mean += rewards[i] / drawn;
   double& baseline = learned_.baseline;
   baseline = std::isnan(baseline) ? mean : kMemory * baseline + (1 - kMemory) * mean;
-  for (int i = 1 + kReplays; i < episodes_; ++i)
+  for (int i = first_drawn_; i < episodes_; ++i)
     square += (rewards[i] - baseline) * (rewards[i] - baseline) / drawn;
   const double spread = std::max(std::sqrt(square), kLeastSpread);
-  for (int i = 1; i < episodes_; ++i) {
+  std::fill(weights_.begin(), weights_.end(), 0.0);
+  for (int i = 1; i < episodes_; i = i == kReplays ? first_drawn_ : i + 1) {
     const double least = i <= kReplays ? 0 : -kMostWeight;
     weights_[i] = std::clamp((rewards[i] - baseline) / spread, least, kMostWeight) / episodes_;
   }
-  weights_[0] = 0;
 }
 
 void Reinforce::learn() {
   weigh();
-  double entropy = kEntropy / episodes_;
-  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(learned_.generations, 2000); ++i)
-    entropy *= kEntropyDecay;
+  const double entropy = entropy_bonus(learned_.generations) / episodes_;
   parallel_for(groups_.size(), threads_, [&](size_t g) {
     gradients_[g].assign(learned_.weights.size(), 0.0f);
     groups_[g]->differentiate(&weights_[g * kGroup], entropy, gradients_[g].data());

@@ -24,6 +24,9 @@ struct Learned {
 
   // Nothing yet, of problems with so many types and labels.
   Learned(Cell cell, int types, int labels, std::uint64_t seed);
+
+  // Goes on to another problem: rewards are others there, and it is less certain of its choices.
+  void turn_to_another();
 };
 
 class Reinforce : public Search {
@@ -53,7 +56,7 @@ class Reinforce : public Search {
   const Features features_;
   Learned learned_;
   const std::uint64_t seed_;
-  const int threads_, episodes_;
+  const int threads_, first_drawn_, episodes_;
   const bool alone_;
   std::vector<std::unique_ptr<Episodes>> groups_;
   std::vector<std::vector<float>> gradients_;  // of each group

@@ -1,10 +1,12 @@
 """Native core of stageplan."""
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import ClassVar, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
+
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 TOLERANCE: float
 MAX_DEVICES: int
@@ -129,6 +131,54 @@ def relabel_contiguous(
     contiguous: Problem, scheme: npt.NDArray[np.int8], by_type: Problem
 ) -> npt.NDArray[np.int8]: ...
 
+@final
+class PolicyShape:
+    def __init__(self, cell: str, shared: int, own: int, labels: int, hidden: int) -> None: ...
+    @property
+    def parts(self) -> list[tuple[str, int, int, int]]: ...
+    @property
+    def weights(self) -> int: ...
+
+@final
+class Rollout:
+    def __init__(self, shape: PolicyShape, episodes: int, steps: int) -> None: ...
+    def begin(self, weights: npt.NDArray[np.float32]) -> None: ...
+    def step(
+        self, shared: npt.NDArray[np.float32], own: npt.NDArray[np.float32], previous: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32]: ...
+    def sample(
+        self, shared: npt.NDArray[np.float32], own: npt.NDArray[np.float32], uniform: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+    def backward(self, dlogits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+
+@final
+class Rollout64:
+    def __init__(self, shape: PolicyShape, episodes: int, steps: int) -> None: ...
+    def begin(self, weights: npt.NDArray[np.float64]) -> None: ...
+    def step(
+        self, shared: npt.NDArray[np.float64], own: npt.NDArray[np.float64], previous: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float64]: ...
+    def sample(
+        self, shared: npt.NDArray[np.float64], own: npt.NDArray[np.float64], uniform: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]: ...
+    def backward(self, dlogits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]: ...
+
+@final
+class Adam:
+    def __init__(self, weights: int) -> None: ...
+    def update(
+        self, weights: npt.NDArray[np.float32], gradient: npt.NDArray[np.float32], rate: float, clip: float
+    ) -> float: ...
+
+@final
+class Adam64:
+    def __init__(self, weights: int) -> None: ...
+    def update(
+        self, weights: npt.NDArray[np.float64], gradient: npt.NDArray[np.float64], rate: float, clip: float
+    ) -> float: ...
+
+def elementary(name: str, values: npt.NDArray[_Real]) -> npt.NDArray[_Real]: ...
+
 class Search:
     def step(self) -> None: ...
     @property
@@ -225,6 +275,7 @@ class Learned:
         baseline: float,
         generations: int,
     ) -> None: ...
+    def turn_to_another(self) -> None: ...
     @property
     def rnn(self) -> bool: ...
     @property

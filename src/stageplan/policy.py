@@ -49,13 +49,14 @@ class Policy:
     baseline : float
         Moving average of the rewards on the problem that it learned last, NaN before the first.
     generations : int
-        Generations that it has learned, over all problems: the later, the less it explores.
+        Generations that it has learned: the later, the less it explores. Set back to 100 at most where it
+        begins with another problem.
     seed : int
         The seed of its last search.
     problem : str
         Digest of the problem that it learned last.
     schemes : ndarray of int8, shape (n, L)
-        The best schemes found there, the best first.
+        The best schemes found there, the best first, which a problem with as many layers begins with.
     """
 
     cell: Cell
@@ -157,15 +158,15 @@ class Policy:
         """Whether this is the problem that it learned last."""
         return self.problem == _digest(problem)
 
-    def learned(self, baseline: float | None = None) -> _core.Learned:
-        """Make the native form, with another baseline where one is given."""
+    def learned(self) -> _core.Learned:
+        """Make the native form."""
         learned = _core.Learned(self.cell == "rnn", len(self.type_names), self.n_labels, self.seed)
         learned.load(
             self.weights,
             self.first_moment,
             self.second_moment,
             self.steps,
-            self.baseline if baseline is None else baseline,
+            self.baseline,
             self.generations,
         )
         return learned

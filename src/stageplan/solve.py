@@ -179,8 +179,9 @@ def solve(
         Of the policy's network: ``"lstm"``, the default, or ``"rnn"``; reinforce only.
     policy
         A policy to go on from, with the same device types; reinforce only. On the problem that it learned
-        last, with the same seed and population, the search goes on exactly where that one ended; on another
-        one it begins with what the policy has learned.
+        last, with the same seed and population, the search goes on exactly where that one ended. On another
+        one it begins with what the policy has learned and, where there are as many layers, with the best
+        schemes that were found there.
     accept
         Reinforce only. ``"best"``, the default: the best plan of the goal's objective is kept.
         ``"incumbent"``: a plan becomes the incumbent where it keeps every limit, the cost threshold
@@ -296,14 +297,16 @@ def _reinforce(
     cell: Cell | None,
     policy: Policy | None,
 ) -> _core.Reinforce:
-    """Begin to learn, or go on; of another problem rewards and schemes mean nothing here."""
+    """Begin to learn, or go on."""
     if policy is None:
         learned = _core.Learned(cell == "rnn", problem.n_types, problem.n_labels, seed)
-    elif policy.knows(problem):
-        learned, schemes = policy.learned(), np.concatenate([policy.schemes, schemes])
     else:
         policy.check(problem)
-        learned = policy.learned(baseline=math.nan)
+        learned = policy.learned()
+        if not policy.knows(problem):
+            learned.turn_to_another()
+        if policy.schemes.shape[1] == problem.n_layers:
+            schemes = np.concatenate([policy.schemes, schemes])
     return _core.Reinforce(problem.core, learned, population, seed, threads, schemes)
 
 
