@@ -23,15 +23,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from instances import WORKLOADS, family, mixed, on_kin
 from measure import cpu, no_garbage_collection
+from reinforce_table import learn
 from rich.console import Console
 from rich.table import Table
 
 import stageplan as sp
-from stageplan import _core
 
 MOST_SCHEMES = 1 << 18  # of brute force
 RUNS = 100  # schemes that Bayesian optimisation begins with, behind those of one type
-EPISODES = 32  # of a generation, as solve has them
 LIMIT = 4  # devices of each type, in the family with limits
 
 NOTES = """\
@@ -112,12 +111,10 @@ def brute_force(case: Case) -> Found | None:
 
 def alone(cell: str, case: Case) -> Found:
     """Let a policy learn without local search."""
-    problem, none = case.problem, np.empty((0, case.problem.n_layers), np.int8)
-    learned = _core.Learned(cell == "rnn", problem.n_types, problem.n_labels, 0)
-    search = _core.Reinforce(problem.core, learned, EPISODES, 0, 1, none, alone=True)
+    search = learn(case.problem, 0, rnn=cell == "rnn")
     while search.evaluations < case.settings.episodes:
         search.step()
-    return Found(_cost(sp.Plan.of(problem, search.best)), search.evaluations)
+    return Found(_cost(sp.Plan.of(case.problem, search.best)), search.evaluations)
 
 
 def random(case: Case) -> Found:
