@@ -536,6 +536,7 @@ PYBIND11_MODULE(_core, m) {
       py::arg("initial").noconvert());
   py::class_<Features>(m, "Features")
       .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"))
+      .def_readonly_static("MOST", &Features::kMost)
       .def_property_readonly("layers", &layer_features)
       .def("look", &look, py::arg("labels").noconvert())
       .def("reward", &reward, py::arg("cost"), py::arg("time"), py::arg("violation"))

@@ -12,14 +12,13 @@ constexpr int kKindBits = 8;
 constexpr int kLayerNumbers = 4 + kKindBits;
 constexpr int kTypeNumbers = 8;
 constexpr int kStageNumbers = 4;
-constexpr double kMost = 4;    // of a number's size: what is beyond is all the same
 constexpr double kWorst = 10;  // below minus this no feasible plan earns
 constexpr double kCheap = 1;   // how much a policy that has learned nothing prefers cheap types
 constexpr double kStay = 8;    // times as likely as any other type it takes that of the layer before
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr int kFirstSteps = 256;  // devices beyond the goal that a plan of one type is provisioned with
 
-float clipped(double x) { return static_cast<float>(std::clamp(x, -kMost, kMost)); }
+float clipped(double x) { return static_cast<float>(std::clamp(x, -Features::kMost, Features::kMost)); }
 
 // Logarithm of a ratio, 0 where there is nothing to compare.
 float log_ratio(double a, double b) { return a > 0 && b > 0 ? clipped(portable::log(a / b)) : 0.0f; }

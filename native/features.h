@@ -27,6 +27,7 @@ class Features {
   static int own(int types);
   int shared() const { return shared(problem_.types); }
   int own() const { return own(problem_.types); }
+  static constexpr double kMost = 4;  // of a number's size: what is beyond is all the same
 
   // The numbers of a layer, `shared()` of them.
   const float* layer(int layer) const { return &layers_[static_cast<size_t>(layer) * shared()]; }

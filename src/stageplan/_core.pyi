@@ -253,6 +253,7 @@ class Auto(Search):
 
 @final
 class Features:
+    MOST: ClassVar[float]
     def __init__(self, problem: Problem) -> None: ...
     @property
     def layers(self) -> npt.NDArray[np.float32]: ...
