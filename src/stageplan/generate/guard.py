@@ -1,8 +1,8 @@
 """Runs one command on a target, and leaves nothing of it running; sent as text, needs Python 3.8 alone.
 
 Its argument is an order in JSON: arguments, folder, limit in seconds, variables. The command's output goes to
-stdout; the last line of stderr is a report in JSON. The command and all its descendants are killed at its time
-limit, when it ends, and when stdin closes, as it does where whoever gave the order is killed or a connection
+stdout; the last line of stderr is a report in JSON. Command and descendants are killed at its time limit,
+when it ends, and when stdin closes, as it does where whoever gave the order is killed or a connection
 breaks.
 """
 

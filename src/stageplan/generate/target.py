@@ -174,8 +174,9 @@ class Target(ABC):
 class Local(Target):
     """The machine that stageplan runs on: a folder is where it is."""
 
-    def __init__(self, root: Path, python: str = sys.executable) -> None:
-        self.name, self.root, self.python = "local", root, python
+    def __init__(self, spec: Spec, root: Path) -> None:
+        self.name, self.root = spec.target, root
+        self.python = spec.environment.python or sys.executable
 
     def path(self, folder: Path) -> str:
         """Path on the target of a folder below `root`: its own."""
@@ -188,10 +189,10 @@ class Local(Target):
         """Do nothing: it is here."""
 
     def _reach(self, arguments: Sequence[str]) -> list[str]:
-        return list(arguments)
+        return [sys.executable, *arguments[1:]]  # the interpreter that makes environments may be absent
 
     def _unreached(self, status: int, stderr: str) -> str:
-        return f"{self.python}: {last_line(stderr)}"
+        return f"the guard ended with exit status {status}: {last_line(stderr)}"
 
 
 class Ssh(Target):
@@ -269,9 +270,7 @@ class Ssh(Target):
 
 def target_of(spec: Spec, root: Path) -> Target:
     """Return the target of a specification, for a run whose directory here is `root`."""
-    if spec.target == "local":
-        return Local(root.resolve())
-    return Ssh(spec, root.resolve())
+    return (Local if spec.target == "local" else Ssh)(spec, root.resolve())
 
 
 def _host_and_port(target: str) -> tuple[str, str]:
