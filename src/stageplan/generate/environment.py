@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -52,6 +52,11 @@ class Facts(Struct, frozen=True):
     packages: dict[str, str]
 
 
+def runs(target: Target, python: str, directory: Path) -> bool:
+    """Whether an interpreter runs on the target."""
+    return target.run([python, "-I", "-c", ""], directory, limit=PROBE_LIMIT).ok
+
+
 def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
     """Probe the target, make or check an environment there, and write recipes of containers.
 
@@ -75,15 +80,13 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
         The target cannot be reached, or was lost.
     """
     start = time.monotonic()
-    wanted = requirements(spec)
     write_recipes(spec, directory / "container")
-    items, python, lock = _look(spec, target, directory, wanted)
+    items, python, lock = _look(spec, target, directory)
     return EnvironmentReport(
-        inputs=inputs(spec),
         target=target.name,
         python=python,
         items=tuple(items),
-        requirements=tuple(wanted),
+        requirements=tuple(requirements(spec)),
         lock=tuple(lock),
         seconds=time.monotonic() - start,
     )
@@ -113,9 +116,7 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _look(
-    spec: Spec, target: Target, directory: Path, wanted: Sequence[str]
-) -> tuple[list[Item], str, list[str]]:
+def _look(spec: Spec, target: Target, directory: Path) -> tuple[list[Item], str, list[str]]:
     """Items, interpreter and packages, as far as one depends on another."""
     facts = probe(target, target.python, directory)
     if isinstance(facts, Item):
@@ -126,16 +127,30 @@ def _look(
     if spec.environment.reuse is not None:
         python = _reused(spec.environment.reuse, target, directory)
     else:
-        python = _made(spec, target, directory, facts, wanted)
+        python = _made(spec, target, directory, facts)
     if isinstance(python, Item):
         return [*items, python], "", []
-    inside = probe(target, python, directory)
-    if isinstance(inside, Item):
-        return [*items, inside], "", []
-    items += [_python_item(inside), *_package_items(spec, inside, wanted)]
+    inside, lock = check(spec, target, python, directory)
+    return [*items, *inside], python, lock
+
+
+def check(spec: Spec, target: Target, python: str, directory: Path) -> tuple[list[Item], list[str]]:
+    """Look whether an interpreter has what is required, and computes.
+
+    Returns
+    -------
+    items : list of Item
+        The interpreter, each package, and, where they are as required, a computation.
+    lock : list of str
+        Packages that are there, as ``"name==version"``.
+    """
+    facts = probe(target, python, directory)
+    if isinstance(facts, Item):
+        return [facts], []
+    items = [_python_item(facts), *_package_items(spec, facts)]
     if all(item.status == "OK" for item in items):
         items.append(_compute_item(spec, target, python, directory))
-    return items, python, [f"{name}=={version}" for name, version in sorted(inside.packages.items())]
+    return items, [f"{name}=={version}" for name, version in sorted(facts.packages.items())]
 
 
 def probe(target: Target, python: str, directory: Path) -> Facts | Item:
@@ -239,19 +254,18 @@ def _reused(path: str, target: Target, directory: Path) -> str | Item:
     """Return the interpreter of an environment, or the one that the path itself is."""
     inside = f"{path.rstrip('/')}/bin/python"
     for python in (inside, path):
-        finished = target.run([python, "-I", "-c", ""], directory, limit=PROBE_LIMIT)
-        if finished.ok:
+        if runs(target, python, directory):
             return python
     return Item(
         name="environment",
         status="MISSING",
-        found=f"neither {inside} nor {path} runs on {target.name}: {finished.complaint}",
+        found=f"neither {inside} nor {path} runs on {target.name}",
         wanted=path,
         advice="make it, or leave out environment.reuse so that one is made",
     )
 
 
-def _made(spec: Spec, target: Target, directory: Path, facts: Facts, wanted: Sequence[str]) -> str | Item:
+def _made(spec: Spec, target: Target, directory: Path, facts: Facts) -> str | Item:
     """Make a virtual environment with the packages; returns its interpreter."""
     if not facts.makes_environments:
         return Item(
@@ -266,7 +280,7 @@ def _made(spec: Spec, target: Target, directory: Path, facts: Facts, wanted: Seq
     made = target.run([target.python, "-m", "venv", "--clear", folder], directory, limit=limit)
     if not made.ok:
         return _not_made("environment", made, "see whether the disk is full or the directory read-only")
-    installed = target.run([python, *pip_arguments(spec), *wanted], directory, limit=limit)
+    installed = target.run([python, *pip_arguments(spec), *requirements(spec)], directory, limit=limit)
     return python if installed.ok else _not_made("packages", installed, _about_pip(installed))
 
 
@@ -299,13 +313,13 @@ def _python_item(facts: Facts) -> Item:
     )
 
 
-def _package_items(spec: Spec, facts: Facts, wanted: Sequence[str]) -> Iterator[Item]:
+def _package_items(spec: Spec, facts: Facts) -> Iterator[Item]:
     """Compare packages with the requirements.
 
     Of a package that the specification does not pin, any version will do where an environment is reused.
     """
     exact = _pinned(spec) if spec.environment.reuse is not None else None
-    for requirement in wanted:
+    for requirement in requirements(spec):
         name, version = requirement.split("==")
         found = facts.packages.get(_normal(name))
         right = found is not None and ((exact is not None and name not in exact) or _same(found, version))
@@ -319,7 +333,7 @@ def _package_items(spec: Spec, facts: Facts, wanted: Sequence[str]) -> Iterator[
 
 
 def _same(found: str, wanted: str) -> bool:
-    """Whether a version is the wanted one; a build's suffix, as in 2.13.0+cpu, counts where it is asked for."""
+    """Whether a version is the wanted one; a build's suffix, as 2.13.0+cpu's, counts where asked for."""
     return found == wanted or found.partition("+")[0] == wanted
 
 

@@ -12,6 +12,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..output import to_json, write_whole
 
 Status = Literal["PASS", "FAIL", "ERROR", "TIMEOUT", "SKIP"]
 Mode = Literal["quick", "infer", "full"]
+Training = Literal["quick", "full"]
 
 
 class StepError(RuntimeError):
@@ -58,8 +60,6 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes
     ----------
-    inputs : str
-        Digest of what the step was made from.
     target : str
         ``"local"`` or ``"ssh:..."``.
     python : str
@@ -72,15 +72,18 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Packages that are there, as ``"name==version"``.
     seconds : float
         Duration of the step, of the clock on the wall.
+    inputs, code : str
+        Digests of what the step was made from, and by; filled in by `generate`.
     """
 
-    inputs: str
     target: str
     python: str
     items: tuple[Item, ...]
     requirements: tuple[str, ...]
     lock: tuple[str, ...]
     seconds: float
+    inputs: str = ""
+    code: str = ""
 
     @property
     def ok(self) -> bool:
@@ -109,8 +112,8 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     Attributes
     ----------
-    inputs : str
-        Digest of what the step was made from.
+    training : {"quick", "full"}
+        How long it was trained.
     config_sha256 : str
         Of the project's ``config.json``.
     artefacts : tuple of Artefact
@@ -121,14 +124,18 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Package -> version that made them.
     seconds : float
         Duration of the step, of the clock on the wall.
+    inputs, code : str
+        Digests of what the step was made from, and by; filled in by `generate`.
     """
 
-    inputs: str
+    training: Training
     config_sha256: str
     artefacts: tuple[Artefact, ...]
     metrics: dict[str, dict[str, float]]
     versions: dict[str, str]
     seconds: float
+    inputs: str = ""
+    code: str = ""
 
 
 class RanStage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -238,15 +245,17 @@ def read_result(path: Path, kind: type[Result]) -> Result | None:
 
 
 def digest(*parts: object) -> str:
-    """SHA-256 of values, of the version and of the source of this package: what a result depends on."""
-    seen = hashlib.sha256(f"{__version__} {_code()}".encode())
+    """SHA-256 of the values that a result depends on."""
+    seen = hashlib.sha256()
     for part in parts:
         seen.update(msgspec.json.encode(part) + b"\n")
     return seen.hexdigest()
 
 
-def _code() -> str:
-    seen = hashlib.sha256()
+@cache
+def code() -> str:
+    """SHA-256 of the version and the source of this package, the project's files with it."""
+    seen = hashlib.sha256(__version__.encode())
     for file in _sources(resources.files(__package__)):
         seen.update(file.name.encode() + b"\0" + file.read_bytes())
     return seen.hexdigest()
