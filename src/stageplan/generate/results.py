@@ -6,10 +6,12 @@ is there, was made from the same inputs and has artefacts with the right checksu
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -227,6 +229,17 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 return case
         raise KeyError(name)
 
+    def __str__(self) -> str:
+        width = max(len(case.name) for case in self.cases)
+        rows = [
+            f"  {case.status:<8} {case.name:<{width}} {case.seconds:8.1f} s  {case.message}".rstrip()
+            for case in self.cases
+        ]
+        counts = Counter(case.status for case in self.cases)
+        verdict = "passed" if self.passed else "not passed"
+        said = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return "\n".join([f"test of {self.name}, {self.mode}: {verdict} ({said})", *rows])
+
 
 Result = TypeVar("Result", EnvironmentReport, BasicResult, ExtendedResult, TestResult)
 
@@ -306,10 +319,8 @@ def _is(path: Path, checksum: str) -> bool:
 def staged(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside, which takes the place of `folder` when all went well.
 
-    What an earlier run that was killed left behind is removed.
+    What it leaves behind where it is killed ends in ``.part``.
     """
-    for left in folder.parent.glob(f".{folder.name}-*.part"):
-        shutil.rmtree(left)
     beside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
     beside.mkdir(parents=True)
     try:
@@ -317,6 +328,15 @@ def staged(folder: Path) -> Iterator[Path]:
         replace_folder(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def copy_folder(folder: Path, to: Path) -> None:
+    """Copy a folder to where there is none; OSError, of the first file that failed, where that fails."""
+    try:
+        shutil.copytree(folder, to)
+    except shutil.Error as error:
+        source, _, reason = error.args[0][0]
+        raise OSError(errno.EIO, f"it cannot be copied: {reason}", source) from None
 
 
 def replace_folder(new: Path, folder: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -116,8 +119,11 @@ def generate(
     root = Path(directory).resolve()
     _check_directory(root)
     root.mkdir(parents=True, exist_ok=True)
-    write_result(root / SPEC, spec)
-    return _Run(spec, root, mode, resume, progress or (lambda _: None)).steps(step)
+    with _alone(root):
+        for left in root.glob(".*.part"):  # of a run that was killed
+            shutil.rmtree(left)
+        write_result(root / SPEC, spec)
+        return _Run(spec, root, mode, resume, progress or (lambda _: None)).steps(step)
 
 
 def run_test(
@@ -159,6 +165,17 @@ def _check_directory(root: Path) -> None:
         raise ValueError(f"directory is {root}, a file; it must be a directory, or a new one")
     if root.is_dir() and any(root.iterdir()) and not (root / SPEC).is_file():
         raise ValueError(f"directory is {root}; it must be new, empty, or of an earlier run")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Refuse to work in a directory where another run is at work; the system forgets a run that is killed."""
+    with (root / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"directory is {root}; another run is at work in it") from None
+        yield
 
 
 class _Run:
@@ -231,7 +248,7 @@ class _Run:
         return kept.inputs == inputs and (not redo or (self.resume and kept.code == code()))
 
     def _whole(self, kept: BasicResult, redo: bool) -> bool:
-        """Whether artefacts are those of the result and of this training; the test looks at them by itself."""
+        """Whether artefacts are those of the result and of this training; the test looks at them itself."""
         return not redo or (kept.training == self.training and not tampered(self.root / "project", kept))
 
     def _begin(self, step: Step, redo: bool, *results: Path) -> None:

@@ -22,7 +22,7 @@ from typing import IO
 
 from msgspec import Struct
 
-from .results import StepError
+from .results import StepError, staged
 from .spec import Spec
 
 TAIL = 64 * 2**10  # bytes of a command's output that are kept
@@ -115,7 +115,7 @@ class Target(ABC):
 
     @abstractmethod
     def collect(self, folder: Path) -> None:
-        """Bring files of a folder back from the target; those that are here and not there stay."""
+        """Bring a folder back from the target, in place of what is here."""
 
     @abstractmethod
     def _reach(self, arguments: Sequence[str]) -> list[str]:
@@ -234,11 +234,12 @@ class Ssh(Target):
             process.stdin.close()
 
     def collect(self, folder: Path) -> None:
-        """Bring files of a folder back from the target; those that are here and not there stay."""
-        with self._copying(f"tar -cf - -C {shlex.quote(self.path(folder))} .") as process:
+        """Bring a folder back from the target, in place of what is here."""
+        command = f"tar -cf - -C {shlex.quote(self.path(folder))} ."
+        with staged(folder) as beside, self._copying(command) as process:
             assert process.stdout is not None
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                archive.extractall(folder, filter="data")
+                archive.extractall(beside, filter="data")
 
     @contextmanager
     def _copying(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
