@@ -81,7 +81,7 @@ class Infer:
 
 @dataclass(frozen=True)
 class Config:
-    """All of ``config.json``; `extended` has a table for each function that extends the basic ones."""
+    """All of ``config.json``."""
 
     name: str
     task: str
@@ -92,7 +92,6 @@ class Config:
     train: Train
     metric: Metric
     infer: Infer
-    extended: Mapping[str, Mapping[str, Any]]
 
 
 def read_config(path: Path) -> Config:
@@ -110,7 +109,7 @@ def read_config(path: Path) -> Config:
     tables = {"model": network.Model, "data": Data, "train": Train, "metric": Metric, "infer": Infer}
     for name, kind in tables.items():
         values[name] = _fill(kind, values.get(name, {}), f"{path}: {name}")
-    return _fill(Config, {"extended": {}} | values, str(path))
+    return _fill(Config, values, str(path))
 
 
 def _fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -301,3 +300,18 @@ def rows(count: int, split: str, index: int, size: int, random: torch.Generator)
         return (torch.arange(index * size, (index + 1) * size) % (count // 10)) * 10
     others = torch.randint(count - (count + 9) // 10, (size,), generator=random)
     return others + others // 9 + 1
+
+
+def settings(name: str) -> dict[str, Any]:
+    """Give the settings of an extended function, of ``extended.json``.
+
+    Raises
+    ------
+    OSError, ValueError
+        The file cannot be read, or has no settings of this name.
+    """
+    path = Path("extended.json")
+    try:
+        return dict(json.loads(path.read_bytes())[name])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} has no table {name!r}") from None
