@@ -139,6 +139,18 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     inputs: str = ""
     code: str = ""
 
+    def __str__(self) -> str:
+        size = sum(artefact.bytes for artefact in self.artefacts)
+        lines = [f"{self._title}: {len(self.artefacts)} artefacts, {size:,} bytes, in {self.seconds:.1f} s"]
+        for command, numbers in self.metrics.items():
+            said = ", ".join(f"{name} {number:.6g}" for name, number in numbers.items())
+            lines.append(f"  {command}: {said}")
+        return "\n".join(lines)
+
+    @property
+    def _title(self) -> str:
+        return f"basic function, {self.training} training"
+
 
 class RanStage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stage as it ran: its layers, and the ranks that shared it."""
@@ -161,6 +173,17 @@ class ExtendedResult(BasicResult, frozen=True, kw_only=True, forbid_unknown_fiel
 
     steps: tuple[str, ...]
     stages: tuple[RanStage, ...] = ()
+
+    def __str__(self) -> str:
+        stages = [
+            f"  stage on {stage.type}, {len(stage.ranks)} processes: {', '.join(stage.layers)}"
+            for stage in self.stages
+        ]
+        return "\n".join([super().__str__(), *stages])
+
+    @property
+    def _title(self) -> str:
+        return f"extended function ({', '.join(self.steps)})"
 
 
 class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -61,6 +61,10 @@ class Generated(Struct, frozen=True, kw_only=True):
     extended: ExtendedResult | None = None
     test: TestResult | None = None
 
+    def __str__(self) -> str:
+        parts = (self.environment, self.basic, self.extended, self.test)
+        return "\n".join([*(str(part) for part in parts if part is not None), f"directory: {self.directory}"])
+
     @property
     def passed(self) -> bool:
         """Whether nothing is missing or wrong in the environment, and all that had to pass the test did."""
