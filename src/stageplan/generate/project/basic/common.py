@@ -87,6 +87,7 @@ class Config:
     task: str
     seed: int
     device: str
+    threads: int
     model: network.Model
     data: Data
     train: Train
@@ -141,6 +142,7 @@ def run(name: str, work: Callable[[Config, bool], Mapping[str, float]]) -> None:
     try:
         target.unlink(missing_ok=True)  # the numbers of an earlier run must not stand for this one
         config = read_config(options.config)
+        torch.set_num_threads(config.threads)
         if config.device != "cpu":  # a processor repeats its results anyway
             torch.use_deterministic_algorithms(True)
         numbers = dict(work(config, options.mode == "quick"))

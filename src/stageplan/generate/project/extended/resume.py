@@ -41,15 +41,15 @@ def resume(config: Config, quick: bool) -> dict[str, float]:
 def _train_and_be_killed(config: Config, steps: int, checkpoint: Path) -> None:
     """Train in another process, which dies after a number of steps that is between two checkpoints."""
     context = torch.multiprocessing.get_context("spawn")
-    process = context.Process(target=_train_and_die, args=(config, steps, checkpoint, torch.get_num_threads()))
+    process = context.Process(target=_train_and_die, args=(config, steps, checkpoint))
     process.start()
     process.join()
     if process.exitcode != -signal.SIGKILL or not checkpoint.exists():
         raise RuntimeError(f"the training to be cut short ended with exit status {process.exitcode}")
 
 
-def _train_and_die(config: Config, steps: int, checkpoint: Path, threads: int) -> None:
-    torch.set_num_threads(threads)
+def _train_and_die(config: Config, steps: int, checkpoint: Path) -> None:
+    torch.set_num_threads(config.threads)
     train(config, build(config), steps, checkpoint)
     os.kill(os.getpid(), signal.SIGKILL)
 

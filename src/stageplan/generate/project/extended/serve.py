@@ -7,7 +7,9 @@ network with one entry for each example, and gives ``{"outputs": [...]}``.
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +83,11 @@ def _tensors(inputs: list[list[Any]], patterns: tuple[Tensor, ...]) -> tuple[Ten
 def serve(config: Config) -> None:
     """Listen, write the address to a file, and answer until SIGTERM or SIGINT."""
     where = settings("server")
+    torch.set_num_threads(config.threads)
     app = make_app(config)
     family = socket.AF_INET6 if ":" in where["host"] else socket.AF_INET
     listener = socket.create_server((where["host"], where["port"]), family=family)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # after uvicorn's own handler has ended all requests
     host, port = listener.getsockname()[:2]
     write_json(ADDRESS, {"host": host, "port": port})
     try:

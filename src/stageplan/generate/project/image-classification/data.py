@@ -31,7 +31,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     if config.data.source is None:
         return _synthetic(config, size, random)
     model = config.model
-    shape = (model.channels, model.height, model.width_pixels)
+    shape = (model.channels, model.rows, model.columns)
     images, classes = _images(config.data.source, shape, model.classes)
     chosen = rows(len(classes), split, index, size, random)
     return (images[chosen],), classes[chosen]
@@ -43,9 +43,9 @@ def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
     classes = torch.randint(model.classes, (size,), generator=random)
     start = torch.rand(size, 1, 1, 1, generator=random) * 2 * math.pi
     angle = (classes * math.pi / model.classes)[:, None, None, None]
-    down, across = torch.arange(model.height)[:, None], torch.arange(model.width_pixels)
+    down, across = torch.arange(model.rows)[:, None], torch.arange(model.columns)
     stripes = torch.sin((down * angle.sin() + across * angle.cos()) * (2 * math.pi / 5) + start)
-    shape = (size, model.channels, model.height, model.width_pixels)
+    shape = (size, model.channels, model.rows, model.columns)
     return (stripes + NOISE * torch.randn(shape, generator=random),), classes
 
 

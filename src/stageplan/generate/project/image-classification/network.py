@@ -24,8 +24,8 @@ class Model:
     layers: int
     width: int
     channels: int
-    height: int
-    width_pixels: int
+    rows: int
+    columns: int
     classes: int
 
 
