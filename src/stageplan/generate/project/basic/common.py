@@ -194,14 +194,20 @@ class Network(nn.Sequential):
         """Run the layers one after the other."""
         for layer in self:
             outputs = layer(*inputs)
-            inputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            inputs = as_tuple(outputs)
         return outputs
 
 
-def build(config: Config, names: tuple[str, ...] | None = None) -> Network:
+def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
+    """Give what a layer passes on as a tuple, also where it is one tensor."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def build(config: Config, names: tuple[str, ...] | None = None, device: str | None = None) -> Network:
     """Make the network, or the stage of the layers with the given names, with its first weights.
 
-    Every layer draws its weights from a seed of its own, so that a stage starts as the network does.
+    Every layer draws its weights from a seed of its own, so that a stage starts as the network does. On the device
+    ``"meta"`` it has shapes and no numbers.
     """
     makers = dict(network.layers(config.model))
 
@@ -209,14 +215,15 @@ def build(config: Config, names: tuple[str, ...] | None = None) -> Network:
         torch.manual_seed(_seed(config.seed, name))
         return makers[name]()
 
-    stage = Network(OrderedDict((name, make(name)) for name in makers if names is None or name in names))
-    for owner, sharer in network.TIES:
-        layer, parameter = owner.split(".", 1)
-        layers = dict(stage.named_children())
-        if sharer.split(".")[0] in layers:
-            first = layers[layer] if layer in layers else make(layer)
-            _set_parameter(stage, sharer, first.get_parameter(parameter))
-    return stage.to(config.device)
+    with torch.device("meta" if device == "meta" else "cpu"):
+        stage = Network(OrderedDict((name, make(name)) for name in makers if names is None or name in names))
+        for owner, sharer in network.TIES:
+            layer, parameter = owner.split(".", 1)
+            layers = dict(stage.named_children())
+            if sharer.split(".")[0] in layers:
+                first = layers[layer] if layer in layers else make(layer)
+                _set_parameter(stage, sharer, first.get_parameter(parameter))
+    return stage.to(device or config.device)
 
 
 def _set_parameter(module: nn.Module, path: str, parameter: nn.Parameter) -> None:

@@ -92,16 +92,27 @@ def margin(config: Config, value: float, limit: float) -> float:
     return value - limit if config.metric.higher_is_better else limit - value
 
 
-def evaluate(config: Config, quick: bool) -> dict[str, float]:
-    """Measure the trained network and compare it with what it has to reach.
+def quality_loss(config: Config, before: dict[str, float], after: dict[str, float]) -> float:
+    """By how much the metric got worse, as a fraction of what it was; negative where it got better."""
+    name = config.metric.name
+    return margin(config, before[name], after[name]) / abs(before[name])
 
-    Where nothing is asked for, it has to be better than it was before its training.
+
+def margin_of(config: Config, numbers: dict[str, float], quick: bool) -> float:
+    """By how much a network's metric is better than it must be.
+
+    Where nothing is asked for, it has to be better than it was before the training.
     """
-    numbers = measure_network(config, load_weights(config))
     limit = config.metric.quick_threshold if quick else config.metric.threshold
     if limit is None:
         limit = measure_network(config, build(config))[config.metric.name]
-    return numbers | {"limit": limit, "margin": margin(config, numbers[config.metric.name], limit)}
+    return margin(config, numbers[config.metric.name], limit)
+
+
+def evaluate(config: Config, quick: bool) -> dict[str, float]:
+    """Measure the trained network, and compare it with what it has to reach."""
+    numbers = measure_network(config, load_weights(config))
+    return numbers | {"margin": margin_of(config, numbers, quick)}
 
 
 if __name__ == "__main__":

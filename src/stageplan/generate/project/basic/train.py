@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 CHECKPOINT = ARTEFACTS / "checkpoint.safetensors"
+WARM_UP = 10  # steps
 
 
 def train(config: Config, module: nn.Module, steps: int, checkpoint: Path = CHECKPOINT) -> list[float]:
@@ -24,6 +25,7 @@ def train(config: Config, module: nn.Module, steps: int, checkpoint: Path = CHEC
     optimizer = make_optimizer(config, module)
     losses = load_checkpoint(module, optimizer, checkpoint) if config.train.checkpoint_every else []
     for step in range(len(losses), steps):
+        warm_up(config, optimizer, step)
         losses.append(train_step(config, module, optimizer, training_batch(config, step)))
         if config.train.checkpoint_every and (step + 1) % config.train.checkpoint_every == 0:
             save_checkpoint(module, optimizer, losses, checkpoint)
@@ -35,6 +37,12 @@ def make_optimizer(config: Config, module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
         module.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
     )
+
+
+def warm_up(config: Config, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Set the learning rate of a step: it grows for some steps, in which the optimizer knows the gradients little."""
+    for group in optimizer.param_groups:
+        group["lr"] = config.train.learning_rate * min(1.0, (step + 1) / WARM_UP)
 
 
 def training_batch(config: Config, step: int) -> Batch:

@@ -40,15 +40,15 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
 
 
 def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
-    """Clicks that depend on products of neighbouring categories, and on a number: none alone tells much."""
+    """Clicks that depend on categories, on products of neighbouring ones, and on a number."""
     model = config.model
     numbers = torch.randn(size, model.numbers, generator=random)
     categories = torch.randint(model.vocabulary, (size, model.categories), generator=random)
     rule = generator(config, "rule", 0)
     tastes = torch.randn(model.vocabulary, model.categories, generator=rule)
     taste = tastes[categories, torch.arange(model.categories)]
-    together = (taste * taste.roll(1, 1)).sum(1) / model.categories**0.5
-    clicks = torch.rand(size, generator=random) < torch.sigmoid(SHARPNESS * (together + numbers[:, 0]))
+    likes = (taste + taste * taste.roll(1, 1)).sum(1) / model.categories**0.5 + numbers[:, 0] / 2
+    clicks = torch.rand(size, generator=random) < torch.sigmoid(SHARPNESS * likes)
     return (numbers, categories), clicks.float()
 
 

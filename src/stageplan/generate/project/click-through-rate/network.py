@@ -37,9 +37,7 @@ class Embedding(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(
-            nn.Embedding(model.vocabulary, model.width) for _ in range(model.categories)
-        )
+        self.tables = nn.ModuleList(_table(model) for _ in range(model.categories))
         self.bottom = nn.Sequential(
             nn.Linear(model.numbers, 4 * model.width), nn.ReLU(), nn.Linear(4 * model.width, model.width)
         )
@@ -49,6 +47,13 @@ class Embedding(nn.Module):
         vectors = [table(categories[:, i]) for i, table in enumerate(self.tables)]
         features = torch.cat([self.bottom(numbers), *vectors], 1)
         return features, features
+
+
+def _table(model: Model) -> nn.Embedding:
+    """Make the vectors of a category, small at first: products of large ones are learned slowly."""
+    table = nn.Embedding(model.vocabulary, model.width)
+    nn.init.normal_(table.weight, std=0.1)
+    return table
 
 
 class Cross(nn.Module):

@@ -7,6 +7,7 @@ micro-batches go round the processes of a stage in turn, which add up their grad
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from common import (
     ARTEFACTS,
     Batch,
     Config,
+    as_tuple,
     build,
     in_precision,
     load_tensors,
@@ -34,10 +36,10 @@ from common import (
     whole,
     write_json,
 )
-from evaluate import measure_network
+from evaluate import margin_of, measure_network
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from train import make_optimizer, split, train, training_batch
+from train import make_optimizer, split, train, training_batch, warm_up
 
 PLAN = Path("plan.json")
 RECORD = ARTEFACTS / "pipeline.json"
@@ -103,9 +105,11 @@ class Worker:
         self.waiting: dict[int, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {}
         self.sending: list[tuple[dist.Work, Tensor]] = []
 
-    def step(self, batch: Batch) -> float:
+    def step(self, step: int) -> float:
         """Update the weights of the stage once. Returns, in the last stage, the loss before."""
         self.optimizer.zero_grad()
+        warm_up(self.config, self.optimizer, step)
+        batch = training_batch(self.config, step)
         parts = [on_device(self.config, part) for part in split(batch, self.micro_batches)]
         loss = torch.zeros(())
         for what, m in self.order:
@@ -130,7 +134,7 @@ class Worker:
         with in_precision(self.config):
             outputs = self.module(*inputs)
         if self.behind:
-            outputs = tuple(tensor.float() for tensor in _tuple(outputs))
+            outputs = tuple(tensor.float() for tensor in as_tuple(outputs))
             self._send(m, 0, self.behind, outputs)
             self.waiting[m] = inputs, outputs
             return torch.zeros(())
@@ -177,10 +181,6 @@ def _tag(m: int, way: int, i: int) -> int:
     return (m * 2 + way) * 8 + i
 
 
-def _tuple(outputs: Any) -> tuple[Tensor, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
 def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
@@ -220,12 +220,11 @@ def _shapes(config: Config, stage: Stage, micro_batches: int) -> tuple[list[torc
     inputs, _ = split(training_batch(config, 0), micro_batches)[0]
     tensors = tuple(tensor.to("meta") for tensor in inputs)
     entering = tensors
-    with torch.device("meta"):
-        for name, make in network.layers(config.model):
-            entering = tensors if name == stage.layers[0] else entering
-            tensors = _tuple(make()(*tensors))
-            if name == stage.layers[-1]:
-                break
+    for name, layer in build(config, device="meta").named_children():
+        entering = tensors if name == stage.layers[0] else entering
+        tensors = as_tuple(layer(*tensors))
+        if name == stage.layers[-1]:
+            break
     return [tensor.shape for tensor in entering], [tensor.shape for tensor in tensors]
 
 
@@ -251,7 +250,7 @@ def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes, timeout=PATIENCE
     )
     worker = Worker(config, stages, rank)
-    losses = [worker.step(training_batch(config, step)) for step in range(steps)]
+    losses = [worker.step(step) for step in range(steps)]
     tensors = {name: p.detach().cpu().contiguous() for name, p in worker.module.named_parameters()}
     save_file(tensors, f"{folder}/{rank}.safetensors")
     ran = [name for name, _ in worker.module.named_children()]
@@ -274,12 +273,19 @@ def train_in_stages(config: Config, stages: list[Stage], steps: int) -> tuple[li
     """
     processes = sum(len(stage.ranks) for stage in stages)
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(work, (config, stages, steps, folder), nprocs=processes)
+        _start(processes, (config, stages, steps, folder))
         reports = [json.loads(Path(folder, f"{rank}.json").read_bytes()) for rank in range(processes)]
         tensors = [load_tensors(Path(folder, f"{rank}.safetensors")) for rank in range(processes)]
     ran = [{"type": s.type, "layers": reports[s.ranks[0]]["layers"], "ranks": s.ranks} for s in stages]
     write_json(RECORD, ran)
     return reports[-1]["losses"], _merge(tensors)
+
+
+def _start(processes: int, arguments: tuple[Any, ...]) -> None:
+    """Run `work` in processes that are forked from one that has PyTorch loaded, where the system can."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    multiprocessing.set_forkserver_preload(["torch._dynamo", "pipeline"])
+    torch.multiprocessing.start_processes(work, arguments, nprocs=processes, start_method=method)
 
 
 def _merge(parts: list[dict[str, Tensor]]) -> float:
@@ -303,7 +309,9 @@ def pipeline(config: Config, quick: bool) -> dict[str, float]:
     losses, copies = train_in_stages(config, stages, steps)
     alone = train(config, build(config), min(COMPARED, steps))
     differences = [abs(one - other) for one, other in zip(losses, alone, strict=False)]
-    return {
+    numbers = measure_network(config, load_weights(config, WEIGHTS))
+    return numbers | {
+        "margin": margin_of(config, numbers, quick),
         "stages": len(stages),
         "processes": sum(len(stage.ranks) for stage in stages),
         "as_planned": float(_ran() == [(stage.layers, stage.ranks) for stage in stages]),
@@ -311,7 +319,6 @@ def pipeline(config: Config, quick: bool) -> dict[str, float]:
         "last_loss": losses[-1],
         "largest_loss_difference": max(differences),
         "largest_copy_difference": copies,
-        **measure_network(config, load_weights(config, WEIGHTS)),
     }
 
 

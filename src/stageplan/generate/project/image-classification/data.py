@@ -43,8 +43,8 @@ def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
     classes = torch.randint(model.classes, (size,), generator=random)
     start = torch.rand(size, 1, 1, 1, generator=random) * 2 * math.pi
     angle = (classes * math.pi / model.classes)[:, None, None, None]
-    rows_, columns = torch.arange(model.height)[:, None], torch.arange(model.width_pixels)
-    stripes = torch.sin((rows_ * angle.sin() + columns * angle.cos()) * (2 * math.pi / 5) + start)
+    down, across = torch.arange(model.height)[:, None], torch.arange(model.width_pixels)
+    stripes = torch.sin((down * angle.sin() + across * angle.cos()) * (2 * math.pi / 5) + start)
     shape = (size, model.channels, model.height, model.width_pixels)
     return (stripes + NOISE * torch.randn(shape, generator=random),), classes
 
