@@ -73,7 +73,6 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "points": "--points",
     "gap": "--gap",
     "max_throughput": "--max-throughput",
-    "directory": "--output",
 }
 
 

@@ -112,22 +112,23 @@ def generate(
     ValueError, TypeError
         An argument or the specification is wrong, or the directory holds something else.
     OSError
-        A file cannot be read or written.
+        The specification cannot be read, or the directory not be made.
     StepError
-        A step did not succeed, or a requirement is impossible; or its target cannot be reached (TargetError).
+        A step did not succeed, for want of space on a disk too, or a requirement is impossible; or the target
+        cannot be reached (TargetError).
     """
     check_choice("mode", mode, MODES)
     check_choice("step", step, (None, *STEPS))
     spec = spec if isinstance(spec, Spec) else read_spec(spec)
     spec = spec if target is None else msgspec.structs.replace(spec, target=target)
     root = Path(directory).resolve()
+    _check_files(spec)
     _check_directory(root)
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root):
         for left in root.glob(".*.part"):  # of a run that was killed
             shutil.rmtree(left)
-        write_result(root / SPEC, spec)
-        return _Run(spec, root, mode, resume, progress or (lambda _: None)).steps(step)
+        return _Run(spec, root, mode, resume, progress or _say_nothing).steps(step)
 
 
 def run_test(
@@ -158,28 +159,50 @@ def run_test(
     path = Path(directory) / SPEC
     if not path.is_file():
         raise ValueError(f"directory is {directory}; it must be of an earlier run, with {SPEC} in it")
-    result = generate(path, directory, mode=mode, step="test", progress=progress).test
-    assert result is not None
-    return result
+    check_choice("mode", mode, MODES)
+    spec, root = read_spec(path), path.parent.resolve()
+    with _alone(root):
+        report = read_result(root / ENVIRONMENT, EnvironmentReport)
+        if report is None:
+            raise StepError(f"there is no {ENVIRONMENT} in {root}; generate it first")
+        say = progress or _say_nothing
+        return test_script.run(spec, report, target_of(spec, root), root, mode=mode, progress=say)
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def _check_files(spec: Spec) -> None:
+    """Refuse a specification that names files which are not there."""
+    files = {"data.file": spec.data.file, "ssh.config": spec.ssh.config}
+    files["extend.pipeline.plan"] = spec.extend.pipeline.plan
+    for field, file in files.items():
+        if file is not None and not Path(file).is_file():
+            raise ValueError(f"{field} is {file}; it must be a file that is there")
 
 
 def _check_directory(root: Path) -> None:
     """Refuse to put anything into a directory that holds something else."""
     if root.exists() and not root.is_dir():
         raise ValueError(f"directory is {root}, a file; it must be a directory, or a new one")
-    if root.is_dir() and any(root.iterdir()) and not (root / SPEC).is_file():
+    of_a_run = not root.is_dir() or (root / SPEC).is_file()
+    if not of_a_run and any(not path.name.startswith(".") for path in root.iterdir()):
         raise ValueError(f"directory is {root}; it must be new, empty, or of an earlier run")
 
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """Refuse to work in a directory where another run is at work; the system forgets a run that is killed."""
-    with (root / ".lock").open("w") as lock:
+    """Refuse to work where another run is at work, and make a step's failure of what the disk refuses."""
+    with (root / ".lock").open("w") as lock:  # the system forgets the lock of a run that is killed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"directory is {root}; another run is at work in it") from None
-        yield
+        try:
+            yield
+        except OSError as error:
+            raise StepError(f"{error.filename or root}: {error.strerror or error}") from error
 
 
 class _Run:
@@ -228,7 +251,13 @@ class _Run:
         """Generate the basic function, or take the earlier one."""
         path, inputs = self.root / BASIC, digest(*_basic_inputs(self.spec), report.target, report.lock)
         kept = read_result(path, BasicResult)
-        if kept is not None and self._stands(kept, inputs, redo) and self._whole(kept, redo):
+        left_over = not self.spec.extend.steps and (self.root / EXTENDED).exists()
+        if (
+            kept is not None
+            and self._stands(kept, inputs, redo)
+            and self._whole(kept, redo)
+            and not left_over
+        ):
             return kept
         self._begin("basic", redo, path, self.root / EXTENDED)
         result = basic.build(self.spec, report, self.target, self.root, training=self.training)
@@ -260,6 +289,7 @@ class _Run:
         if not redo:
             raise StepError(f"step {step} has no result of this specification; run it first, or all steps")
         self.say(step)
+        write_result(self.root / SPEC, self.spec)
         for path in results:
             path.unlink(missing_ok=True)
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from xml.etree import ElementTree
 
-import msgspec
 from msgspec import Meta, Struct
 
 from ..fields import FINITE, check_fields, show
@@ -36,6 +35,7 @@ from .results import (
     TestResult,
     copy_folder,
     read_result,
+    sha256,
     tampered,
     write_result,
 )
@@ -323,9 +323,11 @@ class _Bench:
             return _Verdict("FAIL", "there is no manifest-basic.json")
         project = self.directory / "project"
         newest = second or first
-        files = {artefact.path: artefact for artefact in (*first.artefacts, *newest.artefacts)}
-        whole = msgspec.structs.replace(newest, artefacts=tuple(files.values()))
-        return _failed_by(tampered(project, whole))
+        faults = [*tampered(project, first), *(tampered(project, second) if second else ())]
+        config = project / "config.json"
+        if not config.is_file() or sha256(config) != newest.config_sha256:
+            faults.append("config.json has changed since the artefacts were made; generate again")
+        return _failed_by(list(dict.fromkeys(faults)))
 
     def _case(self, case: Case) -> _Verdict:
         """Run a case's command, and look at what came of it."""
