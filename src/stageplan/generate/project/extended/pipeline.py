@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing.spawn
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.multiprocessing import start_processes  # type: ignore[attr-defined]
 
 import network
 from common import (
@@ -130,7 +130,7 @@ class Worker:
         return loss.item()
 
     def forward(self, m: int, part: Batch) -> Tensor:
-        """Run the stage on a micro-batch and pass the outputs on. The last stage gives its share of the loss."""
+        """Run the stage on a micro-batch, and pass its outputs on or, in the last stage, return its loss."""
         inputs, targets = part
         if self.before:
             inputs = self._receive(m, 0, self.before, self.shapes_in)
@@ -287,7 +287,7 @@ def _start(processes: int, arguments: tuple[Any, ...]) -> None:
     """Run `work` in processes that are forked from one that has PyTorch loaded, where the system can."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     multiprocessing.set_forkserver_preload(["torch._dynamo", "pipeline"])
-    torch.multiprocessing.spawn.start_processes(work, arguments, nprocs=processes, start_method=method)
+    start_processes(work, arguments, nprocs=processes, start_method=method)
 
 
 def _merge(parts: list[dict[str, Tensor]]) -> float:
