@@ -1,4 +1,4 @@
-"""The basic function: a project that trains, evaluates, exports and infers, and what it made on its target."""
+"""The basic function: a project that trains, evaluates, exports and infers, and what it made."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def write_project(spec: Spec, report: EnvironmentReport, project: Path) -> None:
 
 
 def packaged(*path: str) -> Traversable:
-    """A file or folder of the package's own project files."""
+    """Return a file or folder of the project as it is in the package."""
     return resources.files(__package__).joinpath("project", *path)
 
 
@@ -128,7 +128,10 @@ def copy_files(project: Path, folder: str, names: Iterable[str]) -> None:
 
 def write_cases(spec: Spec, directory: Path, extensions: Iterable[str]) -> None:
     """Write the preset test script of the basic function and of extensions."""
-    files = [packaged("basic", "cases.toml"), *(packaged("extended", "cases", f"{e}.toml") for e in extensions)]
+    files = [
+        packaged("basic", "cases.toml"),
+        *(packaged("extended", "cases", f"{e}.toml") for e in extensions),
+    ]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     limit = f"time_limit = {spec.training.time_limit:g}\n"
     (directory / "cases.toml").write_text(text.replace(LONG, limit), encoding="utf-8")

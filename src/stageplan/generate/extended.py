@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..cluster import Cluster, DeviceType
+from ..cluster import Cluster
 from ..goal import Goal
 from ..output import to_json
 from ..plan import Plan
@@ -194,7 +194,7 @@ def _make_plan(spec: Spec, steps: Sequence[Extension], runner: Runner, training:
 
 
 def _plan(spec: Spec, replicas: bool, workload: Path) -> Plan:
-    """Plan the pipelined training: the cheapest that is fast enough, or, where nothing is said, the fastest."""
+    """Plan the pipelined training: the cheapest that is fast enough, or the fastest where nothing is said."""
     service, pipeline = spec.service, spec.extend.pipeline
     goal = Goal(
         objective="throughput" if service.min_throughput is None else "cost",

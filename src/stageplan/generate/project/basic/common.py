@@ -15,10 +15,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import network
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+import network
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU repeats its results only with it
 
@@ -128,7 +129,7 @@ def _fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def run(name: str, work: Callable[[Config, bool], Mapping[str, float]]) -> None:
-    """Run a command: read its options, do the work, write its numbers; the exit status says whether all went well.
+    """Run a command: read its options, do the work, write its numbers; the exit status says how it went.
 
     Parameters
     ----------
@@ -158,7 +159,9 @@ def run(name: str, work: Callable[[Config, bool], Mapping[str, float]]) -> None:
 def _options(name: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"{name}.py", description=sys.modules["__main__"].__doc__)
     parser.add_argument("--config", type=Path, default=Path("config.json"))
-    parser.add_argument("--mode", choices=("quick", "full"), default="full", help="quick: train and infer little")
+    parser.add_argument(
+        "--mode", choices=("quick", "full"), default="full", help="quick: train and infer little"
+    )
     return parser.parse_args()
 
 
@@ -208,8 +211,8 @@ def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
 def build(config: Config, names: tuple[str, ...] | None = None, device: str | None = None) -> Network:
     """Make the network, or the stage of the layers with the given names, with its first weights.
 
-    Every layer draws its weights from a seed of its own, so that a stage starts as the network does. On the device
-    ``"meta"`` it has shapes and no numbers.
+    Every layer draws its weights from a seed of its own, so that a stage starts as the network does. On the
+    device ``"meta"`` it has shapes and no numbers.
     """
     makers = dict(network.layers(config.model))
 

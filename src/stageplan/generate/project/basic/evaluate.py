@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
+from torch import Tensor, nn
+
 import data
 import network
-import torch
 from common import Batch, Config, build, in_precision, load_weights, on_device, run
-from torch import Tensor, nn
 
 BATCH = 256
 
@@ -77,7 +78,7 @@ def perplexity(outputs: Tensor, targets: Tensor) -> float:
 
 
 def loss(outputs: Tensor, targets: Tensor) -> float:
-    """What training minimises."""
+    """Give what training minimises."""
     return network.loss(outputs, targets).item()
 
 

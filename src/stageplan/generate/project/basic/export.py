@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import data
 import torch
-from common import ARTEFACTS, Config, in_precision, load_weights, on_device, run, whole
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+
+import data
+from common import ARTEFACTS, Config, in_precision, load_weights, on_device, run, whole
 
 PROGRAM = ARTEFACTS / "model.pt2"
 SIZES = (3, 8)  # of the batches to compare with: other ones than the program is traced with

@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 
+import torch
+from torch import Tensor
+
 import data
 import network
-import torch
 from common import ARTEFACTS, Config, on_device, run, write_json
 from export import load_program
-from torch import Tensor
 
 ANSWERS = ARTEFACTS / "answers.json"
 WARM_UP = 2  # requests that are not timed

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import torch
-from common import Config, as_tuple, build, run
 from torch import Tensor, nn
+
+from common import Config, as_tuple, build, run
 from train import training_batch
 
 TRAINED = 4  # tensors of the size of a parameter: itself, its gradient, and two averages of the optimizer

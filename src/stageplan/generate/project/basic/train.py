@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import data
 import torch
-from common import ARTEFACTS, Batch, Config, build, forward, load_tensors, run, save_weights, whole
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+import data
+from common import ARTEFACTS, Batch, Config, build, forward, load_tensors, run, save_weights, whole
 
 CHECKPOINT = ARTEFACTS / "checkpoint.safetensors"
 WARM_UP = 10  # steps
@@ -40,7 +41,7 @@ def make_optimizer(config: Config, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def warm_up(config: Config, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Set the learning rate of a step: it grows for some steps, in which the optimizer knows the gradients little."""
+    """Set the learning rate of a step: it grows at first, while the optimizer knows the gradients little."""
     for group in optimizer.param_groups:
         group["lr"] = config.train.learning_rate * min(1.0, (step + 1) / WARM_UP)
 

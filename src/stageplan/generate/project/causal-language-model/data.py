@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from common import Batch, Config, generator
 from torch import Tensor
+
+from common import Batch, Config, generator
 
 SURPRISE = 0.1  # fraction of synthetic tokens that follow no rule
 

@@ -1,4 +1,4 @@
-"""A language model: a decoder that predicts the next token, like GPT, whose head shares the embedding's weight."""
+"""A language model like GPT: a decoder that predicts the next token; embedding and head share a weight."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from zlib import crc32
 
 import torch
-from common import Batch, Config, generator, rows
 from torch import Tensor
+
+from common import Batch, Config, generator, rows
 
 SHARPNESS = 4.0  # how much the rule decides, and how little chance
 

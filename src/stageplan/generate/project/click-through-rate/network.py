@@ -1,4 +1,4 @@
-"""A click-through-rate network: embeddings of categories, crossed with numbers and each other, like DLRM and DCN."""
+"""A click-through-rate network like DLRM and DCN: embeddings, crossed with numbers and each other."""
 
 from __future__ import annotations
 

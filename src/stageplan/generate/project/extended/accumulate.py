@@ -1,4 +1,4 @@
-"""Trains with batches in parts whose gradients add up, which needs less memory, and compares with whole batches."""
+"""Trains with batches in parts whose gradients add up, to need less memory, and compares with whole ones."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import data
 import torch
+
+import data
 from common import ARTEFACTS, Config, load_weights, on_device, run, settings
 from export import Service
 
@@ -94,8 +95,9 @@ def ask(url: str, values: dict[str, Any] | None = None) -> tuple[int, Any]:
     """Send a request; returns the status, 0 where nobody answers, and the values that came back."""
     body = None if values is None else json.dumps(values).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=REQUEST_LIMIT) as answer:
+        with no_proxy.open(request, timeout=REQUEST_LIMIT) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, None

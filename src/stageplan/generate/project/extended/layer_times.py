@@ -1,4 +1,4 @@
-"""Measures the layers one by one, for a planner: seconds of training, bytes of memory, bytes that they pass on."""
+"""Measures the layers for a planner: seconds of training, bytes of memory, bytes that they pass on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import network
 import torch
-from common import ARTEFACTS, Config, as_tuple, build, in_precision, on_device, run, write_json
 from torch import Tensor, nn
+
+import network
+from common import ARTEFACTS, Config, as_tuple, build, in_precision, on_device, run, write_json
 from train import training_batch
 
 WORKLOAD = ARTEFACTS / "workload.json"
@@ -56,7 +57,7 @@ def _pass(
 
 
 def _least_seconds(config: Config, work: Callable[[], object], repeats: int) -> float:
-    """Time a function: processor time where the processor does the work, which other programs disturb little."""
+    """Time a function: in processor time where the processor works, for other programs disturb it little."""
     on_processor = config.device == "cpu"
     clock = time.process_time if on_processor else time.perf_counter
     times = []
@@ -80,7 +81,13 @@ def _workload(config: Config, layers: list[dict[str, Any]], passed: list[int]) -
         for producer, consumer, size in zip(names, names[1:], passed, strict=False)
     ]
     ties = [sorted({name.split(".")[0] for name in tie}, key=names.index) for tie in network.TIES]
-    return {"name": config.name, "batch": config.train.batch, "layers": layers, "tensors": tensors, "ties": ties}
+    return {
+        "name": config.name,
+        "batch": config.train.batch,
+        "layers": layers,
+        "tensors": tensors,
+        "ties": ties,
+    }
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import onnxruntime
 import torch
+from torch import Tensor
+
 from common import ARTEFACTS, Config, load_weights, run, whole
 from export import Service, largest_difference, trace
-from torch import Tensor
 
 MODEL = ARTEFACTS / "model.onnx"
 

@@ -1,7 +1,7 @@
-"""Trains the network in the stages of a plan, each in one process or more, and compares the losses with one process.
+"""Trains the network in the stages of a plan, each in one process or more, and compares with one process.
 
-PyTorch's own schedules want the same number of processes for every stage; a plan gives a slow stage more. So the
-micro-batches go round the processes of a stage in turn, which add up their gradients after each batch.
+PyTorch's own schedules want as many processes for one stage as for another; a plan gives a slow stage more.
+So micro-batches go round the processes of a stage in turn, which add up their gradients after each batch.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import network
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.multiprocessing import start_processes  # type: ignore[attr-defined]
+
+import network
 from common import (
     ARTEFACTS,
     Batch,
@@ -37,8 +40,6 @@ from common import (
     write_json,
 )
 from evaluate import margin_of, measure_network
-from safetensors.torch import save_file
-from torch import Tensor, nn
 from train import make_optimizer, split, train, training_batch, warm_up
 
 PLAN = Path("plan.json")
@@ -69,7 +70,10 @@ def read_plan(config: Config, path: Path = PLAN) -> list[Stage]:
         It cannot be read, or its stages are not the layers of this network in their order.
     """
     try:
-        stages = [(s["type"], tuple(s["layers"]), int(s["devices"])) for s in json.loads(path.read_bytes())["stages"]]
+        stages = [
+            (s["type"], tuple(s["layers"]), int(s["devices"]))
+            for s in json.loads(path.read_bytes())["stages"]
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no plan: {error!r}") from None
     planned = [name for _, layers, _ in stages for name in layers]
@@ -106,7 +110,7 @@ class Worker:
         self.sending: list[tuple[dist.Work, Tensor]] = []
 
     def step(self, step: int) -> float:
-        """Update the weights of the stage once. Returns, in the last stage, the loss before."""
+        """Update the weights of the stage once. The last stage gives the loss before."""
         self.optimizer.zero_grad()
         warm_up(self.config, self.optimizer, step)
         batch = training_batch(self.config, step)
@@ -126,7 +130,7 @@ class Worker:
         return loss.item()
 
     def forward(self, m: int, part: Batch) -> Tensor:
-        """Run the stage on a micro-batch and pass the outputs on. Returns, in the last stage, its share of the loss."""
+        """Run the stage on a micro-batch, and pass its outputs on or, in the last stage, return its loss."""
         inputs, targets = part
         if self.before:
             inputs = self._receive(m, 0, self.before, self.shapes_in)
@@ -151,7 +155,7 @@ class Worker:
             self._send(m, 1, self.before, tuple(_gradient(tensor) for tensor in inputs))
 
     def add_up_gradients(self) -> None:
-        """Sum gradients over the processes of the stage, and of weights that several stages share over all of them."""
+        """Sum gradients over the processes of the stage; those of shared weights over all that have them."""
         for name, parameter in self.module.named_parameters():
             group = self.groups.get(name, self.groups[self.stage.ranks])
             gradient = _gradient(parameter).cpu()
@@ -188,8 +192,8 @@ def _gradient(tensor: Tensor) -> Tensor:
 def _ahead(stages: list[Stage], index: int, mine: int) -> int:
     """How many micro-batches a process begins before it works back the first of them.
 
-    With ``"1f1b"`` as few as keep all processes busy: one for each process of this and later stages. No stage may
-    begin fewer than the next one, or the two would wait for each other.
+    With ``"1f1b"`` as few as keep all processes busy: one for each process of this and later stages. No stage
+    may begin fewer than the next one, or the two would wait for each other.
     """
     if settings("pipeline")["schedule"] == "gpipe":
         return mine
@@ -229,12 +233,10 @@ def _shapes(config: Config, stage: Stage, micro_batches: int) -> tuple[list[torc
 
 
 def _groups(stages: list[Stage]) -> dict[Any, dist.ProcessGroup]:
-    """Processes that sum gradients: of each stage, by its ranks, and of each shared parameter, by its names."""
+    """Group processes that sum gradients: of a stage, by its ranks; of a shared parameter, by its names."""
     groups: dict[Any, Any] = {stage.ranks: dist.new_group(list(stage.ranks)) for stage in stages}
     for tie in network.TIES:
-        holders = [
-            stage for stage in stages if any(name.split(".")[0] in stage.layers for name in tie)
-        ]
+        holders = [stage for stage in stages if any(name.split(".")[0] in stage.layers for name in tie)]
         ranks = sorted(rank for stage in holders for rank in stage.ranks)
         groups |= dict.fromkeys(tie, dist.new_group(ranks))
     return groups
@@ -285,7 +287,7 @@ def _start(processes: int, arguments: tuple[Any, ...]) -> None:
     """Run `work` in processes that are forked from one that has PyTorch loaded, where the system can."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     multiprocessing.set_forkserver_preload(["torch._dynamo", "pipeline"])
-    torch.multiprocessing.start_processes(work, arguments, nprocs=processes, start_method=method)
+    start_processes(work, arguments, nprocs=processes, start_method=method)
 
 
 def _merge(parts: list[dict[str, Tensor]]) -> float:
@@ -309,9 +311,8 @@ def pipeline(config: Config, quick: bool) -> dict[str, float]:
     losses, copies = train_in_stages(config, stages, steps)
     alone = train(config, build(config), min(COMPARED, steps))
     differences = [abs(one - other) for one, other in zip(losses, alone, strict=False)]
-    numbers = measure_network(config, load_weights(config, WEIGHTS))
+    numbers = {} if quick else _measured(config)
     return numbers | {
-        "margin": margin_of(config, numbers, quick),
         "stages": len(stages),
         "processes": sum(len(stage.ranks) for stage in stages),
         "as_planned": float(_ran() == [(stage.layers, stage.ranks) for stage in stages]),
@@ -320,6 +321,12 @@ def pipeline(config: Config, quick: bool) -> dict[str, float]:
         "largest_loss_difference": max(differences),
         "largest_copy_difference": copies,
     }
+
+
+def _measured(config: Config) -> dict[str, float]:
+    """Measure what was trained in stages, and compare it with what it has to reach."""
+    numbers = measure_network(config, load_weights(config, WEIGHTS))
+    return numbers | {"margin": margin_of(config, numbers, quick=False)}
 
 
 def _ran() -> list[tuple[tuple[str, ...], tuple[int, ...]]]:

@@ -1,11 +1,12 @@
-"""Sets the smallest weights of the trained network to zero, trains the others on, and measures what that costs."""
+"""Sets the smallest weights of the trained network to zero, trains on, and measures what that costs."""
 
 from __future__ import annotations
 
-from common import ARTEFACTS, Config, load_weights, run, save_weights, settings
-from evaluate import measure_network, quality_loss
 from torch import nn
 from torch.nn.utils import prune as pruning
+
+from common import ARTEFACTS, Config, load_weights, run, save_weights, settings
+from evaluate import measure_network, quality_loss
 from train import make_optimizer, train_step, training_batch
 
 WEIGHTS = ARTEFACTS / "model-pruned.safetensors"
@@ -13,10 +14,12 @@ KINDS = (nn.Linear, nn.Conv2d)
 
 
 def prune(config: Config, quick: bool) -> dict[str, float]:
-    """Prune by size over all layers together, train a quarter as long as before, and make the zeros permanent."""
+    """Prune by size over all layers, train a quarter as long as before, and make the zeros permanent."""
     module = load_weights(config)
     before = measure_network(config, module)
-    weights = [(layer, "weight") for layer in module.modules() if isinstance(layer, KINDS)]
+    weights: list[tuple[nn.Module, str]] = [
+        (layer, "weight") for layer in module.modules() if isinstance(layer, KINDS)
+    ]
     pruning.global_unstructured(weights, pruning.L1Unstructured, amount=settings("prune")["sparsity"])
     first = config.train.quick_steps if quick else config.train.steps
     optimizer = make_optimizer(config, module)

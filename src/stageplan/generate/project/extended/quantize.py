@@ -1,7 +1,7 @@
 """Keeps the trained weights as whole numbers of 8 bits, a quarter of the size, and measures what that costs.
 
-Each row of a weight has a scale of its own, which makes its largest number 127. Rows are scaled back whenever they
-are used, so it is memory that this saves, not time. Weights of one dimension stay as they are.
+Each row of a weight has a scale of its own, which makes its largest number 127. Rows are scaled back whenever
+they are used, so it is memory that this saves, not time. Weights of one dimension stay as they are.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from common import ARTEFACTS, WEIGHTS, Config, build, load_tensors, load_weights, run, whole
-from evaluate import measure_network, quality_loss
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from common import ARTEFACTS, WEIGHTS, Config, build, load_tensors, load_weights, run, whole
+from evaluate import measure_network, quality_loss
 
 QUANTIZED = ARTEFACTS / "model-int8.safetensors"
 LARGEST = 127

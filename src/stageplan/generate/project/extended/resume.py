@@ -1,7 +1,7 @@
 """Trains with checkpoints in a process that is killed half-way, goes on from the last one, and compares.
 
-To have train.py keep checkpoints, give `train.checkpoint_every` in config.json a number of steps: run again after it
-was killed, it goes on.
+To have train.py keep checkpoints, give `train.checkpoint_every` in config.json a number of steps: run again
+after it was killed, it goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.multiprocessing
+
 from common import Config, build, run, settings
 from train import train
 

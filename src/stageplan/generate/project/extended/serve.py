@@ -1,7 +1,7 @@
 """Answers requests over HTTP with the exported program, until it is told to end.
 
-``GET /health`` says that it is ready; ``POST /predict`` takes ``{"inputs": [...]}``, a list for each input of the
-network with one entry for each example, and gives ``{"outputs": [...]}``.
+``GET /health`` says that it is ready; ``POST /predict`` takes ``{"inputs": [...]}``, a list for each input of
+the network with one entry for each example, and gives ``{"outputs": [...]}``.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import data
 import torch
 import uvicorn
-from common import ARTEFACTS, Config, on_device, read_config, settings, write_json
-from export import load_program
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 from torch import Tensor
+
+import data
+from common import ARTEFACTS, Config, on_device, read_config, settings, write_json
+from export import load_program
 
 ADDRESS = ARTEFACTS / "server.json"
 MOST_EXAMPLES = 1024  # of a request
@@ -73,9 +74,8 @@ def _tensors(inputs: list[list[Any]], patterns: tuple[Tensor, ...]) -> tuple[Ten
             raise HTTPException(422, f"inputs[{i}] is no array of numbers: {error}") from None
         shape = tuple(pattern.shape[1:])
         if tuple(tensor.shape[1:]) != shape or not 1 <= len(tensor) <= MOST_EXAMPLES:
-            raise HTTPException(
-                422, f"inputs[{i}] has shape {tuple(tensor.shape)}; it must be (n, {', '.join(map(str, shape))})"
-            )
+            wanted = ", ".join(map(str, ("n", *shape)))
+            raise HTTPException(422, f"inputs[{i}] has shape {tuple(tensor.shape)}; it must be ({wanted})")
         tensors.append(tensor)
     return tuple(tensors)
 

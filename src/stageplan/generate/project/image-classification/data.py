@@ -7,8 +7,9 @@ from functools import cache
 
 import numpy as np
 import torch
-from common import Batch, Config, generator, rows
 from torch import Tensor
+
+from common import Batch, Config, generator, rows
 
 NOISE = 0.5
 
@@ -60,6 +61,8 @@ def _images(source: str, shape: tuple[int, ...], classes: int) -> tuple[Tensor, 
     if images.shape != (len(labels), *shape):
         raise ValueError(f"{source}: images has shape {images.shape}; it must be {(len(labels), *shape)}")
     if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"{source}: labels go from {labels.min()} to {labels.max()}; they must be below {classes}")
+        raise ValueError(
+            f"{source}: labels go from {labels.min()} to {labels.max()}; they must be below {classes}"
+        )
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     return torch.from_numpy(images.astype(np.float32) / scale), torch.from_numpy(labels.astype(np.int64))

@@ -1,13 +1,14 @@
 """An image classifier: a small ResNet.
 
-Its normalisation is by groups of channels, not by batch, so that an example's result depends on that example alone:
-a batch may be divided between micro-batches and replicas as one likes.
+Its normalisation is by groups of channels, not by batch, so that an example's result depends on that example
+alone: a batch may be divided between micro-batches and replicas as one likes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
@@ -35,7 +36,7 @@ def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:
     width = model.width
     for i in range(model.layers):
         after = 2 * width if i % 2 else width
-        named.append((f"block{i}", lambda before=width, after=after: Block(before, after)))
+        named.append((f"block{i}", partial(Block, width, after)))
         width = after
     return [*named, ("head", lambda: Head(width, model.classes))]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from zlib import crc32
 
 import torch
-from common import Batch, Config, generator, rows
 from torch import Tensor
+
+from common import Batch, Config, generator, rows
 
 TOPICAL = 0.3  # fraction of synthetic tokens that come from the class's own part of the vocabulary
 PADDING = 0

@@ -15,7 +15,7 @@ TIES: tuple[tuple[str, str], ...] = ()
 
 @dataclass(frozen=True)
 class Model:
-    """Sizes of the network: blocks, width, attention heads, tokens of an example, different tokens, classes."""
+    """Sizes: blocks, width, attention heads, tokens of an example, different tokens, classes."""
 
     layers: int
     width: int
