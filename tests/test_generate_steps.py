@@ -46,6 +46,7 @@ def done():
     return done
 
 
+PREPARE = environment.prepare  # the real one
 ALL = ["environment", "basic", "extended", "test"]
 FILES = {
     "spec.json",
@@ -170,6 +171,25 @@ def test_an_environment_whose_interpreter_is_gone_is_made_again(done, monkeypatc
     done()
     monkeypatch.setattr(environment, "runs", lambda *_: False)
     assert done(resume=True)[0] == "environment"
+
+
+def test_over_ssh_all_is_done_there_and_comes_back(done, ssh_server, tmp_path):
+    there = tmp_path / "there"
+    config = f'[ssh]\nconfig = "{ssh_server.config}"\ndirectory = "{there}"\n'
+    Path("spec.toml").write_text(f"{SPEC}{config}[environment]\npython = '{sys.executable}'\n")
+    assert done(target=ssh_server.target) == ALL
+    assert names() == FILES
+    assert (there / "test/project/artefacts/weights").exists()
+    assert {path.name for path in Path("out/project/artefacts").iterdir()} == {"weights", "metrics", "pruned"}
+    assert done(target=ssh_server.target, resume=True) == ["test"]
+    assert run_test("out", mode="infer").passed
+
+
+def test_a_target_that_is_not_reached_fails_in_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(environment, "prepare", PREPARE)
+    assert cli.main([*GENERATE, "--target", "ssh:127.0.0.1:1"]) == 1
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert sentence.startswith("stageplan: failed: ssh:127.0.0.1:1 cannot be reached: ")
 
 
 # One step -----------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     config_sha256 : str
         Of the project's ``config.json``.
     artefacts : tuple of Artefact
-        Files below the project's ``artefacts``.
+        Files of the project: those below ``artefacts``, and the plan and settings of the extended function.
     metrics : dict of dict of float
         Command -> name -> number, as the commands wrote them.
     versions : dict of str
@@ -312,8 +312,9 @@ def sha256(path: Path) -> str:
 
 
 def artefacts_of(project: Path) -> tuple[Artefact, ...]:
-    """List the files below a project's ``artefacts``, by path."""
+    """List what was made in a project, by path: the files below ``artefacts``, a plan, and settings."""
     files = sorted(path for path in (project / "artefacts").rglob("*") if path.is_file())
+    files += [path for name in ("extended.json", "plan.json") if (path := project / name).is_file()]
     return tuple(
         Artefact(path=path.relative_to(project).as_posix(), bytes=path.stat().st_size, sha256=sha256(path))
         for path in files
