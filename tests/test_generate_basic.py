@@ -28,6 +28,9 @@ class Recorder:
     def collect(self, folder):
         pass
 
+    def forget(self, folder):
+        self.forgotten = folder
+
     def run(self, arguments, folder, *, limit, variables=None):
         self.ran.append((arguments, limit))
         command = arguments[1].removesuffix(".py")
@@ -53,6 +56,7 @@ def test_commands_run_in_order_and_the_manifest_lists_what_they_made(tmp_path):
     assert result.metrics["train"] == {"number": 1.0}
     assert result.training == "quick"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.toml", "project"]
+    assert target.forgotten.name.startswith(".project-")
 
 
 def test_the_project_has_the_files_of_its_task_alone(tmp_path):

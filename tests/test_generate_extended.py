@@ -105,7 +105,7 @@ def test_extensions_add_their_files_and_cases_and_leave_the_basic_function_as_it
     result = extended.extend(spec, REPORT, target := Recorder(tmp_path), tmp_path, first, training="quick")
     assert [arguments[1] for arguments, _ in target.ran] == ["quantize.py", "resume.py"]
     assert {artefact.path for artefact in result.artefacts} == {
-        "artefacts/metrics/quantize.json", "artefacts/metrics/resume.json",
+        "artefacts/metrics/quantize.json", "artefacts/metrics/resume.json", "extended.json",
     }  # fmt: skip
     assert tampered(tmp_path / "project", first) == []
     assert json.loads((tmp_path / "project/extended.json").read_bytes()) == {"checkpoint": {"every": 5}}
@@ -119,7 +119,9 @@ def test_other_extensions_replace_earlier_ones(tmp_path):
     extended.extend(spec, REPORT, Recorder(tmp_path), tmp_path, first, training="quick")
     other = msgspec.structs.replace(spec, extend=make_spec(extend={"steps": ["prune"]}).extend)
     result = extended.extend(other, REPORT, Recorder(tmp_path), tmp_path, first, training="quick")
-    assert [artefact.path for artefact in result.artefacts] == ["artefacts/metrics/prune.json"]
+    assert [artefact.path for artefact in result.artefacts] == [
+        "artefacts/metrics/prune.json", "extended.json",
+    ]  # fmt: skip
     assert not (tmp_path / "project/quantize.py").exists()
     assert not (tmp_path / "project/artefacts/metrics/quantize.json").exists()
 
