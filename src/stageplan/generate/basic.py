@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -78,11 +79,10 @@ def build(
     start = time.monotonic()
     with staged(directory / "project") as project:
         write_project(spec, report, project)
-        runner = Runner("basic", spec, report, target, project)
-        runner.run("sizes", training)
-        check_memory(spec, runner.numbers("sizes"))
-        for command in COMMANDS:
-            runner.run(command, training)
+        with running("basic", spec, report, target, project) as runner:
+            runner.run("sizes", training=training)
+            check_memory(spec, runner.numbers("sizes"))
+            runner.run(*COMMANDS, training=training)
         result = BasicResult(
             training=training,
             config_sha256=sha256(project / "config.json"),
@@ -242,14 +242,14 @@ class Runner:
         self, step: str, spec: Spec, report: EnvironmentReport, target: Target, project: Path
     ) -> None:
         self.step, self.spec, self.report, self.target, self.project = step, spec, report, target, project
-        target.place(project)
 
-    def run(self, command: str, training: Training) -> None:
-        """Run a command; StepError where it does not succeed."""
-        arguments = [self.report.python, f"{command}.py", "--mode", training]
-        finished = self.target.run(arguments, self.project, limit=self.spec.training.time_limit)
-        if not finished.ok:
-            raise StepError(f"{self.step}: {command}.py {finished.complaint}")
+    def run(self, *commands: str, training: Training) -> None:
+        """Run commands; StepError where one does not succeed."""
+        for command in commands:
+            arguments = [self.report.python, f"{command}.py", "--mode", training]
+            finished = self.target.run(arguments, self.project, limit=self.spec.training.time_limit)
+            if not finished.ok:
+                raise StepError(f"{self.step}: {command}.py {finished.complaint}")
         self.target.collect(self.project)
 
     def numbers(self, command: str) -> dict[str, float]:
@@ -259,6 +259,18 @@ class Runner:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, float])
         except (FileNotFoundError, ValueError) as error:
             raise StepError(f"{self.step}: {command}.py wrote no numbers: {error}") from None
+
+
+@contextmanager
+def running(
+    step: str, spec: Spec, report: EnvironmentReport, target: Target, project: Path
+) -> Iterator[Runner]:
+    """Bring a project to its target, for its commands to run there, and leave no copy of it."""
+    target.place(project)
+    try:
+        yield Runner(step, spec, report, target, project)
+    finally:
+        target.forget(project)
 
 
 def versions(report: EnvironmentReport) -> dict[str, str]:

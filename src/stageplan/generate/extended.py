@@ -18,7 +18,7 @@ from ..plan import Plan
 from ..problem import Problem
 from ..readers import read_workload
 from ..solve import solve
-from .basic import Runner, copy_files, versions, write_cases
+from .basic import Runner, copy_files, running, versions, write_cases
 from .results import (
     BasicResult,
     EnvironmentReport,
@@ -106,12 +106,11 @@ def extend(
         copy_folder(directory / "project", project)
         _leave_basic(project, basic)
         _write_files(spec, steps, project)
-        runner = Runner("extended", spec, report, target, project)
-        if "pipeline" in steps:
-            _make_plan(spec, steps, runner, training)
         commands = [parts.command for step in steps if (parts := _EXTENSIONS[step]).command is not None]
-        for command in commands:
-            runner.run(command, training)
+        with running("extended", spec, report, target, project) as runner:
+            if "pipeline" in steps:
+                _make_plan(spec, steps, runner, training)
+            runner.run(*commands, training=training)
         result = ExtendedResult(
             training=training,
             config_sha256=sha256(project / "config.json"),
@@ -186,7 +185,7 @@ def _make_plan(spec: Spec, steps: Sequence[Extension], runner: Runner, training:
     if pipeline.plan is not None:
         text = Path(pipeline.plan).read_bytes()
     else:
-        runner.run("layer_times", training)
+        runner.run("layer_times", training=training)
         text = to_json(_plan(spec, "replicas" in steps, runner.project / WORKLOAD).to_dict()) + b"\n"
     _check_plan(spec, steps, text, pipeline.plan or PLAN)
     (runner.project / PLAN).write_bytes(text)

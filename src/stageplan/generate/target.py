@@ -14,7 +14,7 @@ import tarfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -118,6 +118,10 @@ class Target(ABC):
         """Bring a folder back from the target, in place of what is here."""
 
     @abstractmethod
+    def forget(self, folder: Path) -> None:
+        """Remove what was brought to the target, where that is a copy."""
+
+    @abstractmethod
     def _reach(self, arguments: Sequence[str]) -> list[str]:
         """Arguments of a process here that runs a command there."""
 
@@ -188,6 +192,9 @@ class Local(Target):
     def collect(self, folder: Path) -> None:
         """Do nothing: it is here."""
 
+    def forget(self, folder: Path) -> None:
+        """Do nothing: it is no copy."""
+
     def _reach(self, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, *arguments[1:]]  # the interpreter that makes environments may be absent
 
@@ -240,6 +247,11 @@ class Ssh(Target):
             assert process.stdout is not None
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 archive.extractall(beside, filter="data")
+
+    def forget(self, folder: Path) -> None:
+        """Remove a folder from the target, where it can still be reached."""
+        with suppress(TargetError):
+            _exchange([*self._ssh, f"rm -rf -- {shlex.quote(self.path(folder))}"], COPY_LIMIT, self.name)
 
     @contextmanager
     def _copying(self, command: str) -> Iterator[subprocess.Popen[bytes]]:

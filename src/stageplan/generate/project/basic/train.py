@@ -123,7 +123,8 @@ def train_and_save(config: Config, quick: bool) -> dict[str, float]:
     losses = train(config, module, config.train.quick_steps if quick else config.train.steps)
     save_weights(module)
     CHECKPOINT.unlink(missing_ok=True)  # it has served: the next training starts anew
-    first, last = losses[0], sum(losses[-5:]) / len(losses[-5:])
+    end = losses[-max(5, len(losses) // 10) :]  # several, for a batch may be easy or hard by chance
+    first, last = losses[0], sum(end) / len(end)
     return {"steps": len(losses), "first_loss": first, "last_loss": last, "loss_fall": 1 - last / first}
 
 
