@@ -113,6 +113,7 @@ def test_without_resume_all_is_done_again(done):
     [
         ({"environment": {"torch": "2.12.0"}}, ALL),
         ({"hardware": {"cores": 1, "memory": 1.0}}, ALL),
+        ({"hardware": {"types": [{"name": "cpu", "price": 1.0}]}}, ["extended", "test"]),
         ({"seed": 3}, ["basic", "extended", "test"]),
         ({"service": {"batch": 8}}, ["basic", "extended", "test"]),
         ({"extend": {"steps": ["prune"], "sparsity": 0.25}}, ["extended", "test"]),
@@ -158,6 +159,14 @@ def test_a_tampered_artefact_is_made_again(done):
     assert done(resume=True) == ["extended", "test"]
     Path("out/project/artefacts/weights").unlink()
     assert done(resume=True) == ["basic", "extended", "test"]
+
+
+def test_an_earlier_verdict_goes_with_what_it_was_about(done, monkeypatch):
+    done()
+    monkeypatch.setattr(fake_steps, "TRAIN", "raise OSError('no')")
+    with pytest.raises(StepError, match=r"^basic: "):
+        generate("spec.toml", "out", mode="full")
+    assert not names() & {"manifest-basic.json", "test-result.json", "test-result.xml"}
 
 
 def test_a_result_that_is_cut_short_does_not_count(done):

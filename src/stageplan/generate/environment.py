@@ -94,7 +94,8 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
 
 def inputs(spec: Spec) -> str:
     """Digest of what the environment depends on."""
-    return digest("environment", spec.target, spec.ssh, spec.hardware, spec.environment, requirements(spec))
+    of_target = (spec.target, spec.ssh, spec.hardware.of_target)
+    return digest(*of_target, spec.environment, requirements(spec))
 
 
 def requirements(spec: Spec) -> list[str]:

@@ -199,6 +199,11 @@ class Hardware(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_fields(self, "hardware")
 
+    @property
+    def of_target(self) -> Hardware:
+        """What the target must have, without the device types that only a plan uses."""
+        return msgspec.structs.replace(self, types=())
+
 
 class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the project's packages come from.

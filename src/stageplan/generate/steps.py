@@ -307,7 +307,7 @@ class _Run:
             raise StepError(f"step {step} has no result of this specification; run it first, or all steps")
         self.say(step)
         write_result(self.root / SPEC, self.spec)
-        for path in results:
+        for path in (*results, self.root / test_script.RESULT, self.root / test_script.JUNIT):
             path.unlink(missing_ok=True)
 
     def _keep(self, path: Path, result: Result, inputs: str) -> Result:
@@ -323,9 +323,9 @@ class _Run:
 
 def _basic_inputs(spec: Spec) -> tuple[object, ...]:
     data = sha256(Path(spec.data.file)) if spec.data.file is not None else None
-    return spec.name, spec.task, spec.seed, spec.service, spec.hardware, spec.training, data
+    return spec.name, spec.task, spec.seed, spec.service, spec.hardware.of_target, spec.training, data
 
 
 def _extended_inputs(spec: Spec) -> tuple[object, ...]:
     plan = spec.extend.pipeline.plan
-    return spec.extend, None if plan is None else sha256(Path(plan))
+    return spec.extend, spec.hardware.types, None if plan is None else sha256(Path(plan))

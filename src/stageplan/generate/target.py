@@ -258,7 +258,7 @@ class Ssh(Target):
         """Run a command of the target's shell that reads or writes an archive; TargetError where it fails."""
         pipe = subprocess.PIPE
         with subprocess.Popen([*self._ssh, command], stdin=pipe, stdout=pipe, stderr=pipe) as process:
-            assert process.stderr is not None
+            tail = _Tail(process.stderr)
             timer = threading.Timer(COPY_LIMIT, process.kill)
             timer.start()
             broken: Exception | None = None
@@ -268,9 +268,8 @@ class Ssh(Target):
                 broken = error
             finally:
                 timer.cancel()
-            stderr = process.stderr.read().decode(errors="replace")
             if process.wait() or broken:
-                raise TargetError(f"{self.name}: a folder could not be copied: {last_line(stderr)}")
+                raise TargetError(f"{self.name}: a folder could not be copied: {last_line(tail.text())}")
 
     def _reach(self, arguments: Sequence[str]) -> list[str]:
         return [*self._ssh, shlex.join(arguments)]  # ssh gives the target's shell one text
@@ -316,12 +315,20 @@ def _exchange(arguments: Sequence[str], limit: float, name: str) -> tuple[int, s
         try:
             status = process.wait(limit)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.stdin.close()  # the guard, if it lives, ends the command
+            _end(process)
             raise TargetError(f"{name} did not answer within {limit:g} s") from None
         finally:
             process.stdin.close()
         output, stderr = (tail.text() for tail in tails)
     return status, output, stderr
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 class _Tail(threading.Thread):
@@ -338,5 +345,5 @@ class _Tail(threading.Thread):
             self._kept = (self._kept + part)[-TAIL:]
 
     def text(self) -> str:
-        self.join()
+        self.join(GRACE)  # somebody may hold the other end where nothing can be killed
         return self._kept.decode(errors="replace")
