@@ -70,7 +70,7 @@ def make(kind, step, report, target, project, training, **more):
     target.place(project)
     finished = target.run([report.python, name], project, limit=600)
     if not finished.ok:
-        raise StepError(f"{step}: {name} {finished.complaint}")
+        raise StepError(f"{step}: {name} {finished.complaint}", finished.output)
     target.collect(project)
     return kind(
         training=training,

@@ -632,12 +632,12 @@ def test_a_device_is_written_and_not_replaced(run):
 # The rest -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["workload", "cluster", "plan"])
+@pytest.mark.parametrize("kind", ["workload", "cluster", "plan", "spec"])
 def test_schema(run, kind):
     status, out, err = run("schema", kind)
     schema = strict(out)
     name = schema["$ref"].rpartition("/")[2]
-    field = {"workload": "layers", "cluster": "types", "plan": "scheme"}[kind]
+    field = {"workload": "layers", "cluster": "types", "plan": "scheme", "spec": "task"}[kind]
     assert (status, err) == (0, "")
     assert field in schema["$defs"][name]["properties"]
 

@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +29,7 @@ STAGES = [
     {"type": "a", "layers": ["embedding", "block0"], "devices": 1},
     {"type": "b", "layers": ["block1", "head"], "devices": 2},
 ]
-SHAPES = {"name": "net", "task": "causal-language-model"}
+QUICK_THRESHOLD = 6.0  # perplexity; 8 tokens in no order have 8 or more
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,9 @@ def delivered(tmp_path_factory):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     spec = Spec(
-        **SHAPES,
+        name="net",
+        task="causal-language-model",
+        service={"input_shape": [12], "batch": 8, "model": {"width": 16, "vocabulary": 8}},
         training={"quick_steps": 60},
         environment={"reuse": sys.executable, "torch": metadata.version("torch")},
         hardware={"types": [{"name": "a", "price": 1.0}]},
@@ -53,6 +54,7 @@ def delivered(tmp_path_factory):
     project.mkdir()
     write_project(spec, report, project)
     _write_files(spec, STEPS, project)
+    plant(root, "config.json", '"quick_threshold": null', f'"quick_threshold": {QUICK_THRESHOLD}')
     (project / "plan.json").write_text(json.dumps({"stages": STAGES}))
     for command in ("train", "export"):
         finished = target.run([report.python, f"{command}.py", "--mode", "quick"], project, limit=600)
@@ -118,9 +120,9 @@ def plant(directory, file, old, new):
 
 
 def test_without_a_fault_all_these_cases_pass(tested):
-    names = ("train quickly", "export", "pipeline quickly", "quantize", "onnx", "server")
-    status, result = tested(*names, look=True)
-    assert (status, str(result).count("PASS ")) == (0, 8), str(result)
+    trained = ("train quickly", "evaluate quick training", "export", "quantize")
+    status, result = tested(*trained, "pipeline quickly", "onnx", "server", look=True)
+    assert (status, str(result).count("PASS ")) == (0, 9), str(result)
 
 
 # Fault -> (file, what is there, what is planted, the case that finds it, its status, what it says).
@@ -132,14 +134,6 @@ FAULTS = {
         "train quickly",
         "FAIL",
         "train.py ended with exit status 1: SyntaxError: expected ':'",
-    ),
-    "exception in the network": (
-        "network.py",
-        "by_head.unbind(2)",
-        "by_head.unbind(1)",
-        "train quickly",
-        "FAIL",
-        "train.py ended with exit status 1: ",
     ),
     "wrong sign of the loss": (
         "network.py",
@@ -169,9 +163,9 @@ FAULTS = {
         "data.py",
         "pieces[:, 1:].contiguous()",
         "torch.randint(config.model.vocabulary, pieces[:, 1:].shape, generator=random)",
-        "train quickly",
+        "evaluate quick training",
         "FAIL",
-        "loss_fall is ",
+        "margin is -",
     ),
     "weights are not written": (
         "train.py",
@@ -184,10 +178,10 @@ FAULTS = {
     "training hangs": (
         "train.py",
         "    optimizer.zero_grad()\n",
-        "    while True: pass\n",
+        "    __import__('time').sleep(600)\n",
         "train quickly",
         "TIMEOUT",
-        "train.py was stopped at its time limit, after 15",
+        "train.py was stopped at its time limit, after 8",
     ),
     "training crashes": (
         "train.py",
@@ -256,7 +250,8 @@ FAULTS = {
 def test_a_fault_in_the_code_turns_its_case_red(directory, tested, fault):
     file, old, new, name, status, message = FAULTS[fault]
     plant(directory, file, old, new)
-    exit_status, result = tested(name, limit=15 if status == "TIMEOUT" else 300)
+    before = ["train quickly"] if name.startswith("evaluate") else []
+    exit_status, result = tested(*before, name, limit=8 if status == "TIMEOUT" else 300)
     assert exit_status == 1
     assert [case.name for case in result.cases if case.status != "PASS"] == [name]
     assert result.case(name).status == status, str(result)
@@ -337,15 +332,3 @@ def test_a_case_that_is_killed_from_outside_is_an_error(directory, tested):
     assert exit_status == 1
     assert result.case("train quickly").status == "ERROR"
     assert result.case("train quickly").message == "train.py was ended by signal SIGKILL"
-
-
-def test_a_server_does_not_outlive_its_case(directory, tested):
-    plant(directory, "ask_server.py", "process.terminate()", "os._exit(7)")
-    plant(directory, "ask_server.py", "import json\n", "import json\nimport os\n")
-    exit_status, result = tested("server")
-    assert exit_status == 1
-    assert result.case("server").message.startswith("ask_server.py ended with exit status 7")
-    port = json.loads((directory / "project/extended.json").read_text())["server"]["port"]
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
-    assert Path(directory / "test/project/artefacts/server.json").exists()  # it had no time to tidy up

@@ -99,6 +99,14 @@ def test_a_path_of_a_target_over_ssh_is_the_target_s(spec):
     assert made.environment.reuse == "venv"
 
 
+def test_another_target_than_the_file_s(spec, tmp_path):
+    spec(f'{SMALL}environment = {{ reuse = "venv" }}')
+    assert read_spec(tmp_path / "spec.toml", "ssh:host").environment.reuse == "venv"
+    assert read_spec(tmp_path / "spec.toml", "local").environment.reuse == str(tmp_path / "venv")
+    with pytest.raises(ValueError, match=r"^target is 'moon'; it must be "):
+        read_spec(tmp_path / "spec.toml", "moon")
+
+
 def test_what_a_run_keeps_is_read_as_the_same(spec, tmp_path):
     made = spec(f'{SMALL}extend = {{ steps = ["prune"] }}')
     (tmp_path / "spec.json").write_bytes(msgspec.json.encode(made))

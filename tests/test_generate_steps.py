@@ -286,7 +286,8 @@ def test_a_disk_that_fills(done, tmp_path):
     finished = run("--small-files", *GENERATE)
     assert finished.returncode == 1
     assert finished.stderr.splitlines()[-1] == (
-        "stageplan: failed: basic: train.py ended with exit status 1: OSError: [Errno 27] File too large"
+        "stageplan: failed: basic: train.py ended with exit status 1: OSError: [Errno 27] File too large; "
+        f"its output is in {tmp_path}/out/failure.log"
     )
     assert not names() & {"project", "manifest-basic.json"}
     assert done(resume=True) == ["basic", "extended", "test"]
@@ -303,9 +304,14 @@ def test_a_disk_that_fills_while_the_test_begins(done):
 
 def test_a_step_that_fails(done, monkeypatch):
     monkeypatch.setattr(fake_steps, "TRAIN", "import sys; sys.exit('no good')")
-    with pytest.raises(StepError, match=r"^basic: train\.py ended with exit status 1: no good$"):
+    sentence = r"^basic: train\.py ended with exit status 1: no good; its output is in .*/out/failure\.log$"
+    with pytest.raises(StepError, match=sentence):
         generate("spec.toml", "out")
-    assert names() == {"spec.json", "environment.json", ".lock"}
+    assert names() == {"spec.json", "environment.json", ".lock", "failure.log"}
+    assert Path("out/failure.log").read_text() == "no good\n"
+    with pytest.raises(StepError, match=r"^step basic has no result of this specification"):
+        generate("spec.toml", "out", step="test")
+    assert "failure.log" not in names()
 
 
 def test_two_runs_in_one_directory(done):

@@ -21,6 +21,7 @@ import numpy as np
 from . import _core, plan_file
 from ._version import __version__
 from .generate import StepError, generate, run_test
+from .generate.spec import schema as spec_schema
 from .generate.steps import MODES, STEPS
 from .goal import Goal
 from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
@@ -156,7 +157,7 @@ def _parser() -> _Parser:
     _add_generate(command("generate", _generate, "make a model that runs on its target", _GENERATE_EPILOG))
     _add_test(command("test", _test, "run the preset test script of what was generated", _GENERATE_EPILOG))
     documents = command("schema", _schema, "print the JSON Schema of a kind of document")
-    documents.add_argument("kind", choices=("workload", "cluster", "plan"))
+    documents.add_argument("kind", choices=("workload", "cluster", "plan", "spec"))
     command("info", _info, "say what is installed, and list the built-in examples")
     return parser
 
@@ -435,7 +436,8 @@ def _say(words: str) -> None:
 
 def _schema(arguments: argparse.Namespace) -> int:
     kind = arguments.kind
-    print_out(to_json(plan_file.schema() if kind == "plan" else native.schema(kind)).decode())
+    own = {"plan": plan_file.schema, "spec": spec_schema}
+    print_out(to_json(own[kind]() if kind in own else native.schema(kind)).decode())
     return FEASIBLE
 
 

@@ -249,7 +249,7 @@ class Runner:
             arguments = [self.report.python, f"{command}.py", "--mode", training]
             finished = self.target.run(arguments, self.project, limit=self.spec.training.time_limit)
             if not finished.ok:
-                raise StepError(f"{self.step}: {command}.py {finished.complaint}")
+                raise StepError(f"{self.step}: {command}.py {finished.complaint}", finished.output)
         self.target.collect(self.project)
 
     def numbers(self, command: str) -> dict[str, float]:

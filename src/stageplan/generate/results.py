@@ -32,7 +32,19 @@ Training = Literal["quick", "full"]
 
 
 class StepError(RuntimeError):
-    """A step that did not succeed; one sentence says which, and why."""
+    """A step that did not succeed; one sentence says which, and why.
+
+    Parameters
+    ----------
+    sentence : str
+        What it says.
+    log : str
+        What the command printed that failed, if one did.
+    """
+
+    def __init__(self, sentence: str, log: str = "") -> None:
+        super().__init__(sentence)
+        self.log = log
 
 
 class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

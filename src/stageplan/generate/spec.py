@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -462,13 +462,15 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
 
 
-def read_spec(path: str | os.PathLike[str]) -> Spec:
+def read_spec(path: str | os.PathLike[str], target: str | None = None) -> Spec:
     """Read a specification from TOML, or from the JSON that a run keeps of it.
 
     Parameters
     ----------
     path : str or path
         The file. Paths in it are relative to it, and absolute in what is returned.
+    target : str, optional
+        In place of the one in the file.
 
     Returns
     -------
@@ -486,9 +488,11 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     text = path.read_bytes()
     try:
         document = msgspec.json.decode(text) if path.suffix == ".json" else tomllib.loads(text.decode())
-        return _absolute(build(Spec, document), path.resolve().parent)
+        spec = build(Spec, document)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
+    spec = spec if target is None else msgspec.structs.replace(spec, target=target)
+    return _absolute(spec, path.resolve().parent)
 
 
 def _absolute(spec: Spec, folder: Path) -> Spec:
@@ -507,3 +511,8 @@ def _absolute(spec: Spec, folder: Path) -> Spec:
         extend=replace(spec.extend, pipeline=pipeline),
         ssh=replace(spec.ssh, config=joined(spec.ssh.config)),
     )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a specification."""
+    return msgspec.json.schema(Spec)

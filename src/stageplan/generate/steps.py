@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -42,6 +41,7 @@ SPEC = "spec.json"
 ENVIRONMENT = "environment.json"
 BASIC = "manifest-basic.json"
 EXTENDED = "manifest-extended.json"
+LOG = "failure.log"
 
 
 class Generated(Struct, frozen=True, kw_only=True):
@@ -119,8 +119,10 @@ def generate(
     """
     check_choice("mode", mode, MODES)
     check_choice("step", step, (None, *STEPS))
-    spec = spec if isinstance(spec, Spec) else read_spec(spec)
-    spec = spec if target is None else msgspec.structs.replace(spec, target=target)
+    if not isinstance(spec, Spec):
+        spec = read_spec(spec, target)
+    elif target is not None:
+        spec = msgspec.structs.replace(spec, target=target)
     root = Path(directory).resolve()
     _check_files(spec)
     _check_directory(root)
@@ -194,15 +196,30 @@ def _check_directory(root: Path) -> None:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Refuse to work where another run is at work, and make a step's failure of what the disk refuses."""
-    with (root / ".lock").open("w") as lock:  # the system forgets the lock of a run that is killed
+    with (root / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError:
             raise ValueError(f"directory is {root}; another run is at work in it") from None
         try:
+            (root / LOG).unlink(missing_ok=True)
             yield
+        except StepError as error:
+            if not error.log:
+                raise
+            (root / LOG).write_text(error.log, encoding="utf-8")
+            raise StepError(f"{error}; its output is in {root / LOG}", error.log) from error
         except OSError as error:
             raise StepError(f"{error.filename or root}: {error.strerror or error}") from error
+
+
+def _lock(stream: IO[str]) -> None:
+    """Lock a file; BlockingIOError where it is locked. The system forgets the lock of a killed process."""
+    try:
+        import fcntl
+    except ImportError:  # where there is none, as on Windows, nobody is refused
+        return
+    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class _Run:
