@@ -13,6 +13,7 @@ from common import ARTEFACTS, Batch, Config, build, forward, load_tensors, run, 
 
 CHECKPOINT = ARTEFACTS / "checkpoint.safetensors"
 WARM_UP = 10  # steps
+EPSILON = 1e-6  # far above the rounding of gradients: with the usual 1e-8 rounding would become steps
 
 
 def train(config: Config, module: nn.Module, steps: int, checkpoint: Path = CHECKPOINT) -> list[float]:
@@ -36,7 +37,10 @@ def train(config: Config, module: nn.Module, steps: int, checkpoint: Path = CHEC
 def make_optimizer(config: Config, module: nn.Module) -> torch.optim.Optimizer:
     """Make the optimizer of a network, or of a stage of it."""
     return torch.optim.AdamW(
-        module.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
+        module.parameters(),
+        lr=config.train.learning_rate,
+        weight_decay=config.train.weight_decay,
+        eps=EPSILON,
     )
 
 

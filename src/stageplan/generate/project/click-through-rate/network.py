@@ -1,4 +1,7 @@
-"""A click-through-rate network like DLRM and DCN: embeddings, crossed with numbers and each other."""
+"""A click-through-rate network like DLRM and DCN: embeddings, crossed with numbers and each other.
+
+Its activations have no kink, at which a sum in another order could change a gradient.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, relu
+from torch.nn.functional import binary_cross_entropy_with_logits, silu
 
 # Parameters that are one and the same: none here.
 TIES: tuple[tuple[str, str], ...] = ()
@@ -39,7 +42,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.tables = nn.ModuleList(_table(model) for _ in range(model.categories))
         self.bottom = nn.Sequential(
-            nn.Linear(model.numbers, 4 * model.width), nn.ReLU(), nn.Linear(4 * model.width, model.width)
+            nn.Linear(model.numbers, 4 * model.width), nn.SiLU(), nn.Linear(4 * model.width, model.width)
         )
 
     def forward(self, numbers: Tensor, categories: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +81,7 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, crossed: Tensor) -> Tensor:
         """From crossed features to log odds."""
-        return self.score(relu(self.hidden(crossed))).squeeze(1)
+        return self.score(silu(self.hidden(crossed))).squeeze(1)
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
