@@ -19,9 +19,9 @@ from stageplan.generate.spec import EXTENSIONS, TASKS
 
 NOTES = """\
 Quick mode, this interpreter as the environment. CPU seconds of all processes, and seconds on the clock, which
-say as much about what else the machine does. Largest differences: of losses of pipelined training from training
-in one process, of outputs of the ONNX model and of the exported program from the network's. The verdict is that
-of the preset test script."""
+say as much of what else the machine does. Largest differences: of losses of pipelined training from those of
+one process, of outputs of the ONNX model and of the exported program from the network. The verdict is that of
+the preset test script."""
 
 CHAIN_AIM = 120.0  # seconds on two cores without extensions
 LOSS_AIM, OUTPUT_AIM = 1e-5, 1e-4
