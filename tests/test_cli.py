@@ -846,12 +846,19 @@ def test_devices_of_the_catalogue_stand_for_a_cluster(run):
     assert plan["price"] == pytest.approx(0.5 * sum(stage["devices"] for stage in plan["stages"]))
 
 
-@pytest.mark.parametrize("kind", ["workload", "cluster", "devices", "plan"])
+@pytest.mark.parametrize("kind", ["workload", "cluster", "devices", "plan", "spec"])
 def test_schema(run, kind):
     status, out, err = run("schema", kind)
     schema = strict(out)
     name = schema["$ref"].rpartition("/")[2]
-    field = {"workload": "layers", "cluster": "types", "devices": "devices", "plan": "scheme"}[kind]
+    fields = {
+        "workload": "layers",
+        "cluster": "types",
+        "devices": "devices",
+        "plan": "scheme",
+        "spec": "task",
+    }
+    field = fields[kind]
     assert (status, err) == (0, "")
     assert field in schema["$defs"][name]["properties"]
 

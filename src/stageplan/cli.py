@@ -1,4 +1,4 @@
-"""The command line: ``stageplan plan | pareto | score | export | devices | schema | info``."""
+"""The command line: ``stageplan plan | pareto | score | export | devices | generate | test | schema | info``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from ._version import __version__
 from .catalogue import device_table, make_cluster
 from .cluster import Cluster
 from .device import Device
+from .generate import StepError, generate, run_test
+from .generate.spec import schema as spec_schema
+from .generate.steps import MODES, STEPS
 from .goal import Goal
 from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
 from .pareto import pareto
@@ -45,6 +48,15 @@ exit status:
        below it which changes would do
   2    bad input; one sentence on stderr says what
   130  interrupted (Ctrl-C); the best plan so far is printed and written all the same
+"""
+
+_GENERATE_EPILOG = """\
+exit status:
+  0    every step was done, and every case that had to pass the test did
+  1    the target lacks something, a requirement is impossible, a step failed, or a case that had to pass did
+       not
+  2    bad input; one sentence on stderr says what
+  130  interrupted (Ctrl-C); --resume continues
 """
 
 _GOAL_NUMBERS = {
@@ -98,6 +110,8 @@ def main(argv: list[str] | None = None) -> int:
         return status
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
+    except StepError as error:
+        return _complain(f"failed: {error}", NO_PLAN)
     except BrokenPipeError:
         return PIPE_CLOSED
     except MemoryError:
@@ -136,12 +150,14 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"stageplan {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> _Parser:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, epilog: str = _EPILOG
+    ) -> _Parser:
         added = commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
-            epilog=_EPILOG,
+            epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -153,8 +169,10 @@ def _parser() -> _Parser:
     _add_score(command("score", _score, "score a plan, or many schemes"))
     _add_export(command("export", _export, "say a plan in the words of a runtime"))
     _add_devices(command("devices", _list_devices, "list the devices of the catalogue"))
+    _add_generate(command("generate", _generate, "make a model that runs on its target", _GENERATE_EPILOG))
+    _add_test(command("test", _test, "run the preset test script of what was generated", _GENERATE_EPILOG))
     documents = command("schema", _schema, "print the JSON Schema of a kind of document")
-    documents.add_argument("kind", choices=("workload", "cluster", "devices", "plan"))
+    documents.add_argument("kind", choices=("workload", "cluster", "devices", "plan", "spec"))
     command("info", _info, "say what is installed, and list the built-in examples")
     return parser
 
@@ -244,6 +262,32 @@ def _add_score(parser: _Parser) -> None:
         type=Path,
         metavar="FILE",
         help="write the plan as JSON; the scores as JSON (.json) or else NumPy's .npz; - for JSON on stdout",
+    )
+
+
+def _add_generate(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("spec", metavar="SPEC", type=Path, help="a TOML file of what is wanted: task, service, hardware, ...")
+    add(
+        "-o", "--output", metavar="DIR", type=Path, required=True, help="a new directory, or an earlier run's"
+    )
+    add("--target", metavar="TARGET", help="local or ssh:USER@HOST; default: what SPEC says")
+    add("--step", choices=STEPS, help="this step alone; default: all")
+    add("--resume", action="store_true", help="skip the steps whose result is there and whole")
+    _add_mode(parser)
+
+
+def _add_test(parser: _Parser) -> None:
+    parser.add_argument("directory", metavar="DIR", type=Path, help="directory of what was generated")
+    _add_mode(parser)
+
+
+def _add_mode(parser: _Parser) -> None:
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="full",
+        help="quick: train and infer shortly; infer: test the inference alone; default: full",
     )
 
 
@@ -490,9 +534,34 @@ def _list_devices(arguments: argparse.Namespace) -> int:
     return FEASIBLE
 
 
+def _generate(arguments: argparse.Namespace) -> int:
+    made = generate(
+        arguments.spec,
+        arguments.output,
+        target=arguments.target,
+        mode=arguments.mode,
+        step=arguments.step,
+        resume=arguments.resume,
+        progress=_say,
+    )
+    print_out(str(made))
+    return _status(made.passed)
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    result = run_test(arguments.directory, mode=arguments.mode, progress=_say)
+    print_out(str(result))
+    return _status(result.passed)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
 def _schema(arguments: argparse.Namespace) -> int:
     kind = arguments.kind
-    print_out(to_json(plan_file.schema() if kind == "plan" else native.schema(kind)).decode())
+    own = {"plan": plan_file.schema, "spec": spec_schema}
+    print_out(to_json(own[kind]() if kind in own else native.schema(kind)).decode())
     return FEASIBLE
 
 
