@@ -1,4 +1,4 @@
-"""The command line: ``stageplan plan | pareto | score | export | devices | generate | test | schema | info``."""
+"""The command line: ``stageplan COMMAND``; `main` lists the commands."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _plan(spec: Spec, replicas: bool, workload: Path) -> Plan:
         max_devices_per_stage=None if replicas else 1,
     )
     problem = Problem(read_workload(workload), _cluster(spec), goal)
-    plan = solve(problem, pipeline.method, seed=spec.seed).plan  # type: ignore[arg-type]
+    plan = solve(problem, pipeline.method, seed=spec.seed).plan
     if not plan.feasible:
         broken = "; ".join(str(violation) for violation in plan.violations)
         raise StepError(f"no plan for pipelined training was found that meets the requirements: {broken}")
