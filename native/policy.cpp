@@ -28,10 +28,13 @@ void add_product(size_t rows, const Real* a, size_t a_row, const Matrix<Real>& b
   kernels<Real>().add_product({rows, b.rows(), b.columns(), a, a_row, 1, b.row(0), b.stride(), c, b.stride()});
 }
 
-// c += a^T b, summed over `rows` rows of a and b.
+// c += a^T b, summed over `rows` rows of a and b, by so many at a time as stay in the cache.
 template <class Real>
 void add_transposed(size_t rows, const Real* a, size_t a_row, const Real* b, size_t b_row, Matrix<Real>& c) {
-  kernels<Real>().add_product({c.rows(), rows, c.columns(), a, 1, a_row, b, b_row, c.row(0), c.stride()});
+  constexpr size_t part = 256;
+  for (size_t i = 0; i < rows; i += part)
+    kernels<Real>().add_product({c.rows(), std::min(part, rows - i), c.columns(), a + i * a_row, 1, a_row,
+                                 b + i * b_row, b_row, c.row(0), c.stride()});
 }
 
 // base^exponent, multiplied in an order that is everywhere the same.

@@ -117,6 +117,19 @@ def test_gradient(case: Case) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_gradient_of_a_long_rollout(cell: str) -> None:
+    """Along a line, of more rows than are summed at a time."""
+    case = make_case(6, cell, 3, 2, 5, 12, 16, 40)
+    random = np.random.default_rng(2)
+    weights, line = case.weights / 5, random.normal(size=case.shape.weights) / 10
+    direction = random.normal(size=(40, 16, 5))
+    gradient = run(case, weights)[0].backward(direction)
+    step = 1e-5
+    values = [(run(case, weights + sign * step * line)[1] * direction).sum() for sign in (-1, 1)]
+    assert gradient @ line == pytest.approx((values[1] - values[0]) / (2 * step), rel=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("size", [(5, 7), (16, 50)])
 def test_gradient_in_single_precision(cell: str, size: tuple[int, int]) -> None:
     case = make_case(3, cell, 5, 3, 4, 40, *size)
