@@ -48,8 +48,8 @@ random: as many evaluations as LSTM, but {random:,} at most; random episodes: as
   Both draw runs of layers, as the first population of genetic does, not layer by layer.
 Bayesian: Optuna's TPESampler, multivariate, one categorical a layer, of types that can run it; it minimises
   the logarithm of the cost with the violation of the limits as constraint, and begins with the plans of one
-  type and {runs} schemes of random runs (without them it is worse). It gets {bayes:g} CPU s, more than any
-  other method here takes at the median, in which it comes to fewer evaluations.
+  type and {runs} schemes of random runs (without them it is mostly worse). It gets {bayes:g} CPU s, more
+  than any other method here takes at the median, in which it comes to fewer evaluations.
 brute force: where there are at most {most:,} schemes."""
 
 

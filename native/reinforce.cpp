@@ -139,6 +139,11 @@ void Reinforce::score() {
       scores_[g * kGroup + e] = features_.scorer().score(groups_[g]->scheme(e));
   });
   evaluations_ += episodes_;
+  for (int i = 0; i < episodes_; ++i) {
+    const std::int8_t* scheme = groups_[i / kGroup]->scheme(i % kGroup);
+    keep(scheme, scores_[i]);
+    elites_.add(problem_, scores_[i], Genes(scheme, scheme + layers_));
+  }
 }
 
 // How much each episode counts in the gradient: its advantage over the moving average of the rewards, as a
@@ -172,11 +177,6 @@ void Reinforce::learn() {
   for (size_t g = 1; g < gradients_.size(); ++g)
     for (size_t i = 0; i < gradients_[0].size(); ++i) gradients_[0][i] += gradients_[g][i];
   learned_.adam.update(learned_.weights.data(), gradients_[0].data(), kRate, kClip);
-  for (int i = 0; i < episodes_; ++i) {
-    const std::int8_t* scheme = groups_[i / kGroup]->scheme(i % kGroup);
-    keep(scheme, scores_[i]);
-    elites_.add(problem_, scores_[i], Genes(scheme, scheme + layers_));
-  }
 }
 
 void Reinforce::polish() {

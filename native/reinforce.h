@@ -18,8 +18,7 @@ struct Learned {
   PolicyShape shape;
   std::vector<float> weights;
   Adam<float> adam;
-  double baseline =
-      std::numeric_limits<double>::quiet_NaN();  // moving average of rewards, NaN before the first
+  double baseline = std::numeric_limits<double>::quiet_NaN();  // moving average of rewards; NaN: none yet
   std::uint64_t generations = 0;
 
   // Nothing yet, of problems with so many types and labels.

@@ -225,6 +225,18 @@ def test_to_go_on_is_as_good_as_not_to_stop(cell: Any, fixed: dict[str, Any], tm
     assert other.policy != whole.policy
 
 
+def test_a_result_says_what_the_policy_does_alone() -> None:
+    problem = arrays(12, 3)
+    result = sp.solve(problem, "reinforce", cell="rnn", stop=sp.MaxGenerations(5))
+    assert result.policy is not None
+    alone = result.policy.plan(problem)
+    *_, line, last = str(result).splitlines()
+    assert (
+        line == f"the policy alone (rnn): ${alone.cost:,.6g} at {alone.throughput:,.6g} examples/s, feasible"
+    )
+    assert last.startswith(f"{result.status}; reinforce, seed 0: ")
+
+
 def test_on_another_problem_it_knows_what_it_has_learned() -> None:
     """With other prices, limits and layers it begins better than one that has learned nothing."""
     gained = []

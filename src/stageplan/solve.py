@@ -110,8 +110,17 @@ class Result:
     def __str__(self) -> str:
         how = " (interrupted)" if self.interrupted else ""
         return (
-            f"{self.plan}\n{self._proof()}\n{self.status}; {self.method}, seed {self.seed}: "
-            f"{self.evaluations:,} schemes scored in {self.generations:,} generations{how}"
+            f"{self.plan}\n{self._proof()}\n{self._without_search()}{self.status}; {self.method}, "
+            f"seed {self.seed}: {self.evaluations:,} schemes scored in {self.generations:,} generations{how}"
+        )
+
+    def _without_search(self) -> str:
+        if self.policy is None:
+            return ""
+        plan = self.policy.plan(self.plan.problem)
+        return (
+            f"the policy alone ({self.policy.cell}): ${plan.cost:,.6g} at {plan.throughput:,.6g} examples/s, "
+            f"{'feasible' if plan.feasible else 'NOT feasible'}\n"
         )
 
     def _proof(self) -> str:
