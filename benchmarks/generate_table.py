@@ -82,7 +82,8 @@ def main() -> None:
         if arguments.only in task:
             table.add_row(*measured(task, arguments.extend))
     table.add_row("to reach", "", f"{CHAIN_AIM:g}", f"{LOSS_AIM:g}", f"{OUTPUT_AIM:g}", f"{OUTPUT_AIM:g}", "")
-    Console().print(table, NOTES)
+    Console().print(table)
+    print(NOTES)
 
 
 if __name__ == "__main__":

@@ -247,8 +247,8 @@ FAULTS = {
     ),
     "ONNX model of other weights": (
         "onnx_export.py",
-        "program = trace(config, service)",
-        "program = trace(config, Service(config, __import__('common').build(config)).eval())",
+        "program = trace(exact, service)",
+        "program = trace(exact, Service(exact, __import__('common').build(exact)).eval())",
         "onnx",
         "FAIL",
         "largest_difference is ",

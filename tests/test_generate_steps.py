@@ -1,5 +1,6 @@
 """The steps around their work: order, resuming, what is killed or cut short, and the command line."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -321,6 +322,17 @@ def test_a_step_that_fails(done, monkeypatch):
     with pytest.raises(StepError, match=r"^step basic has no result of this specification"):
         generate("spec.toml", "out", step="test")
     assert "failure.log" not in names()
+
+
+def test_a_disk_without_room_for_what_a_command_printed(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fake_steps, "TRAIN", "raise SystemExit('no good')")
+    monkeypatch.setattr(steps, "write_whole", full)
+    with pytest.raises(StepError, match=r"^basic: train\.py ended with exit status 1: no good$"):
+        generate("spec.toml", "out")
+    assert names() == {"spec.json", "environment.json", ".lock"}
 
 
 def test_two_runs_in_one_directory(done):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ..checks import check_choice
+from ..output import write_whole
 from . import basic, environment, extended, test_script
 from .results import (
     BasicResult,
@@ -205,12 +206,20 @@ def _alone(root: Path) -> Iterator[None]:
             (root / LOG).unlink(missing_ok=True)
             yield
         except StepError as error:
-            if not error.log:
+            if not error.log or not _written(root / LOG, error.log):
                 raise
-            (root / LOG).write_text(error.log, encoding="utf-8")
             raise StepError(f"{error}; its output is in {root / LOG}", error.log) from error
         except OSError as error:
             raise StepError(f"{error.filename or root}: {error.strerror or error}") from error
+
+
+def _written(path: Path, text: str) -> bool:
+    """Write a text, where the disk has room for it."""
+    try:
+        write_whole(path, lambda stream: stream.write(text.encode()))
+    except OSError:
+        return False
+    return True
 
 
 def _lock(stream: IO[str]) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -286,6 +286,11 @@ def in_precision(config: Config, precision: str | None = None) -> AbstractContex
     """Let matrix products run in the configured precision; weights and losses stay in float32."""
     mixed = (precision or config.train.precision) == "bfloat16"
     return torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=mixed)
+
+
+def single(config: Config) -> Config:
+    """Give the same configuration in float32, for comparisons that bfloat16's three digits would blur."""
+    return replace(config, train=replace(config.train, precision="float32"))
 
 
 def on_device(config: Config, batch: Batch) -> Batch:

@@ -16,8 +16,19 @@ WARM_UP = 10  # steps
 EPSILON = 1e-6  # far above the rounding of gradients: with the usual 1e-8 rounding would become steps
 
 
-def train(config: Config, module: nn.Module, steps: int, checkpoint: Path = CHECKPOINT) -> list[float]:
-    """Train a network for a number of steps, from the checkpoint on where there is one.
+def train(config: Config, module: nn.Module, steps: int, checkpoint: Path | None = None) -> list[float]:
+    """Train a network for a number of steps.
+
+    Parameters
+    ----------
+    config : Config
+        How to train.
+    module : torch.nn.Module
+        The network.
+    steps : int
+        Updates of its weights.
+    checkpoint : pathlib.Path, optional
+        Kept every `train.checkpoint_every` steps; where it is there, training goes on from it.
 
     Returns
     -------
@@ -25,11 +36,11 @@ def train(config: Config, module: nn.Module, steps: int, checkpoint: Path = CHEC
         The loss before each step.
     """
     optimizer = make_optimizer(config, module)
-    losses = load_checkpoint(module, optimizer, checkpoint) if config.train.checkpoint_every else []
+    losses = [] if checkpoint is None else load_checkpoint(module, optimizer, checkpoint)
     for step in range(len(losses), steps):
         warm_up(config, optimizer, step)
         losses.append(train_step(config, module, optimizer, training_batch(config, step)))
-        if config.train.checkpoint_every and (step + 1) % config.train.checkpoint_every == 0:
+        if checkpoint is not None and (step + 1) % config.train.checkpoint_every == 0:
             save_checkpoint(module, optimizer, losses, checkpoint)
     return losses
 
@@ -124,7 +135,8 @@ def _state_of(parameter: nn.Parameter, tensors: dict[str, Tensor], name: str) ->
 def train_and_save(config: Config, quick: bool) -> dict[str, float]:
     """Train from the start, and write the weights."""
     module = build(config)
-    losses = train(config, module, config.train.quick_steps if quick else config.train.steps)
+    steps = config.train.quick_steps if quick else config.train.steps
+    losses = train(config, module, steps, CHECKPOINT if config.train.checkpoint_every else None)
     save_weights(module)
     CHECKPOINT.unlink(missing_ok=True)  # it has served: the next training starts anew
     end = losses[-max(5, len(losses) // 10) :]  # several, for a batch may be easy or hard by chance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from common import ARTEFACTS, Config, build, run, save_weights, settings
+from common import ARTEFACTS, Config, build, run, save_weights, settings, single
 from evaluate import measure_network
 from train import train
 
@@ -13,24 +13,23 @@ COMPARED = 5  # steps; later on, rounding in another order has grown
 
 
 def accumulate(config: Config, quick: bool) -> dict[str, float]:
-    """Train in parts, and some steps with whole batches."""
-    parts = settings("accumulation")["micro_batches"]
-    steps = COMPARED if quick else config.train.steps
+    """Compare some steps in parts with the same in whole batches, and train in parts."""
+    parts, exact = settings("accumulation")["micro_batches"], single(config)
+    one, other = (train(in_parts(exact, count), build(exact), COMPARED) for count in (parts, 1))
     module = build(config)
-    losses = train(in_parts(config, parts), module, steps)
-    whole = train(in_parts(config, 1), build(config), min(COMPARED, steps))
+    losses = train(in_parts(config, parts), module, COMPARED if quick else config.train.steps)
     save_weights(module, WEIGHTS)
     return measure_network(config, module) | {
         "micro_batches": parts,
         "steps": len(losses),
         "last_loss": losses[-1],
-        "largest_loss_difference": max(abs(a - b) for a, b in zip(losses, whole, strict=False)),
+        "largest_loss_difference": max(abs(a - b) for a, b in zip(one, other, strict=True)),
     }
 
 
 def in_parts(config: Config, parts: int) -> Config:
     """Give the same configuration with batches in so many parts."""
-    return replace(config, train=replace(config.train, micro_batches=parts, checkpoint_every=0))
+    return replace(config, train=replace(config.train, micro_batches=parts))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ WEIGHTS = ARTEFACTS / "model-mixed.safetensors"
 
 def mixed_precision(config: Config, quick: bool) -> dict[str, float]:
     """Train anew in bfloat16; the trained network is measured in it too."""
-    mixed = replace(config, train=replace(config.train, precision="bfloat16", checkpoint_every=0))
+    mixed = replace(config, train=replace(config.train, precision="bfloat16"))
     module = build(mixed)
     losses = train(mixed, module, config.train.quick_steps if quick else config.train.steps)
     save_weights(module, WEIGHTS)

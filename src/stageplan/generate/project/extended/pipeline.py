@@ -36,6 +36,7 @@ from common import (
     on_device,
     run,
     settings,
+    single,
     whole,
     write_json,
 )
@@ -305,28 +306,27 @@ def _merge(parts: list[dict[str, Tensor]]) -> float:
 
 
 def pipeline(config: Config, quick: bool) -> dict[str, float]:
-    """Train in stages, and some steps in one process, and compare."""
-    stages = read_plan(config)
-    steps = COMPARED if quick else config.train.steps
-    losses, copies = train_in_stages(config, stages, steps)
-    alone = train(config, build(config), min(COMPARED, steps))
-    differences = [abs(one - other) for one, other in zip(losses, alone, strict=False)]
-    numbers = {} if quick else _measured(config)
-    return numbers | {
+    """Compare some steps in stages with the same in one process, and, unless quick, train in stages."""
+    stages, exact = read_plan(config), single(config)
+    losses, copies = train_in_stages(exact, stages, COMPARED)
+    alone = train(exact, build(exact), COMPARED)
+    return {
         "stages": len(stages),
         "processes": sum(len(stage.ranks) for stage in stages),
         "as_planned": float(_ran() == [(stage.layers, stage.ranks) for stage in stages]),
-        "steps": len(losses),
-        "last_loss": losses[-1],
-        "largest_loss_difference": max(differences),
+        "compared_steps": COMPARED,
+        "largest_loss_difference": max(abs(a - b) for a, b in zip(losses, alone, strict=True)),
         "largest_copy_difference": copies,
+        **({} if quick else _trained(config, stages)),
     }
 
 
-def _measured(config: Config) -> dict[str, float]:
-    """Measure what was trained in stages, and compare it with what it has to reach."""
+def _trained(config: Config, stages: list[Stage]) -> dict[str, float]:
+    """Train in stages for as long as asked for, and compare what comes of it with what it has to reach."""
+    losses, _ = train_in_stages(config, stages, config.train.steps)
     numbers = measure_network(config, load_weights(config, WEIGHTS))
-    return numbers | {"margin": margin_of(config, numbers, quick=False)}
+    last = {"steps": len(losses), "last_loss": losses[-1]}
+    return last | numbers | {"margin": margin_of(config, numbers, quick=False)}
 
 
 def _ran() -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
