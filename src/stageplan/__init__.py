@@ -8,6 +8,7 @@ from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
 from .problem import Problem
+from .profile import profile
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate",
     "make_cluster",
     "pareto",
+    "profile",
     "read_cluster",
     "read_devices",
     "read_goal",
