@@ -4,6 +4,7 @@ from ._version import __version__
 from .catalogue import make_cluster
 from .cluster import Cluster, DeviceType
 from .device import Device
+from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
@@ -16,12 +17,15 @@ from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
+from .writers import Comparison, Export, SplitModule, export, split_module
 
 __all__ = [
     "Change",
     "Cluster",
+    "Comparison",
     "Device",
     "DeviceType",
+    "Export",
     "Front",
     "Goal",
     "Layer",
@@ -29,6 +33,7 @@ __all__ = [
     "MaxGenerations",
     "MaxRuntime",
     "NoImprovement",
+    "ParallelFit",
     "Plan",
     "Point",
     "Problem",
@@ -36,6 +41,7 @@ __all__ = [
     "Repair",
     "Result",
     "Scores",
+    "SplitModule",
     "Stage",
     "Stop",
     "Target",
@@ -45,6 +51,9 @@ __all__ = [
     "Workload",
     "__version__",
     "evaluate",
+    "export",
+    "fit_overlapped_fractions",
+    "fit_parallel_fraction",
     "make_cluster",
     "pareto",
     "profile",
@@ -54,5 +63,6 @@ __all__ = [
     "read_workload",
     "repair",
     "solve",
+    "split_module",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``stageplan plan | pareto | score | devices | schema | info``."""
+"""The command line: ``stageplan plan | pareto | score | export | devices | schema | info``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ from .repair import Repair, repair
 from .score import Schemes, Scores, as_schemes, evaluate
 from .solve import METHODS, Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, Stop
+from .writers import RUNTIMES, Export, export, write
+from .writers.split import Split
 
 FEASIBLE, NO_PLAN, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
@@ -145,6 +147,7 @@ def _parser() -> _Parser:
     _add_plan(command("plan", _plan, "search for the best plan"))
     _add_pareto(command("pareto", _pareto, "plan from the cheapest to the fastest"))
     _add_score(command("score", _score, "score a plan, or many schemes"))
+    _add_export(command("export", _export, "say a plan in the words of a runtime"))
     _add_devices(command("devices", _list_devices, "list the devices of the catalogue"))
     documents = command("schema", _schema, "print the JSON Schema of a kind of document")
     documents.add_argument("kind", choices=("workload", "cluster", "devices", "plan"))
@@ -225,6 +228,15 @@ def _add_score(parser: _Parser) -> None:
     )
 
 
+def _add_export(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("plan", metavar="PLAN", type=Path, help="a plan's JSON, as plan -o writes it")
+    add("--to", choices=RUNTIMES, required=True, help="the runtime")
+    add("--workload", help="what the plan is of: then the runtime's own split is compared with the plan's")
+    _add_hardware(parser)
+    add("-o", "--output", type=Path, metavar="FILE", help="write what the runtime takes; - for stdout")
+
+
 def _add_devices(parser: _Parser) -> None:
     _add_catalogue(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
@@ -240,8 +252,7 @@ def _add_catalogue(parser: _Parser) -> argparse._ArgumentGroup:
     return group
 
 
-def _add_problem(parser: _Parser) -> None:
-    parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
+def _add_hardware(parser: _Parser) -> None:
     parser.add_argument("--cluster", help="a file or a built-in example; default: the workload's own")
     parser.add_argument("--batch", type=float, metavar="B", help="examples that the workload's times are of")
     _add_catalogue(parser).add_argument(
@@ -250,6 +261,11 @@ def _add_problem(parser: _Parser) -> None:
         metavar="NAME[:COUNT][@PRICE]",
         help="instead of a cluster: so many devices of a type, at so many $/hour each; once for each type",
     )
+
+
+def _add_problem(parser: _Parser) -> None:
+    parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
+    _add_hardware(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: the cores that may be used")
     add = parser.add_argument_group("goal (default: what the workload's file asks for)").add_argument
     add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
@@ -264,7 +280,7 @@ def _add_problem(parser: _Parser) -> None:
 def _problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:
     """Make the problem of the files and flags; a goal given here stands for the one of the workload."""
     workload = read_workload(arguments.workload, batch=arguments.batch)
-    flags = {name: getattr(arguments, name) for name in Goal.__struct_fields__}
+    flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
     return Problem(workload, _cluster(arguments), goal)
@@ -409,6 +425,30 @@ def _summary(problem: Problem, scores: Scores) -> str:
     cost, throughput, violation = (values[best] for values in scores)
     broken = f", violation {violation:.4g}" if violation else ""
     return f"{text}\nbest: scheme {best}, cost ${cost:,.2f}, throughput {throughput:,.6g} examples/s{broken}"
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    saved = plan_file.read_plan(arguments.plan)
+    with _about(arguments.plan):
+        exported = _exported(arguments, saved)
+    if arguments.output is None or str(arguments.output) == "-":
+        print_out(exported.text.rstrip("\n"))
+        print(exported.remarks, file=sys.stderr, end="\n" if exported.remarks else "")
+    else:
+        write_and_print(
+            arguments.output, lambda stream: stream.write(exported.text.encode()), exported.remarks
+        )
+    return FEASIBLE
+
+
+def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Export:
+    if arguments.workload is not None:
+        return export(plan_file.restore(_problem(arguments, saved.goal), saved), arguments.to)
+    for name in ("cluster", "device", "batch"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} goes with --workload; it must be given")
+    return Export(arguments.to, *write(Split.of_saved(saved), arguments.to))
 
 
 def _list_devices(arguments: argparse.Namespace) -> int:

@@ -203,9 +203,16 @@ class Plan:
             "violation": self.violation,
             "violations": [msgspec.to_builtins(v) for v in self.violations],
             "stages": stages,
+            "layers": self._layers(),
+            "ties": [[names[i] for i in tie] for tie in self.problem.ties],
             "cut_ties": [list(tie) for tie in self.cut_ties],
             "scheme": self.scheme.tolist(),
         }
+
+    def _layers(self) -> list[dict[str, Any]]:
+        problem = self.problem
+        rows = zip(problem.layer_names, problem.layer_kinds, problem.parameters, strict=True)
+        return [{"name": name, "kind": kind, "parameters": size} for name, kind, size in rows]
 
     def __str__(self) -> str:
         lines = [str(self.problem), *_table(self)]

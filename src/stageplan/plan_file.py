@@ -16,13 +16,6 @@ from .problem import Problem
 Label = Annotated[int, msgspec.Meta(ge=0, le=127, description="label of the device type that runs a layer")]
 
 
-class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of a plan's file: its scheme, and the goal that it was made for."""
-
-    scheme: tuple[Label, ...]
-    goal: Goal | None = None
-
-
 class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A `Stage`, with the names of its layers. Times are seconds per example, price is $/hour."""
 
@@ -36,6 +29,24 @@ class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     memory: float
     price: float
     bottleneck: bool
+
+
+class LayerDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A layer, as runtimes need to know it; its parameters in bytes."""
+
+    name: str
+    kind: str = ""
+    parameters: float = 0.0
+
+
+class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of a plan's file: its scheme, the goal that it was made for, and what runtimes need."""
+
+    scheme: tuple[Label, ...]
+    goal: Goal | None = None
+    stages: tuple[StageDocument, ...] = ()
+    layers: tuple[LayerDocument, ...] = ()
+    ties: tuple[tuple[str, ...], ...] = ()
 
 
 class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -25,7 +25,7 @@ _ARRAYS = (
     "compute", "send", "receive", "compute_parallel", "transfer_parallel",
     "memory", "price", "limit", "capacity", "bandwidth",
 )  # fmt: skip
-_REST = ("tensors", "ties", "fixed_price", "layer_names", "type_names", "name")
+_REST = ("tensors", "ties", "fixed_price", "layer_names", "layer_kinds", "parameters", "type_names", "name")
 
 
 class Problem:
@@ -57,6 +57,10 @@ class Problem:
         $/hour whatever the devices.
     layer_names, type_names, name
         Names for people.
+    layer_kinds : tuple of str
+        What sort of layer each is, ``""`` where that is not known.
+    parameters : tuple of float
+        Bytes of the parameters of each layer.
     n_layers, n_types, n_labels : int
         Sizes; a gene is a label from 0 to ``n_labels - 1``.
     label_types : ndarray of int32, shape (n_labels,)
@@ -83,6 +87,8 @@ class Problem:
     fixed_price: float
     goal: Goal
     layer_names: tuple[str, ...]
+    layer_kinds: tuple[str, ...]
+    parameters: tuple[float, ...]
     type_names: tuple[str, ...]
     name: str
     label_types: npt.NDArray[np.int32]
@@ -189,6 +195,8 @@ class Problem:
             "ties": (),
             "fixed_price": float(fixed_price),
             "layer_names": tuple(f"layer{i}" for i in range(layers)),
+            "layer_kinds": ("",) * layers,
+            "parameters": (0.0,) * layers,
             "type_names": tuple(f"type{i}" for i in range(types)),
             "name": "arrays",
         }
@@ -406,6 +414,8 @@ def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
         ),
         "ties": tuple(tuple(index[name] for name in tie) for tie in workload.ties),
         "layer_names": tuple(layer.name for layer in layers),
+        "layer_kinds": tuple(layer.kind for layer in layers),
+        "parameters": tuple(layer.parameters for layer in layers),
         "type_names": tuple(type_.name for type_ in types),
         "name": f"{workload.name} on {cluster.name}",
     }

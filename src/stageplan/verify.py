@@ -101,7 +101,7 @@ def _transfer(problem: Problem, scheme: list[int], layers: tuple[int, ...], t: i
     return seconds
 
 
-def _times(
+def stage_times(
     problem: Problem, scheme: list[int], layers: tuple[int, ...], t: int, k: int
 ) -> tuple[float, float]:
     """Seconds per example of compute and of transfer on k devices of type t."""
@@ -115,7 +115,7 @@ def _times(
 
 
 def _time(problem: Problem, scheme: list[int], layers: tuple[int, ...], t: int, k: int) -> float:
-    compute, transfer = _times(problem, scheme, layers, t, k)
+    compute, transfer = stage_times(problem, scheme, layers, t, k)
     return max(compute, transfer) if problem.goal.overlap else compute + transfer
 
 
@@ -125,7 +125,7 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
         raise ValueError(f"{name}.type is {stage.type!r}; its label is of type {problem.type_names[t]!r}")
     if k < 1:
         raise ValueError(f"{name}.devices is {k}; it must be 1 or more")
-    compute, transfer = _times(problem, scheme, stage.layers, t, k)
+    compute, transfer = stage_times(problem, scheme, stage.layers, t, k)
     _check(f"{name}.compute", stage.compute, compute)
     all_tensors = sum(size for _, _, size in problem.tensors) / float(problem.bandwidth[t])
     _check(f"{name}.transfer", stage.transfer, transfer, all_tensors)

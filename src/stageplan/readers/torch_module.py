@@ -105,7 +105,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     """Tensors in a value and in the lists, tuples and tables in it."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for item in value.values():
             yield from tensors_in(item)
     elif isinstance(value, (list, tuple)):
@@ -174,6 +174,11 @@ def _first_line(error: Exception) -> str:
 
 class _Recorder(TorchDispatchMode):
     """Records every operation, and every call of a module."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Spare the import of the compiler, which is not used and takes seconds."""
+        return False
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

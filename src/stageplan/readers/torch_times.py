@@ -64,7 +64,7 @@ def measure(
     train
         Whether a backward pass follows each forward pass.
     repeats
-        Most passes to run.  It ends early once times repeat within half of `max_spread`.
+        Most passes to run.  It ends early once times repeat within a fifth of `max_spread`.
     max_spread
         Largest median of the layers' spreads.
 
@@ -84,7 +84,7 @@ def measure(
         while len(samples) < repeats:
             samples.append(stamps.run(args, kwargs, train))
             if len(samples) >= LEAST and len(samples) % ROUND == 0:
-                if median(_times(samples).spread) <= max_spread / 2:
+                if median(_times(samples).spread) <= max_spread / 5:
                     break
     times = _times(samples)
     if (spread := median(times.spread)) > max_spread:

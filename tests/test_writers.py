@@ -1,0 +1,161 @@
+"""Plans in the words of runtimes: what all of them share, and the comparison with the runtime's own split."""
+
+import json
+
+import numpy as np
+import pytest
+
+import stageplan as sp
+from stageplan.plan_file import PlanDocument
+from stageplan.writers import RUNTIMES
+from stageplan.writers.defaults import balanced, even, to_bounds
+from writers import language_model, plan_of
+
+LANGUAGE_MODELS = tuple(name for name in RUNTIMES if name not in ("device-map", "json"))
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+def test_every_runtime_takes_a_plain_plan(to):
+    plan = plan_of(language_model(blocks=6), [0] * 3 + [1] * 6)
+    exported = sp.export(plan, to)
+    assert exported.runtime == to
+    assert exported.text.endswith("\n")
+    assert exported.comparison.throughput > 0
+    assert str(exported) == f"{exported.text}\n{exported.remarks}"
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+def test_one_stage_is_a_plan_too(to):
+    exported = sp.export(plan_of(language_model(blocks=4), [0] * 7), to)
+    assert exported.comparison.default_layers == (7,)
+    assert exported.comparison.default_throughput == pytest.approx(exported.comparison.throughput)
+
+
+def test_an_unknown_runtime_is_refused():
+    plan = plan_of(language_model(blocks=2), [0] * 5)
+    with pytest.raises(ValueError, match="to is 'tensorflow'; it must be one of 'torch', 'torchtitan'"):
+        sp.export(plan, "tensorflow")
+    with pytest.raises(TypeError, match="plan is list; it must be a Plan"):
+        sp.export([], "torch")
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+def test_stages_of_layers_that_are_no_neighbours(to):
+    plan = plan_of(language_model(blocks=4), [0, 0, 1, 1, 0, 0, 0], merge="type")
+    if to in ("device-map", "json"):
+        assert sp.export(plan, to).value
+    else:
+        with pytest.raises(
+            ValueError, match=rf"^{to} cannot run this plan: stage 1 holds layers that are no neig"
+        ):
+            sp.export(plan, to)
+
+
+@pytest.mark.parametrize("to", [name for name in RUNTIMES if name != "json"])
+def test_stages_of_unequal_replicas(to):
+    plan = plan_of(language_model(blocks=8, seconds=(1e-3, 5e-4)), [0] * 8 + [1] * 3, counts=(2, 1))
+    assert [stage.devices for stage in plan.stages] == [2, 1]
+    with pytest.raises(ValueError, match=rf"^{to} cannot run this plan: its stages have 2, 1 devices"):
+        sp.export(plan, to)
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ("torchtitan", "data_parallel_replicate_degree = 2"),
+        ("vllm", "--data-parallel-size 2"),
+        ("sglang", "--dp-size 2"),
+    ],
+)
+def test_stages_of_equal_replicas_are_data_parallel(to, words):
+    plan = plan_of(language_model(blocks=6), [0] * 6 + [1] * 3, counts=(2, 2))
+    assert [stage.devices for stage in plan.stages] == [2, 2]
+    assert words in sp.export(plan, to).text
+    with pytest.raises(
+        ValueError, match="its stages have 2 devices; the runtime must have one device a stage"
+    ):
+        sp.export(plan, "device-map")
+
+
+@pytest.mark.parametrize("to", ["megatron", "vllm", "sglang", "torchtitan"])
+def test_what_is_no_language_model(to):
+    workload = language_model(blocks=4, kinds=["conv"] * 7)
+    with pytest.raises(
+        ValueError, match=r"no layer is of kind block or encoder or decoder, .*\(kinds: conv\)"
+    ):
+        sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
+    workload = language_model(blocks=4, kinds=["stem", *["block"] * 4, "norm", "head"])
+    with pytest.raises(ValueError, match="no layer before the blocks is of kind embedding"):
+        sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
+    workload = language_model(
+        blocks=4, kinds=["embedding", "block", "norm", "block", "block", "norm", "head"]
+    )
+    with pytest.raises(ValueError, match="layer layers.1 stands between blocks"):
+        sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
+
+
+# The runtime's own split --------------------------------------------------------------------------------
+
+
+def test_the_comparison_is_of_the_same_devices_and_the_same_model():
+    """Type b is three times slower; an even split makes it the bottleneck."""
+    workload = language_model(blocks=8, seconds=(1e-3, 3e-3))
+    plan = plan_of(workload, [0] * 8 + [1] * 3, overlap=True)
+    found = sp.export(plan, "torch").comparison
+    assert (found.time, found.throughput) == (plan.time, plan.throughput)
+    assert found.default_layers == (6, 5)
+    other = plan_of(workload, [0] * 6 + [1] * 5, overlap=True)
+    assert found.default_time == pytest.approx(other.time, rel=1e-12)
+    assert "gain: 1.67x" in str(found)
+
+
+def test_the_comparison_counts_tensors_and_keeps_the_devices_of_each_stage():
+    workload = language_model(blocks=8, seconds=(1e-3, 3e-3), tensor=1e6)
+    plan = plan_of(workload, [0] * 8 + [1] * 3, counts=(2, 2), bandwidth=1e8, overlap=False)
+    assert [stage.devices for stage in plan.stages] == [2, 2]
+    other = plan_of(workload, [0] * 6 + [1] * 5, counts=(2, 2), bandwidth=1e8, overlap=False)
+    assert other.stages[1].bottleneck
+    assert other.stages[1].devices == 2
+    assert sp.export(plan, "torch").comparison.default_time == pytest.approx(other.time, rel=1e-12)
+
+
+def test_a_split_that_the_devices_cannot_run():
+    workload = language_model(blocks=4, cannot="layers.1")
+    found = sp.export(plan_of(workload, [0] * 5 + [1] * 2), "torch").comparison
+    assert found.default_layers == (4, 3)
+    assert found.default_throughput > 0
+    found = sp.export(plan_of(workload, [0] * 4 + [1] * 3), "json").comparison
+    assert found.default_throughput > 0
+    workload = language_model(blocks=4, cannot="layers.3")
+    found = sp.export(plan_of(workload, [0] * 5 + [1] * 2), "torch").comparison
+    assert (found.default_throughput, found.default_time) == (0, np.inf)
+    assert "gain: it cannot run" in str(found)
+
+
+def test_even_splits():
+    assert even(10, 4) == [3, 3, 2, 2]
+    assert to_bounds(even(3, 3)) == (0, 1, 2, 3)
+
+
+def test_balanced_splits_have_the_least_spread_of_small_cases():
+    """Two stages: the dynamic programme is exact there."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        weights = rng.integers(0, 9, rng.integers(3, 9)).astype(float)
+        spreads = [abs(weights[:cut].sum() - weights[cut:].sum()) for cut in range(1, len(weights))]
+        bounds = balanced(list(weights), 2)
+        assert bounds[0] == 0
+        assert bounds[-1] == len(weights)
+        assert abs(weights[: bounds[1]].sum() - weights[bounds[1] :].sum()) == min(spreads)
+
+
+# Files --------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_plan_says_what_runtimes_need():
+    workload = language_model(blocks=4, tied=True, parameters=True)
+    document = plan_of(workload, [0] * 3 + [1] * 4).to_dict()
+    assert document["layers"][0] == {"name": "tok_embeddings", "kind": "embedding", "parameters": 40.0}
+    assert document["ties"] == [["tok_embeddings", "output"]]
+    assert set(document) <= set(PlanDocument.__struct_fields__)
+    json.dumps(document)
