@@ -17,6 +17,7 @@ from .solve import Result, solve
 from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
+from .workload_file import write_workload
 from .writers import Comparison, Export, SplitModule, export, split_module
 
 __all__ = [
@@ -65,4 +66,5 @@ __all__ = [
     "solve",
     "split_module",
     "verify",
+    "write_workload",
 ]

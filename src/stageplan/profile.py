@@ -1,4 +1,4 @@
-"""Workloads of networks themselves: what their layers do, estimated for devices or measured on this machine."""
+"""Workloads of networks themselves: their layers, estimated for devices or measured on this machine."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from .checks import check_choice, check_number
 from .device import Device
 from .fields import show
 from .readers import read_devices
-from .readers.models import PRECISIONS, Mode, Network, Options, read_model
-from .readers.trace import Kernels, Trace, TracedLayer
+from .readers.models import read_model
+from .readers.network import MODES, PRECISIONS, Mode, Network, Options
+from .readers.trace import Kernels, TracedLayer
 from .workload import Layer, Tensor, Workload
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["profile"]
 
 Array = npt.NDArray[np.float64]
-MODES = ("train", "inference")
-
 # Bytes of Adam's state for each byte of a weight: two moments of 4 bytes each; where weights have 2 bytes, a
 # copy of 4 bytes as well (mixed precision; Rajbhandari et al. 2020, arXiv:1910.02054, section 3.1).
 ADAM = {"fp32": 8 / 4, "tf32": 8 / 4, "fp16": 12 / 2, "bf16": 12 / 2}
@@ -42,6 +41,7 @@ def profile(
     example: Any = None,
     *,
     devices: Iterable[str | Device] = (),
+    catalogue: Mapping[str, Device] | None = None,
     measure: str | None = None,
     mode: Mode = "train",
     precision: str | None = None,
@@ -58,13 +58,15 @@ def profile(
     ----------
     model
         A torch module, which is left as it is; or a text: ``"hf:NAME"`` for a configuration of transformers
-        (``"hf:gpt2"``, ``"hf:meta-llama/Llama-2-70b-hf"``, ``"hf:bert"``, ``"hf:path/config.json"``; nothing is
-        downloaded), ``"package.module:function"`` for what a function returns (a module, or a module and an
-        example), or the path of an ONNX file.
+        (``"hf:gpt2"``, ``"hf:meta-llama/Llama-2-70b-hf"``, ``"hf:bert"``, ``"hf:folder/config.json"``;
+        nothing is downloaded), ``"package.module:function"`` for what a function returns (a module, or a
+        module and an example), or the path of an ONNX file.
     example
         What the module is called with, a batch: a tensor, a tuple of arguments, or a table of named ones.
     devices
         Device types to estimate times for: names of the catalogue, or `Device`.
+    catalogue
+        Default: the built-in one, as `read_devices` gives it.
     measure
         Name of the device type that this machine is: layers are measured here, on one thread, or on the GPU
         that the module is on.  Times on `devices` are then the measured ones times the ratio of the
@@ -122,12 +124,13 @@ def profile(
     check_choice("mode", mode, MODES)
     if precision is not None:
         check_choice("precision", precision, PRECISIONS)
-    for name, value in (("batch", batch), ("sequence", sequence), ("repeats", repeats)):
+    for name, value, least in (("batch", batch, 1), ("sequence", sequence, 1), ("repeats", repeats, 2)):
         if value is not None:
-            check_number(name, value, least=1, whole=True)
+            check_number(name, value, least=least, whole=True)
     check_number("max_spread", max_spread, above=0)
+    _check_shape(shape)
     _check_layers(layers)
-    types, measured = _devices(devices, measure)
+    types, measured = _devices(devices, measure, read_devices() if catalogue is None else catalogue)
     network = read_model(
         model,
         example,
@@ -147,6 +150,11 @@ def profile(
     return _workload(network, traced, mode == "train", seconds, spread)
 
 
+def _check_shape(shape: Sequence[int] | None) -> None:
+    if shape is not None and not (shape and all(isinstance(size, int) and size >= 1 for size in shape)):
+        raise ValueError(f"shape is {show(shape)}; it must be a list of whole numbers, 1 or more")
+
+
 def _check_layers(layers: object) -> None:
     if layers is None:
         return
@@ -156,15 +164,18 @@ def _check_layers(layers: object) -> None:
         raise TypeError(f"layers is {show(layers)}; it must be a list of paths, or a depth")
 
 
-def _devices(devices: Iterable[str | Device], measure: str | None) -> tuple[list[Device], Device | None]:
+def _devices(
+    devices: Iterable[str | Device], measure: str | None, catalogue: Mapping[str, Device]
+) -> tuple[list[Device], Device | None]:
     """Devices to estimate for, and the one that is measured where its estimate is needed."""
     if isinstance(devices, (str, Device)):
         raise TypeError(f"devices is {show(devices)}; it must be a list")
-    catalogue = read_devices()
     types = [_device(device, catalogue) for device in devices]
     if not types and measure is None:
-        raise ValueError("devices is empty; it must have a device to estimate for, or measure must be given")
-    known = catalogue | {type_.name: type_ for type_ in types}
+        raise ValueError("device is missing; one to estimate for must be given, or measure")
+    known = {**catalogue} | {type_.name: type_ for type_ in types}
+    if measure is not None and (not isinstance(measure, str) or not measure):
+        raise ValueError(f"measure is {show(measure)}; it must be the name of a device type")
     if measure is None or not types:
         return types, None
     if measure not in known:
@@ -187,7 +198,7 @@ def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
 
 def _estimate(layers: Sequence[TracedLayer], device: Device, precision: str) -> Seconds:
     def add_up(kernels: Kernels) -> float:
-        return sum(count * device.seconds(*kernel, precision) for kernel, count in kernels.items())
+        return sum((count * device.seconds(*kernel, precision) for kernel, count in kernels.items()), 0.0)
 
     return Seconds(
         np.array([add_up(layer.forward) for layer in layers]),
@@ -257,3 +268,29 @@ def _memory(layer: TracedLayer, network: Network, train: bool) -> float:
         return held + layer.workspace
     trained = sum(weight.bytes for weight in weights if weight.trained)
     return held + trained * (1 + ADAM[network.precision]) + layer.saved
+
+
+# Tables -------------------------------------------------------------------------------------------------
+
+
+def layer_table(workload: Workload) -> str:
+    """List the layers of a workload for people."""
+    types = list(dict.fromkeys(type_ for layer in workload.layers for type_ in layer.compute))
+    spread = any(layer.spread for layer in workload.layers)
+    head = ("layer", "kind", "parameters", "forward", "kept", *types, *(["spread"] if spread else []))
+    rows = [head]
+    for layer in workload.layers:
+        times = (layer.compute.get(type_) for type_ in types)
+        row = [layer.name, layer.kind, f"{layer.parameters / 1e6:.4g} MB", f"{layer.flops / 1e9:.4g} GFLOP"]
+        row += [f"{layer.activations / 1e6:.4g} MB"]
+        row += ["-" if time is None else f"{time * 1e3:.4g} ms" for time in times]
+        rows.append((*row, *([f"{layer.spread:.1%}"] if spread else [])))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([*lines, str(workload)])

@@ -43,7 +43,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backward : mapping of str to float
         Of `compute`, the seconds of the backward pass on each device type, where they are known.
     spread : float
-        How far repeated measurements of its time were apart, as a fraction of it; 0 where nothing was measured.
+        How far repeated measurements of its time were apart, as a fraction; 0 where it was not measured.
     flops : float
         Floating-point operations of the forward pass; a multiplication and an addition are two.
     parameters : float
@@ -159,7 +159,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ties : sequence of sequence of str
         Groups of layers that share weights, and so have to share a stage, or keep their weights equal.
     batch : float
-        How many examples the times, the operations and the tensors' bytes are of.  Memory is not divided by it.
+        How many examples the times, operations and tensors are of.  Memory is not divided by it.
 
     Raises
     ------

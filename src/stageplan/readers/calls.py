@@ -80,7 +80,7 @@ def cuts_at_depth(trace: Trace, calls: Sequence[Call], depth: int) -> list[Cut]:
 
 
 def _first_runs(chosen: Sequence[int], calls: Sequence[Call]) -> list[int]:
-    """The first of the runs of each module, which must follow one another."""
+    """Take the first run of each module; its other runs must follow it."""
     first: dict[str, int] = {}
     for index in chosen:
         path = calls[index].path
@@ -111,7 +111,7 @@ class _Tree:
         self.items = {path: list(found.values()) for path, found in items.items() if len(found) > 1}
 
     def open(self, index: int, outermost: bool = True) -> Iterator[int]:
-        """Calls that are the layers of a call: itself, or those of the modules that it calls."""
+        """Find the layers of a call: itself, or those of the modules that it calls."""
         children = self.children[index]
         if not self._opens(index, outermost):
             yield index
@@ -120,7 +120,7 @@ class _Tree:
             yield from self.open(child, outermost and len(children) == 1)
 
     def at_depth(self, index: int, depth: int) -> Iterator[int]:
-        """Calls at a depth below a call."""
+        """Find the calls at a depth below a call."""
         if depth == 0 or not self.children[index]:
             yield index
             return
@@ -129,7 +129,8 @@ class _Tree:
 
     def repeated(self, index: int) -> str | None:
         """Path of a module that a call runs more than once, if any."""
-        return next((self.calls[c].path for c in self.children[index] if self.runs[self.calls[c].path] > 1), None)
+        paths = (self.calls[child].path for child in self.children[index])
+        return next((path for path in paths if self.runs[path] > 1), None)
 
     def _opens(self, index: int, outermost: bool) -> bool:
         call = self.calls[index]
@@ -179,7 +180,7 @@ def _cuts(layers: Sequence[int], tree: _Tree) -> list[Cut]:
 
 
 def _kind(call: Call, place: int, blocks: Sequence[int]) -> str:
-    """What a layer is for the network: ``embedding``, ``stem``, ``block``, ``norm``, ``head``, or its class."""
+    """Say what a layer is for the network: an embedding, stem, block, norm, head, or what its class is."""
     if place in blocks:
         return "block"
     behind = bool(blocks) and place > blocks[-1]

@@ -7,9 +7,10 @@ in use, and among the model types of transformers, which have defaults.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from ..fields import show
+from . import modules
+from .modules import DTYPES
+from .network import Network, Options
 
 SEQUENCE = 512
 IMAGE = 224
@@ -29,12 +32,21 @@ AUDIO = 16_000  # one second
 
 # The head that a network of a model type is commonly trained with; the first that it has.
 HEADS = (
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForSpeechSeq2Seq",
     "AutoModelForPreTraining",
     "AutoModelForCausalLM",
-    "AutoModelForSeq2SeqLM",
     "AutoModelForImageClassification",
     "AutoModel",
 )
+
+
+def read(name: str, options: Options, measured: bool) -> Network:
+    """Read a network by its name, as `build` takes it; with random weights where it is measured."""
+    device = str(torch.get_default_device()) if measured else "meta"
+    network = build(name, DTYPES[options.precision or "fp32"], device)
+    made = example(network, options.examples(), options.sequence, options.shape)
+    return modules.read(network, made, options, measured, name)
 
 
 def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
@@ -43,8 +55,8 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
     Parameters
     ----------
     name
-        Behind ``hf:``: a name such as ``gpt2`` or ``meta-llama/Llama-2-70b-hf``, a model type of transformers,
-        or the path of a config.json or of its directory.
+        Behind ``hf:``: a name such as ``gpt2`` or ``meta-llama/Llama-2-70b-hf``, a model type of
+        transformers, or the path of a config.json or of its directory.
     dtype
         Of the weights.
     device
@@ -65,7 +77,9 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
             with torch.device(device):
                 return _build(config, architecture, dtype)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"model is {show(name)}; transformers cannot build it: {error}") from error
+            raise ValueError(
+                f"model is {show('hf:' + name)}; transformers cannot build it: {error}"
+            ) from error
 
 
 def _build(config: PreTrainedConfig, architecture: str | None, dtype: torch.dtype) -> nn.Module:
@@ -84,7 +98,7 @@ def _build(config: PreTrainedConfig, architecture: str | None, dtype: torch.dtyp
 def _quiet() -> Iterator[None]:
     """Keep transformers from telling what it makes."""
     before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
@@ -97,13 +111,13 @@ def _configuration(name: str) -> tuple[dict[str, Any], str | None]:
     short = _short(name)
     if short in known:
         return known[short]["config"], known[short]["architecture"]
-    if name in CONFIG_MAPPING_NAMES:
+    if name in CONFIG_MAPPING:
         return {"model_type": name}, None
     path = Path(name, "config.json") if Path(name).is_dir() else Path(name)
     if path.suffix != ".json":
         raise ValueError(
-            f"model is {show(name)}; it must be one of {', '.join(known)}, a model type of transformers, "
-            f"as bert, or the path of a config.json"
+            f"model is {show('hf:' + name)}; it must be hf: and one of {', '.join(known)}, a model type of "
+            f"transformers, as bert, or the path of a config.json"
         )
     return _read(path)
 
@@ -116,7 +130,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
         raise ValueError(f"{path}: it is no valid JSON: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
         raise ValueError(f"{path}: it has no model_type; it must be a configuration of transformers")
-    if fields["model_type"] not in CONFIG_MAPPING_NAMES:
+    if fields["model_type"] not in CONFIG_MAPPING:
         raise ValueError(f"{path}: model_type is {show(fields['model_type'])}; transformers does not know it")
     architectures = fields.get("architectures")
     return fields, architectures[0] if isinstance(architectures, list) and architectures else None
@@ -169,7 +183,8 @@ def example(
 
 
 def _tokens(config: Any, batch: int, sequence: int | None) -> Tensor:
-    most = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_target_positions"))
+    most = next(filter(None, limits), sys.maxsize)
     length = min(SEQUENCE, most) if sequence is None else sequence
     if length > most:
         raise ValueError(f"sequence is {length}; it must be at most {most}, the positions that the model has")
@@ -187,4 +202,6 @@ def _shape(name: str, config: Any, batch: int, sequence: int | None) -> tuple[in
         return batch, config.num_mel_bins, 2 * config.max_source_positions
     if name == "input_values":
         return batch, sequence or AUDIO
-    raise ValueError(f"model takes {name}, which cannot be made up; it must be profiled with an example in Python")
+    raise ValueError(
+        f"model takes {name}, which cannot be made up; it must be profiled with an example in Python"
+    )

@@ -1,4 +1,4 @@
-"""Torch modules: one pass on the meta device, where tensors have shapes and no values, so no memory is needed.
+"""A pass of a torch module on the meta device, where tensors have no values, and need no memory.
 
 The module itself is left alone: a twin of it runs, whose weights are on the meta device.
 """
@@ -9,11 +9,11 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -24,8 +24,6 @@ aten = torch.ops.aten
 
 GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}  # read what they write, not all
 FREE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
 NOTHING = Operation(0.0, 0.0, (), (), ())
 # What a question about all values of a tensor is taken to answer: masks hold everywhere, no value is bad.
 ANSWERS = {aten.all: True, aten.any: False}
@@ -75,17 +73,17 @@ def trace(
     torch.backends.mha.set_fastpath_enabled(False)  # it hides the operations in one
     try:
         with ExitStack() as stack:
-            for context in (torch.device("meta"), _FusedAttention(), torch.set_grad_enabled(train)):
-                stack.enter_context(context)
+            stack.enter_context(torch.device("meta"))
+            stack.enter_context(torch.set_grad_enabled(train))
+            stack.enter_context(patch.object(functional, "scaled_dot_product_attention", _attention))
             with recorder, torch.autograd.graph.saved_tensors_hooks(recorder.pack, recorder.unpack):
                 outputs = twin(*args, **kwargs)
                 if train:
                     recorder.begin_backward()
                     run_backward(outputs)
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"module {type(module).__name__} cannot run without values, on the meta device: {_first_line(error)}"
-        ) from error
+        name, reason = type(module).__name__, _first_line(error)
+        raise ValueError(f"module {name} cannot run without values, on the meta device: {reason}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         recorder.remove()
@@ -133,19 +131,14 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
-def precision_of(module: nn.Module) -> str:
-    """Precision of a module's weights, the first of `DTYPES` that it is; fp32 where it has none."""
-    dtype = next((weight.dtype for weight in module.parameters() if weight.is_floating_point()), torch.float32)
-    for precision, known in DTYPES.items():
-        if dtype == known:
-            return precision
-    raise ValueError(f"precision of the module is {dtype}; its weights must be {', '.join(DTYPES)}")
-
-
 def on_device_of(module: nn.Module, value: Any) -> Any:
     """Put the tensors in a value where a module's weights are, floating-point ones in their precision."""
     weight = next(module.parameters(), torch.empty(0))
-    return _map(value, lambda tensor: tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else None))
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else tensor.dtype)
+
+    return _map(value, move)
 
 
 def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -172,7 +165,7 @@ def _first_line(error: Exception) -> str:
 # Recording ----------------------------------------------------------------------------------------------
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records every operation, and every call of a module."""
 
     @classmethod
@@ -181,7 +174,7 @@ class _Recorder(TorchDispatchMode):
         return False
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.calls: list[Call] = []
         self._open: list[int] = []  # calls that have not returned
@@ -239,9 +232,9 @@ class _Recorder(TorchDispatchMode):
         self._backward_of = len(self.trace.operations) - 1
 
     def pack(self, tensor: Tensor) -> tuple[int, Tensor]:
-        """Note what an operation keeps for its backward pass, besides weights, which are there in any case.
+        """Note what an operation keeps for its backward pass, but for weights, which are there anyway.
 
-        Inputs are kept before the operation is recorded: they are noted at the one before it, of the same call.
+        Inputs are kept before the operation is recorded, and noted at the one before it, of the same call.
         """
         operation, storage = len(self.trace.operations) - 1, self._storage(tensor)
         if storage not in self._weights:
@@ -317,21 +310,10 @@ def _moved(packet: Any, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> 
 def _flops(packet: Any, args: Any, kwargs: Any, result: Any) -> float:
     if packet is aten._grouped_mm:  # each row of the one with its own matrix of the other
         left, right = args[0].shape, args[1].shape
-        return 2.0 * left[-2] * left[-1] * right[-1] * (left[0] if len(left) == len(right) == 3 else 1)
+        times: float = left[0] if len(left) == len(right) == 3 else 1
+        return 2 * times * float(left[-2] * left[-1] * right[-1])
     formula = flop_registry.get(packet)
     return 0.0 if formula is None else float(formula(*args, **kwargs, out_val=result))
-
-
-class _FusedAttention(TorchFunctionMode):
-    """Attention as the one operation that devices run it in, which keeps no table of all pairs of tokens."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is functional.scaled_dot_product_attention:
-            return _attention(*args, **kwargs)
-        return func(*args, **kwargs)
 
 
 def _attention(
@@ -344,12 +326,16 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Do what `functional.scaled_dot_product_attention` does."""
+    """Attend as `functional.scaled_dot_product_attention` does, in the one operation of devices for it.
+
+    On the meta device it would come apart into several, with a table of all pairs of tokens between them.
+    """
     if query.dim() < 4:
-        return _attention(*(t.unsqueeze(0) for t in (query, key, value)), attn_mask, dropout_p, is_causal)[0]
+        query, key, value = (tensor.unsqueeze(0) for tensor in (query, key, value))
+        return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)[0]
     if enable_gqa:
         groups = query.shape[-3] // key.shape[-3]
-        key, value = (t.repeat_interleave(groups, -3) for t in (key, value))
+        key, value = (tensor.repeat_interleave(groups, -3) for tensor in (key, value))
     bias = None
     if attn_mask is not None and attn_mask.is_floating_point():
         bias = attn_mask.expand(*query.shape[:-1], key.shape[-2])

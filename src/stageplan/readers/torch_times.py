@@ -1,4 +1,4 @@
-"""Times of a torch module's layers on this machine: passes of the whole module, and a clock read between layers.
+"""Times of a torch module's layers on this machine: the clock is read between layers, in passes of the whole.
 
 On a processor the clock is the CPU time of this process, on one thread, which other processes on the machine
 disturb little; on a GPU it is its own events.  The least time of many passes counts.
@@ -83,16 +83,19 @@ def measure(
         samples: list[Array] = []
         while len(samples) < repeats:
             samples.append(stamps.run(args, kwargs, train))
-            if len(samples) >= LEAST and len(samples) % ROUND == 0:
-                if median(_times(samples).spread) <= max_spread / 5:
-                    break
+            if len(samples) >= LEAST and len(samples) % ROUND == 0 and _repeat(samples, max_spread / 5):
+                break
     times = _times(samples)
     if (spread := median(times.spread)) > max_spread:
         raise ValueError(
-            f"max_spread is {max_spread:g}, but {len(samples)} repeats are {spread:.3g} apart; measure with more "
-            f"repeats, or on a machine that does less besides"
+            f"max_spread is {max_spread:g}, but {len(samples)} repeats are {spread:.3g} apart; measure with "
+            f"more repeats, or on a machine that does less besides"
         )
     return times
+
+
+def _repeat(samples: Sequence[Array], spread: float) -> bool:
+    return bool(median(_times(samples).spread) <= spread)
 
 
 def _times(samples: Sequence[Array]) -> Times:
@@ -157,7 +160,7 @@ class _Stamps:
         """Have the clock read where the gradient of a layer's output is there: its backward pass begins."""
         output = next((tensor for tensor in tensors_in(outputs) if tensor.requires_grad), None)
         if output is not None:
-            output.register_hook(partial(self._begin, layer))
+            output.register_hook(partial(self._begin, layer))  # type: ignore[no-untyped-call]
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool) -> Array:
         """Seconds of each layer in one pass, forward and backward, shape (2, L)."""
@@ -168,7 +171,7 @@ class _Stamps:
         self._begin(self.size - 1)
         if train:
             run_backward(outputs)
-        self._begin(self.size)
+            self._begin(self.size - 1)
         return self._add_up(turn)
 
     def _add_up(self, turn: int) -> Array:
@@ -185,7 +188,7 @@ def _is_on_gpu(module: nn.Module) -> bool:
 
 
 def _gpu_clock() -> torch.cuda.Event:
-    event = torch.cuda.Event(enable_timing=True)
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
     event.record()
     return event
 

@@ -1,4 +1,4 @@
-"""What one pass of a network does, operation by operation, whatever it runs on: the model readers' common form.
+"""What one pass of a network does, operation by operation, whatever it runs on.
 
 A reader fills a `Trace`; `Trace.layers` adds the operations up between given cuts.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -102,7 +102,7 @@ class Trace:
         return layers
 
     def ties(self, layers: Sequence[TracedLayer], cuts: Sequence[Cut]) -> tuple[tuple[str, ...], ...]:
-        """Groups of layers that have or use the same weights."""
+        """Group the layers that have or use the same weights."""
         users: dict[int, dict[int, None]] = defaultdict(dict)
         for index, layer in enumerate(layers):
             for weight in layer.weights:
@@ -143,8 +143,3 @@ class Trace:
 def place(cuts: Sequence[Cut], operation: int) -> int:
     """Index of the layer that an operation belongs to."""
     return max(0, bisect_right(cuts, operation, key=lambda cut: cut.start) - 1)
-
-
-def join_empty(cuts: Iterable[Cut]) -> list[Cut]:
-    """Leave out the cuts without weights: their operations join the layer before, or the first layer."""
-    return [cut for cut in cuts if cut.weights]
