@@ -302,26 +302,26 @@ def test_wrong_models_are_refused(model, example, options, words):
 
 
 def test_a_model_of_another_type_is_refused():
-    with pytest.raises(TypeError, match="model is 3; it must be a torch module, a path, or hf:NAME"):
+    with pytest.raises(TypeError, match="model is 3; it must be a torch module, hf:NAME"):
         sp.profile(3, devices=[DEVICE])
 
 
-def test_absent_libraries_are_named_with_what_installs_them(monkeypatch):
-    for name in ("torch_module", "huggingface"):
-        monkeypatch.delitem(sys.modules, f"stageplan.readers.{name}", raising=False)
-        monkeypatch.delattr(f"stageplan.readers.{name}", raising=False)
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(
-        ImportError, match=r'transformers is needed .*; pip install "stageplan\[transformers\]"'
-    ):
-        sp.profile("hf:gpt2", devices=["t4"])
-    monkeypatch.delitem(sys.modules, "stageplan.readers.torch_module", raising=False)
-    monkeypatch.delattr("stageplan.readers.torch_module", raising=False)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(
-        ImportError, match=r'torch is needed to read this model; pip install "stageplan\[torch\]"'
-    ):
-        sp.profile("hf:gpt2", devices=["t4"])
+@pytest.mark.parametrize(
+    ("model", "library", "importer"),
+    [
+        ("hf:gpt2", "transformers", "huggingface"),
+        ("hf:gpt2", "torch", "modules"),
+        ("a.onnx", "onnx", "onnx_file"),
+    ],
+)
+def test_absent_libraries_are_named_with_what_installs_them(model, library, importer, monkeypatch):
+    import stageplan.readers
+
+    monkeypatch.delitem(sys.modules, f"stageplan.readers.{importer}", raising=False)
+    monkeypatch.delattr(stageplan.readers, importer, raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=rf'{library} is needed .*; pip install "stageplan\[{library}\]"'):
+        sp.profile(model, devices=["t4"])
 
 
 def test_estimates_are_the_same_every_time():

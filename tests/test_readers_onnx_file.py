@@ -143,7 +143,9 @@ CASES = {
         2 * 2 * 4 * 25 * 6 * 4,
     ),
     "LSTM": (
-        [node("LSTM", "x w r", "y", hidden_size=6)], [weight("w", 1, 24, 4), weight("r", 1, 24, 6)], [7, 2, 4],
+        [node("LSTM", "x w r", "y", hidden_size=6)],
+        [weight("w", 1, 24, 4), weight("r", 1, 24, 6)],
+        [7, 2, 4],
         2 * 7 * 2 * 24 * 10,
     ),
     "Einsum": (
