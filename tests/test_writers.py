@@ -4,14 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from writers import language_model, plan_of
 
 import stageplan as sp
 from stageplan.plan_file import PlanDocument
 from stageplan.writers import RUNTIMES
 from stageplan.writers.defaults import balanced, even, to_bounds
-from writers import language_model, plan_of
-
-LANGUAGE_MODELS = tuple(name for name in RUNTIMES if name not in ("device-map", "json"))
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
@@ -90,7 +88,7 @@ def test_what_is_no_language_model(to):
     workload = language_model(
         blocks=4, kinds=["embedding", "block", "norm", "block", "block", "norm", "head"]
     )
-    with pytest.raises(ValueError, match="layer layers.1 stands between blocks"):
+    with pytest.raises(ValueError, match=r"layer layers\.1 stands between blocks"):
         sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
 
 
@@ -106,7 +104,18 @@ def test_the_comparison_is_of_the_same_devices_and_the_same_model():
     assert found.default_layers == (6, 5)
     other = plan_of(workload, [0] * 6 + [1] * 5, overlap=True)
     assert found.default_time == pytest.approx(other.time, rel=1e-12)
+    assert found.gain == found.throughput / found.default_throughput
     assert "gain: 1.67x" in str(found)
+
+
+def test_a_pipeline_of_one_type():
+    workload = language_model(blocks=8)
+    plan = plan_of(workload, [0] * 3 + [1] * 4 + [0] * 4, split=True)
+    assert [stage.type for stage in plan.stages] == ["a", "a", "a"]
+    assert sp.export(plan, "vllm").value == "2,4,2"
+    found = sp.export(plan, "torch").comparison
+    assert (found.default_layers, found.default_time) == ((4, 4, 3), pytest.approx(4e-3))
+    assert found.gain == pytest.approx(1)
 
 
 def test_the_comparison_counts_tensors_and_keeps_the_devices_of_each_stage():
@@ -130,6 +139,14 @@ def test_a_split_that_the_devices_cannot_run():
     found = sp.export(plan_of(workload, [0] * 5 + [1] * 2), "torch").comparison
     assert (found.default_throughput, found.default_time) == (0, np.inf)
     assert "gain: it cannot run" in str(found)
+
+
+def test_a_split_that_does_not_fit_into_memory():
+    workload = language_model(blocks=4, memory=1.0)
+    plan = plan_of(workload, [0] * 5 + [1] * 2, capacity={"b": 2.0})
+    assert plan.feasible
+    found = sp.export(plan, "torch").comparison
+    assert (found.default_layers, found.default_throughput) == ((4, 3), 0)
 
 
 def test_even_splits():

@@ -1,10 +1,19 @@
 """Plans to export: language models of any length, cut anywhere."""
 
+from itertools import pairwise
+
 import stageplan as sp
 
 
 def language_model(
-    blocks, kinds=None, seconds=(1e-3, 2e-3), tied=False, parameters=False, tensor=None, cannot=None
+    blocks,
+    kinds=None,
+    seconds=(1e-3, 2e-3),
+    tied=False,
+    parameters=False,
+    tensor=None,
+    cannot=None,
+    memory=0.0,
 ):
     """Layers by torchtitan's names: an embedding, blocks, a norm and a head."""
     names = ["tok_embeddings", *(f"layers.{i}" for i in range(blocks)), "norm", "output"]
@@ -16,23 +25,24 @@ def language_model(
             kind=kind,
             compute={"a": seconds[0], "b": None if name == cannot else seconds[1]},
             parameters=size,
+            memory=memory,
         )
         for name, kind, size in zip(names, kinds, sizes, strict=True)
     ]
     tensors = [
-        sp.Tensor(producer=a, consumers=[b], bytes=tensor)
-        for a, b in zip(names, names[1:], strict=False)
-        if tensor is not None
+        sp.Tensor(producer=a, consumers=[b], bytes=tensor) for a, b in pairwise(names) if tensor is not None
     ]
-    ties = [("tok_embeddings", "output")] if tied else []
+    ties = [tied if isinstance(tied, tuple) else ("tok_embeddings", "output")] if tied else []
     return sp.Workload(name="model", layers=layers, tensors=tensors, ties=ties)
 
 
-def plan_of(workload, scheme, counts=None, bandwidth=None, **goal):
+def plan_of(workload, scheme, counts=None, bandwidth=None, capacity=None, **goal):
     """Plan a scheme of types a and b, on one device a stage or on `counts` devices by type."""
     most = max(counts) if counts else 1
     types = [
-        sp.DeviceType(name=name, price=1.0, limit=limit, bandwidth=bandwidth)
+        sp.DeviceType(
+            name=name, price=1.0, limit=limit, bandwidth=bandwidth, capacity=(capacity or {}).get(name)
+        )
         for name, limit in zip("ab", counts or (None, None), strict=True)
     ]
     cluster = sp.Cluster(name="cluster", types=types)

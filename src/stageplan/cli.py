@@ -439,27 +439,29 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    output: Path | None = arguments.output
+    check_output(output)
     saved = plan_file.read_plan(arguments.plan)
     with _about(arguments.plan):
-        exported = _exported(arguments, saved)
-    if arguments.output is None or str(arguments.output) == "-":
+        exported, feasible = _exported(arguments, saved)
+    remarks = exported.remarks if feasible else f"note: the plan breaks limits\n{exported.remarks}".rstrip()
+    if output is None or str(output) == "-":
         print_out(exported.text.rstrip("\n"))
-        print(exported.remarks, file=sys.stderr, end="\n" if exported.remarks else "")
+        print(remarks, file=sys.stderr, end="\n" if remarks else "")
     else:
-        write_and_print(
-            arguments.output, lambda stream: stream.write(exported.text.encode()), exported.remarks
-        )
-    return FEASIBLE
+        write_and_print(output, lambda stream: stream.write(exported.text.encode()), remarks)
+    return _status(feasible)
 
 
-def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Export:
+def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> tuple[Export, bool]:
+    """(Export, whether the plan is feasible); with the workload, beside the runtime's own split."""
     if arguments.workload is not None:
-        return export(plan_file.restore(_problem(arguments, saved.goal), saved), arguments.to)
-    for name in ("cluster", "device", "batch"):
+        plan = plan_file.restore(_problem(arguments, saved.goal), saved)
+        return export(plan, arguments.to), plan.feasible
+    for name in ("cluster", "device", "batch", "devices", "prices", "region", "spot"):
         if getattr(arguments, name):
             raise ValueError(f"--{name} goes with --workload; it must be given")
-    return Export(arguments.to, *write(Split.of_saved(saved), arguments.to))
+    return Export(arguments.to, *write(Split.of_saved(saved), arguments.to)), saved.feasible
 
 
 def _list_devices(arguments: argparse.Namespace) -> int:

@@ -44,6 +44,7 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     scheme: tuple[Label, ...]
     goal: Goal | None = None
+    feasible: bool = True
     stages: tuple[StageDocument, ...] = ()
     layers: tuple[LayerDocument, ...] = ()
     ties: tuple[tuple[str, ...], ...] = ()

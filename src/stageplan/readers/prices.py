@@ -39,6 +39,10 @@ def read_prices(
         The file cannot be read.
     ValueError
         A column is missing, a number is none, or no row is of the region.
+
+    Notes
+    -----
+    Some clouds (Google's, for one) list an accelerator without the machine that it is in.
     """
     with Path(path).open(encoding="utf-8-sig", newline="") as stream:
         try:

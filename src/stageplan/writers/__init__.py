@@ -56,7 +56,7 @@ class Comparison:
     default_layers : tuple of int or None
         How many layers its stages have then, on the same devices; None where it would not split.
     default_throughput, default_time : float or None
-        As above, of that split; 0 and inf where a stage's devices cannot run a layer of it.
+        As above, of that split; 0 and inf where a device cannot run a layer of its stage, or not hold them.
     """
 
     measure: str
@@ -76,12 +76,15 @@ class Comparison:
             f"the runtime's own split ({self.rule}: {layers} layers): {self.default_throughput:,.6g} "
             f"examples/s, {self.measure} {self.default_time:.4g} s an example"
         )
-        gain = (
-            f"{self.throughput / self.default_throughput:.3g}x"
-            if self.default_throughput
-            else "it cannot run"
-        )
+        gain = "it cannot run" if self.gain is None or math.isinf(self.gain) else f"{self.gain:.3g}x"
         return "\n".join([*lines, f"gain: {gain}"])
+
+    @property
+    def gain(self) -> float | None:
+        """Throughput of the plan by that of the runtime's own split; inf where that cannot run."""
+        if self.default_throughput is None:
+            return None
+        return self.throughput / self.default_throughput if self.default_throughput else math.inf
 
 
 @dataclass(frozen=True)
@@ -200,5 +203,6 @@ def _times(plan: Plan, placed: list[int]) -> list[tuple[float, float]]:
         layers = tuple(layer for layer, place in enumerate(placed) if place == number)
         t = int(problem.label_types[stage.label])
         runs = all(math.isfinite(problem.compute[layer, t]) for layer in layers)
+        runs &= math.fsum(problem.memory[layer] for layer in layers) <= problem.capacity[t]
         times.append(stage_times(problem, scheme, layers, t, stage.devices) if runs else (math.inf, 0.0))
     return times

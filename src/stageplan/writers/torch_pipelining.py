@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,10 @@ from torch.distributed.pipelining import SplitPoint
 SPLIT_SPEC = {{
 {points}}}
 
-# Layers of each stage; stage i is to run on rank i, of type: {types}.
+# Layers of each stage, and the device type of the rank that is to run it; stage i is for rank i.
 STAGES = [
 {stages}]
+TYPES = {types}
 '''
 
 _TIE = '''
@@ -33,12 +35,12 @@ _TIE = '''
 def tie(pipe, index):
     """Return what adds up the gradients of weights that several stages have; every rank must call this.
 
-    Call what it returns between the schedule's step and the optimizer's: without it, the weights of
-    {tied} drift apart, and nothing says so.
+    Call what it returns between the schedule's step and the optimizer's: without it, those weights drift
+    apart, and nothing says so.
     """
     owned = []
     for owners in pipe.replicated_params:
-        names = {{int(stage.rpartition("_")[2]): name for stage, name in owners.items()}}
+        names = {int(stage.rpartition("_")[2]): name for stage, name in owners.items()}
         group = dist.new_group(sorted(names))
         if index in names:
             owned.append((pipe.get_stage_module(index).get_parameter(names[index]), group))
@@ -57,15 +59,15 @@ def write(split: Split) -> Written:
     split.replicas()
     begins = _begins(split)
     text = _TEXT.format(
-        points="".join(f'    "{name}": SplitPoint.BEGINNING,\n' for name in begins),
-        types=", ".join(stage.type for stage in split.stages),
+        points="".join(f"    {json.dumps(name)}: SplitPoint.BEGINNING,\n" for name in begins),
+        types=[stage.type for stage in split.stages],
         stages="".join(f"    {[split.layers[i] for i in stage.layers]},\n" for stage in split.stages),
     )
     tied = ", ".join(" and ".join(split.layers[layer] for layer in tie) for tie in split.parted_ties())
     if not tied:
         return Written(begins, text)
     text = text.replace("from torch", "import torch.distributed as dist\nfrom torch", 1)
-    return Written(begins, text + _TIE.format(tied=tied), f"{tied} share weights: tie() keeps them equal")
+    return Written(begins, text + _TIE, f"{tied} share weights: tie() keeps them equal")
 
 
 def default(split: Split) -> Default:
@@ -180,12 +182,12 @@ def split_module(
         from torch.distributed.pipelining import SplitPoint, pipeline
     except ImportError:
         raise ImportError('torch is not installed; pip install "stageplan[torch]" does it') from None
-    paths = {name for name, _ in module.named_modules()}
     for name in plan.problem.layer_names:
-        if name not in paths:
-            raise ValueError(
-                f"layer {name!r} is no module of {type(module).__name__}; the plan must be of it"
-            )
+        try:
+            module.get_submodule(name)
+        except AttributeError:
+            owner = type(module).__name__
+            raise ValueError(f"layer {name!r} is no module of {owner}; the plan must be of it") from None
     begins = _begins(Split.of(plan))
     try:
         pipe = pipeline(

@@ -1,0 +1,73 @@
+"""Device maps: their rules, and models that run by them."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+from writers import language_model, plan_of
+
+import stageplan as sp
+
+
+def test_every_layer_has_the_device_of_its_stage():
+    plan = plan_of(language_model(3), [0] * 2 + [1] * 2 + [0] * 2)
+    exported = sp.export(plan, "device-map")
+    assert json.loads(exported.text) == exported.value
+    assert list(exported.value) == list(plan.problem.layer_names)
+    assert list(exported.value.values()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_stages_need_not_be_neighbours():
+    plan = plan_of(language_model(3), [0, 1, 0, 1, 0, 0], merge="type")
+    assert list(sp.export(plan, "device-map").value.values()) == [0, 1, 0, 1, 0, 0]
+
+
+def test_layers_that_share_weights_get_one_device():
+    plan = plan_of(language_model(3, tied=True), [0] * 2 + [1] * 4)
+    exported = sp.export(plan, "device-map")
+    assert list(exported.value.values()) == [0, 0, 1, 1, 1, 0]
+    assert exported.note == "output is placed with tok_embeddings, whose weights it shares"
+    assert exported.note in str(exported)
+
+
+def test_stages_run_in_turn():
+    """Nothing is pipelined: an example takes the sum of all stages, and each transfer once."""
+    workload = language_model(3, seconds=(1e-3, 3e-3), tensor=1e5)
+    plan = plan_of(workload, [0] * 4 + [1] * 2, bandwidth=1e8)
+    found = sp.export(plan, "device-map").comparison
+    assert found.measure == "all stages in turn"
+    assert found.time == pytest.approx(4 * 1e-3 + 2 * 3e-3 + 1e5 / 1e8)
+    assert found.default_layers == (3, 3)
+    assert found.default_time == pytest.approx(3 * 1e-3 + 3 * 3e-3 + 1e5 / 1e8)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what transformers and accelerate use
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_model_runs_by_its_map(tmp_path):
+    """One part of it on the processor, the other on the disk: its outputs are those of the whole model."""
+    for name in ("torch", "transformers", "accelerate"):
+        if find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    import torch
+    from accelerate import dispatch_model
+    from accelerate.utils import check_device_map
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3}
+    ids = {"num_attention_heads": 2, "use_cache": False, "bos_token_id": 0, "eos_token_id": 0}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **ids)).eval()
+    names = ["model.embed_tokens", *(f"model.layers.{i}" for i in range(3)), "model.norm", "lm_head"]
+    layers = [
+        sp.Layer(name=name, kind=layer.kind, compute=layer.compute)
+        for name, layer in zip(names, language_model(3).layers, strict=True)
+    ]
+    plan = plan_of(sp.Workload(name="llama", layers=layers), [0] * 2 + [1] * 4)
+    device_map = sp.export(plan, "device-map").value
+    check_device_map(model, device_map)
+    tokens = torch.randint(0, 50, (2, 7))
+    expected = model(input_ids=tokens).logits
+    places = {name: ("cpu", "disk")[device] for name, device in device_map.items()}
+    placed = dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path)
+    assert {str(weight.device) for weight in placed.model.layers[1].parameters()} == {"meta"}
+    assert torch.equal(placed(input_ids=tokens).logits, expected)

@@ -1,0 +1,154 @@
+"""Stages for torch.distributed.pipelining, which train as the whole module does."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from writers import language_model, plan_of
+
+import stageplan as sp
+
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+needs_transformers = pytest.mark.skipif(
+    find_spec("transformers") is None, reason="transformers is not installed"
+)
+traces = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # of torch.export in itself
+
+
+def test_the_text_says_where_to_split_and_what_runs_where():
+    exported = sp.export(plan_of(language_model(4), [0] * 3 + [1] + [0] * 3), "torch")
+    assert exported.value == ["layers.2", "layers.3"]
+    tree = ast.parse(exported.text)
+    stages = next(
+        ast.literal_eval(n.value)
+        for n in tree.body
+        if isinstance(n, ast.Assign) and n.targets[0].id == "STAGES"
+    )
+    assert stages == [
+        ["tok_embeddings", "layers.0", "layers.1"],
+        ["layers.2"],
+        ["layers.3", "norm", "output"],
+    ]
+    assert '"layers.2": SplitPoint.BEGINNING,\n    "layers.3": SplitPoint.BEGINNING,\n' in exported.text
+    assert "TYPES = ['a', 'b', 'a']" in exported.text
+    assert "def tie" not in exported.text
+
+
+def test_names_cannot_break_out_of_the_text():
+    names = ['"""', 'a"\nraise SystemExit', "'\nraise SystemExit #"]
+    layers = [sp.Layer(name=name, compute={"a": 1e-3, "b": 2e-3}) for name in names]
+    plan = plan_of(sp.Workload(name="net", layers=layers, ties=[names[::2]]), [0, 1, 0])
+    for to in ("torch", "deepspeed", "paddle"):
+        tree = ast.parse(sp.export(plan, to).text)
+        assert not any(isinstance(node, ast.Raise) for node in tree.body)
+
+
+def test_parted_ties_are_mended():
+    exported = sp.export(plan_of(language_model(4, tied=True), [0] * 3 + [1] * 4), "torch")
+    ast.parse(exported.text)
+    assert "def tie(pipe, index):" in exported.text
+    assert exported.note == "tok_embeddings and output share weights: tie() keeps them equal"
+
+
+@needs_torch
+@needs_transformers
+def test_two_processes_train_a_tied_gpt2_as_one_does(tmp_path):
+    """To rounding; and without the gradients of the tied weights added up, they do not."""
+    worker = Path(__file__).with_name("pipeline_worker.py")
+    source = Path(sp.__file__).parents[1]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(source), str(worker.parent)]),
+    }
+    argv = [[sys.executable, worker, str(rank), tmp_path] for rank in range(2)]
+    ranks = [subprocess.Popen(a, env=environment, stderr=subprocess.PIPE, text=True) for a in argv]
+    try:
+        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+    losses = json.loads((tmp_path / "losses.json").read_text())
+    assert len(losses["whole"]) == 4
+    assert losses["split_module"] == pytest.approx(losses["whole"], abs=1e-6)
+    assert losses["export"] == losses["split_module"]
+    assert max(abs(a - b) for a, b in zip(losses["untied"], losses["whole"], strict=True)) > 1e-4
+
+
+@pytest.fixture
+def net():
+    torch = pytest.importorskip("torch")
+
+    class Skip(torch.nn.Module):
+        """Layers in a row, and what the first makes is used by the last as well."""
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = (torch.nn.Linear(4, 4) for _ in range(3))
+
+        def forward(self, x):
+            first = self.a(x).relu()
+            return self.c(self.b(first) + 1) * first
+
+    torch.manual_seed(0)
+    return Skip()
+
+
+def plan_for(names, scheme, **goal):
+    layers = [sp.Layer(name=name, compute={"a": 1e-3, "b": 2e-3}) for name in names]
+    return plan_of(sp.Workload(name="net", layers=layers), scheme, **goal)
+
+
+@traces
+def test_stages_in_turn_are_the_module(net):
+    import torch
+
+    x = torch.rand(2, 4)
+    split = sp.split_module(net, plan_for("abc", [0, 1, 0]), (x,))
+    assert [sorted(dict(stage.named_children())) for stage in split.modules] == [["a"], ["b"], ["c"]]
+    assert split.shared == ()
+    first = split.modules[0](x)
+    third = split.modules[2](split.modules[1](first), first)
+    assert torch.equal(third, net(x))
+
+
+@traces
+def test_the_module_stays_as_it_was(net):
+    import torch
+
+    x = torch.rand(2, 4)
+    sp.split_module(net, plan_for("abc", [0, 1, 1]), (x,))
+    assert not any({"forward", "_orig_forward"} & vars(part).keys() for part in net.modules())
+    assert len(sp.split_module(net, plan_for("abc", [0, 0, 1]), (x,)).modules) == 2
+
+
+@traces
+def test_plans_of_other_modules_are_refused(net):
+    import torch
+
+    x = torch.rand(2, 4)
+    with pytest.raises(ValueError, match="layer 'd' is no module of Skip; the plan must be of it"):
+        sp.split_module(net, plan_for("abd", [0, 0, 1]), (x,))
+    apart = plan_for("abc", [0, 1, 0], merge="type")
+    with pytest.raises(ValueError, match="stage 1 holds layers that are no neighbours"):
+        sp.split_module(net, apart, (x,))
+
+
+def test_without_torch_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.distributed.pipelining", None)
+    with pytest.raises(
+        ImportError, match=r'torch is not installed; pip install "stageplan\[torch\]" does it'
+    ):
+        sp.split_module(None, plan_for("abc", [0, 1, 1]))
+
+
+def test_importing_stageplan_does_not_import_torch():
+    code = "import sys, stageplan; assert 'torch' not in sys.modules"
+    source = Path(sp.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(source)})
