@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from ..fields import show
-from . import modules
-from .modules import DTYPES
-from .network import Network, Options
+from .modules import DTYPES, Loaded, given
+from .network import Options
 
 SEQUENCE = 512
 IMAGE = 224
@@ -41,12 +40,12 @@ HEADS = (
 )
 
 
-def read(name: str, options: Options, measured: bool) -> Network:
-    """Read a network by its name, as `build` takes it; with random weights where it is measured."""
+def load(name: str, options: Options, measured: bool) -> Loaded:
+    """Make a network by its name, as `build` takes it, and a batch; with random weights where it must run."""
     device = str(torch.get_default_device()) if measured else "meta"
     network = build(name, DTYPES[options.precision or "fp32"], device)
     made = example(network, options.examples(), options.sequence, options.shape)
-    return modules.read(network, made, options, measured, name)
+    return given(network, made, options, name)
 
 
 def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:

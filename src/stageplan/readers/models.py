@@ -14,6 +14,8 @@ from .network import Network, Options
 if TYPE_CHECKING:
     import torch
 
+    from .modules import Loaded
+
 HUGGING_FACE = "hf:"
 
 
@@ -41,21 +43,34 @@ def read_model(
         The model or an option is not as it has to be.
     """
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
-    if name is not None and example is not None:
+    if name is None or not name.endswith(".onnx"):
+        loaded = load(model, example, options, measured=measured)
+        from . import modules
+
+        return modules.read(loaded, options, measured)
+    if example is not None:
         raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
-    if name is not None and name.endswith(".onnx"):
-        with _needs("onnx"):
-            from . import onnx_file
-        return onnx_file.read(Path(name), options)
+    with _needs("onnx"):
+        from . import onnx_file
+    return onnx_file.read(Path(name), options)
+
+
+def load(
+    model: torch.nn.Module | str | os.PathLike[str], example: Any, options: Options, *, measured: bool
+) -> Loaded:
+    """Make the module of a network, and what it is called with; as `read_model`, but for ONNX files."""
     with _needs("torch"):
         from . import modules
-    if name is None:
-        return modules.read(model, example, options, measured)
+    if not isinstance(model, (str, os.PathLike)):
+        return modules.given(model, example, options)
+    name = os.fspath(model)
+    if example is not None:
+        raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
     if not name.startswith(HUGGING_FACE):
-        return modules.read_made(name, options, measured)
+        return modules.made(name, options)
     with _needs("transformers"):
         from . import huggingface
-    return huggingface.read(name.removeprefix(HUGGING_FACE), options, measured)
+    return huggingface.load(name.removeprefix(HUGGING_FACE), options, measured)
 
 
 @contextmanager

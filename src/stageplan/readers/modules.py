@@ -22,63 +22,81 @@ DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "
 FORMS = "hf:NAME, package.module:function, or the path of an .onnx file"
 
 
-class _Example(NamedTuple):
-    """What a module is called with, and how many examples that is."""
+class Loaded(NamedTuple):
+    """A module, what it is called with, and how many examples that is."""
 
+    module: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     batch: int
+    name: str
 
 
-def read_made(name: str, options: Options, measured: bool) -> Network:
-    """Read the module that a function makes; ``package.module:function`` names it.
-
-    Raises
-    ------
-    ValueError
-        There is no such function, or it makes no module; or as of `read`.
-    """
-    module, example = _make(name)
-    return read(module, _made_up(example, name, options), options, measured, name)
-
-
-def read(module: Any, example: Any, options: Options, measured: bool, name: str | None = None) -> Network:
-    """Read a module: what it does, and where its layers begin.
-
-    Parameters
-    ----------
-    module, example
-        As of `stageplan.profile`.
-    options
-        How.
-    measured
-        Whether it has to run, and so to have the precision that is asked for.
-    name
-        Default: its class.
+def given(module: Any, example: Any, options: Options, name: str | None = None) -> Loaded:
+    """Tell the arguments of a module, and the size of the batch, from an example as a user gives it.
 
     Raises
     ------
     TypeError, ValueError
-        It is no module, cannot run, or does not run layer after layer; there is no example.
+        It is no module; there is no example.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"model is {show(module)}; it must be a torch module, {FORMS}")
-    given = _given(example, options)
+    if example is None:
+        raise ValueError("example is None; it must be what the module is called with, a batch")
+    sizes = (len(tensor) for tensor in tensors_in(example) if tensor.dim())
+    batch = options.batch or next(sizes, 1)
+    name = name or type(module).__name__
+    if isinstance(example, Mapping):
+        return Loaded(module, (), dict(example), batch, name)
+    return Loaded(module, (example,) if isinstance(example, Tensor) else tuple(example), {}, batch, name)
+
+
+def made(name: str, options: Options) -> Loaded:
+    """Call the function that ``package.module:function`` names for a module and, maybe, an example.
+
+    Raises
+    ------
+    ValueError
+        There is no such function, or it makes no module; there is no example.
+    """
+    module, example = _make(name)
+    return given(module, _made_up(example, name, options), options, name)
+
+
+def read(loaded: Loaded, options: Options, measured: bool) -> Network:
+    """Read a module: what it does, and where its layers begin.
+
+    Parameters
+    ----------
+    loaded
+        The module.
+    options
+        How.
+    measured
+        Whether it has to run, and so to have the precision that is asked for.
+
+    Raises
+    ------
+    ValueError
+        It cannot run, or does not run layer after layer.
+    """
+    module = loaded.module
     own = _precision(module)
     precision = options.precision or own
     if measured and DTYPES[precision] != DTYPES[own]:
         raise ValueError(f"precision is {show(precision)}, but the module is measured as it is, in {own}")
-    traced = trace(module, given.args, given.kwargs, dtype=DTYPES[precision], train=options.train)
+    traced = trace(module, loaded.args, loaded.kwargs, dtype=DTYPES[precision], train=options.train)
     cuts = _cut(traced, options)
 
     def measure(repeats: int, max_spread: float) -> torch_times.Times:
-        args, kwargs = on_device_of(module, (given.args, given.kwargs))
+        args, kwargs = on_device_of(module, (loaded.args, loaded.kwargs))
         paths = [cut.name for cut in cuts]
         return torch_times.measure(
             module, args, kwargs, paths, train=options.train, repeats=repeats, max_spread=max_spread
         )
 
-    return Network(name or type(module).__name__, traced.trace, cuts, given.batch, precision, measure)
+    return Network(loaded.name, traced.trace, cuts, loaded.batch, precision, measure)
 
 
 def _cut(traced: Traced, options: Options) -> list[Cut]:
@@ -97,17 +115,6 @@ def _precision(module: nn.Module) -> str:
         if dtype == known:
             return precision
     raise ValueError(f"model has weights of {dtype}; they must be of {', '.join(DTYPES)}")
-
-
-def _given(example: Any, options: Options) -> _Example:
-    """Tell the arguments, and the size of the batch, of an example as a user gives it."""
-    if example is None:
-        raise ValueError("example is None; it must be what the module is called with, a batch")
-    sizes = (len(tensor) for tensor in tensors_in(example) if tensor.dim())
-    batch = options.batch or next(sizes, 1)
-    if isinstance(example, Mapping):
-        return _Example((), dict(example), batch)
-    return _Example((example,) if isinstance(example, Tensor) else tuple(example), {}, batch)
 
 
 def _made_up(example: Any, name: str, options: Options) -> Any:
