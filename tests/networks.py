@@ -1,5 +1,11 @@
 """Small torch modules for tests, and modules that `stageplan profile tests:...` can call."""
 
+import multiprocessing
+import os
+import signal
+import time
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -105,3 +111,41 @@ def stack_with_example() -> tuple[Stack, Tensor]:
 
 def nothing() -> None:
     return None
+
+
+class Uneven(nn.Module):
+    """Most of its work is in its first two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [8, 64, 8, 8, 8, 8]
+        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(widths)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def uneven() -> tuple[Uneven, Tensor]:
+    return Uneven(), torch.rand(4, 8)
+
+
+def in_a_stage() -> bool:
+    """Whether this is the process of a stage."""
+    return multiprocessing.parent_process() is not None
+
+
+def failing() -> tuple[Uneven, Tensor]:
+    if in_a_stage():
+        raise RuntimeError("a stage of mine fails")
+    return uneven()
+
+
+def hanging() -> tuple[Uneven, Tensor]:
+    time.sleep(3600 if in_a_stage() else 0)
+    return uneven()
+
+
+def dying() -> tuple[Uneven, Tensor]:
+    if in_a_stage():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return uneven()

@@ -2,6 +2,7 @@
 
 from ._version import __version__
 from .catalogue import make_cluster
+from .check import Check, check
 from .cluster import Cluster, DeviceType
 from .device import Device
 from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
@@ -22,6 +23,7 @@ from .writers import Comparison, Export, SplitModule, export, split_module
 
 __all__ = [
     "Change",
+    "Check",
     "Cluster",
     "Comparison",
     "Device",
@@ -51,6 +53,7 @@ __all__ = [
     "Violation",
     "Workload",
     "__version__",
+    "check",
     "evaluate",
     "export",
     "fit_overlapped_fractions",

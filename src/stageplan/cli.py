@@ -68,9 +68,13 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "gap": "--gap",
     "max_throughput": "--max-throughput",
     "device": "--device",
-    **{name: f"--{name}" for name in ("batch", "sequence", "layers", "precision", "measure", "repeats")},
+    **{
+        name: f"--{name}"
+        for name in ("batch", "sequence", "layers", "precision", "measure", "repeats", "microbatches")
+    },
     "shape": "--input",
     "max_spread": "--max-spread",
+    "max_seconds": "--max-seconds",
     "prices": "--prices",
     "region": "--region",
     "spot": "--spot",

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
+from .check import check
+from .cluster import Cluster, DeviceType
+from .goal import Goal
 from .output import check_output, deliver, print_out
+from .plan import Plan
+from .plan_file import SavedPlan, read_plan
+from .problem import Problem
 from .profile import layer_table, profile
 from .readers import read_devices
 from .readers.network import MODES, PRECISIONS
+from .solve import solve
+from .workload import Workload
 from .workload_file import to_document, write_workload
+
+BEST = Path()  # of --check: no plan's file, but the best plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +60,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="refuse repeats that are further apart than this fraction; default: %(default)s",
     )
+    group = parser.add_argument_group("check (with --measure)").add_argument
+    group(
+        "--check",
+        type=Path,
+        nargs="?",
+        const=BEST,
+        metavar="PLAN",
+        help="run the stages of a plan here, a process each, and compare; default: the best two stages",
+    )
+    group("--microbatches", type=int, metavar="N", help="batches in a row; default: four for each stage")
+    group("--max-seconds", type=float, default=600.0, metavar="S", help="when to give up; default: 600")
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -58,18 +81,17 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Profile, print a table of the layers, and write the workload."""
+    """Profile, print a table of the layers, write the workload, and run a pipeline of it where asked to."""
     check_output(arguments.output)
+    if arguments.check is not None and arguments.measure is None:
+        raise ValueError("--check compares with what is measured here; --measure must be given")
+    saved = None if arguments.check in (None, BEST) else read_plan(arguments.check)
     workload = profile(
         arguments.model,
         devices=arguments.device,
         catalogue=read_devices(arguments.devices),
         measure=arguments.measure,
-        mode=arguments.mode,
-        precision=arguments.precision,
-        batch=arguments.batch,
-        sequence=arguments.sequence,
-        shape=arguments.input,
+        **_network(arguments),
         layers=arguments.layers.split(",") if arguments.layers else arguments.depth,
         repeats=arguments.repeats,
         max_spread=arguments.max_spread,
@@ -80,3 +102,32 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         write_workload(workload, output)
         print_out(layer_table(workload))
+    if arguments.check is not None:
+        checked = check(
+            _plan_here(workload, arguments.measure, saved),
+            arguments.model,
+            **_network(arguments),
+            microbatches=arguments.microbatches,
+            max_seconds=arguments.max_seconds,
+        )
+        print(checked, file=sys.stderr if str(output) == "-" else sys.stdout)
+
+
+def _network(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the network is run, by profile and check alike."""
+    names = ("mode", "precision", "batch", "sequence")
+    return {name: getattr(arguments, name) for name in names} | {"shape": arguments.input}
+
+
+def _plan_here(workload: Workload, type_: str, saved: SavedPlan | None) -> Plan:
+    """Plan devices of the type that this machine is: in two stages, or in those of a plan."""
+    stages = 2 if saved is None else len(saved.stages)
+    here = DeviceType(name=type_, price=1.0, limit=stages)
+    goal = Goal(objective="throughput", split=True, max_devices_per_stage=1)
+    problem = Problem(workload, Cluster(name="here", types=(here,)), goal)
+    if saved is None:
+        return solve(problem).plan
+    names = [name for stage in saved.stages for name in stage.layers]
+    if names != list(problem.layer_names):
+        raise ValueError("--check is a plan of other layers; it must be of the profile's, in its order")
+    return Plan.of(problem, [place % 2 for place, stage in enumerate(saved.stages) for _ in stage.layers])

@@ -117,17 +117,17 @@ def to_meta(value: Any, dtype: torch.dtype) -> Any:
     def move(tensor: Tensor) -> Tensor:
         return torch.empty_like(tensor, device="meta", dtype=dtype if tensor.is_floating_point() else None)
 
-    return _map(value, move)
+    return map_tensors(value, move)
 
 
-def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Change the tensors in a value and in the lists, tuples and tables in it."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
-        return {key: _map(item, function) for key, item in value.items()}
+        return {key: map_tensors(item, function) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_map(item, function) for item in value)
+        return type(value)(map_tensors(item, function) for item in value)
     return value
 
 
@@ -138,7 +138,7 @@ def on_device_of(module: nn.Module, value: Any) -> Any:
     def move(tensor: Tensor) -> Tensor:
         return tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else tensor.dtype)
 
-    return _map(value, move)
+    return map_tensors(value, move)
 
 
 def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
