@@ -35,7 +35,7 @@ PIPELINES = {
 
 
 def vgg16() -> tuple[nn.Module, torch.Tensor]:
-    """Make VGG-16 (Simonyan & Zisserman 2015, arXiv:1409.1556, table 1, D), whose first half is the heavier."""
+    """Make VGG-16 (Simonyan & Zisserman 2015, arXiv:1409.1556, table 1): its first half is the heavier."""
     parts: list[nn.Module] = []
     width = 3
     for out in VGG:

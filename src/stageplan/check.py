@@ -193,13 +193,15 @@ def _run(job: tuple[Any, ...], stages: int, max_seconds: float) -> list[dict[str
 
 def _wait(ranks: Sequence[BaseProcess], folder: str, deadline: float) -> None:
     """Wait until all processes have ended well, or one has not."""
-    running = {rank.sentinel: (number, rank) for number, rank in enumerate(ranks)}
+    running: dict[Any, tuple[int, BaseProcess]] = {
+        rank.sentinel: (number, rank) for number, rank in enumerate(ranks)
+    }
     while running:
         ended = wait(list(running), timeout=max(0.0, deadline - time.monotonic()))
         if not ended:
             raise TimeoutError("max_seconds is over before the pipeline has run; it must be more")
         for sentinel in ended:
-            number, rank = running.pop(sentinel)  # type: ignore[index]
+            number, rank = running.pop(sentinel)
             rank.join()
             if rank.exitcode != 0:
                 reason = Path(folder, f"{number}.error")

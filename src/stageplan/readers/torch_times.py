@@ -108,7 +108,7 @@ def _times(samples: Sequence[Array]) -> Times:
 @contextmanager
 def _prepared(module: nn.Module, train: bool) -> Iterator[None]:
     """Run on one thread, without Python's garbage collector, and put the module's state back."""
-    threads, training = torch.get_num_threads(), module.training
+    threads, training, collects = torch.get_num_threads(), module.training, gc.isenabled()
     gradients = [(weight, weight.grad) for weight in module.parameters()]
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     for weight, _ in gradients:
@@ -120,7 +120,8 @@ def _prepared(module: nn.Module, train: bool) -> Iterator[None]:
         with torch.set_grad_enabled(train):
             yield
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
         torch.set_num_threads(threads)
         module.train(training)
         for weight, gradient in gradients:
