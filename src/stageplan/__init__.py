@@ -2,6 +2,7 @@
 
 from ._version import __version__
 from .catalogue import make_cluster
+from .check import Check, check
 from .cluster import Cluster, DeviceType
 from .device import Device
 from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
@@ -10,6 +11,7 @@ from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
 from .policy import Policy
 from .problem import Problem
+from .profile import profile
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate
@@ -26,10 +28,12 @@ from .stop import (
 )
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
+from .workload_file import write_workload
 from .writers import Comparison, Export, SplitModule, export, split_module
 
 __all__ = [
     "Change",
+    "Check",
     "Cluster",
     "Comparison",
     "Device",
@@ -61,12 +65,14 @@ __all__ = [
     "Violation",
     "Workload",
     "__version__",
+    "check",
     "evaluate",
     "export",
     "fit_overlapped_fractions",
     "fit_parallel_fraction",
     "make_cluster",
     "pareto",
+    "profile",
     "read_cluster",
     "read_devices",
     "read_goal",
@@ -75,4 +81,5 @@ __all__ = [
     "solve",
     "split_module",
     "verify",
+    "write_workload",
 ]

@@ -18,7 +18,7 @@ from typing import NoReturn
 import msgspec
 import numpy as np
 
-from . import _core, plan_file
+from . import _core, cli_profile, plan_file
 from ._version import __version__
 from .catalogue import device_table, make_cluster
 from .cluster import Cluster
@@ -84,6 +84,13 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "gap": "--gap",
     "max_throughput": "--max-throughput",
     "device": "--device",
+    **{
+        name: f"--{name}"
+        for name in ("batch", "sequence", "layers", "precision", "measure", "repeats", "microbatches")
+    },
+    "shape": "--input",
+    "max_spread": "--max-spread",
+    "max_seconds": "--max-seconds",
     "prices": "--prices",
     "region": "--region",
     "spot": "--spot",
@@ -119,6 +126,8 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
+    except ImportError as error:
+        return _complain(f"error: {error}", BAD_INPUT)
     except ValueError as error:
         word, space, rest = str(error).partition(" ")
         return _complain(f"error: {_FLAGS.get(word, word)}{space}{rest}", BAD_INPUT)
@@ -167,6 +176,7 @@ def _parser() -> _Parser:
     _add_plan(command("plan", _plan, "search for the best plan"))
     _add_pareto(command("pareto", _pareto, "plan from the cheapest to the fastest"))
     _add_score(command("score", _score, "score a plan, or many schemes"))
+    cli_profile.add_arguments(command("profile", _profile, "make a workload of a network"))
     _add_export(command("export", _export, "say a plan in the words of a runtime"))
     _add_devices(command("devices", _list_devices, "list the devices of the catalogue"))
     _add_generate(command("generate", _generate, "make a model that runs on its target", _GENERATE_EPILOG))
@@ -499,6 +509,11 @@ def _summary(problem: Problem, scores: Scores) -> str:
     cost, throughput, violation = (values[best] for values in scores)
     broken = f", violation {violation:.4g}" if violation else ""
     return f"{text}\nbest: scheme {best}, cost ${cost:,.2f}, throughput {throughput:,.6g} examples/s{broken}"
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    cli_profile.run(arguments)
+    return FEASIBLE
 
 
 def _export(arguments: argparse.Namespace) -> int:

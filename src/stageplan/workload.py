@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
@@ -39,8 +40,16 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Fraction of the compute time that several devices share, from 0 to 1.
     memory : float
         Bytes that are resident while a stage with this layer runs.
+    backward : mapping of str to float
+        Of `compute`, the seconds of the backward pass on each device type, where they are known.
+    spread : float
+        How far repeated measurements of its time were apart, as a fraction; 0 where it was not measured.
+    flops : float
+        Floating-point operations of the forward pass; a multiplication and an addition are two.
     parameters : float
-        Bytes of its parameters.
+        Bytes of its weights; weights that layers share count in the first of them.
+    activations : float
+        Bytes that the forward pass keeps for the backward pass.
 
     Raises
     ------
@@ -70,7 +79,14 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="a fraction from 0 to 1, or a table of that by device type"),
     ] = 1.0
     memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+    backward: Annotated[
+        Mapping[TypeName, Seconds],
+        Meta(description="a table from device types to 0 or more seconds and finite"),
+    ] = msgspec.field(default_factory=dict)
+    spread: Annotated[float, Meta(ge=0, le=FINITE, description="a fraction, 0 or more and finite")] = 0.0
+    flops: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more operations and finite")] = 0.0
     parameters: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+    activations: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self, f"layer {show(self.name)}")
@@ -143,7 +159,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ties : sequence of sequence of str
         Groups of layers that share weights, and so have to share a stage, or keep their weights equal.
     batch : float
-        How many examples the times and the tensors' bytes are of.  Memory is not divided by it.
+        How many examples the times, operations and tensors are of.  Memory is not divided by it.
 
     Raises
     ------

@@ -1,0 +1,133 @@
+"""``stageplan profile``: a workload of a network itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .check import check
+from .cluster import Cluster, DeviceType
+from .goal import Goal
+from .output import check_output, deliver, print_out
+from .plan import Plan
+from .plan_file import SavedPlan, read_plan
+from .problem import Problem
+from .profile import layer_table, profile
+from .readers import read_devices
+from .readers.network import MODES, PRECISIONS
+from .solve import solve
+from .workload import Workload
+from .workload_file import to_document, write_workload
+
+BEST = Path()  # of --check: no plan's file, but the best plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add(
+        "model",
+        metavar="MODEL",
+        help="hf:NAME (a network of transformers, by name, model type or config.json), an .onnx file, or "
+        "package.module:function (which gives a torch module, and an example if it likes)",
+    )
+    add("--mode", choices=MODES, default="train", help="default: %(default)s")
+    add("--precision", choices=PRECISIONS, help="of weights and arithmetic; default: the module's, or fp32")
+    add("--batch", type=int, metavar="B", help="examples in a batch; default: 1")
+    add("--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the most it takes")
+    add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch of images or the like")
+    add("-o", "--output", type=Path, metavar="FILE", help="write the workload, TOML or JSON; - for stdout")
+    cut = parser.add_mutually_exclusive_group().add_argument
+    cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) that begin a layer; default: blocks")
+    cut("--depth", type=int, metavar="N", help="or all modules so deep")
+    group = parser.add_argument_group("times (at least one device, or --measure)").add_argument
+    group(
+        "--device", action="append", default=[], metavar="NAME", help="estimate for a device; once for each"
+    )
+    group("--devices", metavar="FILE", help="a catalogue of one's own, besides the built-in one")
+    group(
+        "--measure",
+        metavar="NAME",
+        help="measure on this machine, a device NAME; times of other devices are carried over from it",
+    )
+    group("--repeats", type=int, default=40, metavar="N", help="most passes to measure; default: %(default)s")
+    group(
+        "--max-spread",
+        type=float,
+        default=0.05,
+        metavar="F",
+        help="refuse repeats that are further apart than this fraction; default: %(default)s",
+    )
+    group = parser.add_argument_group("check (with --measure)").add_argument
+    group(
+        "--check",
+        type=Path,
+        nargs="?",
+        const=BEST,
+        metavar="PLAN",
+        help="run the stages of a plan here, a process each, and compare; default: the best two stages",
+    )
+    group("--microbatches", type=int, metavar="N", help="batches in a row; default: four for each stage")
+    group("--max-seconds", type=float, default=600.0, metavar="S", help="when to give up; default: 600")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.split("x")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be whole numbers as 1x3x224x224")
+    return tuple(map(int, sizes))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Profile, print a table of the layers, write the workload, and run a pipeline of it where asked to."""
+    check_output("--output", arguments.output)
+    if arguments.check is not None and arguments.measure is None:
+        raise ValueError("--check compares with what is measured here; --measure must be given")
+    saved = None if arguments.check in (None, BEST) else read_plan(arguments.check)
+    workload = profile(
+        arguments.model,
+        devices=arguments.device,
+        catalogue=read_devices(arguments.devices),
+        measure=arguments.measure,
+        **_network(arguments),
+        layers=arguments.layers.split(",") if arguments.layers else arguments.depth,
+        repeats=arguments.repeats,
+        max_spread=arguments.max_spread,
+    )
+    output: Path | None = arguments.output
+    if output is None or str(output) == "-":
+        deliver(output, layer_table(workload), to_document(workload))
+    else:
+        write_workload(workload, output)
+        print_out(layer_table(workload))
+    if arguments.check is not None:
+        checked = check(
+            _plan_here(workload, arguments.measure, saved),
+            arguments.model,
+            **_network(arguments),
+            microbatches=arguments.microbatches,
+            max_seconds=arguments.max_seconds,
+        )
+        print(checked, file=sys.stderr if str(output) == "-" else sys.stdout)
+
+
+def _network(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the network is run, by profile and check alike."""
+    names = ("mode", "precision", "batch", "sequence")
+    return {name: getattr(arguments, name) for name in names} | {"shape": arguments.input}
+
+
+def _plan_here(workload: Workload, type_: str, saved: SavedPlan | None) -> Plan:
+    """Plan devices of the type that this machine is: in two stages, or in those of a plan."""
+    stages = 2 if saved is None else len(saved.stages)
+    here = DeviceType(name=type_, price=1.0, limit=stages)
+    goal = Goal(objective="throughput", split=True, max_devices_per_stage=1)
+    problem = Problem(workload, Cluster(name="here", types=(here,)), goal)
+    if saved is None:
+        return solve(problem).plan
+    names = [name for stage in saved.stages for name in stage.layers]
+    if names != list(problem.layer_names):
+        raise ValueError("--check is a plan of other layers; it must be of the profile's, in its order")
+    return Plan.of(problem, [place % 2 for place, stage in enumerate(saved.stages) for _ in stage.layers])

@@ -1,0 +1,146 @@
+"""Torch modules to profile: given, or made by a function that is named."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..fields import show
+from . import calls, torch_times
+from .network import Network, Options
+from .torch_module import Traced, on_device_of, tensors_in, trace
+from .trace import Cut
+
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+FORMS = "hf:NAME, package.module:function, or the path of an .onnx file"
+
+
+class Loaded(NamedTuple):
+    """A module, what it is called with, and how many examples that is."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    batch: int
+    name: str
+
+
+def given(module: Any, example: Any, options: Options, name: str | None = None) -> Loaded:
+    """Tell the arguments of a module, and the size of the batch, from an example as a user gives it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no module; there is no example.
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"model is {show(module)}; it must be a torch module, {FORMS}")
+    if example is None:
+        raise ValueError("example is None; it must be what the module is called with, a batch")
+    sizes = (len(tensor) for tensor in tensors_in(example) if tensor.dim())
+    batch = options.batch or next(sizes, 1)
+    name = name or type(module).__name__
+    if isinstance(example, Mapping):
+        return Loaded(module, (), dict(example), batch, name)
+    return Loaded(module, (example,) if isinstance(example, Tensor) else tuple(example), {}, batch, name)
+
+
+def made(name: str, options: Options) -> Loaded:
+    """Call the function that ``package.module:function`` names for a module and, maybe, an example.
+
+    Raises
+    ------
+    ValueError
+        There is no such function, or it makes no module; there is no example.
+    """
+    module, example = _make(name)
+    return given(module, _made_up(example, name, options), options, name)
+
+
+def read(loaded: Loaded, options: Options, measured: bool) -> Network:
+    """Read a module: what it does, and where its layers begin.
+
+    Parameters
+    ----------
+    loaded
+        The module.
+    options
+        How.
+    measured
+        Whether it has to run, and so to have the precision that is asked for.
+
+    Raises
+    ------
+    ValueError
+        It cannot run, or does not run layer after layer.
+    """
+    module = loaded.module
+    own = _precision(module)
+    precision = options.precision or own
+    if measured and DTYPES[precision] != DTYPES[own]:
+        raise ValueError(f"precision is {show(precision)}, but the module is measured as it is, in {own}")
+    traced = trace(module, loaded.args, loaded.kwargs, dtype=DTYPES[precision], train=options.train)
+    cuts = _cut(traced, options)
+
+    def measure(repeats: int, max_spread: float) -> torch_times.Times:
+        args, kwargs = on_device_of(module, (loaded.args, loaded.kwargs))
+        paths = [cut.name for cut in cuts]
+        return torch_times.measure(
+            module, args, kwargs, paths, train=options.train, repeats=repeats, max_spread=max_spread
+        )
+
+    return Network(loaded.name, traced.trace, cuts, loaded.batch, precision, measure)
+
+
+def _cut(traced: Traced, options: Options) -> list[Cut]:
+    if options.layers is None:
+        return calls.find_cuts(*traced)
+    if isinstance(options.layers, int):
+        return calls.cuts_at_depth(*traced, options.layers)
+    return calls.cuts_at(*traced, options.layers)
+
+
+def _precision(module: nn.Module) -> str:
+    """Precision of a module's weights, the first of `DTYPES` that it is; fp32 where it has none."""
+    weights = (weight for weight in module.parameters() if weight.is_floating_point())
+    dtype = next((weight.dtype for weight in weights), torch.float32)
+    for precision, known in DTYPES.items():
+        if dtype == known:
+            return precision
+    raise ValueError(f"model has weights of {dtype}; they must be of {', '.join(DTYPES)}")
+
+
+def _made_up(example: Any, name: str, options: Options) -> Any:
+    if example is not None:
+        return example
+    batch = options.examples()
+    if options.shape is not None:
+        return torch.rand(tuple(options.shape))
+    if options.sequence is not None:
+        return torch.zeros((batch, options.sequence), dtype=torch.long)
+    raise ValueError(f"shape is None; {show(name)} gives no example, so shape or sequence must be given")
+
+
+def _make(name: str) -> tuple[Any, Any]:
+    """Call a function, of the working directory too, for a module and, where it likes, an example."""
+    package, _, function = name.partition(":")
+    if not (function.isidentifier() and all(part.isidentifier() for part in package.split("."))):
+        raise ValueError(f"model is {show(name)}; it must be {FORMS}")
+    sys.path.insert(0, os.getcwd())
+    try:
+        made = getattr(importlib.import_module(package), function)()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"model is {show(name)}; it cannot be made: {error}") from error
+    finally:
+        sys.path.remove(os.getcwd())
+    module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"model is {show(name)}, which gives {show(made)}; it must give a torch module")
+    return module, example

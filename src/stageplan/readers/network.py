@@ -1,0 +1,58 @@
+"""What is asked of a network, and what is read of it: common to modules and ONNX files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from .trace import Cut, Trace
+
+if TYPE_CHECKING:
+    from .torch_times import Times
+
+Mode = Literal["train", "inference"]
+MODES = ("train", "inference")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+
+
+class Options(NamedTuple):
+    """How a network is read, as in `stageplan.profile`."""
+
+    mode: Mode
+    precision: str | None
+    batch: int | None
+    sequence: int | None
+    shape: Sequence[int] | None
+    layers: Sequence[str] | int | None
+
+    @property
+    def train(self) -> bool:
+        """Whether there is a backward pass."""
+        return self.mode == "train"
+
+    def examples(self) -> int:
+        """Count the examples of a batch that is made up.
+
+        Raises
+        ------
+        ValueError
+            `batch` and `shape` contradict each other.
+        """
+        if self.shape is None:
+            return self.batch or 1
+        if self.batch not in (None, self.shape[0]):
+            raise ValueError(
+                f"batch is {self.batch}; it must be the first of shape, {self.shape[0]}, or absent"
+            )
+        return self.shape[0]
+
+
+class Network(NamedTuple):
+    """A network, read; `measure` measures its layers: (repeats, max_spread) -> times."""
+
+    name: str
+    trace: Trace
+    cuts: list[Cut]
+    batch: int
+    precision: str
+    measure: Callable[[int, float], Times]

@@ -1,0 +1,145 @@
+"""What one pass of a network does, operation by operation, whatever it runs on.
+
+A reader fills a `Trace`; `Trace.layers` adds the operations up between given cuts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Kernels = Counter[tuple[float, float]]  # how often (FLOPs, bytes moved) occurs
+
+
+class Operation(NamedTuple):
+    """An operation of the forward pass: a kernel, and the values that it reads and writes, by number."""
+
+    flops: float
+    bytes: float  # read from and written to memory
+    reads: tuple[int, ...]
+    writes: tuple[tuple[int, float], ...]  # (value, bytes)
+    weights: tuple[int, ...]  # which it reads
+
+
+class Weight(NamedTuple):
+    """A tensor of parameters."""
+
+    name: str
+    bytes: float
+    trained: bool
+
+
+class Cut(NamedTuple):
+    """Where a layer begins."""
+
+    name: str
+    kind: str
+    start: int  # its first operation
+    weights: tuple[int, ...]  # that belong to it, used or not
+
+
+@dataclass
+class TracedLayer:
+    """A layer's operations and bytes, of a whole batch."""
+
+    name: str
+    kind: str
+    weights: set[int]
+    forward: Kernels = field(default_factory=Counter)
+    backward: Kernels = field(default_factory=Counter)
+    saved: float = 0.0  # bytes that the forward pass keeps for the backward pass
+    workspace: float = 0.0  # most bytes that one operation reads and writes
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the forward pass."""
+        return sum(flops * count for (flops, _), count in self.forward.items())
+
+
+@dataclass
+class Trace:
+    """One forward pass, and one backward pass where there is one, of a batch.
+
+    Attributes
+    ----------
+    operations
+        The forward pass, in order.
+    backward : list of (operation, flops, bytes)
+        Kernels of the backward pass, and the operation of the forward pass that each belongs to.
+    saved : dict of (operation, storage) to bytes
+        What an operation keeps for the backward pass; a storage may be kept by several.
+    weights
+        By number.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    backward: list[tuple[int, float, float]] = field(default_factory=list)
+    saved: dict[tuple[int, int], float] = field(default_factory=dict)
+    weights: dict[int, Weight] = field(default_factory=dict)
+
+    def layers(self, cuts: Sequence[Cut]) -> list[TracedLayer]:
+        """Add up what lies between cuts; what comes before the first belongs to the first layer.
+
+        A weight that no layer has belongs to those that use it.
+        """
+        layers = [TracedLayer(cut.name, cut.kind, set(cut.weights)) for cut in cuts]
+        owned = set().union(*(layer.weights for layer in layers))
+        for index, operation in enumerate(self.operations):
+            layer = layers[place(cuts, index)]
+            layer.weights.update(weight for weight in operation.weights if weight not in owned)
+            if operation.flops or operation.bytes:
+                layer.forward[operation.flops, operation.bytes] += 1
+            layer.workspace = max(layer.workspace, operation.bytes)
+        for index, flops, bytes_ in self.backward:
+            layers[place(cuts, index)].backward[flops, bytes_] += 1
+        for (layer_index, _), bytes_ in {
+            (place(cuts, index), storage): bytes_ for (index, storage), bytes_ in self.saved.items()
+        }.items():
+            layers[layer_index].saved += bytes_
+        return layers
+
+    def ties(self, layers: Sequence[TracedLayer], cuts: Sequence[Cut]) -> tuple[tuple[str, ...], ...]:
+        """Group the layers that have or use the same weights."""
+        users: dict[int, dict[int, None]] = defaultdict(dict)
+        for index, layer in enumerate(layers):
+            for weight in layer.weights:
+                users[weight][index] = None
+        for index, operation in enumerate(self.operations):
+            for weight in operation.weights:
+                users[weight][place(cuts, index)] = None
+        groups = {tuple(sorted(group)) for group in users.values() if len(group) > 1}
+        return tuple(tuple(layers[index].name for index in group) for group in sorted(groups))
+
+    def made_with_weights(self) -> dict[int, tuple[int, float]]:
+        """(Operation that makes it, bytes) of each value that depends on weights.
+
+        What depends on the inputs alone, such as a mask, every stage can make for itself.
+        """
+        made: dict[int, tuple[int, float]] = {}
+        for index, operation in enumerate(self.operations):
+            if operation.weights or any(value in made for value in operation.reads):
+                for value, bytes_ in operation.writes:
+                    made[value] = (index, bytes_)
+        return made
+
+    def tensors(self, cuts: Sequence[Cut]) -> dict[tuple[int, tuple[int, ...]], float]:
+        """Bytes that pass from a layer to others, by (producer, consumers in order)."""
+        made = self.made_with_weights()
+        consumers: dict[int, set[int]] = defaultdict(set)
+        for index, operation in enumerate(self.operations):
+            for value in operation.reads:
+                if value in made and place(cuts, made[value][0]) != place(cuts, index):
+                    consumers[value].add(place(cuts, index))
+        passed: dict[tuple[int, tuple[int, ...]], float] = defaultdict(float)
+        for value in sorted(consumers):
+            index, bytes_ = made[value]
+            passed[place(cuts, index), tuple(sorted(consumers[value]))] += bytes_
+        return dict(passed)
+
+
+def place(cuts: Sequence[Cut], operation: int) -> int:
+    """Index of the layer that an operation belongs to."""
+    return max(0, bisect_right(cuts, operation, key=lambda cut: cut.start) - 1)

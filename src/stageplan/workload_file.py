@@ -1,0 +1,89 @@
+"""Workloads in files: what ``stageplan profile -o`` writes, and `read_workload` reads again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .output import to_json, write_whole
+from .workload import Workload
+
+LISTS = ("layers", "tensors", "ties")  # written an item a line
+
+_BARE = re.compile("[A-Za-z0-9_-]+")  # a key that needs no quotes
+
+# JSON leaves this character as it is; TOML does not allow it.
+_DELETE = {0x7F: "\\u007F"}
+
+
+def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
+    """Write a workload, as TOML where the file's name ends so, else as JSON.
+
+    Parameters
+    ----------
+    workload
+        What `read_workload` then gives back.
+    path : path-like
+        The file; it is whole or absent, whatever happens.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    if not isinstance(workload, Workload):
+        raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")
+    path = Path(path)
+    text = to_toml(workload).encode() if path.suffix == ".toml" else to_json(to_document(workload)) + b"\n"
+    write_whole(path, lambda stream: stream.write(text))
+
+
+def to_document(workload: Workload) -> dict[str, Any]:
+    """Fields of a workload as plain values; those that have their defaults are left out."""
+    document: dict[str, Any] = {"name": workload.name, "batch": workload.batch}
+    for field in LISTS:
+        if items := getattr(workload, field):
+            document[field] = [_plain(item) for item in items]
+    return document
+
+
+def _plain(item: Any) -> Any:
+    if not isinstance(item, msgspec.Struct):
+        return item
+    return {
+        field.name: getattr(item, field.name)
+        for field in msgspec.structs.fields(item)
+        if field.required or getattr(item, field.name) != field.default
+        if getattr(item, field.name) != {}
+    }
+
+
+def to_toml(workload: Workload) -> str:
+    """TOML of a workload, an item of a list on each line."""
+    lines = []
+    for key, value in to_document(workload).items():
+        if key in LISTS:
+            lines += ["", f"{key} = [", *(f"  {_toml(item)}," for item in value), "]"]
+        else:
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n".join([*lines, ""])
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "inf"  # of a time, where a type cannot run a layer
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).translate(_DELETE) if isinstance(value, str) else repr(value)
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _toml(name)

@@ -1,0 +1,132 @@
+import json
+
+import pytest
+
+import stageplan as sp
+from stageplan.cli import main
+
+torch = pytest.importorskip("torch")
+
+TINY = {"model_type": "gpt2", "n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 31, "n_positions": 24}
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    return f"hf:{tmp_path}"
+
+
+@pytest.mark.parametrize("name", ["w.toml", "w.json"])
+def test_a_profile_is_written_and_planned(tiny, tmp_path, capsys, name):
+    path = tmp_path / name
+    arguments = [
+        "--device",
+        "t4",
+        "--device",
+        "a100-80g",
+        "--precision",
+        "fp16",
+        "--batch",
+        "4",
+        "--sequence",
+        "8",
+    ]
+    assert main(["profile", tiny, *arguments, "-o", str(path)]) == 0
+    table = capsys.readouterr().out
+    assert "transformer.h.1" in table
+    workload = sp.read_workload(path)
+    assert workload == sp.profile(tiny, devices=["t4", "a100-80g"], precision="fp16", batch=4, sequence=8)
+    assert (
+        main(["plan", str(path), "--device", "t4:2", "--device", "a100-80g:2", "--objective", "throughput"])
+        == 0
+    )
+    assert "transformer.wte" in capsys.readouterr().out
+
+
+def test_flags_are_what_python_takes(capsys):
+    arguments = ["--input", "3x4", "--device", "t4", "--mode", "inference", "-o", "-"]
+    assert main(["profile", "networks:stack", *arguments, "--layers", "stem,blocks.1"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [layer["name"] for layer in document["layers"]] == ["stem", "blocks.1"]
+    assert document["batch"] == 3
+    assert main(["profile", "networks:stack", *arguments, "--depth", "9"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["layers"]) == 9
+
+
+def test_measuring(tiny, capsys):
+    arguments = ["--measure", "here", "--sequence", "4", "--repeats", "8", "--max-spread", "100"]
+    assert main(["profile", tiny, *arguments]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[-2:] == ["here", "spread"]
+    assert table[1].endswith("%")
+
+
+def test_a_catalogue_of_ones_own(tmp_path, capsys):
+    path = tmp_path / "devices.toml"
+    path.write_text(
+        'devices = [{ name = "mine", peak = { fp32 = 1e9 }, memory = 1e9, memory_bandwidth = 1e9 }]'
+    )
+    assert (
+        main(["profile", "networks:stack", "--input", "3x4", "--devices", str(path), "--device", "mine"]) == 0
+    )
+    assert capsys.readouterr().out.splitlines()[0].split()[-1] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--device is missing; one to estimate for must be given, or measure"),
+        (["--device", "t5"], "--device is 't5'; it must be one of t4, "),
+        (["--device", "t4", "--batch", "-1"], "--batch is -1; it must be a whole number, at least 1"),
+        (
+            ["--device", "t4", "--input", "3xx4"],
+            "argument --input: it is '3xx4'; it must be whole numbers as",
+        ),
+        (["--device", "t4", "--input", "0x4"], "argument --input: it is '0x4'; it must be whole numbers as"),
+        (
+            ["--device", "t4", "--input", "3x4", "--batch", "2"],
+            "--batch is 2; it must be the first of shape, 3",
+        ),
+        (
+            ["--device", "t4"],
+            "--input is None; 'networks:stack' gives no example, so shape or sequence",
+        ),
+        (
+            ["--device", "t4", "--input", "3x4", "--layers", "x"],
+            "layers[0] is 'x'; it must be the path of a mod",
+        ),
+        (
+            ["--device", "t4", "--input", "3x4", "--layers", "stem", "--depth", "1"],
+            "argument --depth: not allowed",
+        ),
+        (
+            ["--device", "t4", "--input", "3x5"],
+            "module Stack cannot run without values, on the meta device: ",
+        ),
+        (
+            ["--measure", "x", "--device", "t4", "--input", "3x4"],
+            "--measure is 'x'; to carry times over to devices",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words, capsys, tmp_path, monkeypatch):
+    path = tmp_path / "out.toml"
+    assert main(["profile", "networks:stack", *arguments, "-o", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"stageplan: error: {words}"), err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_absent_library_is_one_sentence(capsys, monkeypatch):
+    import sys
+
+    monkeypatch.delitem(sys.modules, "stageplan.readers.huggingface", raising=False)
+    monkeypatch.delattr("stageplan.readers.huggingface", raising=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert main(["profile", "hf:gpt2", "--device", "t4"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "stageplan: error: transformers is needed to read this model; pip"
+    )
