@@ -265,8 +265,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
-        """Note what a question about all values is taken to answer: masks hold everywhere, no value is bad."""
-        about = self._storage(args[0]) if args and isinstance(args[0], Tensor) else None
+        """Note what a question about all values is taken to answer: masks hold everywhere, nothing is bad."""
+        about = self._storage(args[0]) if args and isinstance(args[0], Tensor) else 0
         if packet is aten.sum:
             self._counted[self._storage(outputs[0])] = args[0].numel()
         elif packet is aten.rand:
