@@ -1,6 +1,8 @@
 """Problems and populations that the benchmarks run on; the same arguments give the same ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 import stageplan as sp
 from stageplan.cluster import Cluster, DeviceType
 from stageplan.readers import read_cluster, read_goal, read_workload
+from stageplan.workload import Workload
 
 Schemes = npt.NDArray[np.int8]
 Array = npt.NDArray[np.float64]
@@ -124,6 +127,65 @@ def best_plan(problem: sp.Problem) -> sp.Plan:
     if result.status != "optimal":
         raise ValueError(f"nothing is proven of {problem} but a gap of {result.gap}")
     return result.plan
+
+
+def kin(workload: Workload, types: tuple[DeviceType, ...], T: int, seed: int) -> Cluster:
+    """Draw T types, each like one of `types` but for speed, by kind of layer, and price.
+
+    Both are log-normal: speed 0.5 over types and 0.8 over kinds, as the main family's affinity; price 0.15
+    about speed^0.9, as there.
+    """
+    random = np.random.default_rng(seed)
+    kinds = sorted({layer.kind for layer in workload.layers})
+
+    def draw(i: int) -> DeviceType:
+        base, factor = types[-i % len(types)], float(random.lognormal(0, 0.5))  # the first, then the fastest
+        speed = {k: base.speed_of(k) * factor * float(random.lognormal(0, 0.8)) for k in kinds}
+        return DeviceType(
+            name=f"{base.name}-{i}",
+            price=base.price * factor**0.9 * float(random.lognormal(0, 0.15)),
+            limit=base.limit,
+            capacity=base.capacity,
+            bandwidth=base.bandwidth,
+            like=base.like or base.name,
+            speed=speed,
+        )
+
+    return Cluster(name=f"{T} types", types=tuple(draw(i) for i in range(T)))
+
+
+def on_kin(name: str, T: int, seed: int) -> sp.Problem:
+    """Make the problem of a built-in example, or a profile, on T types like its own."""
+    if name in EXAMPLES:
+        workload, goal = read_workload(name), read_goal(name)
+        types = tuple(t for t in read_cluster(name).types if t.like is None)
+    else:
+        path = WORKLOADS / "pipedream" / f"{name}.txt"
+        workload, goal, types = read_workload(path), published(path).goal, GPUS.types
+    return sp.Problem(workload, kin(workload, types, T, seed), goal)
+
+
+def mixed_plan(problem: sp.Problem) -> sp.Plan | None:
+    """Prove the best plan, of two types or more: while one alone is best, half of its devices are taken away.
+
+    None where no plan is left.
+    """
+    while True:
+        result = sp.solve(problem, "exact", stop=sp.MaxRuntime(60))
+        if result.status != "optimal":
+            return None
+        used = {stage.type: stage.devices for stage in result.plan.stages}
+        if len(used) > 1:
+            return result.plan
+        limit = problem.limit.copy()
+        for name, devices in used.items():
+            limit[problem.type_names.index(name)] = devices // 2
+        problem = problem.replace(limit=limit)
+
+
+def mixed(make: Callable[[int], sp.Problem]) -> sp.Plan:
+    """Find the best plan, of two types or more, of the first seed whose problem has one."""
+    return next(plan for seed in count() if (plan := mixed_plan(make(seed))))
 
 
 def random_population(L: int, T: int, n: int, seed: int = 1) -> Schemes:

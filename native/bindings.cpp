@@ -12,6 +12,7 @@
 
 #include "annealing.h"
 #include "auto.h"
+#include "elementary.h"
 #include "exact.h"
 #include "fixed_target.h"
 #include "front.h"
@@ -20,6 +21,8 @@
 #include "kernels.h"
 #include "order_splits.h"
 #include "placement_bound.h"
+#include "policy.h"
+#include "reinforce.h"
 #include "search.h"
 #include "threads.h"
 
@@ -44,9 +47,9 @@ std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples) {
 Problem make_problem(int layers, int types, const Doubles& compute, const Doubles& send, const Doubles& receive,
                      const Doubles& compute_parallel, const Doubles& transfer_parallel, const Doubles& memory,
                      const Doubles& price, const Doubles& limit, const Doubles& capacity,
-                     const Doubles& bandwidth, const std::vector<TensorTuple>& tensors, double fixed_price,
-                     double examples, double min_throughput, double max_duration, double max_cost,
-                     double max_price, bool fastest, bool by_type, bool overlap, bool split,
+                     const Doubles& bandwidth, std::vector<int> kinds, const std::vector<TensorTuple>& tensors,
+                     double fixed_price, double examples, double min_throughput, double max_duration,
+                     double max_cost, double max_price, bool fastest, bool by_type, bool overlap, bool split,
                      int max_devices_per_stage) {
   ProblemData data;
   data.layers = layers;
@@ -61,6 +64,7 @@ Problem make_problem(int layers, int types, const Doubles& compute, const Double
   data.limit = to_vector(limit);
   data.capacity = to_vector(capacity);
   data.bandwidth = to_vector(bandwidth);
+  data.kinds = std::move(kinds);
   data.tensors = make_tensors(tensors);
   data.fixed_price = fixed_price;
   data.examples = examples;
@@ -203,6 +207,184 @@ std::tuple<double, double, double, double, double, int> load_of(const Placement&
           load.parallel_transfer, load.memory,           load.unsupported};
 }
 
+// The network of a policy, for tests and measurements and for other implementations to compare with.
+
+template <class Real>
+using Reals = py::array_t<Real, py::array::c_style>;
+
+PolicyShape make_shape(const std::string& cell, int shared, int own, int labels, int hidden) {
+  if (cell != "lstm" && cell != "rnn")
+    throw std::invalid_argument("cell is '" + cell + "'; it must be 'lstm' or 'rnn'");
+  return {cell == "lstm" ? Cell::lstm : Cell::rnn, shared, own, labels, hidden};
+}
+
+std::vector<std::tuple<std::string, size_t, int, int>> parts_of(const PolicyShape& shape) {
+  std::vector<std::tuple<std::string, size_t, int, int>> parts;
+  for (const auto& [name, first, rows, columns] : shape.parts()) parts.emplace_back(name, first, rows, columns);
+  return parts;
+}
+
+template <class Array>
+void check_size(const char* name, const Array& array, size_t size) {
+  if (static_cast<size_t>(array.size()) == size) return;
+  throw std::invalid_argument(std::string(name) + " has " + std::to_string(array.size()) +
+                              " numbers; it must have " + std::to_string(size));
+}
+
+template <class Real>
+Reals<Real> elementary(const std::string& name, const Reals<Real>& values) {
+  Reals<Real> results(std::vector<py::ssize_t>(values.shape(), values.shape() + values.ndim()));
+  const auto apply = [&](auto function) {
+    std::transform(values.data(), values.data() + values.size(), results.mutable_data(), function);
+  };
+  if (name == "exp")
+    apply(portable::exp<Real>);
+  else if (name == "log")
+    apply(portable::log<Real>);
+  else if (name == "tanh")
+    apply(portable::tanh<Real>);
+  else if (name == "logistic")
+    apply(portable::logistic<Real>);
+  else
+    throw std::invalid_argument("name is '" + name + "'; it must be 'exp', 'log', 'tanh' or 'logistic'");
+  return results;
+}
+
+template <class Real>
+struct PolicyBinding {
+  using IntArray = py::array_t<int, py::array::c_style>;
+
+  PolicyShape shape;
+  py::ssize_t episodes, steps;
+  Rollout<Real> rollout;
+
+  PolicyBinding(const PolicyShape& shape, int episodes, int steps)
+      : shape(shape), episodes(episodes), steps(steps), rollout(shape, episodes, steps) {}
+
+  void check_steps(py::ssize_t more) const {
+    if (rollout.steps_done() + more > steps)
+      throw std::invalid_argument("there are " + std::to_string(steps) + " steps; begin anew");
+  }
+
+  void begin(const Reals<Real>& weights) {
+    check_size("weights", weights, shape.weights());
+    rollout.begin(weights.data());
+  }
+
+  Reals<Real> step(const Reals<Real>& shared, const Reals<Real>& own, const IntArray& previous) {
+    check_size("shared", shared, shape.shared);
+    check_size("own", own, episodes * shape.own);
+    check_size("previous", previous, episodes);
+    check_steps(1);
+    const Real* logits = rollout.step(shared.data(), own.data(), previous.data());
+    return Reals<Real>({episodes, py::ssize_t{shape.labels}}, logits);
+  }
+
+  // All steps, each choice drawn by one of the uniform numbers (steps, episodes): choices and probabilities.
+  std::pair<IntArray, Reals<Real>> sample(const Reals<Real>& shared, const Reals<Real>& own,
+                                          const Doubles& uniform) {
+    check_size("shared", shared, steps * shape.shared);
+    check_size("own", own, steps * episodes * shape.own);
+    check_size("uniform", uniform, steps * episodes);
+    check_steps(steps);
+    IntArray choices({steps, episodes});
+    Reals<Real> probabilities({steps, episodes, py::ssize_t{shape.labels}});
+    const std::vector<int> none(episodes, -1);
+    for (py::ssize_t s = 0; s < steps; ++s) {
+      const Real* logits = rollout.step(shared.data() + s * shape.shared, own.data() + s * episodes * shape.own,
+                                        s == 0 ? none.data() : choices.data(s - 1));
+      Real* row = probabilities.mutable_data(s);
+      std::copy_n(logits, episodes * shape.labels, row);
+      softmax(row, shape.labels, static_cast<int>(episodes));
+      for (py::ssize_t e = 0; e < episodes; ++e)
+        *choices.mutable_data(s, e) = draw(row + e * shape.labels, shape.labels, *uniform.data(s, e));
+    }
+    return {choices, probabilities};
+  }
+
+  Reals<Real> backward(const Reals<Real>& dlogits) {
+    check_size("dlogits", dlogits, rollout.steps_done() * episodes * shape.labels);
+    Reals<Real> gradient(static_cast<py::ssize_t>(shape.weights()));
+    std::fill_n(gradient.mutable_data(), gradient.size(), Real{0});
+    rollout.backward(dlogits.data(), gradient.mutable_data());
+    return gradient;
+  }
+
+  static void bind(py::module_& m, const char* rollout, const char* adam) {
+    py::class_<PolicyBinding>(m, rollout)
+        .def(py::init<const PolicyShape&, int, int>(), py::arg("shape"), py::arg("episodes"), py::arg("steps"))
+        .def("begin", &PolicyBinding::begin, py::arg("weights").noconvert())
+        .def("step", &PolicyBinding::step, py::arg("shared").noconvert(), py::arg("own").noconvert(),
+             py::arg("previous"))
+        .def("sample", &PolicyBinding::sample, py::arg("shared").noconvert(), py::arg("own").noconvert(),
+             py::arg("uniform"))
+        .def("backward", &PolicyBinding::backward, py::arg("dlogits").noconvert());
+    py::class_<Adam<Real>>(m, adam)
+        .def(py::init<size_t>(), py::arg("weights"))
+        .def(
+            "update",
+            [](Adam<Real>& self, Reals<Real>& weights, const Reals<Real>& gradient, double rate, double clip) {
+              check_size("weights", weights, self.first.size());
+              check_size("gradient", gradient, self.first.size());
+              return self.update(weights.mutable_data(), gradient.data(), rate, clip);
+            },
+            py::arg("weights").noconvert(), py::arg("gradient").noconvert(), py::arg("rate"), py::arg("clip"));
+    m.def("elementary", &elementary<Real>, py::arg("name"), py::arg("values").noconvert());
+  }
+};
+
+// The search that learns, and what it sees.
+
+using Floats = Reals<float>;
+
+Floats to_floats(const std::vector<float>& values) {
+  return Floats(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+// The numbers that all episodes see: (layers, numbers).
+Floats layer_features(const Features& features) {
+  const int layers = features.problem().layers;
+  return Floats({layers, features.shared()}, features.layer(0));
+}
+
+// What an episode sees that has chosen these labels, and the prior logits of the next one's.
+std::pair<Floats, Floats> look(const Features& features, const GeneArray& labels) {
+  const int next = static_cast<int>(labels.size());
+  check_genes(features.problem(), "labels", labels.data(), labels.size());
+  if (next >= features.problem().layers)
+    throw std::invalid_argument("labels has one for every layer; none is left to look at");
+  Trail trail = features.start();
+  for (int l = 0; l < next; ++l) features.choose(trail, l, labels.data()[l]);
+  Floats own(features.own()), prior(features.problem().labels());
+  features.look(trail, next, own.mutable_data(), prior.mutable_data());
+  return {own, prior};
+}
+
+double reward(const Features& features, double cost, double time, double violation) {
+  return features.reward({cost, time, violation});
+}
+
+void load_learned(Learned& learned, const Floats& weights, const Floats& first, const Floats& second,
+                  std::int64_t steps, double baseline, std::uint64_t generations) {
+  const size_t size = learned.weights.size();
+  check_size("weights", weights, size);
+  check_size("first", first, size);
+  check_size("second", second, size);
+  learned.weights.assign(weights.data(), weights.data() + size);
+  learned.adam.first.assign(first.data(), first.data() + size);
+  learned.adam.second.assign(second.data(), second.data() + size);
+  learned.adam.steps = steps;
+  learned.baseline = baseline;
+  learned.generations = generations;
+}
+
+py::array_t<std::int8_t> elite_schemes(const Reinforce& search) {
+  Genes genes;
+  for (const Elites::Elite& elite : search.elites().all())
+    genes.insert(genes.end(), elite.scheme.begin(), elite.scheme.end());
+  return to_array(genes);
+}
+
 }  // namespace
 }  // namespace stageplan
 
@@ -220,9 +402,10 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init(&make_problem), py::kw_only(), py::arg("layers"), py::arg("types"), py::arg("compute"),
            py::arg("send"), py::arg("receive"), py::arg("compute_parallel"), py::arg("transfer_parallel"),
            py::arg("memory"), py::arg("price"), py::arg("limit"), py::arg("capacity"), py::arg("bandwidth"),
-           py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"), py::arg("min_throughput"),
-           py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"), py::arg("fastest"),
-           py::arg("by_type"), py::arg("overlap"), py::arg("split"), py::arg("max_devices_per_stage"))
+           py::arg("kinds"), py::arg("tensors"), py::arg("fixed_price"), py::arg("examples"),
+           py::arg("min_throughput"), py::arg("max_duration"), py::arg("max_cost"), py::arg("max_price"),
+           py::arg("fastest"), py::arg("by_type"), py::arg("overlap"), py::arg("split"),
+           py::arg("max_devices_per_stage"))
       .def_property_readonly("label_types", &Problem::label_types);
 
   py::class_<Score>(m, "Score")
@@ -289,6 +472,14 @@ PYBIND11_MODULE(_core, m) {
   m.def("relabel_contiguous", &relabel, py::arg("contiguous"), py::arg("scheme").noconvert(),
         py::arg("by_type"));
 
+  py::class_<PolicyShape>(m, "PolicyShape")
+      .def(py::init(&make_shape), py::arg("cell"), py::arg("shared"), py::arg("own"), py::arg("labels"),
+           py::arg("hidden"))
+      .def_property_readonly("parts", &parts_of)
+      .def_property_readonly("weights", &PolicyShape::weights);
+  PolicyBinding<float>::bind(m, "Rollout", "Adam");
+  PolicyBinding<double>::bind(m, "Rollout64", "Adam64");
+
   const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")
       .def("step", py::overload_cast<>(&Search::step), released)
@@ -343,6 +534,44 @@ PYBIND11_MODULE(_core, m) {
       }),
       py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"), py::arg("threads"),
       py::arg("initial").noconvert());
+  py::class_<Features>(m, "Features")
+      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"))
+      .def_readonly_static("MOST", &Features::kMost)
+      .def_property_readonly("layers", &layer_features)
+      .def("look", &look, py::arg("labels").noconvert())
+      .def("reward", &reward, py::arg("cost"), py::arg("time"), py::arg("violation"))
+      .def(
+          "decode",
+          [](const Features& f, const Learned& learned) {
+            return to_array(decode(f, learned.shape, learned.weights.data()));
+          },
+          py::arg("learned"));
+  py::class_<Learned>(m, "Learned")
+      .def(py::init([](bool rnn, int types, int labels, std::uint64_t seed) {
+             return std::make_unique<Learned>(rnn ? Cell::rnn : Cell::lstm, types, labels, seed);
+           }),
+           py::arg("rnn"), py::arg("types"), py::arg("labels"), py::arg("seed"))
+      .def("load", &load_learned, py::arg("weights"), py::arg("first"), py::arg("second"), py::arg("steps"),
+           py::arg("baseline"), py::arg("generations"))
+      .def_property_readonly("weights", [](const Learned& l) { return to_floats(l.weights); })
+      .def_property_readonly("first", [](const Learned& l) { return to_floats(l.adam.first); })
+      .def_property_readonly("second", [](const Learned& l) { return to_floats(l.adam.second); })
+      .def_property_readonly("steps", [](const Learned& l) { return l.adam.steps; })
+      .def("turn_to_another", &Learned::turn_to_another)
+      .def_property_readonly("rnn", [](const Learned& l) { return l.shape.cell == Cell::rnn; })
+      .def_readonly("baseline", &Learned::baseline)
+      .def_readonly("generations", &Learned::generations);
+  py::class_<Reinforce, Search>(m, "Reinforce")
+      .def(py::init([](const Problem& problem, const Learned& learned, int population, std::uint64_t seed,
+                       int threads, const GeneArray& initial, bool alone) {
+             const Genes genes = genes_of(problem, initial);
+             const py::gil_scoped_release release;
+             return std::make_unique<Reinforce>(problem, learned, population, seed, threads, genes, alone);
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("learned"), py::arg("population"),
+           py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert(), py::arg("alone") = false)
+      .def_property_readonly("learned", [](const Reinforce& r) { return r.learned(); })
+      .def_property_readonly("elites", [](const Reinforce& r) { return elite_schemes(r); });
   py::class_<Genetic, Search>(m, "Genetic")
       .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
                        const GeneArray& initial) {

@@ -6,6 +6,7 @@
 
 #include "breeding.h"
 #include "kernels.h"
+#include "policy_kernels.h"
 
 namespace stageplan {
 
@@ -15,6 +16,8 @@ struct InstructionSet {
   Kernel kernel;
   std::uint8_t (*largest_gene)(const std::int8_t* genes, size_t count);  // negative ones are the largest
   Breed breed;
+  const PolicyKernels<float>& policy_float;
+  const PolicyKernels<double>& policy_double;
 };
 
 // Names of those that this processor runs, best first; "baseline" is always among them.

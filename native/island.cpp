@@ -17,7 +17,6 @@ constexpr size_t kSmall = 512;         // a population from which on local searc
 constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
 constexpr int kTrials = 8;             // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
-constexpr size_t kElites = 64;         // best plans that are kept
 constexpr double kSpread = 0.1;        // of targets about that of a scheme
 constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
 constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more ends the ladder
@@ -60,20 +59,6 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start
 }
 
 }  // namespace
-
-void Elites::add(const Problem& problem, const Score& score, const Genes& scheme) {
-  const auto place =
-      std::upper_bound(elites_.begin(), elites_.end(), score,
-                       [&](const Score& a, const Elite& b) { return better(problem, a, b.score); });
-  if (place != elites_.begin() && !better(problem, (place - 1)->score, score)) return;
-  elites_.insert(place, {score, scheme});
-  if (elites_.size() > kElites) elites_.pop_back();
-}
-
-const Elites::Elite& Elites::draw(Rng& rng) const {
-  const int count = static_cast<int>(elites_.size());
-  return elites_[rng.below(1 + rng.below(count))];
-}
 
 Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
   for (int label = 0; label < problem.labels(); ++label)

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "breeding.h"
+#include "elites.h"
 #include "kernels.h"
 #include "local_search.h"
 #include "provision.h"
@@ -16,27 +17,6 @@
 #include "window_search.h"
 
 namespace stageplan {
-
-// The best schemes seen, each exactly provisioned: its stage time is a target that is worth searching at.
-class Elites {
- public:
-  struct Elite {
-    Score score;
-    Genes scheme;
-  };
-
-  // Keeps a scheme if it is one of the best and no copy.
-  void add(const Problem& problem, const Score& score, const Genes& scheme);
-
-  // A random one, the better the likelier.
-  const Elite& draw(Rng& rng) const;
-
-  bool empty() const { return elites_.empty(); }
-  const Elite& best() const { return elites_.front(); }
-
- private:
-  std::vector<Elite> elites_;  // the best first
-};
 
 // What all islands begin with.
 struct Start {

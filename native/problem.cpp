@@ -54,6 +54,9 @@ void check_arrays(const ProblemData& d) {
   check("capacity", d.capacity, types, 1, positive_or_none, "more than 0 bytes, or inf for no limit");
   check("bandwidth", d.bandwidth, types, 1, positive_or_none,
         "more than 0 bytes/s, or inf where transfers are free");
+  if (d.kinds.size() != layers)
+    throw std::invalid_argument("layer_kinds has " + std::to_string(d.kinds.size()) + " texts; it must have " +
+                                std::to_string(layers));
 }
 
 void check_runnable(const ProblemData& d) {

@@ -43,6 +43,7 @@ struct ProblemData {
   std::vector<double> transfer_parallel;                         // (types,)
   std::vector<double> memory;                                    // (layers,); bytes
   std::vector<double> price, limit, capacity, bandwidth;         // (types,)
+  std::vector<int> kinds;  // (layers,); what sort of layer: 0, or 256 and a code of eight bits
   std::vector<Tensor> tensors;
   double fixed_price = 0, examples = 1;
   double min_throughput = 0, max_duration = kInfinity, max_cost = kInfinity, max_price = kInfinity;
@@ -59,9 +60,9 @@ class Problem : private ProblemData {
   explicit Problem(ProblemData data);
 
   using ProblemData::bandwidth, ProblemData::capacity, ProblemData::compute, ProblemData::compute_parallel,
-      ProblemData::examples, ProblemData::fixed_price, ProblemData::layers, ProblemData::limit,
-      ProblemData::max_cost, ProblemData::max_devices_per_stage, ProblemData::max_price, ProblemData::memory,
-      ProblemData::merge, ProblemData::objective, ProblemData::overlap, ProblemData::price,
+      ProblemData::examples, ProblemData::fixed_price, ProblemData::kinds, ProblemData::layers,
+      ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage, ProblemData::max_price,
+      ProblemData::memory, ProblemData::merge, ProblemData::objective, ProblemData::overlap, ProblemData::price,
       ProblemData::receive, ProblemData::send, ProblemData::tensors, ProblemData::transfer_parallel,
       ProblemData::types;
 

@@ -1,7 +1,14 @@
-"""What all tests share: a reproducible Hypothesis profile and random problems."""
+"""What all tests share: a reproducible Hypothesis profile, random problems, a machine to reach over ssh."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+import getpass
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pytest
@@ -30,6 +37,62 @@ def _draw(rng: np.random.Generator, max_layers: int = 10, max_types: int = 4, **
     n_layers, n_types = int(rng.integers(1, max_layers + 1)), int(rng.integers(1, max_types + 1))
     arguments = random_problem(rng, n_layers, n_types, **shape | fixed)
     return sp.Problem.from_arrays(**arguments), ref.plain_problem(**arguments)
+
+
+class SshServer(NamedTuple):
+    """A server on loopback: what a specification says of it."""
+
+    target: str
+    config: Path
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """Start a server of OpenSSH with keys of its own, which nobody else can use."""
+    server, folder = (
+        shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin"),
+        tmp_path_factory.mktemp("ssh"),
+    )
+    if server is None or shutil.which("ssh") is None:
+        pytest.skip("OpenSSH's server or client is not installed")
+    with suppress(OSError):  # a server that root starts wants this empty directory
+        Path("/run/sshd").mkdir(exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for key in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+    (folder / "authorized").write_bytes((folder / "user_key.pub").read_bytes())
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
+    (folder / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n"
+        "PidFile none\nPermitRootLogin prohibit-password\n"
+    )
+    (folder / "ssh_config").write_text(
+        f"IdentityFile {folder}/user_key\nIdentitiesOnly yes\nUserKnownHostsFile {folder}/known\n"
+        "GlobalKnownHostsFile /dev/null\nStrictHostKeyChecking yes\n"
+    )
+    with subprocess.Popen(
+        [server, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            _await(port, process)
+            yield SshServer(f"ssh:{getpass.getuser()}@127.0.0.1:{port}", folder / "ssh_config")
+        finally:
+            process.terminate()
+
+
+def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until somebody listens; skip where the server cannot run here."""
+    for _ in range(200):
+        if process.poll() is not None:
+            pytest.skip("OpenSSH's server is installed, but does not run here")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    pytest.skip("OpenSSH's server does not listen")
 
 
 @pytest.fixture

@@ -383,3 +383,47 @@ def plain_problem(compute: Any, price: Any, **kwargs: Any) -> SimpleNamespace:
     if kwargs:
         raise TypeError(f"no such arguments: {', '.join(kwargs)}")
     return p
+
+
+# The network of a policy -------------------------------------------------------------------------------
+
+
+def policy_logits(cell: str, weights: dict[str, Any], shared: Any, own: Any, previous: Any) -> Any:
+    """Give the logits of each step, (steps, episodes, labels): an LSTM or a plain RNN and a linear head.
+
+    ``shared`` is (steps, numbers of a step), ``own`` (steps, episodes, numbers of an episode), ``previous``
+    (steps, episodes) a label or -1 for none. Gates stand in the order of torch: input, forget, cell, output.
+    """
+    w, (steps, episodes), hidden = SimpleNamespace(**weights), previous.shape, len(weights["recurrent"])
+    h = c = np.zeros((episodes, hidden))
+    logits = []
+    for s in range(steps):
+        chosen = np.arange(len(w.input_previous)) == previous[s][:, None]
+        z = shared[s] @ w.input_shared + own[s] @ w.input_own + chosen @ w.input_previous
+        z = z + h @ w.recurrent + w.bias
+        if cell == "rnn":
+            h = np.tanh(z)
+        else:
+            i, f, g, o = np.split(z, 4, axis=1)
+            c = logistic(f) * c + logistic(i) * np.tanh(g)
+            h = logistic(o) * np.tanh(c)
+        logits.append(h @ w.head + w.head_bias)
+    return np.array(logits)
+
+
+def logistic(x: Any) -> Any:
+    """Give the logistic function."""
+    return 1 / (1 + np.exp(-x))
+
+
+def clip(gradient: Any, most: float) -> Any:
+    """Scale a gradient down to a norm of at most `most`."""
+    return gradient * min(1.0, most / (float(np.linalg.norm(gradient)) + 1e-6))
+
+
+def adam(weights: Any, gradient: Any, first: Any, second: Any, steps: int, rate: float) -> Any:
+    """Give weights and moments after step number `steps`, from 1 on (Kingma, Ba 2015, algorithm 1)."""
+    first = 0.9 * first + 0.1 * gradient
+    second = 0.999 * second + 0.001 * gradient**2
+    direction = first / (1 - 0.9**steps) / (np.sqrt(second / (1 - 0.999**steps)) + 1e-8)
+    return weights - rate * direction, first, second

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -220,6 +221,68 @@ def test_ctrl_c_in_the_search_for_changes(run, monkeypatch):
     assert status == 1
     assert "NOT feasible" in out
     assert "would do" not in out
+
+
+# plan --method reinforce ----------------------------------------------------------------------------------
+
+LEARN = ("--method", "reinforce", "--max-generations", 5, "--population", 8)
+
+
+def test_reinforce_is_what_solve_does(run):
+    status, out, err = run("plan", "net.toml", *LEARN, "--cell", "rnn", "--seed", 3)
+    stop = sp.MaxGenerations(5)
+    result = sp.solve(problem(), "reinforce", cell="rnn", seed=3, population=8, stop=stop)
+    assert (status, out, err) == (0, f"{result}\n", "")
+
+
+def test_a_saved_policy_goes_on(run):
+    assert run("plan", "net.toml", *LEARN, "--save-policy", "a.npz")[0] == 0
+    assert run("plan", "net.toml", *LEARN, "--policy", "a.npz", "--save-policy", "b.npz")[0] == 0
+    twice = sp.solve(problem(), "reinforce", population=8, stop=sp.MaxGenerations(10)).policy
+    assert sp.Policy.load("b.npz") == twice
+    assert not list(Path().glob(".stageplan*"))
+
+
+def test_both_thresholds(run):
+    cheapest = sp.solve(problem(), "exact").plan
+    limits = ("--max-cost", 1.5 * cheapest.cost, "--max-duration", cheapest.duration)
+    status, out, _ = run("plan", "net.toml", *LEARN, *limits)
+    assert status == 0
+    assert re.search(
+        r"feasible\n(  .*, met\n)*  duration: .* s, allowed .*, met\n  cost: .* \$, allowed .*, met\n", out
+    )
+    status, out, _ = run("plan", "net.toml", "--method", "reinforce", "--max-cost", 0.9 * cheapest.cost)
+    assert status == 1
+    assert "NOT feasible:\n  cost: " in out
+    assert "proven: no plan meets all limits" in out
+    assert f"cost: {cheapest.cost:.7g} $ instead of {0.9 * cheapest.cost:.7g} (the smallest change)" in out
+
+
+def test_the_first_feasible_plan_ends_it(run):
+    argv = ("plan", "net.toml", "--method", "random", "--first-feasible", "-o", "-")
+    assert strict(run(*argv)[1])["search"]["generations"] == 1
+
+
+def test_the_incumbent(run):
+    status, out, _ = run("plan", "net.toml", *LEARN, "--max-cost", 1000, "--accept", "incumbent")
+    assert status == 0
+    assert "fastest plan for" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("--save-policy", "p.npz"), "--save-policy goes with --method reinforce, and not with auto"),
+        (("--cell", "rnn"), "--cell is given with method 'auto'; it must go with 'reinforce'"),
+        (("--method", "reinforce", "--save-policy", "no/p.npz"), "--save-policy is no/p.npz; its directory"),
+        (("--method", "reinforce", "--policy", "net.toml"), "net.toml: it is no policy: "),
+        (("--method", "reinforce", "--policy", "none.npz"), "none.npz: No such file or directory"),
+        (("--method", "reinforce", "--accept", "incumbent"), "--accept is 'incumbent' without max_cost; "),
+    ],
+)
+def test_bad_learning(refused, argv, sentence):
+    assert refused("plan", "net.toml", *argv).startswith(sentence)
+    assert not Path("p.npz").exists()
 
 
 # pareto -------------------------------------------------------------------------------------------------
@@ -783,12 +846,19 @@ def test_devices_of_the_catalogue_stand_for_a_cluster(run):
     assert plan["price"] == pytest.approx(0.5 * sum(stage["devices"] for stage in plan["stages"]))
 
 
-@pytest.mark.parametrize("kind", ["workload", "cluster", "devices", "plan"])
+@pytest.mark.parametrize("kind", ["workload", "cluster", "devices", "plan", "spec"])
 def test_schema(run, kind):
     status, out, err = run("schema", kind)
     schema = strict(out)
     name = schema["$ref"].rpartition("/")[2]
-    field = {"workload": "layers", "cluster": "types", "devices": "devices", "plan": "scheme"}[kind]
+    fields = {
+        "workload": "layers",
+        "cluster": "types",
+        "devices": "devices",
+        "plan": "scheme",
+        "spec": "task",
+    }
+    field = fields[kind]
     assert (status, err) == (0, "")
     assert field in schema["$defs"][name]["properties"]
 

@@ -224,7 +224,8 @@ def test_str_of_an_infeasible_plan() -> None:
     text = str(plan)
     assert text.count("<- bottleneck") == 2
     reasons = text.split("NOT feasible:\n")[1]
-    assert reasons.splitlines() == [f"  {v}" for v in plan.violations]
+    broken, met = [f"  {v}" for v in plan.violations], ["  throughput: 1 examples/s, allowed 1, met"]
+    assert reasons.splitlines() == broken + met
     assert "cost: 26 $, allowed 6, 20 over" in reasons
 
 

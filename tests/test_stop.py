@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from stageplan import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
+from stageplan import (
+    FirstFeasible,
+    MaxEvaluations,
+    MaxGenerations,
+    MaxRuntime,
+    NoImprovement,
+    Progress,
+    Stop,
+    Target,
+)
 
 
 def progress(**fields: Any) -> Progress:
@@ -56,6 +65,12 @@ def test_target_wants_a_feasible_plan(objective: str) -> None:
     good = progress(objective=objective, cost=1.0, throughput=100.0)
     assert Target(10)(good)
     assert not Target(10)(good._replace(violation=1e-6))
+
+
+def test_the_first_feasible_plan() -> None:
+    assert FirstFeasible()(progress(violation=0.0))
+    assert not FirstFeasible()(progress(violation=1e-12))
+    assert repr(FirstFeasible() | MaxGenerations(3)) == "FirstFeasible() | MaxGenerations(3)"
 
 
 def test_either() -> None:

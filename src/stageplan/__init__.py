@@ -9,13 +9,23 @@ from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .goal import Goal
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
+from .policy import Policy
 from .problem import Problem
 from .profile import profile
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
-from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, NoImprovement, Progress, Stop, Target
+from .stop import (
+    FirstFeasible,
+    MaxEvaluations,
+    MaxGenerations,
+    MaxRuntime,
+    NoImprovement,
+    Progress,
+    Stop,
+    Target,
+)
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 from .workload_file import write_workload
@@ -29,6 +39,7 @@ __all__ = [
     "Device",
     "DeviceType",
     "Export",
+    "FirstFeasible",
     "Front",
     "Goal",
     "Layer",
@@ -39,6 +50,7 @@ __all__ = [
     "ParallelFit",
     "Plan",
     "Point",
+    "Policy",
     "Problem",
     "Progress",
     "Repair",

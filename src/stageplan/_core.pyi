@@ -1,10 +1,12 @@
 """Native core of stageplan."""
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import ClassVar, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
+
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 TOLERANCE: float
 MAX_DEVICES: int
@@ -37,6 +39,7 @@ class Problem:
         limit: npt.NDArray[np.float64],
         capacity: npt.NDArray[np.float64],
         bandwidth: npt.NDArray[np.float64],
+        kinds: Sequence[int],
         tensors: Sequence[tuple[int, Sequence[int], float]],
         fixed_price: float,
         examples: float,
@@ -128,6 +131,54 @@ def relabel_contiguous(
     contiguous: Problem, scheme: npt.NDArray[np.int8], by_type: Problem
 ) -> npt.NDArray[np.int8]: ...
 
+@final
+class PolicyShape:
+    def __init__(self, cell: str, shared: int, own: int, labels: int, hidden: int) -> None: ...
+    @property
+    def parts(self) -> list[tuple[str, int, int, int]]: ...
+    @property
+    def weights(self) -> int: ...
+
+@final
+class Rollout:
+    def __init__(self, shape: PolicyShape, episodes: int, steps: int) -> None: ...
+    def begin(self, weights: npt.NDArray[np.float32]) -> None: ...
+    def step(
+        self, shared: npt.NDArray[np.float32], own: npt.NDArray[np.float32], previous: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32]: ...
+    def sample(
+        self, shared: npt.NDArray[np.float32], own: npt.NDArray[np.float32], uniform: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+    def backward(self, dlogits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+
+@final
+class Rollout64:
+    def __init__(self, shape: PolicyShape, episodes: int, steps: int) -> None: ...
+    def begin(self, weights: npt.NDArray[np.float64]) -> None: ...
+    def step(
+        self, shared: npt.NDArray[np.float64], own: npt.NDArray[np.float64], previous: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float64]: ...
+    def sample(
+        self, shared: npt.NDArray[np.float64], own: npt.NDArray[np.float64], uniform: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]: ...
+    def backward(self, dlogits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]: ...
+
+@final
+class Adam:
+    def __init__(self, weights: int) -> None: ...
+    def update(
+        self, weights: npt.NDArray[np.float32], gradient: npt.NDArray[np.float32], rate: float, clip: float
+    ) -> float: ...
+
+@final
+class Adam64:
+    def __init__(self, weights: int) -> None: ...
+    def update(
+        self, weights: npt.NDArray[np.float64], gradient: npt.NDArray[np.float64], rate: float, clip: float
+    ) -> float: ...
+
+def elementary(name: str, values: npt.NDArray[_Real]) -> npt.NDArray[_Real]: ...
+
 class Search:
     def step(self) -> None: ...
     @property
@@ -199,3 +250,59 @@ class Auto(Search):
     def __init__(
         self, problem: Problem, population: int, seed: int, threads: int, initial: npt.NDArray[np.int8]
     ) -> None: ...
+
+@final
+class Features:
+    MOST: ClassVar[float]
+    def __init__(self, problem: Problem) -> None: ...
+    @property
+    def layers(self) -> npt.NDArray[np.float32]: ...
+    def look(
+        self, labels: npt.NDArray[np.int8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
+    def reward(self, cost: float, time: float, violation: float) -> float: ...
+    def decode(self, learned: Learned) -> npt.NDArray[np.int8]: ...
+
+@final
+class Learned:
+    def __init__(self, rnn: bool, types: int, labels: int, seed: int) -> None: ...
+    def load(
+        self,
+        weights: npt.NDArray[np.float32],
+        first: npt.NDArray[np.float32],
+        second: npt.NDArray[np.float32],
+        steps: int,
+        baseline: float,
+        generations: int,
+    ) -> None: ...
+    def turn_to_another(self) -> None: ...
+    @property
+    def rnn(self) -> bool: ...
+    @property
+    def weights(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def first(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def second(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def baseline(self) -> float: ...
+    @property
+    def generations(self) -> int: ...
+
+class Reinforce(Search):
+    def __init__(
+        self,
+        problem: Problem,
+        learned: Learned,
+        population: int,
+        seed: int,
+        threads: int,
+        initial: npt.NDArray[np.int8],
+        alone: bool = False,
+    ) -> None: ...
+    @property
+    def learned(self) -> Learned: ...
+    @property
+    def elites(self) -> npt.NDArray[np.int8]: ...

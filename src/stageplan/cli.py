@@ -1,4 +1,4 @@
-"""The command line: ``stageplan plan | pareto | score | profile | export | devices | schema | info``."""
+"""The command line: ``stageplan COMMAND``; `main` lists the commands."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ from ._version import __version__
 from .catalogue import device_table, make_cluster
 from .cluster import Cluster
 from .device import Device
+from .generate import StepError, generate, run_test
+from .generate.spec import schema as spec_schema
+from .generate.steps import MODES, STEPS
 from .goal import Goal
 from .output import check_output, deliver, print_out, progress_line, to_json, write_and_print
 from .pareto import pareto
+from .policy import CELLS, Policy
 from .problem import Problem
 from .readers import native, read_cluster, read_devices, read_goal, read_workload
 from .repair import Repair, repair
 from .score import Schemes, Scores, as_schemes, evaluate
-from .solve import METHODS, Result, solve
-from .stop import MaxEvaluations, MaxGenerations, MaxRuntime, Stop
+from .solve import ACCEPT, METHODS, Result, solve
+from .stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, Stop
 from .writers import RUNTIMES, Export, export, write
 from .writers.split import Split
 
@@ -44,6 +48,15 @@ exit status:
        below it which changes would do
   2    bad input; one sentence on stderr says what
   130  interrupted (Ctrl-C); the best plan so far is printed and written all the same
+"""
+
+_GENERATE_EPILOG = """\
+exit status:
+  0    every step was done, and every case that had to pass the test did
+  1    the target lacks something, a requirement is impossible, a step failed, or a case that had to pass did
+       not
+  2    bad input; one sentence on stderr says what
+  130  interrupted (Ctrl-C); --resume continues
 """
 
 _GOAL_NUMBERS = {
@@ -59,6 +72,9 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in Goal.__struct_fields__
     "seed": "--seed",
     "population": "--population",
     "initial": "--initial",
+    "cell": "--cell",
+    "policy": "--policy",
+    "accept": "--accept",
     "target": "--target",
     "threads": "--threads",
     "seconds": "--max-runtime",
@@ -101,6 +117,8 @@ def main(argv: list[str] | None = None) -> int:
         return status
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
+    except StepError as error:
+        return _complain(f"failed: {error}", NO_PLAN)
     except BrokenPipeError:
         return PIPE_CLOSED
     except MemoryError:
@@ -141,12 +159,14 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"stageplan {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> _Parser:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, epilog: str = _EPILOG
+    ) -> _Parser:
         added = commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
-            epilog=_EPILOG,
+            epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -159,8 +179,10 @@ def _parser() -> _Parser:
     cli_profile.add_arguments(command("profile", _profile, "make a workload of a network"))
     _add_export(command("export", _export, "say a plan in the words of a runtime"))
     _add_devices(command("devices", _list_devices, "list the devices of the catalogue"))
+    _add_generate(command("generate", _generate, "make a model that runs on its target", _GENERATE_EPILOG))
+    _add_test(command("test", _test, "run the preset test script of what was generated", _GENERATE_EPILOG))
     documents = command("schema", _schema, "print the JSON Schema of a kind of document")
-    documents.add_argument("kind", choices=("workload", "cluster", "devices", "plan"))
+    documents.add_argument("kind", choices=("workload", "cluster", "devices", "plan", "spec"))
     command("info", _info, "say what is installed, and list the built-in examples")
     return parser
 
@@ -174,15 +196,30 @@ def _add_plan(parser: _Parser) -> None:
     ).add_argument
     add("--method", choices=METHODS, default="auto", help="default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same plan; default: 0")
-    add("--population", type=int, default=256, metavar="N", help="schemes a generation; default: 256")
+    add(
+        "--population",
+        type=int,
+        metavar="N",
+        help="schemes a generation; default: 256, with reinforce 32",
+    )
     add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     add("--max-generations", type=int, metavar="N", help="generations to search")
     add("--max-evaluations", type=int, metavar="N", help="schemes to score")
+    add("--first-feasible", action="store_true", help="end at the first plan that meets every limit")
     add(
         "--initial",
         type=Path,
         metavar="PLAN",
-        help="begin with the scheme of this plan (auto, exact, genetic, annealing)",
+        help="begin with the scheme of this plan (auto, exact, genetic, reinforce, annealing)",
+    )
+    add = parser.add_argument_group("method reinforce").add_argument
+    add("--cell", choices=CELLS, help="of the policy's network; default: lstm, or what --policy has")
+    add("--policy", type=Path, metavar="FILE", help="go on from a policy that was saved")
+    add("--save-policy", type=Path, metavar="FILE", help="write what was learned, as NumPy's .npz")
+    add(
+        "--accept",
+        choices=ACCEPT,
+        help="keep the best plan (the default), or, with a --max-cost, the one of the shortest duration",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON; - for stdout")
 
@@ -235,6 +272,32 @@ def _add_score(parser: _Parser) -> None:
         type=Path,
         metavar="FILE",
         help="write the plan as JSON; the scores as JSON (.json) or else NumPy's .npz; - for JSON on stdout",
+    )
+
+
+def _add_generate(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("spec", metavar="SPEC", type=Path, help="a TOML file of what is wanted: task, service, hardware, ...")
+    add(
+        "-o", "--output", metavar="DIR", type=Path, required=True, help="a new directory, or an earlier run's"
+    )
+    add("--target", metavar="TARGET", help="local or ssh:USER@HOST; default: what SPEC says")
+    add("--step", choices=STEPS, help="this step alone; default: all")
+    add("--resume", action="store_true", help="skip the steps whose result is there and whole")
+    _add_mode(parser)
+
+
+def _add_test(parser: _Parser) -> None:
+    parser.add_argument("directory", metavar="DIR", type=Path, help="directory of what was generated")
+    _add_mode(parser)
+
+
+def _add_mode(parser: _Parser) -> None:
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="full",
+        help="quick: train and infer shortly; infer: test the inference alone; default: full",
     )
 
 
@@ -326,6 +389,8 @@ def _stop(arguments: argparse.Namespace) -> Stop | None:
         (MaxEvaluations, arguments.max_evaluations),
     )
     criteria: list[Stop] = [criterion(value) for criterion, value in asked if value is not None]
+    if arguments.first_feasible:
+        criteria.append(FirstFeasible())
     return reduce(or_, criteria) if criteria else None
 
 
@@ -333,8 +398,12 @@ def _stop(arguments: argparse.Namespace) -> Stop | None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
+    check_output("--save-policy", arguments.save_policy)
+    if arguments.save_policy is not None and arguments.method != "reinforce":
+        raise ValueError(f"--save-policy goes with --method reinforce, and not with {arguments.method}")
     stop, problem = _stop(arguments), _problem(arguments)
+    policy = None if arguments.policy is None else Policy.load(arguments.policy)
     initial = None
     if arguments.initial is not None:
         saved = plan_file.read_plan(arguments.initial)
@@ -350,7 +419,12 @@ def _plan(arguments: argparse.Namespace) -> int:
             initial=initial,
             population=arguments.population,
             threads=arguments.threads,
+            cell=arguments.cell,
+            policy=policy,
+            accept=arguments.accept,
         )
+    if result.policy is not None and arguments.save_policy is not None:
+        result.policy.save(arguments.save_policy)
     changes = _repair(problem, result)
     text, values = str(result), result.to_dict()
     if changes is not None:
@@ -370,7 +444,7 @@ def _repair(problem: Problem, result: Result) -> Repair | None:
 
 
 def _pareto(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
     problem = _problem(arguments)
     stop = None if arguments.max_runtime is None else MaxRuntime(arguments.max_runtime)
     with progress_line() as callback:
@@ -388,7 +462,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
     return _score_schemes(arguments) if arguments.schemes.suffix == ".npy" else _score_plan(arguments)
 
 
@@ -444,7 +518,7 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
-    check_output(output)
+    check_output("--output", output)
     saved = plan_file.read_plan(arguments.plan)
     with _about(arguments.plan):
         exported, feasible = _exported(arguments, saved)
@@ -469,15 +543,40 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> tupl
 
 
 def _list_devices(arguments: argparse.Namespace) -> int:
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
     devices = _catalogue(arguments)
     deliver(arguments.output, device_table(devices), {"devices": list(devices.values())})
     return FEASIBLE
 
 
+def _generate(arguments: argparse.Namespace) -> int:
+    made = generate(
+        arguments.spec,
+        arguments.output,
+        target=arguments.target,
+        mode=arguments.mode,
+        step=arguments.step,
+        resume=arguments.resume,
+        progress=_say,
+    )
+    print_out(str(made))
+    return _status(made.passed)
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    result = run_test(arguments.directory, mode=arguments.mode, progress=_say)
+    print_out(str(result))
+    return _status(result.passed)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
 def _schema(arguments: argparse.Namespace) -> int:
     kind = arguments.kind
-    print_out(to_json(plan_file.schema() if kind == "plan" else native.schema(kind)).decode())
+    own = {"plan": plan_file.schema, "spec": spec_schema}
+    print_out(to_json(own[kind]() if kind in own else native.schema(kind)).decode())
     return FEASIBLE
 
 

@@ -82,7 +82,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Profile, print a table of the layers, write the workload, and run a pipeline of it where asked to."""
-    check_output(arguments.output)
+    check_output("--output", arguments.output)
     if arguments.check is not None and arguments.measure is None:
         raise ValueError("--check compares with what is measured here; --measure must be given")
     saved = None if arguments.check in (None, BEST) else read_plan(arguments.check)

@@ -99,15 +99,15 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise
 
 
-def check_output(path: Path | None) -> None:
+def check_output(flag: str, path: Path | None) -> None:
     """Refuse an output that cannot be written, before the work and not after it."""
     if path is None or str(path) == "-":
         return
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
-        raise ValueError(f"--output is {path}; its directory {folder} does not exist")
+        raise ValueError(f"{flag} is {path}; its directory {folder} does not exist")
     if path.is_dir():
-        raise ValueError(f"--output is {path}, a directory; it must be a file")
+        raise ValueError(f"{flag} is {path}, a directory; it must be a file")
     for needed in (folder, path) if path.is_file() else (path if path.exists() else folder,):
         if not os.access(needed, os.W_OK):
-            raise ValueError(f"--output is {path}; {needed} is not writable")
+            raise ValueError(f"{flag} is {path}; {needed} is not writable")

@@ -220,7 +220,13 @@ class Plan:
             f"cost ${self.cost:,.2f}   throughput {self.throughput:,.6g} examples/s   "
             f"duration {self.duration:,.6g} s   price ${self.price:,.4g}/h"
         )
-        lines += ["feasible"] if self.feasible else ["NOT feasible:", *(f"  {v}" for v in self.violations)]
+        lines.append("feasible" if self.feasible else "NOT feasible:")
+        lines += [f"  {violation}" for violation in self.violations]
+        lines += [
+            f"  {limit.limit}: {limit.value:.6g} {limit.unit}, allowed {limit.allowed:.6g}, met"
+            for limit in _goal_limits(self.problem, self.time, self.cost, self.price)
+            if _within(limit)
+        ]
         lines += [f"note: {' & '.join(tie)} share weights, but not a stage" for tie in self.cut_ties]
         return "\n".join(lines)
 
@@ -272,18 +278,29 @@ def _violations(
         used, limit = sum(r.devices for r in reports if r.type == t), problem.limit[t]
         if used > limit:
             yield Violation(limit=f"devices of {name}", value=used, allowed=float(limit), unit="devices")
+    for limit in _goal_limits(problem, score.time, score.cost, price):
+        if not _within(limit):
+            yield limit
+
+
+def _goal_limits(problem: Problem, time: float, cost: float, price: float) -> Iterator[Violation]:
+    """Every limit of the goal, broken or not."""
     goal = problem.goal
-    if goal.min_throughput and not _meets(score.time, 1 / goal.min_throughput):
-        yield Violation(
-            limit="throughput", value=1 / score.time, allowed=goal.min_throughput, unit="examples/s"
-        )
+    throughput = 1 / time if time > 0 else math.inf
     for limit, value, allowed, unit in (
-        ("duration", goal.examples * score.time, goal.max_duration, "s"),
+        ("throughput", throughput, goal.min_throughput, "examples/s"),
+        ("duration", goal.examples * time, goal.max_duration, "s"),
         ("price", price, goal.max_price, "$/h"),
-        ("cost", score.cost, goal.max_cost, "$"),
+        ("cost", cost, goal.max_cost, "$"),
     ):
-        if allowed is not None and not _meets(value, allowed):
+        if allowed is not None:
             yield Violation(limit=limit, value=value, allowed=allowed, unit=unit)
+
+
+def _within(limit: Violation) -> bool:
+    if limit.limit == "throughput":
+        return _meets(1 / limit.value, 1 / limit.allowed)
+    return _meets(limit.value, limit.allowed)
 
 
 def _stage_violations(problem: Problem, reports: list[_core.Stage]) -> Iterator[Violation]:

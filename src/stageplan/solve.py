@@ -15,15 +15,28 @@ from . import _core
 from ._version import __version__
 from .checks import check_choice, check_number, count_threads
 from .plan import Plan
+from .policy import CELLS, Cell, Policy
 from .problem import Problem, check_problem
 from .score import as_schemes
 from .stop import NoImprovement, Progress, Stop
 
-Method = Literal["auto", "exact", "genetic", "annealing", "greedy", "random", "enumerate"]
+Method = Literal["auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate"]
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
-METHODS: tuple[Method, ...] = ("auto", "exact", "genetic", "annealing", "greedy", "random", "enumerate")
-ENDLESS = ("auto", "genetic", "annealing", "random")  # may go on for ever
-SEEDED: tuple[Method, ...] = ("auto", "exact", "genetic", "annealing")  # may begin with given schemes
+Accept = Literal["best", "incumbent"]
+METHODS: tuple[Method, ...] = (
+    "auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate",
+)  # fmt: skip
+ENDLESS = ("auto", "genetic", "reinforce", "annealing", "random")  # may go on for ever
+SEEDED: tuple[Method, ...] = (
+    "auto",
+    "exact",
+    "genetic",
+    "reinforce",
+    "annealing",
+)  # may begin with schemes
+ACCEPT: tuple[Accept, ...] = ("best", "incumbent")
+
+_POPULATION, _EPISODES = 256, 32  # of a generation, unless told
 
 # Two numbers this close are one: what is proven is proven up to ties.
 _TIE = 4 * _core.TOLERANCE
@@ -60,6 +73,8 @@ class Result:
         Whether Ctrl-C ended the search early.
     method, seed, version, instruction_set
         What produced it.
+    policy : Policy or None
+        What method reinforce has learned; ``policy.plan(problem)`` is what it answers without any search.
     """
 
     plan: Plan
@@ -75,6 +90,7 @@ class Result:
     seed: int
     version: str
     instruction_set: str
+    policy: Policy | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values, for JSON."""
@@ -94,8 +110,17 @@ class Result:
     def __str__(self) -> str:
         how = " (interrupted)" if self.interrupted else ""
         return (
-            f"{self.plan}\n{self._proof()}\n{self.status}; {self.method}, seed {self.seed}: "
-            f"{self.evaluations:,} schemes scored in {self.generations:,} generations{how}"
+            f"{self.plan}\n{self._proof()}\n{self._without_search()}{self.status}; {self.method}, "
+            f"seed {self.seed}: {self.evaluations:,} schemes scored in {self.generations:,} generations{how}"
+        )
+
+    def _without_search(self) -> str:
+        if self.policy is None:
+            return ""
+        plan = self.policy.plan(self.plan.problem)
+        return (
+            f"the policy alone ({self.policy.cell}): ${plan.cost:,.6g} at {plan.throughput:,.6g} examples/s, "
+            f"{'feasible' if plan.feasible else 'NOT feasible'}\n"
         )
 
     def _proof(self) -> str:
@@ -119,8 +144,11 @@ def solve(
     stop: Stop | None = None,
     callback: Callable[[Progress], object] | None = None,
     initial: npt.NDArray[np.int8] | Literal["relaxation"] | None = None,
-    population: int = 256,
+    population: int | None = None,
     threads: int | None = None,
+    cell: Cell | None = None,
+    policy: Policy | None = None,
+    accept: Accept | None = None,
 ) -> Result:
     """Find the best plan.
 
@@ -131,26 +159,44 @@ def solve(
     method
         ``"auto"``: exact for as long as about a second of work, then genetic from the plans found by then;
         ``"exact"``: branch and bound until the best plan is proven, or that there is none; ``"genetic"``;
-        ``"annealing"``: only with merge ``"type"``; ``"greedy"``: local search from a plan that is built
-        layer by layer; ``"random"``; ``"enumerate"``: every scheme, up to 16,777,216 of them. With merge
-        ``"type"``, whose stages are not intervals of layers, only enumerate is exact, and exact refuses: auto
-        enumerates where there are few schemes; else annealing goes on from the best plan whose stages are
-        intervals.
+        ``"reinforce"``: a recurrent policy chooses the type of one layer after the other and learns from what
+        its plans are worth, local search goes on from the best of them (with merge ``"type"`` the policy is
+        alone, and where the network has more than about 2,000 layers); ``"annealing"``: only with merge
+        ``"type"``; ``"greedy"``: local search from a plan that is built layer by layer; ``"random"``;
+        ``"enumerate"``: every scheme, up to 16,777,216 of them. With merge ``"type"``, whose stages are not
+        intervals of layers, only enumerate is exact, and exact refuses: auto enumerates where there are few
+        schemes; else annealing goes on from the best plan whose stages are intervals.
     seed
         The same seed gives the same result.
     stop
         Criteria of `stageplan.stop`, combined with ``|``; default ``NoImprovement(200)`` for auto,
-        genetic, annealing and random. Exact, greedy, enumerate and, with a proof, auto end by themselves.
+        genetic, reinforce, annealing and random. Exact, greedy, enumerate and, with a proof, auto end by
+        themselves.
     callback
         Called with the `Progress` after each generation.
     initial : ndarray of int8, shape (n, L), or "relaxation", optional
-        Schemes to begin with, such as an earlier result's; auto, exact, genetic and annealing only.
+        Schemes to begin with, such as an earlier result's; auto, exact, genetic, reinforce and annealing
+        only.
         ``"relaxation"``: plans that a little of the exact method finds on its way.
     population
-        How many schemes a generation has, or how many moves each walk of annealing tries in one, for every
-        few layers; auto, genetic and annealing only.
+        How many schemes a generation has, by default 256; with reinforce episodes, by default 32; with
+        annealing how many moves each walk tries in one, for every few layers, by default 256. Other methods
+        have no use for it.
     threads
         Threads to use, by default as many cores as the process may use. The result is the same with any.
+    cell
+        Of the policy's network: ``"lstm"``, the default, or ``"rnn"``; reinforce only.
+    policy
+        A policy to go on from, with the same device types; reinforce only. On the problem that it learned
+        last, with the same seed and population, the search goes on exactly where that one ended. On another
+        one it begins with what the policy has learned and, where there are as many layers, with the best
+        schemes that were found there.
+    accept
+        Reinforce only. ``"best"``, the default: the best plan of the goal's objective is kept.
+        ``"incumbent"``: a plan becomes the incumbent where it keeps every limit, the cost threshold
+        ``max_cost`` among them, and its duration is shorter than that of the best so far. The last incumbent
+        is returned: it has the shortest duration of all plans looked at that keep the limits, and is of the
+        problem with objective ``"throughput"``. Where no plan keeps them, that which breaks them least.
 
     Returns
     -------
@@ -165,7 +211,12 @@ def solve(
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
             raise TypeError(f"{name} is {value!r}; it must be callable")
-    search = _make_search(problem, method, seed, population, count_threads(threads), initial)
+    check_problem(problem)
+    check_choice("method", method, METHODS)
+    _check_only_reinforce(method, cell=cell, policy=policy, accept=accept)
+    if accept == "incumbent":
+        problem = _shortest(problem)
+    search = _make_search(problem, method, seed, population, count_threads(threads), initial, cell, policy)
     if stop is None and method in ENDLESS:
         stop = NoImprovement(200)
     progress, history, interrupted = run_search(problem, search, stop, callback)
@@ -186,20 +237,47 @@ def solve(
         seed=int(seed),
         version=__version__,
         instruction_set=_core.instruction_set(),
+        policy=Policy.of(problem, search, int(seed)) if isinstance(search, _core.Reinforce) else None,
     )
+
+
+def _check_only_reinforce(method: Method, *, cell: object, policy: object, accept: object) -> None:
+    for name, value in (("cell", cell), ("policy", policy), ("accept", accept)):
+        if value is not None and method != "reinforce":
+            raise ValueError(f"{name} is given with method {method!r}; it must go with 'reinforce'")
+    if cell is not None:
+        check_choice("cell", cell, CELLS)
+    if accept is not None:
+        check_choice("accept", accept, ACCEPT)
+    if policy is not None and not isinstance(policy, Policy):
+        raise TypeError(f"policy is {type(policy).__name__}; it must be a Policy")
+    if policy is not None and cell not in (None, policy.cell):
+        raise ValueError(f"cell is {cell!r}; it must be that of the policy, {policy.cell!r}")
+
+
+def _shortest(problem: Problem) -> Problem:
+    """Make the problem whose best plan has the shortest duration within the limits."""
+    if problem.goal.max_cost is None:
+        raise ValueError("accept is 'incumbent' without max_cost; the goal must have this threshold")
+    try:
+        return problem.replace(objective="throughput")
+    except ValueError as error:
+        raise ValueError(f"accept is 'incumbent', as if {error}") from None
 
 
 def _make_search(
     problem: Problem,
     method: Method,
     seed: int,
-    population: int,
+    population: int | None,
     threads: int,
     initial: npt.NDArray[np.int8] | Literal["relaxation"] | None,
+    cell: Cell | None,
+    policy: Policy | None,
 ) -> _core.Search:
-    check_problem(problem)
-    check_choice("method", method, METHODS)
     check_number("seed", seed, least=0, most=2**64 - 1, whole=True)
+    if population is None:
+        population = _EPISODES if method == "reinforce" else _POPULATION
     check_number("population", population, least=2, most=2**31 - 1, whole=True)
     schemes = _first_schemes(problem, method, initial)
     if method == "auto":
@@ -208,6 +286,8 @@ def _make_search(
         return _core.Exact(problem.core, schemes)
     if method == "genetic":
         return _core.Genetic(problem.core, population, seed, threads, schemes)
+    if method == "reinforce":
+        return _reinforce(problem, seed, population, threads, schemes, cell, policy)
     if method == "annealing":
         return _core.Annealing(problem.core, population, seed, threads, schemes)
     if method == "random":
@@ -215,6 +295,28 @@ def _make_search(
     if method == "greedy":
         return _core.GreedySearch(problem.core)
     return _core.Enumeration(problem.core, threads)
+
+
+def _reinforce(
+    problem: Problem,
+    seed: int,
+    population: int,
+    threads: int,
+    schemes: npt.NDArray[np.int8],
+    cell: Cell | None,
+    policy: Policy | None,
+) -> _core.Reinforce:
+    """Begin to learn, or go on."""
+    if policy is None:
+        learned = _core.Learned(cell == "rnn", problem.n_types, problem.n_labels, seed)
+    else:
+        policy.check(problem)
+        learned = policy.learned()
+        if not policy.knows(problem):
+            learned.turn_to_another()
+        if policy.schemes.shape[1] == problem.n_layers:
+            schemes = np.concatenate([policy.schemes, schemes])
+    return _core.Reinforce(problem.core, learned, population, seed, threads, schemes)
 
 
 def _first_schemes(
@@ -292,7 +394,8 @@ def _least(problem: Problem, search: _core.Search) -> float:
     proves = isinstance(search, (_core.Auto, _core.Exact, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":
         exact = _core.Exact(problem.core, search.best[None])
-        bred = isinstance(search, _core.Genetic)  # at a target; the others provision each scheme
+        # These look at most schemes at a target; the others provision each.
+        bred = isinstance(search, (_core.Genetic, _core.Reinforce))
         work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
         exact.advance(int(work * search.evaluations))
         least = max(least, exact.bound)

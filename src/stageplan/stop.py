@@ -101,3 +101,10 @@ class Target(Stop):
             return good and p.violation == 0
 
         super().__init__(reached, f"Target({value:g})")
+
+
+class FirstFeasible(Stop):
+    """Stop at the first plan that meets every limit, such as the thresholds of cost and duration."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda p: p.violation == 0, "FirstFeasible()")

@@ -1,0 +1,11 @@
+"""Checks that PyTorch imports and computes on a device, which is the argument; sent as text."""
+
+import sys
+
+import torch
+
+device = sys.argv[1]
+product = torch.ones(2, 3, device=device) @ torch.ones(3, 4, device=device)
+total = float(product.sum())
+if total != 24.0:
+    sys.exit(f"the sum of a product on {device} is {total}; it must be 24")

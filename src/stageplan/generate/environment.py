@@ -1,0 +1,413 @@
+"""The basic operating environment: what the target has, and an interpreter with the packages."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from .results import EnvironmentReport, Item, digest
+from .spec import Extension, Spec
+from .target import Finished, Target, last_line
+
+PROBE_LIMIT = 300.0  # seconds; a busy machine takes long to import PyTorch from a cold disk
+OLDEST_PYTHON = "3.10"
+GIB = 2**30
+
+# Package -> version that the generated project was tested with. PyTorch's is of the specification.
+_PACKAGES = {"numpy": "2.4.6", "safetensors": "0.8.0"}
+_EXTENSION_PACKAGES: dict[Extension, dict[str, str]] = {
+    "onnx": {"onnx": "1.23.2", "onnxscript": "0.7.2", "onnxruntime": "1.32.0"},
+    "server": {"fastapi": "0.165.0", "uvicorn": "0.54.0"},
+}
+
+
+class Accelerator(Struct, frozen=True):
+    """An accelerator: its name, bytes of memory, and driver."""
+
+    name: str
+    memory: int
+    driver: str
+
+
+class Facts(Struct, frozen=True):
+    """What a machine and one of its interpreters have, as ``probe.py`` prints it."""
+
+    machine: str
+    processor: str
+    instruction_sets: tuple[str, ...]
+    cores: int
+    memory: int
+    accelerators: tuple[Accelerator, ...]
+    python: str
+    executable: str
+    makes_environments: bool
+    packages: dict[str, str]
+
+
+def runs(target: Target, python: str, directory: Path) -> bool:
+    """Whether an interpreter runs on the target."""
+    return target.run([python, "-I", "-c", ""], directory, limit=PROBE_LIMIT).ok
+
+
+def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
+    """Probe the target, make or check an environment there, and write recipes of containers.
+
+    Parameters
+    ----------
+    spec : Spec
+        What is required.
+    target : Target
+        Where.
+    directory : pathlib.Path
+        Directory of the run; a new environment is its ``environment``, the recipes are in ``container``.
+
+    Returns
+    -------
+    EnvironmentReport
+        Each item OK, MISSING or WRONG. After one that is not OK, what depends on it is not looked at.
+
+    Raises
+    ------
+    TargetError
+        The target cannot be reached, or was lost.
+    """
+    start = time.monotonic()
+    write_recipes(spec, directory / "container")
+    items, python, lock = _look(spec, target, directory)
+    return EnvironmentReport(
+        target=target.name,
+        python=python,
+        items=tuple(items),
+        requirements=tuple(requirements(spec)),
+        lock=tuple(lock),
+        seconds=time.monotonic() - start,
+    )
+
+
+def inputs(spec: Spec) -> str:
+    """Digest of what the environment depends on."""
+    of_target = (spec.target, spec.ssh, spec.hardware.of_target)
+    return digest(*of_target, spec.environment, requirements(spec))
+
+
+def requirements(spec: Spec) -> list[str]:
+    """List the packages that the project of a specification needs, as ``"name==version"``, by name."""
+    versions = _PACKAGES | {"torch": spec.environment.torch}
+    for step in spec.extend.steps:
+        versions |= _EXTENSION_PACKAGES.get(step, {})
+    versions |= _pinned(spec)
+    return [f"{name}=={version}" for name, version in sorted(versions.items())]
+
+
+def _pinned(spec: Spec) -> dict[str, str]:
+    """Return the packages whose version the specification itself says."""
+    pairs = [requirement.split("==") for requirement in spec.environment.requirements]
+    return {"torch": spec.environment.torch} | {_normal(name): version for name, version in pairs}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _look(spec: Spec, target: Target, directory: Path) -> tuple[list[Item], str, list[str]]:
+    """Items, interpreter and packages, as far as one depends on another."""
+    facts = probe(target, target.python, directory)
+    if isinstance(facts, Item):
+        return [facts], "", []
+    items = list(_machine_items(spec, facts))
+    if any(item.status != "OK" for item in items):
+        return items, "", []
+    if spec.environment.reuse is not None:
+        python = _reused(spec.environment.reuse, target, directory)
+    else:
+        python = _made(spec, target, directory, facts)
+    if isinstance(python, Item):
+        return [*items, python], "", []
+    inside, lock = check(spec, target, python, directory)
+    return [*items, *inside], python, lock
+
+
+def check(spec: Spec, target: Target, python: str, directory: Path) -> tuple[list[Item], list[str]]:
+    """Look whether an interpreter has what is required, and computes.
+
+    Returns
+    -------
+    items : list of Item
+        The interpreter, each package, and, where they are as required, a computation.
+    lock : list of str
+        Packages that are there, as ``"name==version"``.
+    """
+    facts = probe(target, python, directory)
+    if isinstance(facts, Item):
+        return [facts], []
+    items = [_python_item(facts), *_package_items(spec, facts)]
+    if all(item.status == "OK" for item in items):
+        items.append(_compute_item(spec, target, python, directory))
+    return items, [f"{name}=={version}" for name, version in sorted(facts.packages.items())]
+
+
+def probe(target: Target, python: str, directory: Path) -> Facts | Item:
+    """Ask the target what it has, and an interpreter what it has; an item where that cannot run."""
+    finished = target.run([python, "-I", "-c", _script("probe.py")], directory, limit=PROBE_LIMIT)
+    if finished.ok:
+        return msgspec.json.decode(last_line(finished.output), type=Facts)
+    return Item(
+        name="python",
+        status="MISSING" if finished.error else "WRONG",
+        found=f"{python} {finished.complaint}",
+        wanted=f"Python {OLDEST_PYTHON} or newer",
+        advice=f"install Python {OLDEST_PYTHON} or newer on {target.name}, or say in environment.python or "
+        "environment.reuse where it is",
+    )
+
+
+def _script(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+# The machine --------------------------------------------------------------------------------------------
+
+
+def _machine_items(spec: Spec, facts: Facts) -> Iterator[Item]:
+    """Compare a machine with the hardware requirement."""
+    hardware = spec.hardware
+    yield Item(name="processor", status="OK", found=f"{facts.processor} ({facts.machine})", wanted="any")
+    yield _amount("cores", facts.cores, hardware.cores, "", "another target, or a smaller hardware.cores")
+    yield _amount(
+        "memory",
+        facts.memory / GIB,
+        hardware.memory / GIB,
+        " GiB",
+        "another target, or a smaller hardware.memory",
+    )
+    for name in hardware.instruction_sets:
+        there = name in facts.instruction_sets
+        yield Item(
+            name=f"instruction set {name}",
+            status="OK" if there else "MISSING",
+            found="it is there" if there else "the processor does not list it",
+            wanted=name,
+            advice="" if there else "take another target, or leave it out of hardware.instruction_sets",
+        )
+    yield from _accelerator_items(spec, facts)
+
+
+def _accelerator_items(spec: Spec, facts: Facts) -> Iterator[Item]:
+    hardware, found = spec.hardware, facts.accelerators
+    count = max(hardware.accelerators, 1 if hardware.device == "cuda" else 0)
+    yield _amount(
+        "accelerators", len(found), count, "", "another target, fewer hardware.accelerators, or device 'cpu'"
+    )
+    if hardware.accelerator_memory:
+        least = min((one.memory for one in found), default=0)
+        yield _amount(
+            "accelerator memory",
+            least / GIB,
+            hardware.accelerator_memory / GIB,
+            " GiB",
+            "another target, or a smaller hardware.accelerator_memory",
+        )
+    if hardware.driver is not None:
+        yield _driver_item(hardware.driver, found[0].driver if found else "")
+
+
+def _amount(name: str, found: float, wanted: float, unit: str, instead: str) -> Item:
+    """Compare a number with the least that is required, and say by how much it falls short."""
+    if found >= wanted:
+        return Item(name=name, status="OK", found=f"{found:.4g}{unit}", wanted=f"{wanted:.4g}{unit}")
+    return Item(
+        name=name,
+        status="WRONG" if found else "MISSING",
+        found=f"{found:.4g}{unit}",
+        wanted=f"{wanted:.4g}{unit}",
+        advice=f"the hardware requirement asks for {wanted:.4g}{unit}: {wanted - found:.4g}{unit} short; "
+        f"take {instead}",
+    )
+
+
+def _driver_item(wanted: str, found: str) -> Item:
+    ok = bool(found) and _numbers(found) >= _numbers(wanted)
+    return Item(
+        name="driver",
+        status="OK" if ok else "WRONG" if found else "MISSING",
+        found=found or "none",
+        wanted=f"{wanted} or newer",
+        advice="" if ok else f"install driver {wanted} or newer on the target",
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
+# The interpreter and its packages -----------------------------------------------------------------------
+
+
+def _reused(path: str, target: Target, directory: Path) -> str | Item:
+    """Return the interpreter of an environment, or the one that the path itself is."""
+    inside = f"{path.rstrip('/')}/bin/python"
+    for python in (inside, path):
+        if runs(target, python, directory):
+            return python
+    return Item(
+        name="environment",
+        status="MISSING",
+        found=f"neither {inside} nor {path} runs on {target.name}",
+        wanted=path,
+        advice="make it, or leave out environment.reuse so that one is made",
+    )
+
+
+def _made(spec: Spec, target: Target, directory: Path, facts: Facts) -> str | Item:
+    """Make a virtual environment with the packages; returns its interpreter."""
+    if not facts.makes_environments:
+        return Item(
+            name="environment",
+            status="MISSING",
+            found=f"{facts.executable} has no venv and ensurepip",
+            wanted="modules venv and ensurepip",
+            advice="install the system's package for them (python3-venv), or use environment.reuse",
+        )
+    folder, limit = target.path(directory / "environment"), spec.environment.time_limit
+    python = f"{folder}/bin/python"
+    made = target.run([target.python, "-m", "venv", "--clear", folder], directory, limit=limit)
+    if not made.ok:
+        return _not_made("environment", made, "see whether the disk is full or the directory read-only")
+    installed = target.run([python, *pip_arguments(spec), *requirements(spec)], directory, limit=limit)
+    return python if installed.ok else _not_made("packages", installed, _about_pip(installed))
+
+
+def pip_arguments(spec: Spec) -> list[str]:
+    """Arguments of an interpreter that installs packages, up to their names."""
+    index = [] if spec.environment.index is None else ["--extra-index-url", spec.environment.index]
+    return ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", *index]
+
+
+def _not_made(name: str, finished: Finished, advice: str) -> Item:
+    return Item(name=name, status="WRONG", found=finished.complaint, wanted="it is made", advice=advice)
+
+
+def _about_pip(finished: Finished) -> str:
+    if finished.timed_out:
+        return "give it longer by environment.time_limit"
+    return "see environment.requirements and environment.index, and whether the target has a network"
+
+
+def _python_item(facts: Facts) -> Item:
+    ok = _numbers(facts.python) >= _numbers(OLDEST_PYTHON)
+    return Item(
+        name="python",
+        status="OK" if ok else "WRONG",
+        found=f"{facts.python} ({facts.executable})",
+        wanted=f"{OLDEST_PYTHON} or newer",
+        advice=""
+        if ok
+        else f"say in environment.python or environment.reuse where {OLDEST_PYTHON} or newer is",
+    )
+
+
+def _package_items(spec: Spec, facts: Facts) -> Iterator[Item]:
+    """Compare packages with the requirements.
+
+    Of a package that the specification does not pin, any version will do where an environment is reused.
+    """
+    exact = _pinned(spec) if spec.environment.reuse is not None else None
+    for requirement in requirements(spec):
+        name, version = requirement.split("==")
+        found = facts.packages.get(_normal(name))
+        right = found is not None and ((exact is not None and name not in exact) or _same(found, version))
+        yield Item(
+            name=f"package {name}",
+            status="OK" if right else "MISSING" if found is None else "WRONG",
+            found=found or "none",
+            wanted=version,
+            advice="" if right else f"{facts.executable} -m pip install {requirement}",
+        )
+
+
+def _same(found: str, wanted: str) -> bool:
+    """Whether a version is the wanted one; a build's suffix, as 2.13.0+cpu's, counts where asked for."""
+    return found == wanted or found.partition("+")[0] == wanted
+
+
+def _compute_item(spec: Spec, target: Target, python: str, directory: Path) -> Item:
+    device = spec.hardware.device
+    finished = target.run(
+        [python, "-I", "-c", _script("compute_check.py"), device], directory, limit=PROBE_LIMIT
+    )
+    return Item(
+        name="computation",
+        status="OK" if finished.ok else "WRONG",
+        found=f"PyTorch computes on {device}" if finished.ok else f"PyTorch on {device} {finished.complaint}",
+        wanted=f"PyTorch computes on {device}",
+        advice="" if finished.ok else "install PyTorch anew, in a build for this target",
+    )
+
+
+# Containers ---------------------------------------------------------------------------------------------
+
+
+def write_recipes(spec: Spec, folder: Path) -> None:
+    """Write recipes of containers with the same environment, to be built in the run's directory.
+
+    Parameters
+    ----------
+    spec : Spec
+        What is required.
+    folder : pathlib.Path
+        Made where absent; gets ``requirements.txt``, ``Dockerfile`` and ``apptainer.def``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "requirements.txt": "".join(f"{requirement}\n" for requirement in requirements(spec)),
+        "Dockerfile": _dockerfile(spec),
+        "apptainer.def": _apptainer(spec),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+
+
+def _install(spec: Spec) -> list[str]:
+    return ["python", *pip_arguments(spec), "--no-cache-dir", "-r", "/requirements.txt"]
+
+
+def _dockerfile(spec: Spec) -> str:
+    tag = f"stageplan/{spec.name.lower().rstrip('.-_')}"
+    return f"""\
+# docker build -f container/Dockerfile -t {tag} . && docker run --rm {tag} infer.py
+FROM {IMAGE}
+COPY container/requirements.txt /requirements.txt
+RUN {json.dumps(_install(spec))}
+COPY project /project
+WORKDIR /project
+ENTRYPOINT ["python"]
+"""
+
+
+def _apptainer(spec: Spec) -> str:
+    return f"""\
+# apptainer build {spec.name}.sif container/apptainer.def && apptainer run {spec.name}.sif infer.py
+Bootstrap: docker
+From: {IMAGE.removeprefix("docker.io/library/")}
+
+%files
+    container/requirements.txt /requirements.txt
+    project /project
+
+%post
+    {shlex.join(_install(spec))}
+
+%runscript
+    cd /project && exec python "$@"
+"""

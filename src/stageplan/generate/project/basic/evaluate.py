@@ -1,0 +1,120 @@
+"""Measures how good the trained network is on examples that it was not trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+import data
+import network
+from common import Batch, Config, build, in_precision, load_weights, on_device, run
+
+BATCH = 256
+
+
+def measure(config: Config, predict: Callable[..., Tensor]) -> dict[str, float]:
+    """Measure outputs on all examples for evaluation.
+
+    Parameters
+    ----------
+    config : Config
+        Says how many examples there are, and which metric counts.
+    predict : callable
+        From inputs to outputs: the network, or what was made of it.
+
+    Returns
+    -------
+    dict of str to float
+        The loss, and the metric by its name.
+    """
+    pairs = [(predict(*inputs).float().cpu(), targets) for inputs, targets in batches(config)]
+    outputs, targets = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+    names = dict.fromkeys(("loss", config.metric.name))
+    return {name: METRICS[name](outputs, targets) for name in names}
+
+
+def batches(config: Config) -> Iterator[Batch]:
+    """All examples for evaluation."""
+    for index in range(-(-config.data.evaluation_examples // BATCH)):
+        size = min(BATCH, config.data.evaluation_examples - index * BATCH)
+        yield data.batch(config, "evaluation", index, size)
+
+
+def measure_network(config: Config, module: nn.Module) -> dict[str, float]:
+    """Measure a network of this project."""
+
+    def predict(*inputs: Tensor) -> Tensor:
+        on, _ = on_device(config, (inputs, inputs[0]))
+        with torch.no_grad(), in_precision(config):
+            return module(*on)
+
+    return measure(config, predict)
+
+
+# Metrics of outputs and targets -------------------------------------------------------------------------
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """Fraction of right answers, from 0 to 1."""
+    return (outputs.argmax(-1) == targets).double().mean().item()
+
+
+def auc(outputs: Tensor, targets: Tensor) -> float:
+    """Chance that a positive example scores higher than a negative one (area under the ROC curve)."""
+    positive, negative = outputs[targets > 0.5], outputs[targets <= 0.5]
+    if not len(positive) or not len(negative):
+        raise ValueError("auc needs positive and negative examples for evaluation")
+    ordered, _ = negative.sort()
+    below = torch.searchsorted(ordered, positive, side="left")
+    up_to = torch.searchsorted(ordered, positive, side="right")
+    return ((below + up_to).double().mean() / 2 / len(negative)).item()
+
+
+def perplexity(outputs: Tensor, targets: Tensor) -> float:
+    """How many tokens the network hesitates between, from 1 on."""
+    return network.loss(outputs, targets).exp().item()
+
+
+def loss(outputs: Tensor, targets: Tensor) -> float:
+    """Give what training minimises."""
+    return network.loss(outputs, targets).item()
+
+
+METRICS = {"accuracy": accuracy, "auc": auc, "perplexity": perplexity, "loss": loss}
+
+
+# The command --------------------------------------------------------------------------------------------
+
+
+def margin(config: Config, value: float, limit: float) -> float:
+    """By how much a value of the metric is better than a limit."""
+    return value - limit if config.metric.higher_is_better else limit - value
+
+
+def quality_loss(config: Config, before: dict[str, float], after: dict[str, float]) -> float:
+    """By how much the metric got worse, as a fraction of what it was; negative where it got better."""
+    name = config.metric.name
+    return margin(config, before[name], after[name]) / abs(before[name])
+
+
+def margin_of(config: Config, numbers: dict[str, float], quick: bool) -> float:
+    """By how much a network's metric is better than it must be.
+
+    Where nothing is asked for, it has to be better than it was before the training.
+    """
+    limit = config.metric.quick_threshold if quick else config.metric.threshold
+    if limit is None:
+        limit = measure_network(config, build(config))[config.metric.name]
+    return margin(config, numbers[config.metric.name], limit)
+
+
+def evaluate(config: Config, quick: bool) -> dict[str, float]:
+    """Measure the trained network, and compare it with what it has to reach."""
+    numbers = measure_network(config, load_weights(config))
+    return numbers | {"margin": margin_of(config, numbers, quick)}
+
+
+if __name__ == "__main__":
+    run("evaluate", evaluate)

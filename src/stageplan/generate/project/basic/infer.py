@@ -1,0 +1,53 @@
+"""Answers requests with the exported program, writes the answers, and measures how long they take."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from torch import Tensor
+
+import data
+import network
+from common import ARTEFACTS, Config, on_device, run, write_json
+from export import load_program
+
+ANSWERS = ARTEFACTS / "answers.json"
+WARM_UP = 2  # requests that are not timed
+
+
+def infer(config: Config, quick: bool) -> dict[str, float]:
+    """Answer requests, one after the other."""
+    program = load_program(config)
+    count = config.infer.quick_requests if quick else config.infer.requests
+    answers: list[Tensor] = []
+    latencies = []
+    with torch.no_grad():
+        for index in range(WARM_UP + count):
+            batch = data.batch(config, "evaluation", index, config.infer.batch)
+            begin = time.perf_counter()
+            inputs, _ = on_device(config, batch)
+            program(*inputs).cpu()
+            latencies.append(time.perf_counter() - begin)
+            answers.append(network.answer(program, *inputs).cpu())
+    write_json(ANSWERS, [answer.tolist() for answer in answers[WARM_UP:]])
+    return timing(config, latencies[WARM_UP:])
+
+
+def timing(config: Config, latencies: list[float]) -> dict[str, float]:
+    """Sum up how long requests took, in seconds, and say whether that meets what is wanted: 1, or 0."""
+    latency = statistics.median(latencies)
+    throughput = config.infer.batch / latency
+    most, least = config.infer.max_latency, config.infer.min_throughput
+    return {
+        "requests": len(latencies),
+        "latency": latency,
+        "throughput": throughput,
+        "latency_met": float(most is None or latency <= most),
+        "throughput_met": float(least is None or throughput >= least),
+    }
+
+
+if __name__ == "__main__":
+    run("infer", infer)

@@ -1,0 +1,66 @@
+"""Examples for the language model: pieces of a text, or of a synthetic one that follows a rule."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common import Batch, Config, generator
+
+SURPRISE = 0.1  # fraction of synthetic tokens that follow no rule
+
+
+def batch(config: Config, split: str, index: int, size: int) -> Batch:
+    """Give a batch: tokens, and for each the token that follows.
+
+    Parameters
+    ----------
+    config : Config
+        Says where the text is, if any.
+    split : {"training", "evaluation"}
+        Which examples.
+    index : int
+        Which batch; the same one is always the same.
+    size : int
+        Examples of the batch.
+    """
+    random = generator(config, split, index)
+    length = config.model.tokens + 1
+    if config.data.source is None:
+        pieces = _synthetic(config, size, length, random)
+    else:
+        pieces = _of_text(_text(config.data.source, config.model.vocabulary), split, size, length, random)
+    return (pieces[:, :-1].contiguous(),), pieces[:, 1:].contiguous()
+
+
+def _synthetic(config: Config, size: int, length: int, random: torch.Generator) -> Tensor:
+    """Tokens that each follow from the last but one: nothing is learned without attention."""
+    vocabulary = config.model.vocabulary
+    rule = torch.randperm(vocabulary, generator=generator(config, "rule", 0))
+    pieces = torch.randint(vocabulary, (size, length), generator=random)
+    follows = torch.rand(size, length, generator=random) >= SURPRISE
+    for place in range(2, length):
+        pieces[:, place] = torch.where(follows[:, place], rule[pieces[:, place - 2]], pieces[:, place])
+    return pieces
+
+
+def _of_text(text: Tensor, split: str, size: int, length: int, random: torch.Generator) -> Tensor:
+    """Random pieces of the first nine tenths of a text, for training, or of the rest."""
+    cut = len(text) * 9 // 10
+    part = text[:cut] if split == "training" else text[cut:]
+    if len(part) < length:
+        raise ValueError(f"the text has {len(part)} bytes for {split}; it must have {length} or more")
+    starts = torch.randint(len(part) - length + 1, (size,), generator=random)
+    return part[starts[:, None] + torch.arange(length)]
+
+
+@cache
+def _text(source: str, vocabulary: int) -> Tensor:
+    """Bytes of a file, each a token."""
+    text = torch.frombuffer(bytearray(Path(source).read_bytes()), dtype=torch.uint8).long()
+    if vocabulary <= int(text.max()):
+        raise ValueError(f"vocabulary is {vocabulary}; for a text it must be 256")
+    return text

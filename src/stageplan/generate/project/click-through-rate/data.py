@@ -1,0 +1,74 @@
+"""Examples for the click-through-rate network: lines of a CSV file, or synthetic ones that follow a rule."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from pathlib import Path
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from common import Batch, Config, generator, rows
+
+SHARPNESS = 4.0  # how much the rule decides, and how little chance
+
+
+def batch(config: Config, split: str, index: int, size: int) -> Batch:
+    """Give a batch: numbers and categories, and whether there was a click, 1 or 0.
+
+    Parameters
+    ----------
+    config : Config
+        Says where the examples are, if anywhere.
+    split : {"training", "evaluation"}
+        Which examples.
+    index : int
+        Which batch; the same one is always the same.
+    size : int
+        Examples of the batch.
+    """
+    random = generator(config, split, index)
+    if config.data.source is None:
+        return _synthetic(config, size, random)
+    model = config.model
+    numbers, categories, clicks = _examples(
+        config.data.source, model.numbers, model.categories, model.vocabulary
+    )
+    chosen = rows(len(clicks), split, index, size, random)
+    return (numbers[chosen], categories[chosen]), clicks[chosen]
+
+
+def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
+    """Clicks that depend on categories, on products of neighbouring ones, and on a number."""
+    model = config.model
+    numbers = torch.randn(size, model.numbers, generator=random)
+    categories = torch.randint(model.vocabulary, (size, model.categories), generator=random)
+    rule = generator(config, "rule", 0)
+    tastes = torch.randn(model.vocabulary, model.categories, generator=rule)
+    taste = tastes[categories, torch.arange(model.categories)]
+    likes = (taste + taste * taste.roll(1, 1)).sum(1) / model.categories**0.5 + numbers[:, 0] / 2
+    clicks = torch.rand(size, generator=random) < torch.sigmoid(SHARPNESS * likes)
+    return (numbers, categories), clicks.float()
+
+
+@cache
+def _examples(source: str, numbers: int, categories: int, vocabulary: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Read a CSV file: the column ``label``, 0 or 1, then numbers, then categories, which become hashes."""
+    labels: list[float] = []
+    values: list[list[float]] = []
+    hashes: list[list[int]] = []
+    with Path(source).open(newline="") as stream:
+        lines = csv.reader(stream)
+        next(lines, None)
+        for number, row in enumerate(lines, start=2):
+            if len(row) != 1 + numbers + categories or row[0] not in ("0", "1"):
+                raise ValueError(
+                    f"{source}, line {number}: it needs a label, 0 or 1, {numbers} numbers and "
+                    f"{categories} categories"
+                )
+            labels.append(float(row[0]))
+            values.append([float(value or 0) for value in row[1 : 1 + numbers]])
+            hashes.append([crc32(value.encode()) % vocabulary for value in row[1 + numbers :]])
+    return torch.tensor(values), torch.tensor(hashes), torch.tensor(labels)

@@ -1,0 +1,36 @@
+"""Trains with batches in parts whose gradients add up, to need less memory, and compares with whole ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from common import ARTEFACTS, Config, build, run, save_weights, settings, single
+from evaluate import measure_network
+from train import train
+
+WEIGHTS = ARTEFACTS / "model-accumulated.safetensors"
+COMPARED = 5  # steps; later on, rounding in another order has grown
+
+
+def accumulate(config: Config, quick: bool) -> dict[str, float]:
+    """Compare some steps in parts with the same in whole batches, and train in parts."""
+    parts, exact = settings("accumulation")["micro_batches"], single(config)
+    one, other = (train(in_parts(exact, count), build(exact), COMPARED) for count in (parts, 1))
+    module = build(config)
+    losses = train(in_parts(config, parts), module, COMPARED if quick else config.train.steps)
+    save_weights(module, WEIGHTS)
+    return measure_network(config, module) | {
+        "micro_batches": parts,
+        "steps": len(losses),
+        "last_loss": losses[-1],
+        "largest_loss_difference": max(abs(a - b) for a, b in zip(one, other, strict=True)),
+    }
+
+
+def in_parts(config: Config, parts: int) -> Config:
+    """Give the same configuration with batches in so many parts."""
+    return replace(config, train=replace(config.train, micro_batches=parts))
+
+
+if __name__ == "__main__":
+    run("accumulate", accumulate)

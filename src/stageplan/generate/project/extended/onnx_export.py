@@ -1,0 +1,45 @@
+"""Exports the trained network to ONNX, in float32, and compares it with the network in ONNX Runtime."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import onnxruntime
+import torch
+from torch import Tensor
+
+from common import ARTEFACTS, Config, load_weights, run, single, whole
+from export import Service, largest_difference, trace
+
+MODEL = ARTEFACTS / "model.onnx"
+
+
+def onnx_export(config: Config, quick: bool) -> dict[str, float]:
+    """Export, read back and compare."""
+    exact = single(config)  # runtimes lack much of bfloat16
+    service = Service(exact, load_weights(exact)).eval()
+    program = trace(exact, service)
+    with whole(MODEL) as beside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's, about itself
+        torch.onnx.export(program, f=beside, dynamo=True, external_data=False, verbose=False)
+    return {
+        "largest_difference": largest_difference(exact, service, load_model()),
+        "bytes": MODEL.stat().st_size,
+    }
+
+
+def load_model() -> Callable[..., Tensor]:
+    """Read the exported model as a function from inputs to outputs."""
+    session = onnxruntime.InferenceSession(MODEL, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def predict(*inputs: Tensor) -> Tensor:
+        arrays = {name: tensor.numpy(force=True) for name, tensor in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, arrays)[0]).to(inputs[0].device)
+
+    return predict
+
+
+if __name__ == "__main__":
+    run("onnx_export", onnx_export)

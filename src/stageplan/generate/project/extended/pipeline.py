@@ -1,0 +1,340 @@
+"""Trains the network in the stages of a plan, each in one process or more, and compares with one process.
+
+PyTorch's own schedules want as many processes for one stage as for another; a plan gives a slow stage more.
+So micro-batches go round the processes of a stage in turn, which add up their gradients after each batch.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.multiprocessing import start_processes  # type: ignore[attr-defined]
+
+import network
+from common import (
+    ARTEFACTS,
+    Batch,
+    Config,
+    as_tuple,
+    build,
+    in_precision,
+    load_tensors,
+    load_weights,
+    on_device,
+    run,
+    settings,
+    single,
+    whole,
+    write_json,
+)
+from evaluate import margin_of, measure_network
+from train import make_optimizer, split, train, training_batch, warm_up
+
+PLAN = Path("plan.json")
+RECORD = ARTEFACTS / "pipeline.json"
+WEIGHTS = ARTEFACTS / "model-pipeline.safetensors"
+COMPARED = 5  # steps; later on, rounding in another order has grown
+PATIENCE = timedelta(minutes=5)  # with a message from another process
+
+
+# The plan -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers that run together, and the ranks of the processes that share their work."""
+
+    type: str
+    layers: tuple[str, ...]
+    ranks: tuple[int, ...]
+
+
+def read_plan(config: Config, path: Path = PLAN) -> list[Stage]:
+    """Read the stages of a plan.
+
+    Raises
+    ------
+    OSError, ValueError
+        It cannot be read, or its stages are not the layers of this network in their order.
+    """
+    try:
+        stages = [
+            (s["type"], tuple(s["layers"]), int(s["devices"]))
+            for s in json.loads(path.read_bytes())["stages"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no plan: {error!r}") from None
+    planned = [name for _, layers, _ in stages for name in layers]
+    names = [name for name, _ in network.layers(config.model)]
+    if planned != names:
+        raise ValueError(f"{path} has the layers {planned}; they must be {names}, in this order")
+    ends = list(accumulate(devices for *_, devices in stages))
+    return [
+        Stage(type_, layers, tuple(range(end - devices, end)))
+        for (type_, layers, devices), end in zip(stages, ends, strict=True)
+    ]
+
+
+# One process --------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """A process: its stage, and what it passes to its neighbours."""
+
+    def __init__(self, config: Config, stages: list[Stage], rank: int) -> None:
+        self.config = config
+        self.micro_batches: int = settings("pipeline")["micro_batches"]
+        self.index = next(i for i, stage in enumerate(stages) if rank in stage.ranks)
+        self.stage = stages[self.index]
+        self.before = stages[self.index - 1].ranks if self.index > 0 else ()
+        self.behind = stages[self.index + 1].ranks if self.index + 1 < len(stages) else ()
+        self.mine = [m for m in range(self.micro_batches) if self._turn(self.stage.ranks, m) == rank]
+        self.module = build(config, self.stage.layers)
+        self.optimizer = make_optimizer(config, self.module)
+        self.shapes_in, self.shapes_out = _shapes(config, self.stage, self.micro_batches)
+        self.groups = _groups(stages)
+        self.order = _order(self.mine, _ahead(stages, self.index, len(self.mine)))
+        self.waiting: dict[int, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {}
+        self.sending: list[tuple[dist.Work, Tensor]] = []
+
+    def step(self, step: int) -> float:
+        """Update the weights of the stage once. The last stage gives the loss before."""
+        self.optimizer.zero_grad()
+        warm_up(self.config, self.optimizer, step)
+        batch = training_batch(self.config, step)
+        parts = [on_device(self.config, part) for part in split(batch, self.micro_batches)]
+        loss = torch.zeros(())
+        for what, m in self.order:
+            if what == "forward":
+                loss += self.forward(m, parts[m])
+            else:
+                self.backward(m)
+        for work, _ in self.sending:
+            work.wait()
+        self.sending.clear()
+        self.add_up_gradients()
+        self.optimizer.step()
+        dist.all_reduce(loss, group=self.groups[self.stage.ranks])
+        return loss.item()
+
+    def forward(self, m: int, part: Batch) -> Tensor:
+        """Run the stage on a micro-batch, and pass its outputs on or, in the last stage, return its loss."""
+        inputs, targets = part
+        if self.before:
+            inputs = self._receive(m, 0, self.before, self.shapes_in)
+            inputs = tuple(tensor.requires_grad_() for tensor in inputs)
+        with in_precision(self.config):
+            outputs = self.module(*inputs)
+        if self.behind:
+            outputs = tuple(tensor.float() for tensor in as_tuple(outputs))
+            self._send(m, 0, self.behind, outputs)
+            self.waiting[m] = inputs, outputs
+            return torch.zeros(())
+        loss = network.loss(outputs.float(), targets) / self.micro_batches
+        self.waiting[m] = inputs, (loss,)
+        return loss.detach().cpu()
+
+    def backward(self, m: int) -> None:
+        """Work out the gradients of a micro-batch and pass those of the inputs back."""
+        inputs, outputs = self.waiting.pop(m)
+        gradients = self._receive(m, 1, self.behind, self.shapes_out) if self.behind else None
+        torch.autograd.backward(outputs, gradients)
+        if self.before:
+            self._send(m, 1, self.before, tuple(_gradient(tensor) for tensor in inputs))
+
+    def add_up_gradients(self) -> None:
+        """Sum gradients over the processes of the stage; those of shared weights over all that have them."""
+        for name, parameter in self.module.named_parameters():
+            group = self.groups.get(name, self.groups[self.stage.ranks])
+            gradient = _gradient(parameter).cpu()
+            dist.all_reduce(gradient, group=group)
+            parameter.grad = gradient.to(parameter.device)
+
+    def _turn(self, ranks: tuple[int, ...], m: int) -> int:
+        return ranks[m % len(ranks)]
+
+    def _send(self, m: int, way: int, ranks: tuple[int, ...], tensors: tuple[Tensor, ...]) -> None:
+        for i, tensor in enumerate(tensors):
+            sent = tensor.detach().cpu().contiguous()
+            work = dist.isend(sent, self._turn(ranks, m), tag=_tag(m, way, i))
+            assert work is not None
+            self.sending.append((work, sent))  # the tensor must live until it is sent
+
+    def _receive(
+        self, m: int, way: int, ranks: tuple[int, ...], shapes: list[torch.Size]
+    ) -> tuple[Tensor, ...]:
+        tensors = tuple(torch.empty(shape) for shape in shapes)
+        for i, tensor in enumerate(tensors):
+            dist.recv(tensor, self._turn(ranks, m), tag=_tag(m, way, i))
+        return tuple(tensor.to(self.config.device) for tensor in tensors)
+
+
+def _tag(m: int, way: int, i: int) -> int:
+    return (m * 2 + way) * 8 + i
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+
+def _ahead(stages: list[Stage], index: int, mine: int) -> int:
+    """How many micro-batches a process begins before it works back the first of them.
+
+    With ``"1f1b"`` as few as keep all processes busy: one for each process of this and later stages. No stage
+    may begin fewer than the next one, or the two would wait for each other.
+    """
+    if settings("pipeline")["schedule"] == "gpipe":
+        return mine
+    under_way = 0
+    for stage in reversed(stages[index + 1 :]):
+        under_way = _round_up(under_way + len(stage.ranks), len(stage.ranks))
+    share = len(stages[index].ranks)
+    return _round_up(under_way + share, share) // share
+
+
+def _round_up(number: int, to: int) -> int:
+    return -(-number // to) * to
+
+
+def _order(mine: list[int], ahead: int) -> list[tuple[str, int]]:
+    """Forward and backward passes of a process, in order."""
+    order = []
+    for i, m in enumerate(mine):
+        order.append(("forward", m))
+        if i + 1 >= ahead:
+            order.append(("backward", mine[i + 1 - ahead]))
+    done = max(0, len(mine) + 1 - ahead)
+    return order + [("backward", m) for m in mine[done:]]
+
+
+def _shapes(config: Config, stage: Stage, micro_batches: int) -> tuple[list[torch.Size], list[torch.Size]]:
+    """Shapes of what enters and leaves a stage, found without computing anything."""
+    inputs, _ = split(training_batch(config, 0), micro_batches)[0]
+    tensors = tuple(tensor.to("meta") for tensor in inputs)
+    entering = tensors
+    for name, layer in build(config, device="meta").named_children():
+        entering = tensors if name == stage.layers[0] else entering
+        tensors = as_tuple(layer(*tensors))
+        if name == stage.layers[-1]:
+            break
+    return [tensor.shape for tensor in entering], [tensor.shape for tensor in tensors]
+
+
+def _groups(stages: list[Stage]) -> dict[Any, dist.ProcessGroup]:
+    """Group processes that sum gradients: of a stage, by its ranks; of a shared parameter, by its names."""
+    groups: dict[Any, Any] = {stage.ranks: dist.new_group(list(stage.ranks)) for stage in stages}
+    for tie in network.TIES:
+        holders = [stage for stage in stages if any(name.split(".")[0] in stage.layers for name in tie)]
+        ranks = sorted(rank for stage in holders for rank in stage.ranks)
+        groups |= dict.fromkeys(tie, dist.new_group(ranks))
+    return groups
+
+
+def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str) -> None:
+    """Be one of the processes; leave the losses, the weights and what ran in files."""
+    torch.set_num_threads(1)
+    if config.device == "cuda":
+        torch.cuda.set_device(rank % torch.cuda.device_count())
+    processes = sum(len(stage.ranks) for stage in stages)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes, timeout=PATIENCE
+    )
+    worker = Worker(config, stages, rank)
+    losses = [worker.step(step) for step in range(steps)]
+    tensors = {name: p.detach().cpu().contiguous() for name, p in worker.module.named_parameters()}
+    save_file(tensors, f"{folder}/{rank}.safetensors")
+    ran = [name for name, _ in worker.module.named_children()]
+    Path(folder, f"{rank}.json").write_text(json.dumps({"layers": ran, "losses": losses}))
+    dist.destroy_process_group()
+
+
+# All processes ------------------------------------------------------------------------------------------
+
+
+def train_in_stages(config: Config, stages: list[Stage], steps: int) -> tuple[list[float], float]:
+    """Start the processes, wait for them, and put their weights together.
+
+    Returns
+    -------
+    list of float
+        The loss before each step.
+    float
+        The largest difference between copies of a weight that must be equal.
+    """
+    processes = sum(len(stage.ranks) for stage in stages)
+    with tempfile.TemporaryDirectory() as folder:
+        _start(processes, (config, stages, steps, folder))
+        reports = [json.loads(Path(folder, f"{rank}.json").read_bytes()) for rank in range(processes)]
+        tensors = [load_tensors(Path(folder, f"{rank}.safetensors")) for rank in range(processes)]
+    ran = [{"type": s.type, "layers": reports[s.ranks[0]]["layers"], "ranks": s.ranks} for s in stages]
+    write_json(RECORD, ran)
+    return reports[-1]["losses"], _merge(tensors)
+
+
+def _start(processes: int, arguments: tuple[Any, ...]) -> None:
+    """Run `work` in processes that are forked from one that has PyTorch loaded, where the system can."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    multiprocessing.set_forkserver_preload(["torch._dynamo", "pipeline"])
+    start_processes(work, arguments, nprocs=processes, start_method=method)
+
+
+def _merge(parts: list[dict[str, Tensor]]) -> float:
+    """Write the weights of all processes in one file, and compare those that several have."""
+    owners = {sharer: owner for owner, sharer in network.TIES}
+    merged: dict[str, Tensor] = {}
+    difference = 0.0
+    for part in parts:
+        for name, tensor in part.items():
+            first = merged.setdefault(owners.get(name, name), tensor)
+            difference = max(difference, (first - tensor).abs().max().item())
+    with whole(WEIGHTS) as beside:
+        save_file(merged, beside)
+    return difference
+
+
+def pipeline(config: Config, quick: bool) -> dict[str, float]:
+    """Compare some steps in stages with the same in one process, and, unless quick, train in stages."""
+    stages, exact = read_plan(config), single(config)
+    losses, copies = train_in_stages(exact, stages, COMPARED)
+    alone = train(exact, build(exact), COMPARED)
+    return {
+        "stages": len(stages),
+        "processes": sum(len(stage.ranks) for stage in stages),
+        "as_planned": float(_ran() == [(stage.layers, stage.ranks) for stage in stages]),
+        "compared_steps": COMPARED,
+        "largest_loss_difference": max(abs(a - b) for a, b in zip(losses, alone, strict=True)),
+        "largest_copy_difference": copies,
+        **({} if quick else _trained(config, stages)),
+    }
+
+
+def _trained(config: Config, stages: list[Stage]) -> dict[str, float]:
+    """Train in stages for as long as asked for, and compare what comes of it with what it has to reach."""
+    losses, _ = train_in_stages(config, stages, config.train.steps)
+    numbers = measure_network(config, load_weights(config, WEIGHTS))
+    last = {"steps": len(losses), "last_loss": losses[-1]}
+    return last | numbers | {"margin": margin_of(config, numbers, quick=False)}
+
+
+def _ran() -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+    return [(tuple(stage["layers"]), tuple(stage["ranks"])) for stage in json.loads(RECORD.read_bytes())]
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes started here
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all of them are on this machine
+    run("pipeline", pipeline)

@@ -1,0 +1,523 @@
+"""What is wanted: the service requirement, the hardware requirement, and how to get there."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ..cluster import DeviceType
+from ..fields import FINITE, check_fields
+from ..readers.native import build
+
+Task = Literal["causal-language-model", "text-classification", "image-classification", "click-through-rate"]
+Extension = Literal[
+    "pipeline",
+    "replicas",
+    "mixed-precision",
+    "accumulation",
+    "quantize",
+    "prune",
+    "onnx",
+    "server",
+    "checkpoint",
+]
+TASKS: tuple[Task, ...] = get_args(Task)
+EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
+
+# Task -> its input shape where the specification has none, and its metrics, the usual one first.
+_SHAPES: dict[Task, tuple[int, ...]] = {
+    "causal-language-model": (32,),
+    "text-classification": (32,),
+    "image-classification": (3, 16, 16),
+    "click-through-rate": (8, 8),
+}
+_SHAPE_WORDS: dict[Task, str] = {
+    "causal-language-model": "[tokens]",
+    "text-classification": "[tokens]",
+    "image-classification": "[channels, height, width]",
+    "click-through-rate": "[numbers, categories]",
+}
+_METRICS: dict[Task, tuple[str, ...]] = {
+    "causal-language-model": ("perplexity", "loss"),
+    "text-classification": ("accuracy", "loss"),
+    "image-classification": ("accuracy", "loss"),
+    "click-through-rate": ("auc", "loss"),
+}
+_HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])"
+_TARGET = rf"^(local|ssh:([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?)$"
+
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Positive = Annotated[float, Meta(gt=0, le=FINITE)]
+Requirement = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
+]
+Path_ = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+
+
+class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Size of the network: a preset, and what differs from it.
+
+    Parameters
+    ----------
+    preset : {"tiny", "small"}
+        Sizes that go together.
+    layers : int, optional
+        Repeated blocks.
+    width : int, optional
+        Numbers in the representation that blocks pass on.
+    heads : int, optional
+        Attention heads of a block; they divide `width`.
+    vocabulary : int, optional
+        Different tokens, or different values of a category.
+    classes : int, optional
+        Classes to tell apart, for the two classifications.
+    """
+
+    preset: Annotated[Literal["tiny", "small"], Meta(description="'tiny' or 'small'")] = "tiny"
+    layers: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
+    width: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
+    heads: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
+    vocabulary: Annotated[
+        Annotated[int, Meta(ge=2, le=2**31 - 1)] | None,
+        Meta(description="a whole number, 2 or more, or absent"),
+    ] = None
+    classes: Annotated[
+        Annotated[int, Meta(ge=2, le=2**31 - 1)] | None,
+        Meta(description="a whole number, 2 or more, or absent"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model")
+        if self.width is not None and self.heads is not None and self.width % self.heads:
+            raise ValueError(f"heads is {self.heads}; it must divide width, {self.width} (model)")
+
+
+class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The service requirement: what the model has to do, and how well.
+
+    Parameters
+    ----------
+    model : Model
+        Size of the network.
+    input_shape : tuple of int
+        One example: ``[tokens]``, ``[channels, height, width]``, or ``[numbers, categories]`` for
+        click-through rate; empty for the task's default.
+    batch : int
+        Examples of a batch.
+    precision : {"float32", "bfloat16"}
+        Of weights and inference.
+    metric : str, optional
+        What quality is measured by: ``perplexity``, ``accuracy``, ``auc`` by task, or ``loss``.
+    threshold : float, optional
+        What the metric has to reach after the whole training: at most, for perplexity and loss; at least,
+        for accuracy and auc.
+    max_latency : float, optional
+        Most seconds that inference of one batch may take.
+    min_throughput : float, optional
+        Least examples/s of inference; also what a plan for pipelined training has to reach.
+    """
+
+    model: Annotated[Model, Meta(description="a table of preset, layers, width, ...")] = Model()
+    input_shape: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=2**20)], ...],
+        Meta(max_length=3, description="a list of whole numbers, 1 or more"),
+    ] = ()
+    batch: Annotated[
+        Annotated[int, Meta(ge=1, le=2**20)], Meta(description="a whole number from 1 to 2**20")
+    ] = 16
+    precision: Annotated[Literal["float32", "bfloat16"], Meta(description="'float32' or 'bfloat16'")] = (
+        "float32"
+    )
+    metric: Annotated[str | None, Meta(description="the name of a metric of the task, or absent")] = None
+    threshold: Annotated[
+        Annotated[float, Meta(ge=0, le=FINITE)] | None,
+        Meta(description="0 or more and finite, or absent"),
+    ] = None
+    max_latency: Annotated[Positive | None, Meta(description="more than 0 seconds and finite, or absent")] = (
+        None
+    )
+    min_throughput: Annotated[
+        Positive | None, Meta(description="more than 0 examples/s and finite, or absent")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "service")
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the metric has to be at least, and not at most, the threshold."""
+        return self.metric in ("accuracy", "auc")
+
+
+class Hardware(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hardware requirement: what the target must have, and the device types that a plan may use.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda"}
+        What the project computes on.
+    cores : int
+        Processor cores that may be used.
+    memory : float
+        Bytes of main memory.
+    instruction_sets : tuple of str
+        As the processor lists them, e.g. ``"avx2"``.
+    accelerators : int
+        Accelerators.
+    accelerator_memory : float
+        Bytes of memory of each accelerator.
+    driver : str, optional
+        Oldest driver of the accelerators that will do, e.g. ``"550.54"``.
+    types : tuple of DeviceType
+        For pipelined training: device types, with their count as `limit` and memory as `capacity`.
+    """
+
+    device: Annotated[Literal["cpu", "cuda"], Meta(description="'cpu' or 'cuda'")] = "cpu"
+    cores: Annotated[
+        Annotated[int, Meta(ge=1, le=2**31 - 1)], Meta(description="a whole number, 1 or more")
+    ] = 1
+    memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+    instruction_sets: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_]+$")], ...],
+        Meta(description="a list of names in small letters, digits and _"),
+    ] = ()
+    accelerators: Annotated[int, Meta(ge=0, le=2**20, description="a whole number, 0 or more")] = 0
+    accelerator_memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = (
+        0.0
+    )
+    driver: Annotated[
+        Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$")] | None,
+        Meta(description="numbers with dots between, as '550.54', or absent"),
+    ] = None
+    types: Annotated[tuple[DeviceType, ...], Meta(description="a list of device types")] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self, "hardware")
+
+    @property
+    def of_target(self) -> Hardware:
+        """What the target must have, without the device types that only a plan uses."""
+        return msgspec.structs.replace(self, types=())
+
+
+class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the project's packages come from.
+
+    Parameters
+    ----------
+    reuse : str, optional
+        A virtual environment, or a Python interpreter, that is on the target already; it is checked and left
+        as it is. Absent: one is made.
+    python : str, optional
+        Interpreter that makes the environment; default: the one running, or ``python3`` over ssh.
+    torch : str
+        Version of PyTorch.
+    requirements : tuple of str
+        Further packages, or other versions than the default ones, as ``"name==version"``.
+    index : str, optional
+        URL of a package index besides the usual one.
+    time_limit : float
+        Most seconds that installing may take.
+    """
+
+    reuse: Annotated[Path_ | None, Meta(description="a path on the target, or absent")] = None
+    python: Annotated[Path_ | None, Meta(description="a program on the target, or absent")] = None
+    torch: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$")],
+        Meta(description="a version, as '2.13.0'"),
+    ] = "2.13.0"
+    requirements: Annotated[tuple[Requirement, ...], Meta(description="a list of 'name==version'")] = ()
+    index: Annotated[
+        Annotated[str, Meta(pattern=r"^(https?|file)://[^\s]+$")] | None,
+        Meta(description="a URL that begins with https://, http:// or file://, or absent"),
+    ] = None
+    time_limit: Annotated[float, Meta(gt=0, le=1e6, description="more than 0 and at most 1e6 seconds")] = (
+        1800.0
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "environment")
+
+
+class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to train; what is absent is the task's own.
+
+    Parameters
+    ----------
+    steps : int, optional
+        Batches of a whole training.
+    quick_steps : int, optional
+        Batches of a quick one.
+    learning_rate : float, optional
+        Of the optimizer.
+    time_limit : float
+        Most seconds that one command of the project may take.
+    """
+
+    steps: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
+    quick_steps: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
+    learning_rate: Annotated[Positive | None, Meta(description="more than 0 and finite, or absent")] = None
+    time_limit: Annotated[float, Meta(gt=0, le=1e7, description="more than 0 and at most 1e7 seconds")] = (
+        3600.0
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "training")
+
+
+class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The user's own examples.
+
+    Parameters
+    ----------
+    file : str, optional
+        Text (language model), CSV (text classification, click-through rate) or .npz (images), its path
+        relative to the specification's. Absent: synthetic examples that follow a rule.
+    """
+
+    file: Annotated[Path_ | None, Meta(description="a path, or absent")] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "data")
+
+
+class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pipelined training by a plan.
+
+    Parameters
+    ----------
+    plan : str, optional
+        A plan's file, its path relative to the specification's. Absent: planned here.
+    method : {"auto", "exact", "genetic", "reinforce"}
+        How to plan.
+    microbatches : int
+        Parts of a batch that are under way at the same time; they divide the batch.
+    schedule : {"gpipe", "1f1b"}
+        Order of forward and backward passes.
+    max_processes : int
+        Most processes of all stages with their replicas.
+    """
+
+    plan: Annotated[Path_ | None, Meta(description="a path, or absent")] = None
+    method: Annotated[
+        Literal["auto", "exact", "genetic", "reinforce"],
+        Meta(description="'auto', 'exact', 'genetic' or 'reinforce'"),
+    ] = "auto"
+    microbatches: Annotated[int, Meta(ge=1, le=2**20, description="a whole number from 1 to 2**20")] = 4
+    schedule: Annotated[Literal["gpipe", "1f1b"], Meta(description="'gpipe' or '1f1b'")] = "1f1b"
+    max_processes: Annotated[int, Meta(ge=1, le=2**16, description="a whole number from 1 to 2**16")] = 4
+
+    def __post_init__(self) -> None:
+        check_fields(self, "pipeline")
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP inference server.
+
+    Parameters
+    ----------
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on; 0 for any that is free.
+    """
+
+    host: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$")],
+        Meta(description="an address or a name"),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "server")
+
+
+class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is added to the basic function.
+
+    Parameters
+    ----------
+    steps : tuple of str
+        Any of `EXTENSIONS`; what they need is added.
+    pipeline : Pipeline
+        How to train in a pipeline.
+    server : Server
+        Where to serve.
+    accumulation : int
+        Parts of a batch whose gradients are added up before a step.
+    sparsity : float
+        Fraction of the weights that pruning sets to zero.
+    """
+
+    steps: Annotated[
+        tuple[Extension, ...], Meta(description=f"a list of any of {', '.join(map(repr, EXTENSIONS))}")
+    ] = ()
+    pipeline: Annotated[Pipeline, Meta(description="a table of plan, method, ...")] = Pipeline()
+    server: Annotated[Server, Meta(description="a table of host and port")] = Server()
+    accumulation: Annotated[int, Meta(ge=1, le=2**20, description="a whole number from 1 to 2**20")] = 4
+    sparsity: Annotated[float, Meta(gt=0, lt=1, description="a fraction between 0 and 1")] = 0.5
+
+    def __post_init__(self) -> None:
+        check_fields(self, "extend")
+
+
+class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to work on a target over ssh.
+
+    Parameters
+    ----------
+    directory : str, optional
+        Directory on the target, made where absent; default: one of its own in ``.stageplan`` of the user's
+        home.
+    config : str, optional
+        Configuration file of the OpenSSH client instead of the user's; relative to the specification's file.
+    connect_timeout : int
+        Most seconds that a connection may take.
+    """
+
+    directory: Annotated[Path_ | None, Meta(description="a path on the target, or absent")] = None
+    config: Annotated[Path_ | None, Meta(description="a path, or absent")] = None
+    connect_timeout: Annotated[int, Meta(ge=1, le=3600, description="a whole number from 1 to 3600")] = 10
+
+    def __post_init__(self) -> None:
+        check_fields(self, "ssh")
+
+
+class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From what a model is generated.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, ``.``, ``_`` and ``-``.
+    task : str
+        One of `TASKS`.
+    target : str
+        ``"local"``, or ``"ssh:USER@HOST"`` with ``:PORT`` where it is another than the usual.
+    seed : int
+        Of weights, examples and searches.
+    service, hardware, environment, training, data, extend, ssh
+        See `Service`, `Hardware`, `Environment`, `Training`, `Data`, `Extend` and `Ssh`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where a field is not as described, or does not go with the task.
+    """
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            description="1 to 64 letters, digits, '.', '_' or '-', a letter or a digit first",
+        ),
+    ]
+    task: Annotated[Task, Meta(description=f"one of {', '.join(map(repr, TASKS))}")]
+    target: Annotated[
+        str, Meta(pattern=_TARGET, description="'local', 'ssh:USER@HOST' or 'ssh:USER@HOST:PORT'")
+    ] = "local"
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="a whole number from 0 to 2**31 - 1")] = 0
+    service: Annotated[Service, Meta(description="a table")] = Service()
+    hardware: Annotated[Hardware, Meta(description="a table")] = Hardware()
+    environment: Annotated[Environment, Meta(description="a table")] = Environment()
+    training: Annotated[Training, Meta(description="a table")] = Training()
+    data: Annotated[Data, Meta(description="a table")] = Data()
+    extend: Annotated[Extend, Meta(description="a table")] = Extend()
+    ssh: Annotated[Ssh, Meta(description="a table")] = Ssh()
+
+    def __post_init__(self) -> None:
+        check_fields(self, "specification")
+        self._fill_service()
+        self._check_extension()
+
+    def _fill_service(self) -> None:
+        """Put in the task's own shape and metric where there is none, and check those that are there."""
+        service, shape, metrics = self.service, _SHAPES[self.task], _METRICS[self.task]
+        if service.input_shape and len(service.input_shape) != len(shape):
+            raise ValueError(
+                f"service.input_shape is {list(service.input_shape)}; for {self.task} it must be "
+                f"{_SHAPE_WORDS[self.task]}"
+            )
+        if service.metric is not None and service.metric not in metrics:
+            raise ValueError(
+                f"service.metric is {service.metric!r}; for {self.task} it must be one of "
+                f"{', '.join(map(repr, metrics))}"
+            )
+        filled = msgspec.structs.replace(
+            service, input_shape=service.input_shape or shape, metric=service.metric or metrics[0]
+        )
+        msgspec.structs.force_setattr(self, "service", filled)
+
+    def _check_extension(self) -> None:
+        extend, batch = self.extend, self.service.batch
+        parts = {"pipeline": ("pipeline.microbatches", extend.pipeline.microbatches)}
+        parts["accumulation"] = ("accumulation", extend.accumulation)
+        for step, (name, count) in parts.items():
+            if step in extend.steps and batch % count:
+                raise ValueError(f"extend.{name} is {count}; it must divide service.batch, {batch}")
+        if "pipeline" in extend.steps and not self.hardware.types and extend.pipeline.plan is None:
+            raise ValueError(
+                "hardware.types is empty; to plan a pipeline it must be a list of 1 device type or more, "
+                "or extend.pipeline.plan must name a plan's file"
+            )
+
+
+def read_spec(path: str | os.PathLike[str], target: str | None = None) -> Spec:
+    """Read a specification from TOML, or from the JSON that a run keeps of it.
+
+    Parameters
+    ----------
+    path : str or path
+        The file. Paths in it are relative to it, and absolute in what is returned.
+    target : str, optional
+        In place of the one in the file.
+
+    Returns
+    -------
+    Spec
+        The specification.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is neither, or a field is missing, unknown or wrong.
+    """
+    path = Path(path)
+    text = path.read_bytes()
+    try:
+        document = msgspec.json.decode(text) if path.suffix == ".json" else tomllib.loads(text.decode())
+        spec = build(Spec, document)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    spec = spec if target is None else msgspec.structs.replace(spec, target=target)
+    return _absolute(spec, path.resolve().parent)
+
+
+def _absolute(spec: Spec, folder: Path) -> Spec:
+    def joined(file: str | None) -> str | None:
+        return None if file is None else str(folder / file)
+
+    replace = msgspec.structs.replace
+    pipeline = replace(spec.extend.pipeline, plan=joined(spec.extend.pipeline.plan))
+    environment = spec.environment
+    if spec.target == "local":
+        environment = replace(environment, reuse=joined(environment.reuse))
+    return replace(
+        spec,
+        environment=environment,
+        data=replace(spec.data, file=joined(spec.data.file)),
+        extend=replace(spec.extend, pipeline=pipeline),
+        ssh=replace(spec.ssh, config=joined(spec.ssh.config)),
+    )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a specification."""
+    return msgspec.json.schema(Spec)

@@ -1,0 +1,340 @@
+"""The four steps in their order: which are to be done, which are whole, and what each is made from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from ..checks import check_choice
+from ..output import write_whole
+from . import basic, environment, extended, test_script
+from .results import (
+    BasicResult,
+    EnvironmentReport,
+    ExtendedResult,
+    Mode,
+    Result,
+    StepError,
+    TestResult,
+    Training,
+    code,
+    digest,
+    read_result,
+    sha256,
+    tampered,
+    write_result,
+)
+from .spec import Spec, read_spec
+from .target import Target, target_of
+
+Step = Literal["environment", "basic", "extended", "test"]
+STEPS: tuple[Step, ...] = get_args(Step)
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+SPEC = "spec.json"
+ENVIRONMENT = "environment.json"
+BASIC = "manifest-basic.json"
+EXTENDED = "manifest-extended.json"
+LOG = "failure.log"
+
+
+class Generated(Struct, frozen=True, kw_only=True):
+    """What a run made; None stands for a step that was not come to, or not asked for.
+
+    Attributes
+    ----------
+    directory : str
+        Where it is.
+    environment, basic, extended, test
+        The results of the steps.
+    """
+
+    directory: str
+    environment: EnvironmentReport | None = None
+    basic: BasicResult | None = None
+    extended: ExtendedResult | None = None
+    test: TestResult | None = None
+
+    def __str__(self) -> str:
+        parts = (self.environment, self.basic, self.extended, self.test)
+        return "\n".join([*(str(part) for part in parts if part is not None), f"directory: {self.directory}"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is missing or wrong in the environment, and all that had to pass the test did."""
+        return (self.environment is None or self.environment.ok) and (self.test is None or self.test.passed)
+
+
+def generate(
+    spec: Spec | str | os.PathLike[str],
+    directory: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    mode: Mode = "full",
+    step: Step | None = None,
+    resume: bool = False,
+    progress: Callable[[str], object] | None = None,
+) -> Generated:
+    """Make a model from its requirements, extend it, and test it on its target.
+
+    Parameters
+    ----------
+    spec : Spec or path
+        What is wanted, or the file that says so.
+    directory : path
+        Where all of it is put: a new or empty directory, or that of an earlier run.
+    target : str, optional
+        ``"local"`` or ``"ssh:USER@HOST"``, in place of the specification's.
+    mode : {"quick", "infer", "full"}
+        ``"quick"``: a short training, and a test that trains and infers shortly; ``"full"``: all of it;
+        ``"infer"``: the whole training, and a test of the inference alone.
+    step : {"environment", "basic", "extended", "test"}, optional
+        This step alone; what it needs must be there. Default: all steps.
+    resume : bool
+        Whether to skip steps whose result is there, was made from the same and has the right checksums. The
+        test is always run.
+    progress : callable, optional
+        Told in a few words what is begun.
+
+    Returns
+    -------
+    Generated
+        The results. It ends after the environment where that is not as required.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument or the specification is wrong, or the directory holds something else.
+    OSError
+        The specification cannot be read, or the directory not be made.
+    StepError
+        A step did not succeed, for want of space on a disk too, or a requirement is impossible; or the target
+        cannot be reached (TargetError).
+    """
+    check_choice("mode", mode, MODES)
+    check_choice("step", step, (None, *STEPS))
+    if not isinstance(spec, Spec):
+        spec = read_spec(spec, target)
+    elif target is not None:
+        spec = msgspec.structs.replace(spec, target=target)
+    root = Path(directory).resolve()
+    _check_files(spec)
+    _check_directory(root)
+    root.mkdir(parents=True, exist_ok=True)
+    with _alone(root):
+        for left in root.glob(".*.part"):  # of a run that was killed
+            shutil.rmtree(left)
+        return _Run(spec, root, mode, resume, progress or _say_nothing).steps(step)
+
+
+def run_test(
+    directory: str | os.PathLike[str],
+    *,
+    mode: Mode = "full",
+    progress: Callable[[str], object] | None = None,
+) -> TestResult:
+    """Run the preset test script of an earlier run, ``cases.toml`` in its directory.
+
+    Parameters
+    ----------
+    directory : path
+        Of the earlier run.
+    mode, progress
+        As of `generate`.
+
+    Returns
+    -------
+    TestResult
+        What became of each case.
+
+    Raises
+    ------
+    ValueError, OSError, StepError
+        As `generate` does.
+    """
+    path = Path(directory) / SPEC
+    if not path.is_file():
+        raise ValueError(f"directory is {directory}; it must be of an earlier run, with {SPEC} in it")
+    check_choice("mode", mode, MODES)
+    spec, root = read_spec(path), path.parent.resolve()
+    with _alone(root):
+        report = read_result(root / ENVIRONMENT, EnvironmentReport)
+        if report is None:
+            raise StepError(f"there is no {ENVIRONMENT} in {root}; generate it first")
+        say = progress or _say_nothing
+        return test_script.run(spec, report, target_of(spec, root), root, mode=mode, progress=say)
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def _check_files(spec: Spec) -> None:
+    """Refuse a specification that names files which are not there."""
+    files = {"data.file": spec.data.file, "ssh.config": spec.ssh.config}
+    files["extend.pipeline.plan"] = spec.extend.pipeline.plan
+    for field, file in files.items():
+        if file is not None and not Path(file).is_file():
+            raise ValueError(f"{field} is {file}; it must be a file that is there")
+
+
+def _check_directory(root: Path) -> None:
+    """Refuse to put anything into a directory that holds something else."""
+    if root.exists() and not root.is_dir():
+        raise ValueError(f"directory is {root}, a file; it must be a directory, or a new one")
+    of_a_run = not root.is_dir() or (root / SPEC).is_file()
+    if not of_a_run and any(not path.name.startswith(".") for path in root.iterdir()):
+        raise ValueError(f"directory is {root}; it must be new, empty, or of an earlier run")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Refuse to work where another run is at work, and make a step's failure of what the disk refuses."""
+    with (root / ".lock").open("w") as lock:
+        try:
+            _lock(lock)
+        except BlockingIOError:
+            raise ValueError(f"directory is {root}; another run is at work in it") from None
+        try:
+            (root / LOG).unlink(missing_ok=True)
+            yield
+        except StepError as error:
+            if not error.log or not _written(root / LOG, error.log):
+                raise
+            raise StepError(f"{error}; its output is in {root / LOG}", error.log) from error
+        except OSError as error:
+            raise StepError(f"{error.filename or root}: {error.strerror or error}") from error
+
+
+def _written(path: Path, text: str) -> bool:
+    """Write a text, where the disk has room for it."""
+    try:
+        write_whole(path, lambda stream: stream.write(text.encode()))
+    except OSError:
+        return False
+    return True
+
+
+def _lock(stream: IO[str]) -> None:
+    """Lock a file; BlockingIOError where it is locked. The system forgets the lock of a killed process."""
+    try:
+        import fcntl
+    except ImportError:  # where there is none, as on Windows, nobody is refused
+        return
+    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class _Run:
+    """One run, with what all its steps need."""
+
+    def __init__(
+        self, spec: Spec, root: Path, mode: Mode, resume: bool, say: Callable[[str], object]
+    ) -> None:
+        self.spec, self.root, self.mode, self.resume, self.say = spec, root, mode, resume, say
+        self.training: Training = "quick" if mode == "quick" else "full"
+        self.target: Target = target_of(spec, root)
+
+    def steps(self, only: Step | None) -> Generated:
+        """Do all steps, or one alone, the earlier ones as they are."""
+        made = Generated(directory=str(self.root))
+        report = self.environment(redo=only in (None, "environment"))
+        made = msgspec.structs.replace(made, environment=report)
+        if only == "environment" or not report.ok:
+            return made
+        first = self.basic(report, redo=only in (None, "basic"))
+        made = msgspec.structs.replace(made, basic=first)
+        if only == "basic":
+            return made
+        if self.spec.extend.steps:
+            second = self.extended(report, first, redo=only in (None, "extended"))
+            made = msgspec.structs.replace(made, extended=second)
+        if only == "extended":
+            return made
+        return msgspec.structs.replace(made, test=self.test(report))
+
+    def environment(self, redo: bool) -> EnvironmentReport:
+        """Prepare the environment, or take the earlier one."""
+        path, inputs = self.root / ENVIRONMENT, environment.inputs(self.spec)
+        kept = read_result(path, EnvironmentReport)
+        if (
+            kept is not None
+            and kept.ok
+            and self._stands(kept, inputs, redo)
+            and (not redo or environment.runs(self.target, kept.python, self.root))
+        ):
+            return kept
+        self._begin("environment", redo, path)
+        return self._keep(path, environment.prepare(self.spec, self.target, self.root), inputs)
+
+    def basic(self, report: EnvironmentReport, redo: bool) -> BasicResult:
+        """Generate the basic function, or take the earlier one."""
+        path, inputs = self.root / BASIC, digest(*_basic_inputs(self.spec), report.target, report.lock)
+        kept = read_result(path, BasicResult)
+        left_over = not self.spec.extend.steps and (self.root / EXTENDED).exists()
+        if (
+            kept is not None
+            and self._stands(kept, inputs, redo)
+            and self._whole(kept, redo)
+            and not left_over
+        ):
+            return kept
+        self._begin("basic", redo, path, self.root / EXTENDED)
+        result = basic.build(self.spec, report, self.target, self.root, training=self.training)
+        return self._keep(path, result, inputs)
+
+    def extended(self, report: EnvironmentReport, first: BasicResult, redo: bool) -> ExtendedResult:
+        """Generate the extended function, or take the earlier one."""
+        path, inputs = (
+            self.root / EXTENDED,
+            digest(*_extended_inputs(self.spec), first.inputs, first.artefacts),
+        )
+        kept = read_result(path, ExtendedResult)
+        if kept is not None and self._stands(kept, inputs, redo) and self._whole(kept, redo):
+            return kept
+        self._begin("extended", redo, path)
+        result = extended.extend(self.spec, report, self.target, self.root, first, training=self.training)
+        return self._keep(path, result, inputs)
+
+    def _stands(self, kept: EnvironmentReport | BasicResult, inputs: str, redo: bool) -> bool:
+        """Whether an earlier result was made from the same, and by the same code where it is to be redone."""
+        return kept.inputs == inputs and (not redo or (self.resume and kept.code == code()))
+
+    def _whole(self, kept: BasicResult, redo: bool) -> bool:
+        """Whether artefacts are those of the result and of this training; the test looks at them itself."""
+        return not redo or (kept.training == self.training and not tampered(self.root / "project", kept))
+
+    def _begin(self, step: Step, redo: bool, *results: Path) -> None:
+        """Remove earlier results before a step, so that they do not stand for it where it is cut short."""
+        if not redo:
+            raise StepError(f"step {step} has no result of this specification; run it first, or all steps")
+        self.say(step)
+        write_result(self.root / SPEC, self.spec)
+        for path in (*results, self.root / test_script.RESULT, self.root / test_script.JUNIT):
+            path.unlink(missing_ok=True)
+
+    def _keep(self, path: Path, result: Result, inputs: str) -> Result:
+        """Write the result of a step, which makes it whole."""
+        result = msgspec.structs.replace(result, inputs=inputs, code=code())
+        write_result(path, result)
+        return result
+
+    def test(self, report: EnvironmentReport) -> TestResult:
+        """Run the preset test script."""
+        return test_script.run(self.spec, report, self.target, self.root, mode=self.mode, progress=self.say)
+
+
+def _basic_inputs(spec: Spec) -> tuple[object, ...]:
+    data = sha256(Path(spec.data.file)) if spec.data.file is not None else None
+    return spec.name, spec.task, spec.seed, spec.service, spec.hardware.of_target, spec.training, data
+
+
+def _extended_inputs(spec: Spec) -> tuple[object, ...]:
+    plan = spec.extend.pipeline.plan
+    return spec.extend, spec.hardware.types, None if plan is None else sha256(Path(plan))

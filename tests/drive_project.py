@@ -1,0 +1,82 @@
+"""Runs functions of a generated project in one process, which loads PyTorch once.
+
+Its argument is JSON: a list of steps, each [module, function, changes of the configuration, quick], or
+["drive", "write", files, quick]. The working directory is the project. The last line that it prints is a list
+of what the functions returned, or of their errors.
+"""
+
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, ".")
+
+
+def changed(config, changes):
+    """Replace fields of the configuration; a table's by the names in it."""
+    for name, value in changes.items():
+        old = getattr(config, name)
+        config = replace(config, **{name: replace(old, **value) if isinstance(value, dict) else value})
+    return config
+
+
+def step(module, function, changes, quick):
+    if function == "write":
+        for name, values in changes.items():
+            Path(name).write_text(json.dumps(values))
+        return None
+    common = importlib.import_module("common")
+    config = changed(common.read_config(Path("config.json")), changes)
+    try:
+        return getattr(importlib.import_module(module), function)(config, quick)
+    except (ValueError, OSError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def sample(config, quick):
+    """Describe a batch of examples of each kind."""
+    data = importlib.import_module("data")
+    described = []
+    for split in ("training", "evaluation"):
+        inputs, targets = data.batch(config, split, 0, 6)
+        again, _ = data.batch(config, split, 0, 6)
+        other, _ = data.batch(config, split, 1, 6)
+        described.append(
+            {
+                "shapes": [list(tensor.shape) for tensor in (*inputs, targets)],
+                "inputs": [tensor.tolist() for tensor in inputs],
+                "targets": targets.tolist(),
+                "same": all(one.equal(two) for one, two in zip(inputs, again, strict=True)),
+                "other": not inputs[0].equal(other[0]),
+            }
+        )
+    return described
+
+
+def blind(config, quick):
+    """Train a network that misses what it needs: attention, the categories, or pixels."""
+    network, evaluate = importlib.import_module("network"), importlib.import_module("evaluate")
+    if hasattr(network, "Block") and hasattr(network.Block, "attention"):
+        network.Block.attention = lambda self, hidden: hidden * 0
+    elif hasattr(network, "Cross"):
+        seeing = network.Embedding.forward
+        network.Embedding.forward = lambda self, numbers, categories: seeing(self, numbers, categories * 0)
+    else:
+        seeing = network.Stem.forward
+        network.Stem.forward = lambda self, images: seeing(
+            self, images.mean((2, 3), keepdim=True).expand_as(images)
+        )
+    module = importlib.import_module("common").build(config)
+    importlib.import_module("train").train(config, module, config.train.quick_steps)
+    return evaluate.measure_network(config, module) | {
+        "margin": evaluate.margin_of(config, evaluate.measure_network(config, module), quick)
+    }
+
+
+if __name__ == "__main__":
+    results = []
+    for module, function, changes, quick in json.loads(sys.argv.pop()):
+        results.append(step("__main__" if module == "drive" else module, function, changes, quick))
+    print(json.dumps(results))

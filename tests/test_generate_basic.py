@@ -1,0 +1,212 @@
+"""The basic function: what is written, what is refused, and in which order its commands run."""
+
+import json
+import tomllib
+
+import msgspec
+import pytest
+from projects import REPORT, TASKS, make_spec
+
+from stageplan.generate import StepError, basic
+from stageplan.generate.target import Finished
+from stageplan.generate.test_script import read_script
+
+GIB = 2**30
+
+
+class Recorder:
+    """A target that runs nothing: each command writes one number, or fails."""
+
+    name = "local"
+
+    def __init__(self, root, failing=None):
+        self.root, self.failing, self.ran = root, failing, []
+
+    def place(self, folder):
+        self.placed = sorted(path.name for path in folder.iterdir())
+
+    def collect(self, folder):
+        pass
+
+    def forget(self, folder):
+        self.forgotten = folder
+
+    def run(self, arguments, folder, *, limit, variables=None):
+        self.ran.append((arguments, limit))
+        command = arguments[1].removesuffix(".py")
+        if command == self.failing:
+            return Finished(status=1, output=f"{command}: the disk is full\n")
+        path = folder / basic.METRICS / f"{command}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        numbers = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 32e9}
+        path.write_text(json.dumps(numbers if command == "sizes" else {"number": 1.0}))
+        return Finished(output="{}")
+
+
+def test_commands_run_in_order_and_the_manifest_lists_what_they_made(tmp_path):
+    target = Recorder(tmp_path)
+    result = basic.build(make_spec(), REPORT, target, tmp_path, training="quick")
+    assert [arguments[1] for arguments, _ in target.ran] == [
+        "sizes.py", "train.py", "evaluate.py", "export.py", "infer.py",
+    ]  # fmt: skip
+    assert all(arguments[2:] == ["--mode", "quick"] for arguments, _ in target.ran)
+    assert [artefact.path for artefact in result.artefacts] == [
+        f"artefacts/metrics/{command}.json" for command in sorted(("sizes", *basic.COMMANDS))
+    ]
+    assert result.metrics["train"] == {"number": 1.0}
+    assert result.training == "quick"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.toml", "project"]
+    assert target.forgotten.name.startswith(".project-")
+
+
+def test_the_project_has_the_files_of_its_task_alone(tmp_path):
+    basic.build(
+        make_spec("click-through-rate"), REPORT, target := Recorder(tmp_path), tmp_path, training="full"
+    )
+    assert target.placed == [
+        "README.md", "common.py", "config.json", "data.py", "evaluate.py", "export.py", "infer.py",
+        "network.py", "requirements.lock", "requirements.txt", "sizes.py", "train.py",
+    ]  # fmt: skip
+    assert (tmp_path / "project/requirements.txt").read_text() == "torch==2\n"
+
+
+def test_a_command_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(
+        StepError, match=r"basic: export.py ended with exit status 1: export: the disk is full"
+    ):
+        basic.build(make_spec(), REPORT, Recorder(tmp_path, "export"), tmp_path, training="quick")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_limit_is_that_of_the_specification(tmp_path):
+    spec = make_spec(training={"time_limit": 77.0})
+    basic.build(spec, REPORT, target := Recorder(tmp_path), tmp_path, training="quick")
+    assert {limit for _, limit in target.ran} == {77.0}
+    by_name = {case.name: case.time_limit for case in read_script(tmp_path / "cases.toml").case}
+    assert by_name["train"] == 77
+    assert by_name["train quickly"] == 300
+
+
+# The configuration --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_a_configuration_of_a_preset(task, preset):
+    spec = make_spec(task, service={"model": {"preset": preset}}, hardware={"cores": 3})
+    made = basic.configuration(spec, None)
+    assert made["threads"] == 3
+    assert made["train"]["batch"] == made["infer"]["batch"] == spec.service.batch
+    assert made["train"]["quick_steps"] < made["train"]["steps"]
+    assert made["model"].keys() >= set(basic._SHAPES[task])
+    assert (made["metric"]["quick_threshold"] is not None) == (preset == "tiny")
+
+
+def test_what_is_given_replaces_the_preset():
+    spec = make_spec(
+        service={"model": {"layers": 5, "width": 48, "heads": 3}, "input_shape": [20], "threshold": 7.5},
+        training={"steps": 9},
+    )
+    made = basic.configuration(spec, None)
+    assert made["model"] == {"layers": 5, "width": 48, "heads": 3, "vocabulary": 32, "tokens": 20}
+    assert made["train"]["steps"] == 9
+    assert made["metric"] == {
+        "name": "perplexity", "higher_is_better": False, "threshold": 7.5, "quick_threshold": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"service": {"model": {"layers": 3}}},
+        {"service": {"batch": 4}},
+        {"service": {"input_shape": [64]}},
+        {"training": {"quick_steps": 3}},
+        {"data": {"file": "text.txt"}},
+    ],
+)
+def test_nothing_is_promised_of_what_is_not_the_preset(fields):
+    made = basic.configuration(make_spec(**fields), None)
+    assert made["metric"]["threshold"] is None
+    assert made["metric"]["quick_threshold"] is None
+
+
+def test_a_text_has_a_token_for_each_byte():
+    assert basic.configuration(make_spec(data={"file": "text.txt"}), "x")["model"]["vocabulary"] == 256
+    with pytest.raises(ValueError, match=r"service.model.vocabulary is 99; for a text it must be 256"):
+        basic.configuration(
+            make_spec(data={"file": "text.txt"}, service={"model": {"vocabulary": 99}}), "examples.txt"
+        )
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "said"),
+    [
+        (
+            "causal-language-model",
+            {"classes": 3},
+            "classes is 3; for causal-language-model it must be absent",
+        ),
+        ("image-classification", {"heads": 3}, "heads is 3; for image-classification it must be absent"),
+        ("causal-language-model", {"width": 30}, "width is 30; it must be a multiple of 4"),
+        ("image-classification", {"width": 6}, "width is 6; it must be a multiple of 4"),
+    ],
+)
+def test_sizes_that_do_not_go_with_the_task_are_refused(task, model, said):
+    with pytest.raises(ValueError, match=said):
+        basic.configuration(make_spec(task, service={"model": model}), None)
+
+
+# Memory -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hardware", "said"),
+    [
+        ({"memory": 8.0 * GIB}, r"needs 14.9 GiB, hardware.memory is 8 GiB: 6.9\d* GiB short"),
+        ({"memory": 64.0 * GIB}, r"needs 14.9 GiB, the target has 10 GiB: 4.9\d* GiB short"),
+        ({}, r"needs 14.9 GiB, the target has 10 GiB: 4.9\d* GiB short"),
+        (
+            {"device": "cuda", "accelerator_memory": 4.0 * GIB},
+            r"hardware.accelerator_memory is 4 GiB: 10.9 GiB short",
+        ),
+    ],
+)
+def test_an_impossible_requirement_says_which_and_by_how_much(hardware, said):
+    sizes = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 10 * GIB}
+    with pytest.raises(StepError, match=said):
+        basic.check_memory(make_spec(hardware=hardware), sizes)
+
+
+def test_memory_that_is_enough_is_not_refused():
+    sizes = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 32e9}
+    basic.check_memory(make_spec(hardware={"memory": 16e9}), sizes)
+
+
+# The cases ----------------------------------------------------------------------------------------------
+
+
+def test_every_shipped_case_is_read_and_needs_what_is_there(tmp_path):
+    from stageplan.generate.extended import _EXTENSIONS
+
+    commands = [name for name, parts in _EXTENSIONS.items() if parts.command is not None]
+    for extensions in ([], *([name] for name in commands), commands):
+        basic.write_cases(make_spec(), tmp_path, extensions)
+        script = read_script(tmp_path / "cases.toml")
+        for mode in ("quick", "infer", "full"):
+            chosen = [case for case in script.case if mode in case.modes]
+            assert chosen
+            assert all(("--mode" in case.command) <= ("quick" in case.command) for case in chosen)
+        for case in script.case:
+            assert basic.packaged("basic", case.command[0]).is_file() or any(
+                case.command[0] in _EXTENSIONS[name].files for name in extensions
+            )
+
+
+def test_defaults_name_metrics_of_their_task():
+    for task in TASKS:
+        for preset in tomllib.loads(basic.packaged(task, "defaults.toml").read_text()).values():
+            assert msgspec.convert(preset["model"], dict[str, int])
+            for metrics in (preset.get("threshold", {}), preset.get("quick_threshold", {})):
+                for metric in metrics:
+                    make_spec(task, service={"metric": metric})

@@ -1,0 +1,240 @@
+"""The extended function: the order of extensions, the plan, and stages that train as one process does."""
+
+import json
+
+import msgspec
+import pytest
+from projects import REPORT, drive, make_spec, write
+from test_generate_basic import Recorder
+
+from stageplan.generate import StepError, basic, extended
+from stageplan.generate.results import tampered
+
+LAYERS = ("embedding", "block0", "block1", "head")
+TYPES = [{"name": "cpu", "price": 1.0, "limit": 2}, {"name": "fast", "price": 3.0, "limit": 1, "speed": 2.0}]
+
+
+def test_extensions_come_after_those_that_they_need():
+    assert extended.ordered(["onnx"]) == ("onnx",)
+    order = extended.ordered(["replicas", "server"])
+    assert set(order) == {"pipeline", "replicas", "server"}
+    assert order.index("pipeline") < order.index("replicas")
+    assert extended.ordered([]) == ()
+
+
+# The plan -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workload(tmp_path):
+    """Times of the layers: the blocks take nearly all of them."""
+    seconds = dict(zip(LAYERS, (0.01, 0.4, 0.4, 0.03), strict=True))
+    layers = [
+        {"name": name, "kind": "Layer", "compute": {"cpu": time}, "memory": 1e6}
+        for name, time in seconds.items()
+    ]
+    path = tmp_path / "workload.json"
+    path.write_text(json.dumps({"name": "w", "batch": 16, "layers": layers, "ties": [["embedding", "head"]]}))
+    return path
+
+
+def spec_for(types=TYPES, **fields):
+    return make_spec(hardware={"types": types}, extend={"steps": ["pipeline"]}, **fields)
+
+
+@pytest.mark.parametrize("method", ["auto", "exact", "genetic"])
+def test_the_fastest_plan_uses_all_devices_one_a_stage(workload, method):
+    extend = {"steps": ["pipeline"], "pipeline": {"method": method}}
+    plan = extended._plan(make_spec(hardware={"types": TYPES}, extend=extend), False, workload)
+    assert [stage.devices for stage in plan.stages] == [1, 1, 1]
+    assert sorted(stage.type for stage in plan.stages) == ["cpu", "cpu", "fast"]
+    assert plan.time == pytest.approx(0.4 / 16, rel=0.1)
+
+
+def test_replicas_are_several_devices_of_a_stage(workload):
+    plan = extended._plan(spec_for([TYPES[0] | {"limit": 4}]), True, workload)
+    assert max(stage.devices for stage in plan.stages) > 1
+    assert sum(stage.devices for stage in plan.stages) == 4
+
+
+def test_a_wanted_throughput_makes_the_cheapest_plan_that_reaches_it(workload):
+    plan = extended._plan(spec_for(service={"min_throughput": 15.0}), False, workload)
+    assert plan.throughput >= 15
+    assert [stage.type for stage in plan.stages] == ["cpu"]
+
+
+def test_a_throughput_out_of_reach_says_by_how_much(workload):
+    with pytest.raises(StepError, match=r"throughput: \S+ examples/s, allowed 1000, \S+ short"):
+        extended._plan(spec_for(service={"min_throughput": 1000.0}), False, workload)
+
+
+def test_a_type_that_nothing_is_known_of_is_like_the_one_that_was_measured():
+    types = extended._cluster(spec_for()).types
+    assert [type_.like for type_ in types] == [None, "cpu"]
+
+
+def planned(*devices):
+    return json.dumps(
+        {"stages": [{"type": "cpu", "layers": [], "devices": count} for count in devices]}
+    ).encode()
+
+
+def test_a_plan_with_more_processes_than_may_run_is_refused():
+    spec = spec_for()
+    extended._check_plan(spec, ["pipeline"], planned(1, 1, 1, 1), "plan.json")
+    with pytest.raises(StepError, match=r"needs 5 processes, extend.pipeline.max_processes is 4: 1 short"):
+        extended._check_plan(spec, ["pipeline"], planned(1, 1, 1, 1, 1), "plan.json")
+    with pytest.raises(ValueError, match=r"gives a stage 2 devices; 'replicas' must be in extend.steps"):
+        extended._check_plan(spec, ["pipeline"], planned(2, 1), "plan.json")
+    extended._check_plan(spec, ["pipeline", "replicas"], planned(2, 1), "plan.json")
+    with pytest.raises(ValueError, match=r"extend.pipeline.plan is my.json; it must be a plan in JSON"):
+        extended._check_plan(spec, ["pipeline"], b'{"scheme": [0]}', "my.json")
+
+
+# The step -----------------------------------------------------------------------------------------------
+
+
+def build(tmp_path, *steps):
+    spec = make_spec(extend={"steps": steps})
+    first = basic.build(spec, REPORT, Recorder(tmp_path), tmp_path, training="quick")
+    return spec, first
+
+
+def test_extensions_add_their_files_and_cases_and_leave_the_basic_function_as_it_was(tmp_path):
+    spec, first = build(tmp_path, "quantize", "checkpoint")
+    result = extended.extend(spec, REPORT, target := Recorder(tmp_path), tmp_path, first, training="quick")
+    assert [arguments[1] for arguments, _ in target.ran] == ["quantize.py", "resume.py"]
+    assert {artefact.path for artefact in result.artefacts} == {
+        "artefacts/metrics/quantize.json", "artefacts/metrics/resume.json", "extended.json",
+    }  # fmt: skip
+    assert tampered(tmp_path / "project", first) == []
+    assert json.loads((tmp_path / "project/extended.json").read_bytes()) == {"checkpoint": {"every": 5}}
+    cases = (tmp_path / "cases.toml").read_text()
+    assert 'name = "quantize"' in cases
+    assert 'name = "onnx"' not in cases
+
+
+def test_other_extensions_replace_earlier_ones(tmp_path):
+    spec, first = build(tmp_path, "quantize")
+    extended.extend(spec, REPORT, Recorder(tmp_path), tmp_path, first, training="quick")
+    other = msgspec.structs.replace(spec, extend=make_spec(extend={"steps": ["prune"]}).extend)
+    result = extended.extend(other, REPORT, Recorder(tmp_path), tmp_path, first, training="quick")
+    assert [artefact.path for artefact in result.artefacts] == [
+        "artefacts/metrics/prune.json", "extended.json",
+    ]  # fmt: skip
+    assert not (tmp_path / "project/quantize.py").exists()
+    assert not (tmp_path / "project/artefacts/metrics/quantize.json").exists()
+
+
+def test_an_extension_that_fails_leaves_the_project_as_it_was(tmp_path):
+    spec, first = build(tmp_path, "quantize", "prune")
+    with pytest.raises(StepError, match=r"extended: prune.py ended with exit status 1"):
+        extended.extend(spec, REPORT, Recorder(tmp_path, "prune"), tmp_path, first, training="quick")
+    assert not (tmp_path / "project/quantize.py").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.toml", "project"]
+
+
+def test_stages_that_ran_must_be_those_of_the_plan(tmp_path):
+    (tmp_path / "artefacts").mkdir()
+    stages = [("a", ["x", "y"], 2), ("b", ["z"], 1)]
+    (tmp_path / "plan.json").write_text(
+        json.dumps({"stages": [{"type": t, "layers": layers, "devices": k} for t, layers, k in stages]})
+    )
+    ran = [{"type": "a", "layers": ["x", "y"], "ranks": [0, 1]}, {"type": "b", "layers": ["z"], "ranks": [2]}]
+    (tmp_path / "artefacts/pipeline.json").write_text(json.dumps(ran))
+    assert [stage.ranks for stage in extended._ran(tmp_path)] == [(0, 1), (2,)]
+    (tmp_path / "artefacts/pipeline.json").write_text(json.dumps(ran[:1]))
+    with pytest.raises(StepError, match="the plan has"):
+        extended._ran(tmp_path)
+
+
+# Pipelined training -------------------------------------------------------------------------------------
+
+
+def plan(*stages):
+    return {"plan.json": {"stages": [{"type": "cpu", "layers": s, "devices": k} for s, k in stages]}}
+
+
+PLANS = {
+    "two processes": plan((LAYERS[:2], 1), (LAYERS[2:], 1)),
+    "three processes": plan((LAYERS[:1], 1), (LAYERS[1:3], 1), (LAYERS[3:], 1)),
+    "replicas, more behind": plan((LAYERS[:2], 1), (LAYERS[2:], 2)),
+    "replicas, more before": plan((LAYERS[:2], 3), (LAYERS[2:], 2)),
+    "replicas alone": plan((LAYERS, 2)),
+}
+
+
+@pytest.fixture(scope="module")
+def pipelined(tmp_path_factory):
+    """Numbers of training by each plan, by the other schedule, and where shared weights are not mended."""
+    pytest.importorskip("torch", reason="the generated project computes with PyTorch")
+    pytest.importorskip("safetensors", reason="the generated project keeps weights in safetensors")
+    folder = write(tmp_path_factory.mktemp("pipelined") / "project", make_spec())
+    text = (folder / "pipeline.py").read_text()
+    broken = text.replace("groups |= dict.fromkeys(tie, dist.new_group(ranks))", "dist.new_group(ranks)")
+    assert broken != text
+    (folder / "broken.py").write_text(broken)
+    settings = json.loads((folder / "extended.json").read_bytes())
+    settings["pipeline"]["schedule"] = "gpipe"
+    steps = [
+        step for files in PLANS.values() for step in (written(files), ["pipeline", "pipeline", {}, True])
+    ]
+    steps += [written(PLANS["two processes"]), ["broken", "pipeline", {}, True]]
+    steps += [written(PLANS["replicas, more before"] | {"extended.json": settings})]
+    steps += [["pipeline", "pipeline", {}, True]]
+    steps += [written(plan((LAYERS[:1], 1), (LAYERS[2:], 1))), ["pipeline", "pipeline", {}, True]]
+    results = [result for result in drive(folder, *steps) if result is not None]
+    return dict(zip([*PLANS, "not mended", "gpipe", "a layer too few"], results, strict=True))
+
+
+def written(files):
+    return ["drive", "write", files, True]
+
+
+@pytest.mark.parametrize("name", [*PLANS, "gpipe"])
+def test_stages_train_as_one_process_does(pipelined, name):
+    numbers = pipelined[name]
+    assert numbers["compared_steps"] == 5
+    assert numbers["largest_loss_difference"] <= 1e-5
+    assert numbers["largest_copy_difference"] == 0
+    assert numbers["as_planned"] == 1
+    stages = PLANS["replicas, more before" if name == "gpipe" else name]["plan.json"]["stages"]
+    assert numbers["stages"] == len(stages)
+    assert numbers["processes"] == sum(stage["devices"] for stage in stages)
+
+
+def test_shared_weights_that_are_not_mended_are_found_out(pipelined):
+    assert pipelined["not mended"]["largest_copy_difference"] > 0
+    assert pipelined["not mended"]["largest_loss_difference"] > 1e-5
+
+
+def test_a_plan_of_other_layers_is_refused(pipelined):
+    assert "it must be" in pipelined["a layer too few"] or "they must be" in pipelined["a layer too few"]
+
+
+# Others -------------------------------------------------------------------------------------------------
+
+
+def test_training_that_is_killed_goes_on_bit_by_bit(tmp_path):
+    pytest.importorskip("torch", reason="the generated project computes with PyTorch")
+    folder = write(tmp_path / "project", make_spec("click-through-rate"))
+    (numbers,) = drive(folder, ["resume", "resume", {}, True])
+    assert numbers == {"steps": 15, "differing_tensors": 0, "differing_losses": 0}
+
+
+@pytest.mark.parametrize("task", ["click-through-rate"])
+def test_onnx_and_the_server_give_what_the_network_gives(tmp_path, task):
+    for package in ("torch", "onnxscript", "onnxruntime", "fastapi", "uvicorn"):
+        pytest.importorskip(package, reason="the generated project exports and serves with it")
+    folder = write(tmp_path / "project", make_spec(task))
+    *_, onnx, server = drive(
+        folder,
+        ["train", "train_and_save", {"train": {"quick_steps": 5}}, True],
+        ["export", "export", {}, True],
+        ["onnx_export", "onnx_export", {}, True],
+        ["ask_server", "ask_server", {}, True],
+    )
+    assert onnx["largest_difference"] <= 1e-4
+    assert server["largest_difference"] <= 1e-4
+    assert server["nonsense_status"] == 422
+    assert not (folder / "artefacts/server.json").exists()

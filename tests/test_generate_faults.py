@@ -1,0 +1,352 @@
+"""Faults of many kinds, planted in a generated project: the test script finds each, in the right case."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import time
+from importlib import metadata
+
+import pytest
+
+from stageplan import cli
+from stageplan.generate import BasicResult, EnvironmentReport, Spec, environment
+from stageplan.generate.basic import write_cases, write_project
+from stageplan.generate.extended import _write_files
+from stageplan.generate.results import TestResult as Verdicts
+from stageplan.generate.results import artefacts_of, read_result, sha256, write_result
+from stageplan.generate.target import target_of
+
+for package in ("torch", "safetensors", "onnxruntime", "onnxscript", "fastapi", "uvicorn"):
+    pytest.importorskip(package)
+
+STEPS = ("pipeline", "quantize", "onnx", "server")
+# The cut is between the two layers that share a weight, and the second stage has two processes.
+STAGES = [
+    {"type": "a", "layers": ["embedding", "block0"], "devices": 1},
+    {"type": "b", "layers": ["block1", "head"], "devices": 2},
+]
+QUICK_THRESHOLD = 6.0  # perplexity; 8 tokens in no order have 8 or more
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory):
+    """A directory with a small project, quickly trained, and with the files of extensions."""
+    root = tmp_path_factory.mktemp("delivered")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    spec = Spec(
+        name="net",
+        task="causal-language-model",
+        service={"input_shape": [12], "batch": 8, "model": {"width": 16, "vocabulary": 8}},
+        training={"quick_steps": 60},
+        environment={"reuse": sys.executable, "torch": metadata.version("torch")},
+        hardware={"types": [{"name": "a", "price": 1.0}]},
+        extend={"steps": STEPS, "server": {"port": port}},
+    )
+    target = target_of(spec, root)
+    report = environment.prepare(spec, target, root)
+    assert report.ok, str(report)
+    project = root / "project"
+    project.mkdir()
+    write_project(spec, report, project)
+    _write_files(spec, STEPS, project)
+    plant(root, "config.json", '"quick_threshold": null', f'"quick_threshold": {QUICK_THRESHOLD}')
+    (project / "plan.json").write_text(json.dumps({"stages": STAGES}))
+    for command in ("train", "export"):
+        finished = target.run([report.python, f"{command}.py", "--mode", "quick"], project, limit=600)
+        assert finished.ok, finished.output
+    write_cases(spec, root, STEPS)
+    write_result(root / "spec.json", spec)
+    write_result(root / "environment.json", report)
+    keep_manifest(root)
+    return root
+
+
+def keep_manifest(root):
+    project = root / "project"
+    manifest = BasicResult(
+        training="quick",
+        config_sha256=sha256(project / "config.json"),
+        artefacts=artefacts_of(project),
+        metrics={},
+        versions={},
+        seconds=0.0,
+    )
+    write_result(root / "manifest-basic.json", manifest)
+
+
+@pytest.fixture
+def directory(delivered, tmp_path):
+    """A copy to plant a fault in."""
+    shutil.copytree(delivered, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def tested(directory, monkeypatch, capsys):
+    """Run some of the shipped cases, the environment taken as sound; returns exit status and result."""
+
+    def tested(*names, look=False, limit=300):
+        if not look:
+            monkeypatch.setattr(environment, "check", lambda *_: ([], []))
+        choose(directory / "cases.toml", names, limit)
+        status = cli.main(["test", str(directory), "--mode", "quick"])
+        result = read_result(directory / "test-result.json", Verdicts)
+        assert ("not passed" in capsys.readouterr().out) is not result.passed
+        return status, result
+
+    return tested
+
+
+def choose(path, names, limit):
+    """Leave cases of these names, which then need nothing but the environment and integrity."""
+    blocks = path.read_text().split("[[case]]\n")[1:]
+    chosen = [block for block in blocks if re.match(r'name = "(.*)"', block)[1] in names]
+    assert len(chosen) == len(names)
+    text = "[[case]]\n" + "[[case]]\n".join(chosen)
+    text = re.sub(r"^needs = .*$", 'needs = ["environment", "integrity"]', text, flags=re.M)
+    path.write_text(re.sub(r"^time_limit = .*$", f"time_limit = {limit}", text, flags=re.M))
+
+
+def plant(directory, file, old, new):
+    path = directory / "project" / file
+    text = path.read_text()
+    assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
+    path.write_text(text.replace(old, new))
+
+
+def test_without_a_fault_these_cases_pass(tested):
+    names = ("train quickly", "evaluate quick training", "export", "quantize", "pipeline quickly")
+    status, result = tested(*names, look=True)
+    assert (status, str(result).count("PASS ")) == (0, 7), str(result)
+
+
+def test_a_sound_model_from_its_specification_to_a_green_verdict(tmp_path, capfd):
+    torch = metadata.version("torch")
+    (tmp_path / "spec.toml").write_text(
+        'name = "clicks"\ntask = "click-through-rate"\n'
+        f"[environment]\nreuse = '{sys.executable}'\ntorch = '{torch}'\n"
+    )
+    status = cli.main(["generate", f"{tmp_path}/spec.toml", "-o", f"{tmp_path}/out", "--mode", "quick"])
+    out, err = capfd.readouterr()
+    assert (status, "test of clicks, quick: passed (6 PASS)" in out) == (0, True), out + err
+    manifest = read_result(tmp_path / "out/manifest-basic.json", BasicResult)
+    assert manifest.metrics["evaluate"]["auc"] > 0.8
+    assert {artefact.path for artefact in manifest.artefacts} >= {
+        "artefacts/model.safetensors",
+        "artefacts/model.pt2",
+        "artefacts/metrics/train.json",
+    }
+
+
+# Fault -> (file, what is there, what is planted, the case that finds it, its status, what it says).
+FAULTS = {
+    "syntax error in the network": (
+        "network.py",
+        "def loss(outputs: Tensor, targets: Tensor) -> Tensor:",
+        "def loss(outputs: Tensor, targets: Tensor) -> Tensor",
+        "train quickly",
+        "FAIL",
+        "train.py ended with exit status 1: SyntaxError: expected ':'",
+    ),
+    "wrong sign of the loss": (
+        "network.py",
+        "return cross_entropy(",
+        "return -cross_entropy(",
+        "train quickly",
+        "FAIL",
+        "loss_fall is -",
+    ),
+    "loss is no number": (
+        "network.py",
+        "return cross_entropy(outputs.flatten(0, -2), targets.flatten())",
+        "return cross_entropy(outputs.flatten(0, -2), targets.flatten()) * float('nan')",
+        "train quickly",
+        "FAIL",
+        "train.py ended with exit status 1: train: ",
+    ),
+    "no step of the optimizer": (
+        "train.py",
+        "    optimizer.step()\n",
+        "",
+        "train quickly",
+        "FAIL",
+        "loss_fall is ",
+    ),
+    "examples that teach nothing": (
+        "data.py",
+        "pieces[:, 1:].contiguous()",
+        "torch.randint(config.model.vocabulary, pieces[:, 1:].shape, generator=random)",
+        "evaluate quick training",
+        "FAIL",
+        "margin is -",
+    ),
+    "weights are not written": (
+        "train.py",
+        "    save_weights(module)\n",
+        "",
+        "train quickly",
+        "FAIL",
+        "artefacts/model.safetensors was not made",
+    ),
+    "training hangs": (
+        "train.py",
+        "    optimizer.zero_grad()\n",
+        "    __import__('time').sleep(600)\n",
+        "train quickly",
+        "TIMEOUT",
+        "train.py was stopped at its time limit, after 8",
+    ),
+    "training crashes": (
+        "train.py",
+        "    optimizer.zero_grad()\n",
+        "    import ctypes; ctypes.string_at(0)\n",
+        "train quickly",
+        "ERROR",
+        "train.py was ended by signal SIGSEGV",
+    ),
+    "export of other weights": (
+        "export.py",
+        "torch.export.save(trace(config, service), beside)",
+        "import common\n        other = Service(config, common.build(config)).eval()\n"
+        "        torch.export.save(trace(config, other), beside)",
+        "export",
+        "FAIL",
+        "largest_difference is ",
+    ),
+    "stages are not those of the plan": (
+        "pipeline.py",
+        "    worker = Worker(config, stages, rank)\n",
+        "    all_ = sum((stage.layers for stage in stages), ())\n"
+        "    stages = [Stage(stages[0].type, all_[:1], stages[0].ranks), "
+        "Stage(stages[1].type, all_[1:], stages[1].ranks)]\n"
+        "    worker = Worker(config, stages, rank)\n",
+        "pipeline quickly",
+        "FAIL",
+        "as_planned is 0 ",
+    ),
+    "weights of two stages are not tied": (
+        "pipeline.py",
+        "groups |= dict.fromkeys(tie, dist.new_group(ranks))",
+        "pass",
+        "pipeline quickly",
+        "FAIL",
+        "largest_loss_difference is ",
+    ),
+    "quantised too coarsely": (
+        "quantize.py",
+        "LARGEST = 127",
+        "LARGEST = 1",
+        "quantize",
+        "FAIL",
+        "quality_loss is ",
+    ),
+    "ONNX model of other weights": (
+        "onnx_export.py",
+        "program = trace(exact, service)",
+        "program = trace(exact, Service(exact, __import__('common').build(exact)).eval())",
+        "onnx",
+        "FAIL",
+        "largest_difference is ",
+    ),
+    "server on another port": (
+        "serve.py",
+        '(where["host"], where["port"])',
+        '(where["host"], 0)',
+        "server",
+        "FAIL",
+        "ask_server.py ended with exit status 1: ask_server: the server listens on port ",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_code_turns_its_case_red(directory, tested, fault):
+    file, old, new, name, status, message = FAULTS[fault]
+    plant(directory, file, old, new)
+    before = ["train quickly"] if name.startswith("evaluate") else []
+    exit_status, result = tested(*before, name, limit=8 if status == "TIMEOUT" else 300)
+    assert exit_status == 1
+    assert [case.name for case in result.cases if case.status != "PASS"] == [name]
+    assert result.case(name).status == status, str(result)
+    assert result.case(name).message.startswith(message), str(result)
+
+
+@pytest.mark.parametrize("file", ["artefacts/model.safetensors", "plan.json", "extended.json", "config.json"])
+def test_a_tampered_file_turns_integrity_red(directory, tested, file):
+    path = directory / "project" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    exit_status, result = tested("export")
+    assert exit_status == 1
+    assert {case.name: case.status for case in result.cases} == {
+        "environment": "PASS",
+        "integrity": "FAIL",
+        "export": "SKIP",
+    }
+    assert result.case("integrity").message.startswith(f"{file} has ")
+
+
+@pytest.mark.parametrize(
+    ("environment_", "message"),
+    [
+        ({"requirements": ["no-such-package==1.0"]}, "package no-such-package is MISSING, none: "),
+        ({"torch": "1.0.0"}, f"package torch is WRONG, {metadata.version('torch')}: "),
+    ],
+)
+def test_packages_that_are_missing_or_wrong_turn_the_environment_red(
+    directory, tested, environment_, message
+):
+    spec = json.loads((directory / "spec.json").read_text())
+    spec["environment"] |= environment_
+    (directory / "spec.json").write_text(json.dumps(spec))
+    exit_status, result = tested("export", look=True)
+    assert exit_status == 1
+    assert {case.name: case.status for case in result.cases} == {
+        "environment": "FAIL",
+        "integrity": "PASS",
+        "export": "SKIP",
+    }
+    assert result.case("environment").message.startswith(message)
+
+
+def test_an_interpreter_that_is_gone_turns_the_environment_red(directory, tested):
+    report = read_result(directory / "environment.json", EnvironmentReport)
+    write_result(directory / "environment.json", type(report)(**fields(report) | {"python": "/no/python"}))
+    exit_status, result = tested("export", look=True)
+    assert (exit_status, result.case("environment").status, result.case("export").status) == (
+        1,
+        "FAIL",
+        "SKIP",
+    )
+
+
+def fields(struct):
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+def test_a_case_that_is_killed_from_outside_is_an_error(directory, tested):
+    """As the system does where memory runs out."""
+    begun = directory / "begun"
+    plant(
+        directory,
+        "train.py",
+        "    optimizer.zero_grad()\n",
+        f"    open({str(begun)!r}, 'w').write(str(__import__('os').getpid())); "
+        "__import__('time').sleep(600)\n",
+    )
+    if not (child := os.fork()):
+        while not (begun.exists() and begun.read_text()):
+            time.sleep(0.05)
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        os._exit(0)
+    exit_status, result = tested("train quickly")
+    os.waitpid(child, 0)
+    assert exit_status == 1
+    assert result.case("train quickly").status == "ERROR"
+    assert result.case("train quickly").message == "train.py was ended by signal SIGKILL"

@@ -1,0 +1,430 @@
+"""The steps around their work: order, resuming, what is killed or cut short, and the command line."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fake_steps
+import msgspec
+import pytest
+
+from stageplan import cli
+from stageplan.generate import Item, Spec, StepError, environment, generate, run_test, steps
+
+SPEC = """
+name = "fake"
+task = "text-classification"
+[extend]
+steps = ["prune"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch, tmp_path):
+    fake_steps.install(monkeypatch.setattr)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))  # a relative one leads nowhere
+    monkeypatch.chdir(tmp_path)
+    Path("spec.toml").write_text(SPEC)
+
+
+@pytest.fixture
+def done():
+    """Run; returns the steps that were done and not taken from an earlier run."""
+
+    def done(*, spec="spec.toml", **options):
+        said = []
+        made = generate(spec, "out", progress=said.append, **{"mode": "quick"} | options)
+        assert made.passed
+        return [word for word in said if not word.startswith("test ")] + ["test"] * any(
+            word.startswith("test ") for word in said
+        )
+
+    return done
+
+
+PREPARE = environment.prepare  # the real one
+ALL = ["environment", "basic", "extended", "test"]
+FILES = {
+    "spec.json",
+    "environment.json",
+    "manifest-basic.json",
+    "manifest-extended.json",
+    "cases.toml",
+    "project",
+    "test",
+    "test-result.json",
+    "test-result.xml",
+    ".lock",
+}
+
+
+def names(folder="out"):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def test_all_steps_and_their_files(done):
+    assert done() == ALL
+    assert names() == FILES
+    assert {path.name for path in Path("out/project/artefacts").iterdir()} == {"weights", "metrics", "pruned"}
+
+
+def test_results_are_typed():
+    made = generate("spec.toml", "out", mode="quick")
+    assert made.environment.lock == ("torch==2.13.0",)
+    assert made.basic.training == "quick"
+    assert [artefact.path for artefact in made.basic.artefacts] == [
+        "artefacts/metrics/train.json",
+        "artefacts/weights",
+    ]
+    assert made.extended.steps == ("prune",)
+    assert [case.name for case in made.test.cases] == ["environment", "integrity", "train", "infer"]
+    assert "extended function (prune): 3 artefacts, " in str(made)
+
+
+def test_without_extension_there_is_none(done):
+    assert done(spec=Spec(name="a", task="text-classification")) == ["environment", "basic", "test"]
+    assert "manifest-extended.json" not in names()
+
+
+def test_a_spec_may_be_an_object_or_what_a_run_keeps(done):
+    done()
+    assert done(spec="out/spec.json", resume=True) == ["test"]
+
+
+# Resuming -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_whole_is_not_done_again(done):
+    done()
+    assert done(resume=True) == ["test"]
+
+
+def test_without_resume_all_is_done_again(done):
+    done()
+    assert done() == ALL
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({"environment": {"torch": "2.12.0"}}, ALL),
+        ({"hardware": {"cores": 1, "memory": 1.0}}, ALL),
+        ({"hardware": {"types": [{"name": "cpu", "price": 1.0}]}}, ["extended", "test"]),
+        ({"seed": 3}, ["basic", "extended", "test"]),
+        ({"service": {"batch": 8}}, ["basic", "extended", "test"]),
+        ({"extend": {"steps": ["prune"], "sparsity": 0.25}}, ["extended", "test"]),
+        ({"extend": {}}, ["basic", "test"]),
+    ],
+)
+def test_what_a_change_reaches_is_done_again(done, change, again):
+    fields = {"name": "fake", "task": "text-classification", "extend": {"steps": ["prune"]}}
+    done(spec=Spec(**fields))
+    assert done(spec=Spec(**fields | change), resume=True) == again
+    assert done(spec=Spec(**fields | change), resume=True) == ["test"]
+
+
+def test_another_length_of_training_is_done_again(done):
+    done()
+    assert done(mode="full", resume=True) == ["basic", "extended", "test"]
+    assert done(mode="infer", resume=True) == ["test"]
+
+
+def test_another_version_of_the_code_does_all_again(done, monkeypatch):
+    done()
+    monkeypatch.setattr(steps, "code", lambda: "other")
+    assert done(resume=True) == ALL
+
+
+def test_the_user_s_data_and_plan_count_by_their_content(done):
+    Path("data.csv").write_text("a")
+    Path("plan.json").write_text("{}")
+    more = 'pipeline = { plan = "plan.json" }\n[data]\nfile = "data.csv"\n'
+    Path("spec.toml").write_text(SPEC + more)
+    done()
+    Path("data.csv").touch()
+    assert done(resume=True) == ["test"]
+    Path("plan.json").write_text("[]")
+    assert done(resume=True) == ["extended", "test"]
+    Path("data.csv").write_text("b")
+    assert done(resume=True) == ["basic", "extended", "test"]
+
+
+def test_a_tampered_artefact_is_made_again(done):
+    done()
+    Path("out/project/artefacts/pruned").write_text("tampered")
+    assert done(resume=True) == ["extended", "test"]
+    Path("out/project/artefacts/weights").unlink()
+    assert done(resume=True) == ["basic", "extended", "test"]
+
+
+def test_an_earlier_verdict_goes_with_what_it_was_about(done, monkeypatch):
+    done()
+    monkeypatch.setattr(fake_steps, "TRAIN", "raise OSError('no')")
+    with pytest.raises(StepError, match=r"^basic: "):
+        generate("spec.toml", "out", mode="full")
+    assert not names() & {"manifest-basic.json", "test-result.json", "test-result.xml"}
+
+
+def test_a_result_that_is_cut_short_does_not_count(done):
+    done()
+    whole = Path("out/manifest-extended.json").read_bytes()
+    Path("out/manifest-extended.json").write_bytes(whole[:-20])
+    assert done(resume=True) == ["extended", "test"]
+
+
+def test_an_environment_whose_interpreter_is_gone_is_made_again(done, monkeypatch):
+    done()
+    monkeypatch.setattr(environment, "runs", lambda *_: False)
+    assert done(resume=True)[0] == "environment"
+
+
+def test_over_ssh_all_is_done_there_and_comes_back(done, ssh_server, tmp_path):
+    there = tmp_path / "there"
+    config = f'[ssh]\nconfig = "{ssh_server.config}"\ndirectory = "{there}"\n'
+    Path("spec.toml").write_text(f"{SPEC}{config}[environment]\npython = '{sys.executable}'\n")
+    assert done(target=ssh_server.target) == ALL
+    assert names() == FILES
+    assert (there / "test/project/artefacts/weights").exists()
+    assert {path.name for path in Path("out/project/artefacts").iterdir()} == {"weights", "metrics", "pruned"}
+    assert done(target=ssh_server.target, resume=True) == ["test"]
+    assert run_test("out", mode="infer").passed
+
+
+def test_a_target_that_is_not_reached_fails_in_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(environment, "prepare", PREPARE)
+    assert cli.main([*GENERATE, "--target", "ssh:127.0.0.1:1"]) == 1
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert sentence.startswith("stageplan: failed: ssh:127.0.0.1:1 cannot be reached: ")
+
+
+# One step -----------------------------------------------------------------------------------------------
+
+
+def test_steps_one_by_one(done):
+    for step in ALL:
+        assert done(step=step) == [step]
+    assert done(step="basic") == ["basic"]
+    assert "manifest-extended.json" not in names()  # it was of the earlier basic function
+
+
+@pytest.mark.parametrize(("step", "needed"), [("basic", "environment"), ("test", "environment")])
+def test_a_step_whose_need_is_not_there(step, needed):
+    sentence = f"^step {needed} has no result of this specification; run it first, or all steps$"
+    with pytest.raises(StepError, match=sentence):
+        generate("spec.toml", "out", step=step)
+    assert names() == {".lock"}
+
+
+def test_a_step_does_not_go_on_from_what_another_specification_made(done):
+    done()
+    kept = Path("out/spec.json").read_bytes()
+    other = Spec(name="fake", task="text-classification", seed=5, extend={"steps": ["prune"]})
+    with pytest.raises(StepError, match=r"^step basic has no result"):
+        generate(other, "out", step="extended")
+    assert Path("out/spec.json").read_bytes() == kept
+
+
+def test_the_test_alone(done):
+    with pytest.raises(ValueError, match=r"^directory is out; it must be of an earlier run, with spec\.json"):
+        run_test("out")
+    done()
+    assert run_test("out", mode="infer").passed
+    Path("out/environment.json").unlink()
+    with pytest.raises(StepError, match=r"^there is no environment\.json in "):
+        run_test("out")
+
+
+def test_an_environment_that_is_not_as_required_ends_the_run(monkeypatch):
+    bad = Item(name="memory", status="WRONG", found="1 GiB", wanted="2 GiB", advice="1 GiB short")
+    report = fake_steps.prepare
+    monkeypatch.setattr(environment, "prepare", lambda *a: msgspec.structs.replace(report(*a), items=(bad,)))
+    made = generate("spec.toml", "out")
+    assert not made.passed
+    assert (made.basic, made.test) == (None, None)
+    assert "WRONG    memory: 1 GiB; 1 GiB short" in str(made)
+    with pytest.raises(StepError, match=r"^step environment has no result"):
+        generate("spec.toml", "out", step="basic")
+
+
+# What goes wrong ----------------------------------------------------------------------------------------
+
+
+def run(*arguments, **options):
+    command = [sys.executable, str(fake_steps.FILE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+GENERATE = ("generate", "spec.toml", "-o", "out", "--mode", "quick")
+
+
+@pytest.mark.parametrize("how", ["TERM", "KILL"])
+def test_a_run_that_is_killed_half_way_leaves_nothing_that_counts_and_is_resumed(done, tmp_path, how):
+    (tmp_path / "hang").touch()
+    command = [sys.executable, str(fake_steps.FILE), *GENERATE]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as runner:
+        while not (tmp_path / "begun").exists():
+            assert runner.poll() is None
+            time.sleep(0.05)
+        runner.kill() if how == "KILL" else runner.terminate()
+    left = names()
+    assert left >= {"spec.json", "environment.json"}
+    assert not left & {"project", "manifest-basic.json", "test-result.json"}
+    (tmp_path / "hang").unlink()
+    assert done(resume=True) == ["basic", "extended", "test"]
+    assert names() == FILES
+
+
+def test_interrupted(tmp_path):
+    (tmp_path / "hang").touch()
+    command = [sys.executable, str(fake_steps.FILE), *GENERATE]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as runner:
+        while not (tmp_path / "begun").exists():
+            assert runner.poll() is None
+            time.sleep(0.05)
+        os.kill(runner.pid, 2)
+        assert runner.stderr.read().splitlines()[-1] == "stageplan: interrupted"
+    assert runner.returncode == 130
+    assert not [name for name in names() if name.endswith(".part")]
+
+
+def test_a_disk_that_fills(done, tmp_path):
+    finished = run("--small-files", *GENERATE)
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[-1] == (
+        "stageplan: failed: basic: train.py ended with exit status 1: OSError: [Errno 27] File too large; "
+        f"its output is in {tmp_path}/out/failure.log"
+    )
+    assert not names() & {"project", "manifest-basic.json"}
+    assert done(resume=True) == ["basic", "extended", "test"]
+
+
+def test_a_disk_that_fills_while_the_test_begins(done):
+    done()
+    finished = run("--small-files", "test", "out", "--mode", "quick")
+    assert finished.returncode == 1
+    assert "File too large" in finished.stderr.splitlines()[-1]
+    assert "Traceback" not in finished.stderr
+    assert not names() & {"test-result.json", "test-result.xml"}
+
+
+def test_a_step_that_fails(done, monkeypatch):
+    monkeypatch.setattr(fake_steps, "TRAIN", "import sys; sys.exit('no good')")
+    sentence = r"^basic: train\.py ended with exit status 1: no good; its output is in .*/out/failure\.log$"
+    with pytest.raises(StepError, match=sentence):
+        generate("spec.toml", "out")
+    assert names() == {"spec.json", "environment.json", ".lock", "failure.log"}
+    assert Path("out/failure.log").read_text() == "no good\n"
+    with pytest.raises(StepError, match=r"^step basic has no result of this specification"):
+        generate("spec.toml", "out", step="test")
+    assert "failure.log" not in names()
+
+
+def test_a_disk_without_room_for_what_a_command_printed(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fake_steps, "TRAIN", "raise SystemExit('no good')")
+    monkeypatch.setattr(steps, "write_whole", full)
+    with pytest.raises(StepError, match=r"^basic: train\.py ended with exit status 1: no good$"):
+        generate("spec.toml", "out")
+    assert names() == {"spec.json", "environment.json", ".lock"}
+
+
+def test_two_runs_in_one_directory(done):
+    done()
+    with open("out/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match=r"^directory is .*; another run is at work in it$"):
+            generate("spec.toml", "out")
+
+
+# Arguments ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that has to be refused; returns its one sentence."""
+
+    def refused(*argv):
+        assert cli.main([str(argument) for argument in argv]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("stageplan: error: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("stageplan: error: ").rstrip()
+
+    return refused
+
+
+def test_a_directory_that_holds_something_else_is_not_touched(refused, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("precious")
+    assert refused(*GENERATE) == f"directory is {tmp_path}/out; it must be new, empty, or of an earlier run"
+    assert names() == {"thesis.tex"}
+    (tmp_path / "file").touch()
+    assert refused("generate", "spec.toml", "-o", "file").startswith(
+        f"directory is {tmp_path}/file, a file; "
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("generate", "no.toml", "-o", "out"), "no.toml: No such file or directory"),
+        (("generate", "spec.toml"), "the following arguments are required: -o/--output"),
+        ((*GENERATE, "--step", "x"), "argument --step: invalid choice: 'x' (choose from "),
+        ((*GENERATE, "--target", "moon"), "--target is 'moon'; it must be 'local', 'ssh:USER@HOST' or "),
+        (("test", "nowhere"), "directory is nowhere; it must be of an earlier run, with spec.json in it"),
+    ],
+)
+def test_wrong_arguments(refused, argv, sentence):
+    assert refused(*argv).startswith(sentence)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ('[data]\nfile = "no.csv"', "data.file is {}/no.csv; it must be a file that is there"),
+        ('[ssh]\nconfig = "no"', "ssh.config is {}/no; it must be a file that is there"),
+        (
+            'pipeline = { plan = "no.json" }',
+            "extend.pipeline.plan is {}/no.json; it must be a file that is there",
+        ),
+    ],
+)
+def test_files_that_are_not_there(refused, tmp_path, more, sentence):
+    Path("spec.toml").write_text(SPEC + more)
+    assert refused(*GENERATE) == sentence.format(tmp_path)
+    assert not Path("out").exists()
+
+
+def test_wrong_arguments_of_the_function():
+    with pytest.raises(ValueError, match=r"^mode is 'slow'; it must be one of 'quick', 'infer', 'full'$"):
+        generate("spec.toml", "out", mode="slow")
+    with pytest.raises(ValueError, match=r"^step is 'all'; it must be one of None, 'environment', "):
+        generate("spec.toml", "out", step="all")
+
+
+def test_exit_status_and_output(capsys):
+    assert cli.main(list(GENERATE)) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [
+        "environment",
+        "basic",
+        "extended",
+        "test environment",
+        "test integrity",
+        "test train",
+        "test infer",
+    ]
+    assert "test of fake, quick: passed (4 PASS)\n" in out
+    Path("out/project/infer.py").write_text("import sys; sys.exit('no good')")
+    assert cli.main(["test", "out", "--mode", "infer"]) == 1
+    assert "FAIL     infer" in capsys.readouterr().out
+    assert cli.main(["generate", "spec.toml", "-o", "out", "--step", "test", "--mode", "infer"]) == 1

@@ -1,0 +1,235 @@
+"""Targets: commands with time limits, folders there and back, on this machine and over ssh."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stageplan.generate import Spec, TargetError
+from stageplan.generate.target import TAIL, Finished, target_of
+
+NASTY = "a b'\"$(touch x);`touch x`\n\\ é *"
+
+
+@pytest.fixture(params=["local", "ssh"])
+def target(request, tmp_path):
+    """A target, and its directory here."""
+    if request.param == "local":
+        return target_of(Spec(name="t", task="text-classification"), tmp_path)
+    return over_ssh(request.getfixturevalue("ssh_server"), tmp_path)
+
+
+def over_ssh(server, tmp_path, **ssh):
+    there = tmp_path / "the other side's" / NASTY.replace("\n", "")
+    ssh = {"config": str(server.config), "directory": str(there)} | ssh
+    here = tmp_path / "here"
+    here.mkdir()
+    spec = Spec(
+        name="t",
+        task="text-classification",
+        target=server.target,
+        ssh=ssh,
+        environment={"python": sys.executable},
+    )
+    return target_of(spec, here)
+
+
+def python(target, code, *arguments, limit=60.0, **more):
+    return target.run([sys.executable, "-c", code, *arguments], target.root, limit=limit, **more)
+
+
+def alive(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def gone(number):
+    """Whether a process ends within a while."""
+    for _ in range(100):
+        if not alive(number):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_arguments_and_variables_arrive_as_they_are(target):
+    code = "import os, sys; print(ascii(sys.argv[1:]), ascii(os.environ['WHAT']))"
+    finished = python(target, code, NASTY, "", variables={"WHAT": NASTY})
+    assert finished.output.strip() == f"{[NASTY, '']!a} {NASTY!a}"
+    assert finished.ok
+    assert not list(target.root.rglob("x"))
+
+
+def test_it_runs_in_its_folder_with_no_input_and_no_python_path_of_ours(target, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    folder = target.root / "a folder"
+    folder.mkdir()
+    target.place(folder)
+    code = "import os, sys; print([os.getcwd(), sys.stdin.read(), os.environ.get('PYTHONPATH')])"
+    finished = target.run([sys.executable, "-c", code], folder, limit=60)
+    assert finished.output.strip() == str([target.path(folder), "", None])
+
+
+def test_exit_status_and_last_line(target):
+    finished = python(target, "print('first'); import sys; sys.exit('too bad')")
+    assert (finished.status, finished.complaint) == (1, "ended with exit status 1: too bad")
+
+
+def test_what_cannot_be_run_is_an_error(target):
+    finished = target.run(["/no/such program"], target.root, limit=60)
+    assert finished.complaint == "could not be run: /no/such program: No such file or directory"
+
+
+def test_the_signal_that_ended_it_is_named(target):
+    finished = python(target, "import os; os.kill(os.getpid(), 11)")
+    assert (finished.status, finished.complaint) == (-signal.SIGSEGV, "was ended by signal SIGSEGV")
+
+
+def test_a_command_and_what_it_started_end_at_the_time_limit(target):
+    code = """
+import subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+for new in (False, True):
+    print(subprocess.Popen(sleep, start_new_session=new).pid, flush=True)
+time.sleep(600)
+"""
+    finished = python(target, code, limit=1.5)
+    assert finished.timed_out
+    assert finished.complaint.startswith("was stopped at its time limit, after 1.5")
+    assert all(gone(int(number)) for number in finished.output.split())
+    assert len(finished.output.split()) == 2
+
+
+def test_what_a_command_leaves_running_ends_with_it(target):
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+    finished = python(target, code)
+    assert finished.ok
+    assert gone(int(finished.output))
+
+
+def test_the_end_of_a_long_output_is_kept(target):
+    finished = python(target, "for i in range(100_000): print(i)")
+    assert finished.output.endswith("99998\n99999\n")
+    assert len(finished.output) <= TAIL
+
+
+def test_output_that_is_no_text_and_looks_like_a_report(target):
+    finished = python(target, r"import os; os.write(1, b'\xff\x00'); os.write(2, b'{\"status\": 3}\n')")
+    assert finished.status == 0
+    assert finished.output.startswith("\ufffd\x00")
+
+
+def test_folders_there_and_back(target):
+    folder = target.root / "sub" / NASTY.replace("\n", "")
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "data").write_bytes(bytes(range(256)) * 1000)
+    (folder / "old").write_text("old")
+    target.place(folder)
+    code = "import os, sys; os.rename('deep/data', 'new'); os.remove('old')"
+    assert target.run([sys.executable, "-c", code], folder, limit=60).ok
+    target.collect(folder)
+    assert sorted(path.name for path in folder.rglob("*")) == ["deep", "new"]
+    assert (folder / "new").read_bytes() == bytes(range(256)) * 1000
+    (folder / "new").unlink()
+    target.place(folder)
+    assert target.run(
+        [sys.executable, "-c", "import os; assert not os.path.exists('new')"], folder, limit=60
+    ).ok
+
+
+@pytest.mark.parametrize("where", ["local", "ssh"])
+def test_a_command_ends_where_whoever_started_it_is_killed(where, request, tmp_path):
+    server = request.getfixturevalue("ssh_server") if where == "ssh" else None
+    more = f"target={server.target!r}, ssh={{'config': {str(server.config)!r}}}," if server else ""
+    code = f"""
+import sys
+from pathlib import Path
+from stageplan.generate import Spec
+from stageplan.generate.target import target_of
+spec = Spec(name="t", task="text-classification", {more} environment={{"python": sys.executable}})
+script = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+folder = Path({str(tmp_path)!r})
+target_of(spec, folder).run([sys.executable, "-c", script, str(folder / "pid")], folder, limit=600)
+"""
+    environment = os.environ | {"HOME": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as runner:
+        number = ""
+        while not number:
+            assert runner.poll() is None
+            number = (tmp_path / "pid").read_text() if (tmp_path / "pid").exists() else ""
+            time.sleep(0.05)
+        assert alive(int(number))
+        runner.kill()
+    assert gone(int(number))
+
+
+def test_a_python_that_is_not_there_is_an_error_of_the_target(ssh_server, tmp_path):
+    target = over_ssh(ssh_server, tmp_path)
+    target.python = "/no/python"
+    finished = python(target, "")
+    assert "/no/python: " in finished.error
+    assert not finished.ok
+
+
+def test_a_folder_that_cannot_be_copied_is_said_in_one_sentence(ssh_server, tmp_path):
+    target = over_ssh(ssh_server, tmp_path)
+    folder = target.root / "sub"
+    folder.mkdir()
+    Path(target.path(folder)).parent.joinpath("sub").write_text("")
+    with pytest.raises(TargetError, match=r"^ssh:\S+: a folder could not be copied: \S[^\n]*$"):
+        target.collect(folder)
+    assert list(target.root.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("ssh:nobody@127.0.0.1:1", "Connection refused"),
+        ("ssh:no-such-host.invalid", "Could not resolve hostname|Name or service not known"),
+    ],
+)
+def test_a_host_that_is_not_reached_is_said_in_one_sentence(address, reason, ssh_server, tmp_path):
+    target = over_ssh(ssh_server._replace(target=address), tmp_path, connect_timeout=3)
+    with pytest.raises(TargetError, match=rf"^{address} cannot be reached: [^\n]*({reason})[^\n]*$"):
+        target.run(["true"], target.root, limit=1)
+
+
+def test_a_key_that_is_not_known_is_said_in_one_sentence(ssh_server, tmp_path):
+    config = tmp_path / "config"
+    config.write_text(f"IdentityFile {tmp_path}/none\nIdentitiesOnly yes\n")
+    target = over_ssh(ssh_server, tmp_path, config=str(config))
+    with pytest.raises(TargetError, match=r"cannot be reached: [^\n]+$"):
+        target.run(["true"], target.root, limit=1)
+
+
+def test_a_host_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
+    """A server that takes connections and says nothing."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"ssh:127.0.0.1:{silent.getsockname()[1]}"
+        spec = Spec(name="t", task="text-classification", target=address, ssh={"connect_timeout": 1})
+        start = time.monotonic()
+        with pytest.raises(TargetError, match=rf"^{address} cannot be reached: "):
+            target_of(spec, tmp_path).run(["true"], tmp_path, limit=1)
+        assert time.monotonic() - start < 30
+
+
+def test_default_directory_is_of_the_name_and_of_where_the_run_is(ssh_server, tmp_path):
+    first = over_ssh(ssh_server, tmp_path, directory=None)
+    assert first._wanted_base.startswith(".stageplan/t-")
+    assert shlex.quote(first._wanted_base) == first._wanted_base
+
+
+def test_complaints():
+    assert Finished().ok
+    assert Finished(status=3).complaint == "ended with exit status 3: it printed nothing"
+    assert Finished(status=-99).complaint == "was ended by signal 99"
