@@ -176,7 +176,7 @@ def reached(seen: Track, cost: float) -> float:
 def warm(L: int, change: Callable[..., sp.Problem], track: Callable[..., tuple[Track, sp.Policy]]):
     def measure(quick: bool) -> str:
         fractions = []
-        for seed, (problem, _) in enumerate(instances(L, 8, 2 if quick else 10, first=100)):
+        for seed, (problem, _) in enumerate(instances(L, 8, 2 if quick else 10, first=700)):
             policy = track(problem, seed, None)[1]
             changed = change(problem, np.random.default_rng(seed))
             cold, warm = track(changed, seed + 1000, None)[0], track(changed, seed + 2000, policy)[0]
