@@ -26,13 +26,13 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_generate)
     add = parser.add_argument
     add("spec", type=Path, metavar="SPEC", help="a TOML file of what is wanted: task, service, hardware, ...")
-    add(
-        "-o", "--output", type=Path, metavar="DIR", required=True, help="a new directory, or an earlier run's"
-    )
     add("--target", metavar="TARGET", help="local or ssh:USER@HOST; default: what SPEC says")
     add("--step", choices=STEPS, help="this step alone; default: all")
     add("--resume", action="store_true", help="skip the steps whose result is there and whole")
     _add_mode(parser)
+    add(
+        "-o", "--output", type=Path, metavar="DIR", required=True, help="a new directory, or an earlier run's"
+    )
 
 
 def _generate(arguments: argparse.Namespace) -> int:

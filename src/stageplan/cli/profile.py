@@ -41,7 +41,6 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, metavar="B", help="examples in a batch; default: 1")
     add("--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the most it takes")
     add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch of images or the like")
-    add_output(parser, "write the workload, TOML or JSON; - for stdout")
     cut = parser.add_mutually_exclusive_group().add_argument
     cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) that begin a layer; default: blocks")
     cut("--depth", type=int, metavar="N", help="or all modules so deep")
@@ -73,7 +72,8 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         help="run the stages of a plan here, a process each, and compare; default: the best two stages",
     )
     group("--microbatches", type=int, metavar="N", help="batches in a row; default: four for each stage")
-    group("--max-seconds", type=float, default=600.0, metavar="S", help="when to give up; default: 600")
+    group("--max-seconds", type=float, default=600.0, metavar="SECONDS", help="when to give up; default: 600")
+    add_output(parser, "write the workload, TOML or JSON; - for stdout")
 
 
 def _shape(text: str) -> tuple[int, ...]:
