@@ -96,8 +96,10 @@ class Deciding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.at_one and x[0, 0] > 0:
             return x
-        if torch.isnan(x).any() or not (x == x).all():
+        if torch.isnan(x).any() or not (x == x).all() or not (x == x).sum() == x.numel():
             raise FloatingPointError
+        if torch.rand([]) < 0.1:  # a layer that is dropped now and then
+            return x
         return self.layer(x)
 
 

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from projects import TASKS, drive, make_spec, write
 
 pytest.importorskip("torch", reason="the generated project computes with PyTorch")
 pytest.importorskip("safetensors", reason="the generated project keeps weights in safetensors")
 
+IMAGES = np.arange(20 * 3 * 16 * 16, dtype=np.uint32).reshape(20, 3, 16, 16).astype(np.uint8)
 COMMANDS = (
     ["sizes", "sizes"],
     ["train", "train_and_save"],
@@ -24,14 +26,53 @@ COMMANDS = (
 )
 
 
+# Files of examples, and those that cannot be used, by task.
+FILES = {
+    "causal-language-model": {"text.txt": bytes(range(97, 123)) * 40, "short.txt": b"too short"},
+    "text-classification": {
+        "texts.csv": "\n".join(["text,label", *(f'"word{i}, and more",{i % 3}' for i in range(40))]).encode(),
+        "class.csv": b"text,label\nwords,9\n",
+        "column.csv": b"text,class\nwords,1\n",
+    },
+    "image-classification": {"images.npz": b"", "shape.npz": b"", "nothing.npz": None},
+    "click-through-rate": {
+        "clicks.csv": "\n".join(
+            [
+                "label",
+                *(
+                    ",".join([str(i % 2), str(i), "0.5" + ",1" * 6, *["red", f"{i % 3}"] * 4])
+                    for i in range(30)
+                ),
+            ]
+        ).encode(),
+        "short.csv": b"label,a\n1,2\n",
+    },
+}
+
+
+def write_files(task, folder):
+    """Write the files of examples of a task into a project."""
+    for name, content in FILES[task].items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    if task == "image-classification":
+        labels = np.arange(20) % 4
+        np.savez(folder / "images.npz", images=IMAGES, labels=labels)
+        np.savez(folder / "shape.npz", images=IMAGES[:, :1], labels=labels)
+
+
 @pytest.fixture(scope="module", params=TASKS)
 def made(request, tmp_path_factory):
-    """A project after all its quick commands, and their numbers."""
+    """A project after all its quick commands, and their numbers, and batches of files."""
     folder = write(tmp_path_factory.mktemp("made") / "project", make_spec(request.param))
-    steps = [[*command, {}, True] for command in COMMANDS]
-    extra = [["drive", "sample", {}, True], ["drive", "blind", {}, True]]
-    results = drive(folder, *steps, *extra)
-    return folder, dict(zip([command[0] for command in COMMANDS] + ["sample", "blind"], results, strict=True))
+    write_files(request.param, folder)
+    steps = {command[0]: [*command, {}, True] for command in COMMANDS}
+    model = {"model": {"vocabulary": 256}} if request.param == "causal-language-model" else {}
+    for name in FILES[request.param]:
+        steps[name] = ["drive", "sample", {"data": {"source": name}, **model}, True]
+    steps["sample"] = ["drive", "sample", {}, True]
+    steps["blind"] = ["drive", "blind", {}, True]
+    return folder, dict(zip(steps, drive(folder, *steps.values()), strict=True))
 
 
 def test_training_reaches_what_is_asked_for_and_a_blind_network_does_not(made):
@@ -99,63 +140,56 @@ def test_files_of_the_project_do_not_know_what_made_them(made):
 # The user's own examples --------------------------------------------------------------------------------
 
 
-def sampled(tmp_path, task, file, **fields):
-    spec = make_spec(task, data={"file": str(file)}, **fields)
-    return drive(write(tmp_path / "project", spec), ["drive", "sample", {}, True])[0]
+def test_batches_come_from_the_users_file(made):
+    folder, numbers = made
+    task = json.loads((folder / "config.json").read_bytes())["task"]
+    training, evaluation = numbers[next(iter(FILES[task]))]
+    CHECKS[task](training, evaluation)
 
 
-def test_a_language_model_reads_the_bytes_of_a_text(tmp_path):
-    text = bytes(range(97, 123)) * 40
-    (tmp_path / "text.txt").write_bytes(text)
-    training, _ = sampled(tmp_path, "causal-language-model", tmp_path / "text.txt")
+def check_text(training, evaluation):
+    text = FILES["causal-language-model"]["text.txt"]
     assert training["shapes"] == [[6, 32], [6, 32]]
     for tokens, following in zip(training["inputs"][0], training["targets"], strict=True):
         assert bytes(tokens) in text
         assert following[:-1] == tokens[1:]
 
 
-def test_a_text_classifier_reads_lines_of_csv(tmp_path):
-    lines = [f'"word{i}, and more",{i % 3}' for i in range(40)]
-    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *lines]))
-    training, evaluation = sampled(tmp_path, "text-classification", tmp_path / "texts.csv")
+def check_lines(training, evaluation):
     assert training["shapes"] == [[6, 32], [6]]
     assert evaluation["targets"] == [0, 1, 2, 0, 0, 1]  # lines 0, 10, 20, 30, and round again
     assert all(sum(token > 0 for token in tokens) == 3 for tokens in training["inputs"][0])
 
 
-def test_an_image_classifier_reads_arrays(tmp_path):
-    import numpy as np
-
-    images = np.arange(20 * 3 * 16 * 16, dtype=np.uint32).reshape(20, 3, 16, 16).astype(np.uint8)
-    np.savez(tmp_path / "images.npz", images=images, labels=np.arange(20) % 4)
-    training, evaluation = sampled(tmp_path, "image-classification", tmp_path / "images.npz")
+def check_images(training, evaluation):
     assert training["shapes"] == [[6, 3, 16, 16], [6]]
     assert evaluation["targets"] == [0, 2, 0, 2, 0, 2]
-    assert np.allclose(np.array(evaluation["inputs"][0][0]) * 255, images[0])
+    assert np.allclose(np.array(evaluation["inputs"][0][0]) * 255, IMAGES[0])
 
 
-def test_a_click_through_rate_network_reads_lines_of_csv(tmp_path):
-    lines = [f"{i % 2},{i},0.5,red{i % 3},blue" for i in range(30)]
-    (tmp_path / "clicks.csv").write_text("\n".join(["label,a,b,colour,other", *lines]))
-    training, evaluation = sampled(
-        tmp_path, "click-through-rate", tmp_path / "clicks.csv", service={"input_shape": [2, 2]}
-    )
-    assert training["shapes"] == [[6, 2], [6, 2], [6]]
+def check_clicks(training, evaluation):
+    assert training["shapes"] == [[6, 8], [6, 8], [6]]
     assert [row[0] for row in evaluation["inputs"][0]] == [0, 10, 20, 0, 10, 20]
+    assert [len({row[i] for row in training["inputs"][1]}) for i in (0, 2)] == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("task", "name", "content", "said"),
-    [
-        ("causal-language-model", "short.txt", b"too short", "bytes for"),
-        ("text-classification", "a.csv", b"text,label\nwords,9\n", "line 2: label is 9; it must be below 4"),
-        ("text-classification", "b.csv", b"words,class\nwords,1\n", "line 2: it needs a text and a label"),
-        ("click-through-rate", "c.csv", b"label,a\n1,2\n", "line 2: it needs a label, 0 or 1, 8 numbers"),
-    ],
-)
-def test_examples_that_cannot_be_used_are_named(tmp_path, task, name, content, said):
-    (tmp_path / name).write_bytes(content)
-    assert said in sampled(tmp_path, task, tmp_path / name)
+CHECKS = dict(zip(TASKS, (check_text, check_lines, check_images, check_clicks), strict=True))
+SAID = {
+    "short.txt": "bytes for training; it must have 33 or more",
+    "class.csv": "line 2: label is 9; it must be below 4",
+    "column.csv": "line 2: it needs a text and a label",
+    "shape.npz": "images has shape (20, 1, 16, 16); it must be (20, 3, 16, 16)",
+    "nothing.npz": "No such file",
+    "short.csv": "line 2: it needs a label, 0 or 1, 8 numbers and 8 categories",
+}
+
+
+def test_files_that_cannot_be_used_are_named(made):
+    _, numbers = made
+    wrong = SAID.keys() & numbers.keys()
+    assert wrong
+    for name in wrong:
+        assert SAID[name] in numbers[name]
 
 
 # Commands -----------------------------------------------------------------------------------------------
@@ -194,13 +228,10 @@ def test_a_configuration_that_is_wrong_is_named(tmp_path):
         assert done.stderr.count("\n") == 1
 
 
-def test_weights_that_are_cut_short_are_found_out(made):
-    folder, _ = made
-    weights = folder / "artefacts/model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-7])
-    try:
-        (said,) = drive(folder, ["evaluate", "evaluate", {}, True])
-    finally:
-        weights.write_bytes(whole)
-    assert "is no whole file of weights" in said
+def test_weights_that_are_cut_short_are_found_out(tmp_path):
+    folder = write(tmp_path / "project", make_spec())
+    (folder / "artefacts").mkdir()
+    (folder / "artefacts/model.safetensors").write_bytes(b"\x40" + bytes(7) + b'{"embedding')
+    done = run(folder, "evaluate.py", "--mode", "quick")
+    assert done.returncode == 1
+    assert "is no whole file of weights" in done.stderr

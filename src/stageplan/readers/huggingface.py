@@ -75,9 +75,10 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
             config.use_cache = False  # of earlier tokens: it is of no use in one pass
             with torch.device(device):
                 return _build(config, architecture, dtype)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"model is {show('hf:' + name)}; transformers cannot build it: {error}"
+                f"model is {show('hf:' + name)}; transformers cannot build it: {reason}"
             ) from error
 
 
@@ -183,7 +184,7 @@ def example(
 
 def _tokens(config: Any, batch: int, sequence: int | None) -> Tensor:
     limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_target_positions"))
-    most = next(filter(None, limits), sys.maxsize)
+    most = next((limit for limit in limits if limit and limit > 0), sys.maxsize)
     length = min(SEQUENCE, most) if sequence is None else sequence
     if length > most:
         raise ValueError(f"sequence is {length}; it must be at most {most}, the positions that the model has")

@@ -25,8 +25,6 @@ aten = torch.ops.aten
 GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}  # read what they write, not all
 FREE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
 NOTHING = Operation(0.0, 0.0, (), (), ())
-# What a question about all values of a tensor is taken to answer: masks hold everywhere, no value is bad.
-ANSWERS = {aten.all: True, aten.any: False}
 
 
 class Traced(NamedTuple):
@@ -181,6 +179,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._backward_of: int | None = None  # the operation whose backward pass runs
         self._values: dict[int, int] = {}  # storage -> the value that it holds
         self._answers: dict[int, bool] = {}  # storage -> what the question in it is taken to answer
+        self._random: set[int] = set()  # storages of random numbers
+        self._counted: dict[int, int] = {}  # storage of a sum -> how many values it is of
         self._kept: dict[int, Any] = {}  # storages, kept so that none takes the place of another
         self._weights: dict[int, int] = {}  # storage -> weight
         self._next_value = 0
@@ -255,8 +255,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._answer(args[0])
         result = func(*args, **kwargs)
         inputs, outputs = [*tensors_in(args), *tensors_in(kwargs)], list(tensors_in(result))
-        if packet in ANSWERS:
-            self._answers[self._storage(outputs[0])] = ANSWERS[packet]
+        self._note_question(packet, args, outputs)
         read = {self._storage(tensor): tensor for tensor in inputs}
         written = {self._storage(tensor): tensor for tensor in outputs}
         if not func._schema.is_mutable:  # then an output in the place of an input is a view of it
@@ -264,6 +263,19 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         moved = _moved(packet, inputs, written.values()) if written and packet not in FREE else 0.0
         self._record(_flops(packet, args, kwargs, result), moved, read, written)
         return result
+
+    def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
+        """Note what a question about all values is taken to answer: masks hold everywhere, nothing is bad."""
+        about = self._storage(args[0]) if args and isinstance(args[0], Tensor) else 0
+        if packet is aten.sum:
+            self._counted[self._storage(outputs[0])] = args[0].numel()
+        elif packet is aten.rand:
+            self._random.add(self._storage(outputs[0]))
+        elif packet is aten.all or (packet is aten.eq and about in self._counted):
+            if packet is aten.all or args[1] == self._counted[about]:
+                self._answers[self._storage(outputs[0])] = True
+        elif packet is aten.any or (packet is aten.lt and about in self._random):  # dropped now and then
+            self._answers[self._storage(outputs[0])] = False
 
     def _answer(self, question: Tensor) -> bool:
         answer = self._answers.get(self._storage(question))
