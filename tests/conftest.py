@@ -1,4 +1,4 @@
-"""What all tests share: a reproducible Hypothesis profile, random problems, a machine to reach over ssh."""
+"""What all tests share: a Hypothesis profile, random problems, a machine to reach over ssh, commands."""
 
 import getpass
 import shutil
@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import commands
 import numpy as np
 import pytest
 import reference as ref
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from strategies import random_problem
 
 import stageplan as sp
+from stageplan import cli
 
 settings.register_profile(
     "tests", deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
@@ -25,6 +27,7 @@ settings.load_profile("tests")
 
 Pair: TypeAlias = tuple[sp.Problem, Any]
 Draw: TypeAlias = Callable[..., Pair]
+Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
 
 def _draw(rng: np.random.Generator, max_layers: int = 10, max_types: int = 4, **fixed: Any) -> Pair:
@@ -99,3 +102,37 @@ def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
 def draw() -> Draw:
     """Draw a random problem of any kind, and the same for the oracle: ``draw(rng, **fixed arguments)``."""
     return _draw
+
+
+@pytest.fixture
+def net_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a directory of its own, beside the files of a small problem."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.toml").write_text(commands.WORKLOAD)
+    Path("types.toml").write_text(commands.CLUSTER)
+    Path("bare.toml").write_text(commands.WORKLOAD.replace('cluster = "types.toml"', ""))
+
+
+@pytest.fixture
+def run(net_files: None, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command beside the small problem; returns its exit status, stdout and stderr."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        status = cli.main([str(argument) for argument in argv])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """Run a command that has to be refused; returns its one sentence."""
+
+    def refused(*argv: object) -> str:
+        status, out, err = run(*argv)
+        assert (status, out) == (2, "")
+        assert err.startswith("stageplan: error: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("stageplan: error: ").rstrip()
+
+    return refused

@@ -116,7 +116,7 @@ def _scheme(folder):
 def test_the_stages_of_a_plan_from_the_command_line(saved, monkeypatch, capsys):
     ran = []
     monkeypatch.setattr(
-        "stageplan.cli_profile.check", lambda *args, **kwargs: ran.append((args, kwargs)) or "ran"
+        "stageplan.cli.profile.check", lambda *args, **kwargs: ran.append((args, kwargs)) or "ran"
     )
     flags = ["--check", str(saved), "--microbatches", "5", "--mode", "inference", "-o", "-"]
     assert main([*ARGUMENTS, *flags]) == 0

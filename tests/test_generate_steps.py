@@ -12,6 +12,7 @@ import fake_steps
 import msgspec
 import pytest
 
+import stageplan
 from stageplan import cli
 from stageplan.generate import Item, Spec, StepError, environment, generate, run_test, steps
 
@@ -27,7 +28,7 @@ steps = ["prune"]
 def fakes(monkeypatch, tmp_path):
     fake_steps.install(monkeypatch.setattr)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))  # a relative one leads nowhere
+    monkeypatch.setenv("PYTHONPATH", str(Path(stageplan.__file__).parents[1]))  # a relative one leads nowhere
     monkeypatch.chdir(tmp_path)
     Path("spec.toml").write_text(SPEC)
 

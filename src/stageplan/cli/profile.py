@@ -7,25 +7,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .check import check
-from .cluster import Cluster, DeviceType
-from .goal import Goal
-from .output import check_output, deliver, print_out
-from .plan import Plan
-from .plan_file import SavedPlan, read_plan
-from .problem import Problem
-from .profile import layer_table, profile
-from .readers import read_devices
-from .readers.network import MODES, PRECISIONS
-from .solve import solve
-from .workload import Workload
-from .workload_file import to_document, write_workload
+from ..check import check
+from ..cluster import Cluster, DeviceType
+from ..goal import Goal
+from ..output import check_output, deliver, print_out
+from ..plan import Plan
+from ..plan_file import SavedPlan, read_plan
+from ..problem import Problem
+from ..profile import layer_table, profile
+from ..readers import read_devices
+from ..readers.network import MODES, PRECISIONS
+from ..solve import solve
+from ..workload import Workload
+from ..workload_file import to_document, write_workload
+from .problem import add_output
+from .status import FEASIBLE
 
 BEST = Path()  # of --check: no plan's file, but the best plan
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Turn a parser into that of ``profile``."""
+    parser.set_defaults(run=_profile)
     add = parser.add_argument
     add(
         "model",
@@ -38,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, metavar="B", help="examples in a batch; default: 1")
     add("--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the most it takes")
     add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch of images or the like")
-    add("-o", "--output", type=Path, metavar="FILE", help="write the workload, TOML or JSON; - for stdout")
     cut = parser.add_mutually_exclusive_group().add_argument
     cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) that begin a layer; default: blocks")
     cut("--depth", type=int, metavar="N", help="or all modules so deep")
@@ -70,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the stages of a plan here, a process each, and compare; default: the best two stages",
     )
     group("--microbatches", type=int, metavar="N", help="batches in a row; default: four for each stage")
-    group("--max-seconds", type=float, default=600.0, metavar="S", help="when to give up; default: 600")
+    group("--max-seconds", type=float, default=600.0, metavar="SECONDS", help="when to give up; default: 600")
+    add_output(parser, "write the workload, TOML or JSON; - for stdout")
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -80,7 +83,7 @@ def _shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def run(arguments: argparse.Namespace) -> None:
+def _profile(arguments: argparse.Namespace) -> int:
     """Profile, print a table of the layers, write the workload, and run a pipeline of it where asked to."""
     check_output("--output", arguments.output)
     if arguments.check is not None and arguments.measure is None:
@@ -111,6 +114,7 @@ def run(arguments: argparse.Namespace) -> None:
             max_seconds=arguments.max_seconds,
         )
         print(checked, file=sys.stderr if str(output) == "-" else sys.stdout)
+    return FEASIBLE
 
 
 def _network(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""``stageplan generate`` and ``test``: a model made for its target, and its test."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..generate import generate, run_test
+from ..generate.steps import MODES, STEPS
+from ..output import print_out
+from .status import status_of
+
+EPILOG = """\
+exit status:
+  0    every step was done, and every case that had to pass the test did
+  1    the target lacks something, a requirement is impossible, a step failed, or a case that had to pass did
+       not
+  2    bad input; one sentence on stderr says what
+  130  interrupted (Ctrl-C); --resume continues
+"""
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    """Turn a parser into that of ``generate``."""
+    parser.set_defaults(run=_generate)
+    add = parser.add_argument
+    add("spec", type=Path, metavar="SPEC", help="a TOML file of what is wanted: task, service, hardware, ...")
+    add("--target", metavar="TARGET", help="local or ssh:USER@HOST; default: what SPEC says")
+    add("--step", choices=STEPS, help="this step alone; default: all")
+    add("--resume", action="store_true", help="skip the steps whose result is there and whole")
+    _add_mode(parser)
+    add(
+        "-o", "--output", type=Path, metavar="DIR", required=True, help="a new directory, or an earlier run's"
+    )
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    made = generate(
+        arguments.spec,
+        arguments.output,
+        target=arguments.target,
+        mode=arguments.mode,
+        step=arguments.step,
+        resume=arguments.resume,
+        progress=_say,
+    )
+    print_out(str(made))
+    return status_of(made.passed)
+
+
+def add_test(parser: argparse.ArgumentParser) -> None:
+    """Turn a parser into that of ``test``."""
+    parser.set_defaults(run=_test)
+    parser.add_argument("directory", type=Path, metavar="DIR", help="directory of what was generated")
+    _add_mode(parser)
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    result = run_test(arguments.directory, mode=arguments.mode, progress=_say)
+    print_out(str(result))
+    return status_of(result.passed)
+
+
+def _add_mode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="full",
+        help="quick: train and infer shortly; infer: test the inference alone; default: %(default)s",
+    )
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

@@ -1,0 +1,246 @@
+"""``stageplan plan``, ``pareto`` and ``score``: plans searched for, and plans that are given."""
+
+from __future__ import annotations
+
+import argparse
+from functools import reduce
+from operator import or_
+from pathlib import Path
+
+import numpy as np
+
+from .. import plan_file
+from ..output import check_output, deliver, progress_line, write_and_print
+from ..pareto import pareto
+from ..policy import CELLS, Policy
+from ..problem import Problem
+from ..repair import Repair, repair
+from ..score import Schemes, Scores, as_schemes, evaluate
+from ..solve import ACCEPT, METHODS, Result, solve
+from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, Stop
+from .problem import add_output, add_problem, make_problem
+from .status import INTERRUPTED, about, status_of
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """Turn a parser into that of ``plan``."""
+    parser.set_defaults(run=_plan)
+    add_problem(parser)
+    add = parser.add_argument_group(
+        "search",
+        "It ends at the first --max-... reached, or, where none is given, after 200 generations without a "
+        "better plan; exact, greedy, enumerate and, with a proof, auto end by themselves as well.",
+    ).add_argument
+    add("--method", choices=METHODS, default="auto", help="default: %(default)s")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the same seed gives the same plan; default: %(default)s",
+    )
+    add(
+        "--population",
+        type=int,
+        metavar="N",
+        help="schemes a generation; default: 256, with reinforce 32",
+    )
+    add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
+    add("--max-generations", type=int, metavar="N", help="generations to search")
+    add("--max-evaluations", type=int, metavar="N", help="schemes to score")
+    add("--first-feasible", action="store_true", help="end at the first plan that meets every limit")
+    add(
+        "--initial",
+        type=Path,
+        metavar="PLAN",
+        help="begin with the scheme of this plan (auto, exact, genetic, reinforce, annealing)",
+    )
+    add = parser.add_argument_group("method reinforce").add_argument
+    add("--cell", choices=CELLS, help="of the policy's network; default: lstm, or what --policy has")
+    add("--policy", type=Path, metavar="FILE", help="go on from a policy that was saved")
+    add("--save-policy", type=Path, metavar="FILE", help="write what was learned, as NumPy's .npz")
+    add(
+        "--accept",
+        choices=ACCEPT,
+        help="keep the best plan (the default), or, with a --max-cost, the one of the shortest duration",
+    )
+    add_output(parser, "write JSON; - for stdout")
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    check_output("--output", arguments.output)
+    check_output("--save-policy", arguments.save_policy)
+    if arguments.save_policy is not None and arguments.method != "reinforce":
+        raise ValueError(f"--save-policy goes with --method reinforce, and not with {arguments.method}")
+    stop, problem = _stop(arguments), make_problem(arguments)
+    policy = None if arguments.policy is None else Policy.load(arguments.policy)
+    initial = None
+    if arguments.initial is not None:
+        saved = plan_file.read_plan(arguments.initial)
+        with about(arguments.initial):
+            initial = plan_file.restore(problem, saved).scheme[None]
+    with progress_line() as callback:
+        result = solve(
+            problem,
+            arguments.method,
+            seed=arguments.seed,
+            stop=stop,
+            callback=callback,
+            initial=initial,
+            population=arguments.population,
+            threads=arguments.threads,
+            cell=arguments.cell,
+            policy=policy,
+            accept=arguments.accept,
+        )
+    if result.policy is not None and arguments.save_policy is not None:
+        result.policy.save(arguments.save_policy)
+    changes = _repair(problem, result)
+    text, values = str(result), result.to_dict()
+    if changes is not None:
+        text, values = f"{text}\n{changes}", values | {"repair": changes.to_dict()}
+    deliver(arguments.output, text, values)
+    return INTERRUPTED if result.interrupted else status_of(result.plan.feasible)
+
+
+def _stop(arguments: argparse.Namespace) -> Stop | None:
+    """Combine the --max-... flags; None where there are none."""
+    asked = (
+        (MaxRuntime, arguments.max_runtime),
+        (MaxGenerations, arguments.max_generations),
+        (MaxEvaluations, arguments.max_evaluations),
+    )
+    criteria: list[Stop] = [criterion(value) for criterion, value in asked if value is not None]
+    if arguments.first_feasible:
+        criteria.append(FirstFeasible())
+    return reduce(or_, criteria) if criteria else None
+
+
+def _repair(problem: Problem, result: Result) -> Repair | None:
+    """Find what would make a plan fit, where none does and nobody has lost patience."""
+    if result.plan.feasible or result.interrupted:
+        return None
+    try:
+        return repair(problem)
+    except KeyboardInterrupt:
+        return None
+
+
+def add_pareto(parser: argparse.ArgumentParser) -> None:
+    """Turn a parser into that of ``pareto``."""
+    parser.set_defaults(run=_pareto)
+    add_problem(parser)
+    add = parser.add_argument_group("front").add_argument
+    add(
+        "--against",
+        choices=("cost", "price"),
+        default="cost",
+        help="what throughput costs: all examples; an hour",
+    )
+    add("--points", type=int, metavar="N", help="throughputs to plan for; default: 20, unless --gap is given")
+    add(
+        "--gap",
+        type=float,
+        metavar="G",
+        help="instead: the most that a plan left out may be cheaper by, as 0.05",
+    )
+    add(
+        "--max-throughput",
+        type=float,
+        metavar="X",
+        help="examples/s at which to end; default: the fastest plan",
+    )
+    add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
+    add_output(parser, "write JSON; - for stdout")
+
+
+def _pareto(arguments: argparse.Namespace) -> int:
+    check_output("--output", arguments.output)
+    problem = make_problem(arguments)
+    stop = None if arguments.max_runtime is None else MaxRuntime(arguments.max_runtime)
+    with progress_line() as callback:
+        front = pareto(
+            problem,
+            against=arguments.against,
+            points=arguments.points,
+            gap=arguments.gap,
+            max_throughput=arguments.max_throughput,
+            stop=stop,
+            callback=callback,
+        )
+    deliver(arguments.output, str(front), front.to_dict())
+    return INTERRUPTED if front.interrupted else status_of(bool(front.points))
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """Turn a parser into that of ``score``."""
+    parser.set_defaults(run=_score)
+    add_problem(parser)
+    parser.add_argument(
+        "schemes",
+        type=Path,
+        metavar="SCHEMES",
+        help="a plan's JSON, scored for the goal in it where no flag says otherwise; or an .npy of int8, "
+        "one scheme a row",
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="X",
+        help="give each stage of an .npy's schemes the fewest devices that reach X examples/s; default: the "
+        "devices that serve the goal best",
+    )
+    add_output(
+        parser,
+        "write the plan as JSON; the scores as JSON (.json) or else NumPy's .npz; - for JSON on stdout",
+    )
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    check_output("--output", arguments.output)
+    return _score_schemes(arguments) if arguments.schemes.suffix == ".npy" else _score_plan(arguments)
+
+
+def _score_plan(arguments: argparse.Namespace) -> int:
+    if arguments.target is not None:
+        raise ValueError("--target goes with schemes in an .npy; a plan's devices serve its goal best")
+    saved = plan_file.read_plan(arguments.schemes)
+    problem = make_problem(arguments, saved.goal)
+    with about(arguments.schemes):
+        plan = plan_file.restore(problem, saved)
+    deliver(arguments.output, str(plan), plan.to_dict())
+    return status_of(plan.feasible)
+
+
+def _score_schemes(arguments: argparse.Namespace) -> int:
+    problem = make_problem(arguments)
+    schemes = _read_schemes(arguments.schemes, problem)
+    problem.scorer(arguments.target)  # refuses a bad target in its own words
+    with about(arguments.schemes):
+        scores = evaluate(problem, schemes, arguments.target, threads=arguments.threads)
+    output: Path | None = arguments.output
+    text = f"{problem}\n{_summary(problem, scores)}"
+    if output is None or str(output) == "-" or output.suffix == ".json":
+        deliver(output, text, {name: values.tolist() for name, values in scores._asdict().items()})
+    else:
+        write_and_print(output, lambda stream: np.savez(stream, **scores._asdict()), text)
+    return status_of(bool((scores.violation == 0).any()))
+
+
+def _read_schemes(path: Path, problem: Problem) -> Schemes:
+    try:
+        return as_schemes(problem, np.lib.format.open_memmap(path, mode="r"), "the array")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: it is no .npy of schemes: {error}") from None
+
+
+def _summary(problem: Problem, scores: Scores) -> str:
+    feasible = scores.violation == 0
+    text = f"{len(feasible):,} schemes, {feasible.sum():,} feasible"
+    if not len(feasible):
+        return text
+    objective = scores.cost if problem.goal.objective == "cost" else -scores.throughput
+    best = np.lexsort((objective, scores.violation))[0]
+    cost, throughput, violation = (values[best] for values in scores)
+    broken = f", violation {violation:.4g}" if violation else ""
+    return f"{text}\nbest: scheme {best}, cost ${cost:,.2f}, throughput {throughput:,.6g} examples/s{broken}"

@@ -1,0 +1,128 @@
+"""``stageplan export`` and ``devices``."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from commands import DEVICES
+
+import stageplan as sp
+from stageplan.readers import read_cluster, read_goal, read_workload
+from stageplan.writers import RUNTIMES
+
+MODEL = """
+name = "model"
+ties = [["tok_embeddings", "output"]]
+[[layers]]
+name = "tok_embeddings"
+kind = "embedding"
+compute = { slow = 0.001, fast = 0.001 }
+[[layers]]
+name = "layers.0"
+kind = "block"
+compute = { slow = 0.003, fast = 0.001 }
+[[layers]]
+name = "layers.1"
+kind = "block"
+compute = { slow = 0.003, fast = 0.001 }
+[[layers]]
+name = "output"
+kind = "head"
+compute = { slow = 0.001, fast = 0.001 }
+[goal]
+max_devices_per_stage = 1
+"""
+
+
+@pytest.fixture
+def model(run):
+    """Write a model, and a plan of it: slow runs the first two layers, fast the others."""
+    Path("model.toml").write_text(MODEL)
+    cluster, workload = read_cluster("types.toml"), read_workload("model.toml")
+    plan = sp.Plan.of(sp.Problem(workload, cluster, read_goal("model.toml")), [0, 0, 1, 1])
+    Path("model.json").write_bytes(msgspec.json.encode(plan.to_dict()))
+    return plan
+
+
+def test_export_of_a_file_alone(run, model):
+    assert run("export", "model.json", "--to", "megatron") == (0, sp.export(model, "megatron").text, "")
+    assert run("export", "model.json", "--to", "device-map", "-o", "-")[:2] == (
+        0,
+        sp.export(model, "device-map").text,
+    )
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+def test_export_compares_with_the_runtimes_own_split(run, model, to):
+    argv = ("export", "model.json", "--to", to, "--workload", "model.toml", "--cluster", "types.toml")
+    if to == "torchtitan":
+        status, out, err = run(*argv)
+        assert (status, out) == (2, "")
+        assert "model.json: torchtitan cannot run this plan: tok_embeddings and output share weights" in err
+        return
+    exported = sp.export(model, to)
+    assert run(*argv) == (0, exported.text, f"{exported.remarks}\n")
+    assert run(*argv, "-o", "out") == (0, f"{exported.remarks}\n", "")
+    assert Path("out").read_text() == exported.text
+
+
+def test_export_of_a_plan_that_breaks_limits(run, model):
+    plan = sp.Plan.of(model.problem.replace(min_throughput=1e6), model.scheme)
+    Path("model.json").write_bytes(msgspec.json.encode(plan.to_dict()))
+    status, _, err = run("export", "model.json", "--to", "vllm")
+    assert (status, err) == (1, "note: the plan breaks limits\n")
+    argv = ("export", "model.json", "--to", "vllm", "--workload", "model.toml", "--cluster", "types.toml")
+    status, _, err = run(*argv)
+    assert (status, err.splitlines()[0]) == (1, "note: the plan breaks limits")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("export", "the following arguments are required: PLAN, --to"),
+        ("export model.json --to tensorflow", "argument --to: invalid choice: 'tensorflow'"),
+        ("export nowhere.json --to vllm", "nowhere.json: No such file or directory"),
+        (
+            "export scheme.json --to vllm",
+            "scheme.json: it does not say its layers and stages; its workload must be",
+        ),
+        ("export wrong.json --to vllm", "wrong.json: its layer 'x' is unknown; it must be one of its layers"),
+        (
+            "export part.json --to vllm",
+            "part.json: vllm cannot run this plan: its stages hold 2 layers; each of 4",
+        ),
+        ("export model.json --to vllm --cluster types.toml", "model.json: --cluster goes with --workload"),
+        (
+            "export model.json --to vllm --workload net.toml",
+            "model.json: scheme has shape (4,); it must be (3,)",
+        ),
+        ("export model.json --to vllm -o nowhere/x", "--output is nowhere/x; its directory"),
+    ],
+)
+def test_bad_exports_are_one_sentence(refused, model, argv, sentence):
+    Path("scheme.json").write_text('{"scheme": [0, 0, 1, 1]}')
+    text = Path("model.json").read_text()
+    Path("wrong.json").write_text(text.replace('"layers":["layers.1","output"]', '"layers":["x"]'))
+    Path("part.json").write_text(text.replace('"layers":["layers.1","output"]', '"layers":[]'))
+    assert sentence in refused(*argv.split())
+    assert not list(Path().glob(".stageplan-*"))
+
+
+def test_devices_are_listed(run):
+    status, out, err = run("devices")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:-1]] == list(sp.read_devices())
+    Path("mine.toml").write_text(DEVICES)
+    assert run("devices", "--devices", "mine.toml", "-o", "mine.json")[0] == 0
+    assert sp.read_devices("mine.json") == sp.read_devices("mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("devices --devices net.toml", "net.toml: it holds no devices; it must hold a catalogue"),
+        ("devices --spot", "--spot goes with a price list"),
+    ],
+)
+def test_bad_input_is_one_sentence(refused, argv, sentence):
+    assert sentence in refused(*argv.split())

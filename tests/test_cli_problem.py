@@ -1,0 +1,129 @@
+"""The problem that files and flags make."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from commands import CLUSTER, DEVICES, SHORT, strict
+
+import stageplan as sp
+from stageplan.cli.problem import _GOAL_NUMBERS
+from stageplan.readers import read_goal
+
+PROFILE = """\
+node1 -- Input -- forward_compute_time=0.0, backward_compute_time=0.0, activation_size=0.0, parameter_size=0.0
+node2 -- Line -- forward_compute_time=2.0, backward_compute_time=4.0, activation_size=8.0, parameter_size=9.0
+\tnode1 -- node2
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "changed"),
+    [
+        (["--objective", "throughput"], {"objective": "throughput"}),
+        (["--objective", "cost"], {}),
+        (["--examples", "2e7"], {"examples": 2e7}),
+        (["--min-throughput", "50"], {"min_throughput": 50.0}),
+        (["--max-duration", "9e5"], {"max_duration": 9e5}),
+        (["--max-cost", "1e3"], {"max_cost": 1e3}),
+        (["--max-price", "99"], {"max_price": 99.0}),
+        (["--merge", "type"], {"merge": "type"}),
+        (["--merge", "type", "--split"], {"merge": "type", "split": True}),
+        (["--split"], {"split": True}),
+        (["--no-split"], {}),
+        (["--no-overlap"], {"overlap": False}),
+        (["--overlap"], {}),
+        (["--max-devices-per-stage", "3"], {"max_devices_per_stage": 3}),
+    ],
+)
+def test_flags_replace_one_field_of_the_goal(run, argv, changed):
+    _, out, _ = run("plan", "net.toml", *SHORT, *argv, "-o", "-")
+    expected = msgspec.structs.replace(read_goal("net.toml"), **changed)
+    assert msgspec.convert(strict(out)["goal"], sp.Goal) == expected
+
+
+def test_cluster_flag_comes_before_the_workload_s_own(run):
+    Path("dear.toml").write_text(CLUSTER.replace("price = ", "price = 1").replace('"types"', '"dear"'))
+    _, out, _ = run("plan", "net.toml", *SHORT, "--cluster", "dear.toml")
+    assert "net on dear" in out
+    assert run("plan", "bare.toml", *SHORT, "--cluster", "types.toml")[0] == 0
+
+
+def test_dnn_partitioning_brings_its_cluster_and_goal(run):
+    nodes = [{"id": i, "cpuLatency": 9, "fpgaLatency": 1, "size": 1, "supportedOnFpga": 1} for i in range(3)]
+    edges = [{"sourceId": i, "destId": i + 1, "cost": 1} for i in range(2)]
+    graph = {"maxFPGAs": 2, "maxCPUs": 1, "maxSizePerFPGA": 9, "nodes": nodes, "edges": edges}
+    Path("graph.json").write_text(json.dumps(graph))
+    status, out, _ = run("plan", "graph.json", *SHORT, "-o", "-")
+    goal = strict(out)["goal"]
+    assert status == 0
+    assert (goal["objective"], goal["split"], goal["overlap"]) == ("throughput", True, False)
+
+
+def test_devices_of_the_catalogue_stand_for_a_cluster(run):
+    Path("mine.toml").write_text(DEVICES)
+    Path("prices.csv").write_text(
+        "AcceleratorName,AcceleratorCount,Region,Price\nSLOW,4,moon,2.0\nSlow,1,sun,0.1\n"
+    )
+    devices = ("--device", "slow:8", "--devices", "mine.toml", "--prices", "prices.csv", "--region", "moon")
+    status, out, _ = run("plan", "net.toml", *devices, *SHORT, "-o", "-")
+    plan = strict(out)
+    assert status == 0
+    assert plan["problem"] == "net on slow:8"
+    assert plan["price"] == pytest.approx(0.5 * sum(stage["devices"] for stage in plan["stages"]))
+
+
+def test_batch_divides_the_times(run):
+    def cost(*argv):
+        return strict(run("plan", "net.toml", *SHORT, "--min-throughput", 1, *argv, "-o", "-")[1])["cost"]
+
+    assert cost("--batch", 2) == pytest.approx(cost() / 2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("plan net.toml --objective fun", "argument --objective: invalid choice: 'fun'"),
+        ("plan net.toml --merge some", "argument --merge: invalid choice: 'some'"),
+        ("plan net.toml --max-devices-per-stage 0", "--max-devices-per-stage is 0; it must be"),
+        ("plan net.toml --batch 0", "batch is 0"),
+        ("plan net.toml --batch nan", "batch is nan"),
+        (
+            "plan bare.toml",
+            "names no cluster; it must hold a cluster, or --cluster or --device must be given",
+        ),
+        (
+            "plan profile.txt",
+            "names no cluster; it must hold a cluster, or --cluster or --device must be given",
+        ),
+        ("plan nowhere.toml", "nowhere.toml: There is no such file"),
+        ("plan nothing", "nothing: There is no such file or built-in example (bert-large, "),
+        ("plan .", ".: Is a directory"),
+        ("plan types.toml", "types.toml: it holds a cluster; it must hold a workload"),
+        ("plan broken.toml", "broken.toml: "),
+        ("plan net.toml --cluster bare.toml", "bare.toml: it holds a workload"),
+        ("plan net.toml --cluster nowhere.toml", "nowhere.toml: There is no such file"),
+        ("plan bare.toml --cluster gpus", "layer 'a' has no time on device type 't4'"),
+        ("plan net.toml --device song:2", "--device is 'song:2'; its name must be one of t4, "),
+        ("plan net.toml --device t4:2", "layer 'a' has no time on device type 't4'"),
+        (
+            "plan net.toml --device t4:2 --cluster gpus",
+            "--cluster is gpus; it must not be given with --device",
+        ),
+        ("plan net.toml --prices x.csv", "--prices goes with --device; at least one device must be given"),
+        ("plan net.toml --device t4 --region here", "--region goes with a price list; prices must be given"),
+        ("plan net.toml --device t4 --prices x.csv", "x.csv: No such file or directory"),
+        ("score nothing rows.npy", "nothing: There is no such file or built-in example"),
+    ],
+)
+def test_bad_input_is_one_sentence(refused, argv, sentence):
+    Path("broken.toml").write_text("name = \n")
+    Path("profile.txt").write_text(PROFILE)
+    assert sentence in refused(*argv.split())
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "-1"])
+@pytest.mark.parametrize("flag", [f"--{name.replace('_', '-')}" for name in _GOAL_NUMBERS])
+def test_bad_numbers_name_their_flag(refused, flag, value):
+    assert refused("plan", "net.toml", flag, value).startswith(f"{flag} is {value}")

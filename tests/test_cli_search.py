@@ -1,0 +1,447 @@
+"""``stageplan plan``, ``pareto`` and ``score``, in this process."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from commands import CLUSTER, SHORT, WORKLOAD, fail, problem, strict
+
+import stageplan as sp
+from stageplan.cli import search
+from stageplan.plan_file import PlanDocument
+from stageplan.readers import read_goal
+from stageplan.solve import METHODS
+
+# plan -------------------------------------------------------------------------------------------------
+
+
+def test_plan_prints_the_table_and_nothing_else(run):
+    status, out, err = run("plan", "net.toml", *SHORT, "--seed", 5)
+    result = sp.solve(problem(), seed=5, population=16, stop=sp.MaxGenerations(3))
+    assert (status, out, err) == (0, f"{result}\n", "")
+
+
+@pytest.mark.parametrize("name", ["ctr", "bert-large", "resnet50"])
+def test_built_in_examples_have_a_cluster_and_a_goal(run, name):
+    status, out, _ = run("plan", name, *SHORT, "-o", "-")
+    plan = strict(out)
+    goal = read_goal(name)
+    assert status == (0 if plan["feasible"] else 1)
+    assert goal is not None
+    assert msgspec.convert(plan["goal"], sp.Goal) == goal
+
+
+def test_written_plan_is_what_the_schema_says(run):
+    status, out, _ = run("plan", "net.toml", *SHORT, "-o", "plan.json")
+    text = Path("plan.json").read_text()
+    plan = msgspec.json.decode(text, type=PlanDocument)
+    assert status == 0
+    assert "feasible" in out
+    assert plan.cost == sp.Plan.of(problem(), plan.scheme).cost
+    assert (plan.search.method, plan.search.status, plan.search.gap) == ("auto", "optimal", 0)
+    assert f"proven: no plan costs less than ${plan.search.bound:,.6g}" in out
+    assert strict(text)["stages"][0]["layers"][0] == "a"
+    assert not list(Path().glob(".stageplan*"))
+
+
+def test_dash_writes_json_to_stdout_instead(run):
+    status, out, err = run("plan", "net.toml", *SHORT, "-o", "-")
+    assert (status, err) == (0, "")
+    assert msgspec.json.decode(out, type=PlanDocument).feasible
+    assert not Path("-").exists()
+
+
+def test_infinite_throughput_is_null(run):
+    text = WORKLOAD
+    for seconds in ("0.004", "0.002", "0.001"):
+        text = text.replace(seconds, "0.0")
+    Path("net.toml").write_text(text)
+    _, out, _ = run("plan", "net.toml", *SHORT, "-o", "-")
+    plan = strict(out)
+    assert plan["throughput"] is None
+    assert plan["search"]["history"][0]["throughput"] is None
+    assert msgspec.json.decode(out, type=PlanDocument).throughput is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method(run, method):
+    merge = ["--merge", "type"] if method == "annealing" else []
+    status, out, _ = run("plan", "net.toml", "--method", method, *merge, "--max-runtime", 0.5, "-o", "-")
+    assert status == 0
+    assert strict(out)["search"]["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("argv", "field", "most"),
+    [
+        (["--max-generations", "7"], "generations", 7),
+        (["--max-evaluations", "1"], "generations", 0),
+        (["--max-runtime", "0"], "generations", 1),
+        (["--max-runtime", "60", "--max-generations", "4"], "generations", 4),
+        (["--max-runtime", "0", "--max-generations", "4", "--max-evaluations", "9999"], "generations", 1),
+    ],
+)
+def test_the_first_criterion_stops(run, argv, field, most):
+    _, out, _ = run("plan", "net.toml", "--population", 16, *argv, "-o", "-")
+    assert strict(out)["search"][field] <= most
+
+
+def test_without_criteria_the_search_ends_by_itself(run):
+    _, out, _ = run("plan", "net.toml", "--method", "genetic", "--seed", 3, "-o", "-")
+    search = strict(out)["search"]
+    assert (search["seed"], search["interrupted"]) == (3, False)
+    assert search["generations"] >= 200
+
+
+def test_initial_begins_with_an_earlier_plan(run):
+    run("plan", "ctr", "-o", "best.json")
+    best = strict(Path("best.json").read_text())
+    _, out, _ = run("plan", "ctr", "--max-generations", 0, "--initial", "best.json", "-o", "-")
+    assert strict(out)["cost"] <= best["cost"]
+
+
+def test_no_feasible_plan_is_status_1_and_says_why(run):
+    status, out, err = run("plan", "net.toml", *SHORT, "--max-price", 2, "-o", "plan.json")
+    assert (status, err) == (1, "")
+    assert "NOT feasible" in out
+    assert "allowed 2" in out
+    plan = strict(Path("plan.json").read_text())
+    assert plan["feasible"] is False
+    assert plan["violations"]
+
+
+FLAGS = {"throughput": "--min-throughput", "price": "--max-price", "cost": "--max-cost"}
+
+
+def test_a_suggested_change_that_is_made_fits(run):
+    """With several limits in the way, each change that is named as enough by itself is."""
+    flags = {"--min-throughput": 2500, "--max-price": 14}
+    argv = [str(x) for flag in flags.items() for x in flag]
+    status, out, _ = run("plan", "net.toml", *argv, "-o", "plan.json")
+    assert status == 1
+    assert "each of these changes alone would do:\n  " in out
+    plan = msgspec.json.decode(Path("plan.json").read_bytes(), type=PlanDocument)
+    changes = {change.limit: change for change in plan.repair.changes}
+    assert not plan.repair.together
+    assert len(changes) >= 1
+    assert "throughput" in changes
+    for limit, change in changes.items():
+        assert change.proven
+        assert f"{limit}: {change.needed:.7g}" in out
+        changed = [str(x) for flag in (flags | {FLAGS[limit]: change.needed}).items() for x in flag]
+        assert run("plan", "net.toml", *changed)[0] == 0
+
+
+def test_devices_that_are_missing(run):
+    cluster = CLUSTER.replace("limit = 8", "limit = 1").replace("limit = 4", "limit = 1")
+    Path("types.toml").write_text(cluster)
+    status, out, _ = run("plan", "net.toml", "--min-throughput", 900, "-o", "plan.json")
+    assert status == 1
+    found = {c["limit"]: c["needed"] for c in strict(Path("plan.json").read_text())["repair"]["changes"]}
+    needed = found["devices of fast"]
+    assert f"devices of fast: {needed:g} instead of 1 (the smallest change)" in out
+    for limit, fits in ((needed, 0), (needed - 1, 1)):
+        Path("types.toml").write_text(
+            cluster.replace("price = 3.0\nlimit = 1", f"price = 3.0\nlimit = {limit:g}")
+        )
+        assert run("plan", "net.toml", "--min-throughput", 900)[0] == fits
+
+
+def test_changes_that_have_to_be_made_together(run):
+    """Neither money nor speed alone: one device is too slow and two are too dear."""
+    status, out, _ = run("plan", "net.toml", "--max-duration", 1, "--max-cost", 1e-3, "-o", "plan.json")
+    assert status == 1
+    assert "no change of a single limit was found that would do; these together would:\n  " in out
+    repair = strict(Path("plan.json").read_text())["repair"]
+    assert repair["together"] is True
+    assert len(repair["changes"]) >= 2
+    assert not any(change["proven"] for change in repair["changes"])
+
+
+def test_ctrl_c_in_the_search_for_changes(run, monkeypatch):
+    monkeypatch.setattr(search, "repair", fail(KeyboardInterrupt()))
+    status, out, _ = run("plan", "net.toml", "--max-price", 2)
+    assert status == 1
+    assert "NOT feasible" in out
+    assert "would do" not in out
+
+
+# plan --method reinforce ------------------------------------------------------------------------------
+
+LEARN = ("--method", "reinforce", "--max-generations", 5, "--population", 8)
+
+
+def test_reinforce_is_what_solve_does(run):
+    status, out, err = run("plan", "net.toml", *LEARN, "--cell", "rnn", "--seed", 3)
+    stop = sp.MaxGenerations(5)
+    result = sp.solve(problem(), "reinforce", cell="rnn", seed=3, population=8, stop=stop)
+    assert (status, out, err) == (0, f"{result}\n", "")
+
+
+def test_a_saved_policy_goes_on(run):
+    assert run("plan", "net.toml", *LEARN, "--save-policy", "a.npz")[0] == 0
+    assert run("plan", "net.toml", *LEARN, "--policy", "a.npz", "--save-policy", "b.npz")[0] == 0
+    twice = sp.solve(problem(), "reinforce", population=8, stop=sp.MaxGenerations(10)).policy
+    assert sp.Policy.load("b.npz") == twice
+    assert not list(Path().glob(".stageplan*"))
+
+
+def test_both_thresholds(run):
+    cheapest = sp.solve(problem(), "exact").plan
+    limits = ("--max-cost", 1.5 * cheapest.cost, "--max-duration", cheapest.duration)
+    status, out, _ = run("plan", "net.toml", *LEARN, *limits)
+    assert status == 0
+    assert re.search(
+        r"feasible\n(  .*, met\n)*  duration: .* s, allowed .*, met\n  cost: .* \$, allowed .*, met\n", out
+    )
+    status, out, _ = run("plan", "net.toml", "--method", "reinforce", "--max-cost", 0.9 * cheapest.cost)
+    assert status == 1
+    assert "NOT feasible:\n  cost: " in out
+    assert "proven: no plan meets all limits" in out
+    assert f"cost: {cheapest.cost:.7g} $ instead of {0.9 * cheapest.cost:.7g} (the smallest change)" in out
+
+
+def test_the_first_feasible_plan_ends_it(run):
+    argv = ("plan", "net.toml", "--method", "random", "--first-feasible", "-o", "-")
+    assert strict(run(*argv)[1])["search"]["generations"] == 1
+
+
+def test_the_incumbent(run):
+    status, out, _ = run("plan", "net.toml", *LEARN, "--max-cost", 1000, "--accept", "incumbent")
+    assert status == 0
+    assert "fastest plan for" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("--save-policy", "p.npz"), "--save-policy goes with --method reinforce, and not with auto"),
+        (("--cell", "rnn"), "--cell is given with method 'auto'; it must go with 'reinforce'"),
+        (("--method", "reinforce", "--save-policy", "no/p.npz"), "--save-policy is no/p.npz; its directory"),
+        (("--method", "reinforce", "--policy", "net.toml"), "net.toml: it is no policy: "),
+        (("--method", "reinforce", "--policy", "none.npz"), "none.npz: No such file or directory"),
+        (("--method", "reinforce", "--accept", "incumbent"), "--accept is 'incumbent' without max_cost; "),
+    ],
+)
+def test_bad_learning(refused, argv, sentence):
+    assert refused("plan", "net.toml", *argv).startswith(sentence)
+    assert not Path("p.npz").exists()
+
+
+# pareto -----------------------------------------------------------------------------------------------
+
+
+def test_pareto_prints_the_table_and_nothing_else(run):
+    status, out, err = run("pareto", "net.toml", "--points", 5)
+    assert (status, out, err) == (0, f"{sp.pareto(problem(), points=5)}\n", "")
+
+
+@pytest.mark.parametrize(
+    "argv", [["--against", "price"], ["--gap", "0.1"], ["--max-throughput", "2500"]], ids=str
+)
+def test_pareto_writes_json(run, argv):
+    status, out, _ = run("pareto", "net.toml", *argv, "--max-runtime", 5, "-o", "front.json")
+    front = strict(Path("front.json").read_text())
+    assert status == 0
+    assert len(front["points"]) >= 2
+    assert f"{len(front['points'])} points, " in out
+    speeds = [point["plan"]["throughput"] for point in front["points"]]
+    assert speeds == sorted(speeds)
+    for i, point in enumerate(front["points"]):
+        Path(f"{i}.json").write_text(json.dumps(point["plan"]))
+        assert msgspec.convert(point["plan"], PlanDocument).feasible
+        assert run("score", "net.toml", f"{i}.json")[0] == 0
+
+
+def test_pareto_where_nothing_fits(run):
+    status, out, _ = run("pareto", "net.toml", "--min-throughput", 1e7)
+    assert status == 1
+    assert "proven: no plan meets all limits" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--points", "1"], "--points is 1; it must be a whole number, at least 2, at most 10000"),
+        (["--gap", "-1"], "--gap is -1.0; it must be a finite number, at least 0"),
+        (["--max-throughput", "0"], "--max-throughput is 0.0; it must be a finite number, more than 0"),
+        (["--merge", "type"], "--merge is 'type'; a front needs 'adjacent', whose plans can be proven"),
+    ],
+)
+def test_bad_fronts_are_one_sentence(refused, argv, sentence):
+    assert refused("pareto", "net.toml", *argv) == sentence
+
+
+# score ------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_scores_as_it_was_planned(run):
+    flags = ("--min-throughput", 700, "--split", "--examples", 5e6)
+    run("plan", "net.toml", *SHORT, *flags, "-o", "plan.json")
+    plan = strict(Path("plan.json").read_text())
+    status, out, err = run("score", "net.toml", "plan.json", "-o", "again.json")
+    assert (status, err) == (0, "")
+    assert out == f"{sp.Plan.of(problem(min_throughput=700, split=True, examples=5e6), plan['scheme'])}\n"
+    del plan["search"]
+    assert strict(Path("again.json").read_text()) == plan
+    assert strict(run("score", "net.toml", "plan.json", "-o", "-")[1]) == plan
+
+
+def test_a_plan_scores_for_the_goal_of_the_flags(run):
+    Path("plan.json").write_text('{"scheme": [0, 0, 1]}')
+    assert run("score", "net.toml", "plan.json")[0] == 0
+    status, out, _ = run("score", "net.toml", "plan.json", "--max-cost", 1e-6)
+    assert status == 1
+    assert "cost: " in out.partition("NOT feasible")[2]
+
+
+@pytest.fixture
+def rows():
+    rows = np.random.default_rng(1).integers(0, 2, (50, 3)).astype(np.int8)
+    np.save("rows.npy", rows)
+    return rows
+
+
+@pytest.mark.parametrize("target", [None, 250.0, 900.0])
+def test_rows_score_natively(run, rows, target):
+    flags = () if target is None else ("--target", target)
+    status, out, err = run("score", "net.toml", "rows.npy", *flags, "-o", "scores.npz")
+    expected = sp.evaluate(problem(), rows, target)
+    feasible = int((expected.violation == 0).sum())
+    assert (status, err) == (int(feasible == 0), "")
+    assert f"50 schemes, {feasible} feasible" in out
+    with np.load("scores.npz") as scores:
+        for name, values in expected._asdict().items():
+            np.testing.assert_array_equal(scores[name], values)
+    for name in ("scores.json", "-"):
+        _, out, _ = run("score", "net.toml", "rows.npy", *flags, "-o", name)
+        text = out if name == "-" else Path(name).read_text()
+        assert strict(text) == {name: values.tolist() for name, values in expected._asdict().items()}
+
+
+@pytest.mark.parametrize("objective", ["cost", "throughput"])
+def test_best_row(run, rows, objective):
+    scores = sp.evaluate(problem(objective=objective), rows)
+    value = scores.cost if objective == "cost" else -scores.throughput
+    best = int(np.where(scores.violation == 0, value, np.inf).argmin())
+    _, out, _ = run("score", "net.toml", "rows.npy", "--objective", objective)
+    assert out.splitlines()[-1] == (
+        f"best: scheme {best}, cost ${scores.cost[best]:,.2f}, "
+        f"throughput {scores.throughput[best]:,.6g} examples/s"
+    )
+
+
+def test_no_feasible_row_is_status_1(run, rows):
+    status, out, _ = run("score", "net.toml", "rows.npy", "--max-price", 0.5)
+    assert status == 1
+    assert "50 schemes, 0 feasible" in out
+    assert ", violation " in out
+
+
+def test_no_rows(run):
+    np.save("rows.npy", np.zeros((0, 3), np.int8))
+    status, out, _ = run("score", "net.toml", "rows.npy", "-o", "scores.json")
+    assert status == 1
+    assert out.endswith("0 schemes, 0 feasible\n")
+    assert strict(Path("scores.json").read_text()) == {"cost": [], "throughput": [], "violation": []}
+
+
+def _npy(values):
+    np.save("good.npy", values)
+    return Path("good.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: b"", "it is no .npy of schemes: "),
+        (lambda: b"nothing of the kind", "the magic string is not correct"),
+        (lambda: _npy(np.zeros((9, 3), np.int8))[:40], "it is no .npy of schemes: "),
+        (lambda: _npy(np.zeros((9, 3), np.int8))[:-1], "mmap length is greater than file size"),
+        (lambda: _npy(np.zeros((9, 3))), "the array is float64; it must be a numpy array of int8"),
+        (lambda: _npy(np.zeros((9, 3), np.uint8)), "the array is uint8; it must be a numpy array of int8"),
+        (lambda: _npy(np.array([None])), "Python objects in dtype"),
+        (lambda: _npy(np.zeros(3, np.int8)), "the array has shape (3,); it must be (n, 3)"),
+        (lambda: _npy(np.zeros((9, 4), np.int8)), "the array has shape (9, 4); it must be (n, 3)"),
+        (lambda: _npy(np.zeros((3, 9), np.int8).T), "the array is not C-contiguous"),
+        (lambda: _npy(np.array([[0, 0, 0], [0, 2, 0]], np.int8)), "2"),
+        (lambda: _npy(np.array([[0, -1, 0]], np.int8)), "-1"),
+    ],
+)
+def test_bad_arrays_are_refused(refused, make, sentence):
+    Path("rows.npy").write_bytes(make())
+    message = refused("score", "net.toml", "rows.npy", "-o", "scores.npz")
+    assert message.startswith("rows.npy: ")
+    assert sentence in message
+    assert not Path("scores.npz").exists()
+
+
+# What is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("plan", "the following arguments are required: WORKLOAD"),
+        ("plan net.toml --method magic", "argument --method: invalid choice: 'magic'"),
+        ("plan net.toml --seed 1.5", "argument --seed: invalid int value: '1.5'"),
+        ("plan net.toml --seed -1", "--seed is -1; it must be"),
+        ("plan net.toml --seed 18446744073709551616", "--seed is 18446744073709551616; it must be"),
+        ("plan net.toml --population 1", "--population is 1; it must be"),
+        ("plan net.toml --max-runtime nan", "--max-runtime is nan; it must be"),
+        ("plan net.toml --max-generations -1", "--max-generations is -1; it must be"),
+        ("plan net.toml --max-evaluations -1", "--max-evaluations is -1; it must be"),
+        ("plan bert-large --method enumerate", "'enumerate' tries at most"),
+        ("plan net.toml --initial nowhere.json", "nowhere.json: No such file or directory"),
+        ("plan net.toml --method greedy --initial plan.json", "--initial is given with method 'greedy'"),
+        ("score net.toml", "the following arguments are required: SCHEMES"),
+        ("score net.toml nowhere.json", "nowhere.json: No such file or directory"),
+        ("score net.toml nowhere.npy", "nowhere.npy: No such file or directory"),
+        ("score net.toml plan.json --target 5", "--target goes with schemes in an .npy"),
+        ("score net.toml rows.npy --target nan", "--target is nan; it must be"),
+        ("score net.toml rows.npy --target 0", "--target is 0.0; it must be"),
+    ],
+)
+def test_bad_input_is_one_sentence(refused, argv, sentence):
+    Path("plan.json").write_text('{"scheme": [0, 0, 1]}')
+    np.save("rows.npy", np.zeros((2, 3), np.int8))
+    assert sentence in refused(*argv.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "it is no plan in JSON: Input data was truncated"),
+        ("scheme", "it is no plan in JSON: JSON is malformed"),
+        ("[" * 100_000, "it is no plan in JSON: "),
+        ("[0, 0, 1]", "it is no plan in JSON: Expected `object`, got `array`"),
+        ("{}", "missing required field `scheme`"),
+        ('{"scheme": [0, 0, "1"]}', "Expected `int`, got `str` - at `$.scheme[2]`"),
+        ('{"scheme": [0, 0, 128]}', "Expected `int` <= 127 - at `$.scheme[2]`"),
+        ('{"scheme": [0, 0, -1]}', "Expected `int` >= 0 - at `$.scheme[2]`"),
+        ('{"scheme": [0, 0, 2]}', "scheme[2] is 2; it must be a label from 0 to 1"),
+        ('{"scheme": [0, 0]}', "scheme has shape (2,); it must be (3,)"),
+        ('{"scheme": []}', "scheme has shape (0,); it must be (3,)"),
+        ('{"scheme": [0, 0, 1], "goal": {"examples": -1}}', "at `$.goal.examples`"),
+    ],
+)
+@pytest.mark.parametrize(
+    "argv", [("plan", "net.toml", "--initial", "p.json"), ("score", "net.toml", "p.json")]
+)
+def test_bad_plans_are_refused(refused, argv, text, sentence):
+    Path("p.json").write_text(text)
+    message = refused(*argv)
+    assert message.startswith("p.json: ")
+    assert sentence in message
+
+
+def test_labels_of_another_meaning_are_refused(refused, run):
+    run("plan", "net.toml", *SHORT, "--split", "-o", "p.json")
+    sentence = "p.json: its labels are of a plan with split and merge 'adjacent', and cannot be read with "
+    assert refused("plan", "net.toml", "--initial", "p.json") == f"{sentence}no split"
+    assert refused("score", "net.toml", "p.json", "--no-split") == f"{sentence}no split"
+    changed = refused("score", "net.toml", "p.json", "--merge", "type")
+    assert changed == f"{sentence}split and merge 'type'"
