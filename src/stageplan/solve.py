@@ -364,6 +364,10 @@ def run_search(
             if callback is not None:
                 callback(progress)
     except KeyboardInterrupt:
+        if search.evaluations > (progress.evaluations if progress else 0):  # behind a step, which counts
+            progress = _look(problem, search, (progress.generation if progress else 0) + 1, history, began)
+            if progress.stagnation == 0:
+                history.append(progress)
         if progress is None:
             raise
         return progress, history, True
