@@ -95,10 +95,27 @@ def test_weights_both_ways(shape: tuple[Any, ...]) -> None:
     ("arguments", "error", "text"),
     [
         (("gru", 1, 1, 2, 8), ValueError, "cell is 'gru'; it must be one of 'lstm', 'rnn'"),
-        (("rnn", -1, 1, 2, 8), ValueError, "shared is -1; it must be a whole number, at least 0"),
-        (("rnn", 1, 1.5, 2, 8), TypeError, "own is 1.5; it must be a whole number, at least 0"),
-        (("rnn", 1, 1, 0, 8), ValueError, "labels is 0; it must be a whole number, at least 1"),
-        (("rnn", 1, 1, 2, 0), ValueError, "hidden is 0; it must be a whole number, at least 1"),
+        (
+            ("rnn", -1, 1, 2, 8),
+            ValueError,
+            "shared is -1; it must be a whole number, at least 0, at most 65536",
+        ),
+        (
+            ("rnn", 1, 1.5, 2, 8),
+            TypeError,
+            "own is 1.5; it must be a whole number, at least 0, at most 65536",
+        ),
+        (
+            ("rnn", 1, 1, 0, 8),
+            ValueError,
+            "labels is 0; it must be a whole number, at least 1, at most 65536",
+        ),
+        (
+            ("rnn", 1, 1, 2, 0),
+            ValueError,
+            "hidden is 0; it must be a whole number, at least 1, at most 65536",
+        ),
+        (("rnn", 1, 1, 2, 65537), ValueError, "hidden is 65537; it must be .*, at least 1, at most 65536"),
     ],
 )
 def test_bad_arguments(arguments: tuple[Any, ...], error: type[Exception], text: str) -> None:

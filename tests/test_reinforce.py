@@ -1,10 +1,12 @@
 """The search that learns, the policies that it makes, and the files that they are kept in."""
 
+import io
 import itertools
 import math
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -306,9 +308,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"first_moment": np.full(3, np.nan, np.float32)}, "first_moment has numbers that are not finite"),
         ({"cell": "gru"}, "cell is 'gru'; it must be one of 'lstm', 'rnn'"),
         ({"n_labels": 0}, "n_labels is 0; it must be from 1 to 128"),
-        ({"steps": -1}, "steps is -1; it must be a whole number, at least 0"),
-        ({"steps": 2**64 - 1}, "steps is 18446744073709551615; it must be "),
-        ({"generations": 1.5}, "generations is 1.5; it must be a whole number, at least 0"),
+        ({"steps": -1}, "steps is -1; it must be a whole number from 0 to 4611686018427387904"),
+        ({"steps": 2**63 - 1}, "steps is 9223372036854775807; it must be "),
+        ({"generations": 1.5}, "generations is 1.5; it must be a whole number from 0 to 4611686018427387904"),
+        ({"baseline": math.inf}, "baseline is inf; it must be finite, or NaN for none"),
+        ({"second_moment": np.full(3, -1, np.float32)}, "second_moment has numbers below 0"),
+        ({"schemes": np.full((1, 8), 3, np.int8)}, "schemes must be of labels from 0 to 2"),
         ({"schemes": np.zeros(8, np.int8)}, "schemes is int8 of shape (8,)"),
         ({"type_names": np.array(3)}, "type_names must be texts"),
         (
@@ -329,7 +334,9 @@ def test_a_file_that_is_no_policy(saved: Path, tmp_path: Path, change: dict[str,
 def test_files_that_are_nothing(saved: Path, tmp_path: Path) -> None:
     for raw in (b"", b"x", saved.read_bytes()[:500]):
         (tmp_path / "bad.npz").write_bytes(raw)
-        with pytest.raises(ValueError, match=r"bad.npz: it is no policy: "):
+        with pytest.raises(
+            ValueError, match=r"bad.npz: it is no policy: it is no .npz file, or a damaged one$"
+        ):
             sp.Policy.load(tmp_path / "bad.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(ValueError, match=r"one.npy: it is no policy: "):
@@ -338,12 +345,26 @@ def test_files_that_are_nothing(saved: Path, tmp_path: Path) -> None:
         sp.Policy.load(tmp_path / "none.npz")
 
 
-def test_a_damaged_scheme_is_refused(saved: Path, tmp_path: Path) -> None:
-    values = dict(np.load(saved))
-    values["schemes"] = values["schemes"] + np.int8(3)
-    np.savez(tmp_path / "bad.npz", **values)
-    with pytest.raises(ValueError, match="it must be a label from 0 to 2"):
-        sp.solve(arrays(8, 3), "reinforce", policy=sp.Policy.load(tmp_path / "bad.npz"))
+# The fields of a zip file's directory, and where they stand in its entries.
+DAMAGES = [("version", 6, 200), ("flags", 8, 1), ("flags", 8, 32), ("compression", 10, 77)]
+
+
+@pytest.mark.parametrize(("name", "place", "value"), DAMAGES, ids=str)
+def test_a_damaged_file(saved: Path, tmp_path: Path, name: str, place: int, value: int) -> None:
+    raw = bytearray(saved.read_bytes())
+    raw[raw.index(b"PK\x01\x02") + place] = value
+    (tmp_path / "bad.npz").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"bad.npz: it is no policy: "):
+        sp.Policy.load(tmp_path / "bad.npz")
+
+
+def test_a_damaged_header(tmp_path: Path) -> None:
+    array = io.BytesIO()
+    np.save(array, np.zeros(1))
+    with zipfile.ZipFile(tmp_path / "bad.npz", "w") as file:
+        file.writestr("format.npy", array.getvalue().replace(b"), }", b"(, ("))
+    with pytest.raises(ValueError, match=r"bad.npz: it is no policy: "):
+        sp.Policy.load(tmp_path / "bad.npz")
 
 
 def test_a_file_is_whole_or_absent(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,6 +426,7 @@ def test_the_incumbent_is_the_fastest_within_the_cost_threshold() -> None:
         ({"accept": "all"}, ValueError, "accept is 'all'; it must be one of 'best', 'incumbent'"),
         ({"cell": "gru"}, ValueError, "cell is 'gru'; it must be one of 'lstm', 'rnn'"),
         ({"policy": "p.npz"}, TypeError, "policy is str; it must be a Policy"),
+        ({"population": 2**31 - 1}, ValueError, "population is 2147483647; it must be a whole number, at "),
         (
             {"cell": "rnn", "method": "greedy"},
             ValueError,

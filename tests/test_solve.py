@@ -14,7 +14,8 @@ import reference as ref
 from conftest import Draw
 
 import stageplan as sp
-from stageplan.solve import METHODS, SEEDED, Method
+from stageplan import _core
+from stageplan.solve import METHODS, SEEDED, Method, run_search
 
 SHORT = sp.NoImprovement(200)
 
@@ -281,3 +282,31 @@ def test_bad_arguments(name: str, value: Any, error: type[Exception], text: str)
 def test_first_schemes_are_for_genetic_only() -> None:
     with pytest.raises(ValueError, match=r"^initial is given with method 'greedy'; it must go with"):
         sp.solve(example(), "greedy", initial=np.zeros((1, 8), np.int8))
+
+
+class Interrupted:
+    """A search in which Ctrl-C comes while a step is under way: Python raises it behind the step."""
+
+    def __init__(self, search: Any, steps: int) -> None:
+        self.search, self.steps = search, steps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.search, name)
+
+    def step(self) -> None:
+        self.search.step()
+        self.steps -= 1
+        if self.steps == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_step_that_ctrl_c_ends_counts(steps: int) -> None:
+    rng = np.random.default_rng(0)
+    problem = sp.Problem.from_arrays(rng.lognormal(0, 1, (20, 4)), rng.lognormal(0, 1, 4), min_throughput=1.0)
+    search = Interrupted(_core.RandomSearch(problem.core, 0, 1), steps)
+    progress, history, interrupted = run_search(problem, search, None, None)
+    assert interrupted
+    assert progress.generation == steps
+    assert progress.evaluations == search.evaluations
+    assert history[-1].cost == progress.cost == search.best_score.cost

@@ -39,7 +39,7 @@ class Policy:
     type_names : tuple of str
         The device types that it chooses from.
     n_labels : int
-        How many values a gene may take: one a type, or two with split.
+        How many values a gene may take, as ``problem.n_labels``.
     weights : ndarray of float32
         All weights of the network.
     first_moment, second_moment : ndarray of float32
@@ -135,9 +135,11 @@ class Policy:
         """
         with Path(path).open("rb") as stream:
             try:
+                if not zipfile.is_zipfile(stream):
+                    raise ValueError("it is no .npz file, or a damaged one")
                 with np.load(stream, allow_pickle=False) as arrays:
                     return _read(dict(arrays.items()))
-            except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:  # what zipfile and NumPy raise at a damaged file is of many kinds
                 raise ValueError(f"{path}: it is no policy: {error}") from None
 
     def check(self, problem: Problem) -> None:
@@ -214,6 +216,12 @@ def _read(arrays: dict[str, Any]) -> Policy:
     check_choice("cell", policy.cell, CELLS)
     if not 1 <= policy.n_labels <= 128:
         raise ValueError(f"n_labels is {policy.n_labels}; it must be from 1 to 128")
+    if not ((policy.schemes >= 0) & (policy.schemes < policy.n_labels)).all():
+        raise ValueError(f"schemes must be of labels from 0 to {policy.n_labels - 1}")
+    if np.isinf(policy.baseline):
+        raise ValueError(f"baseline is {policy.baseline}; it must be finite, or NaN for none")
+    if (policy.second_moment < 0).any():
+        raise ValueError("second_moment has numbers below 0")
     policy.learned()  # refuses a wrong number of weights
     return policy
 
@@ -228,9 +236,9 @@ def _array(arrays: dict[str, Any], name: str, dtype: npt.DTypeLike, dimensions: 
 
 
 def _whole(arrays: dict[str, Any], name: str) -> int:
-    value, most = arrays[name], 2**64 - 1 if name == "seed" else 2**63 - 1
+    value, most = arrays[name], 2**64 - 1 if name == "seed" else 2**62  # others are still counted up
     if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) <= most:
-        raise ValueError(f"{name} is {value}; it must be a whole number, at least 0")
+        raise ValueError(f"{name} is {value}; it must be a whole number from 0 to {most}")
     return int(value)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ._core import PolicyShape
 from .checks import check_choice, check_number
+from .policy import CELLS
 
 try:
     import torch
@@ -19,7 +20,7 @@ except ImportError as error:
         'torch is needed for a policy as a module; pip install "stageplan[torch]" installs it'
     ) from error
 
-CELLS = ("lstm", "rnn")
+_MOST = 2**16  # of each size, far beyond what can be learned
 
 
 class PolicyModule(nn.Module):
@@ -58,7 +59,7 @@ class PolicyModule(nn.Module):
             ("labels", labels, 1),
             ("hidden", hidden, 1),
         ):
-            check_number(name, value, least=least, whole=True)
+            check_number(name, value, least=least, most=_MOST, whole=True)
         super().__init__()
         self.shape = PolicyShape(cell, shared, own, labels, hidden)
         self.labels = labels

@@ -37,6 +37,7 @@ SEEDED: tuple[Method, ...] = (
 ACCEPT: tuple[Accept, ...] = ("best", "incumbent")
 
 _POPULATION, _EPISODES = 256, 32  # of a generation, unless told
+_MOST_EPISODES = 2**16  # the network's state at each layer of each is kept
 
 # Two numbers this close are one: what is proven is proven up to ties.
 _TIE = 4 * _core.TOLERANCE
@@ -179,9 +180,9 @@ def solve(
         only.
         ``"relaxation"``: plans that a little of the exact method finds on its way.
     population
-        How many schemes a generation has, by default 256; with reinforce episodes, by default 32; with
-        annealing how many moves each walk tries in one, for every few layers, by default 256. Other methods
-        have no use for it.
+        How many schemes a generation has, by default 256; with reinforce episodes, by default 32, at most
+        65,536; with annealing how many moves each walk tries in one, for every few layers, by default 256.
+        Other methods have no use for it.
     threads
         Threads to use, by default as many cores as the process may use. The result is the same with any.
     cell
@@ -278,7 +279,8 @@ def _make_search(
     check_number("seed", seed, least=0, most=2**64 - 1, whole=True)
     if population is None:
         population = _EPISODES if method == "reinforce" else _POPULATION
-    check_number("population", population, least=2, most=2**31 - 1, whole=True)
+    most = _MOST_EPISODES if method == "reinforce" else 2**31 - 1
+    check_number("population", population, least=2, most=most, whole=True)
     schemes = _first_schemes(problem, method, initial)
     if method == "auto":
         return _core.Auto(problem.core, population, seed, threads, schemes)
@@ -362,6 +364,10 @@ def run_search(
             if callback is not None:
                 callback(progress)
     except KeyboardInterrupt:
+        if search.evaluations > (progress.evaluations if progress else 0):  # behind a step, which counts
+            progress = _look(problem, search, (progress.generation if progress else 0) + 1, history, began)
+            if progress.stagnation == 0:
+                history.append(progress)
         if progress is None:
             raise
         return progress, history, True
