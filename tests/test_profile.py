@@ -166,7 +166,8 @@ def test_a_configuration_of_transformers(tiny):
     assert workload.layers[-1].flops == 2 * 20 * 16 * 31
 
 
-def test_experts_count_as_often_as_tokens_choose_them(tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_experts_count_as_often_as_tokens_choose_them(tmp_path, precision):
     pytest.importorskip("transformers")
     fields = {
         "model_type": "mixtral", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -174,7 +175,7 @@ def test_experts_count_as_often_as_tokens_choose_them(tmp_path):
         "num_experts_per_tok": 2,
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(fields))
-    workload = sp.profile(f"hf:{tmp_path}", devices=[DEVICE], precision="bf16", sequence=10)
+    workload = sp.profile(f"hf:{tmp_path}", devices=[DEVICE], precision=precision, sequence=10)
     block = workload.layers[1]
     experts, router, attention = (
         2 * 10 * 2 * 3 * 16 * 24,
@@ -182,7 +183,8 @@ def test_experts_count_as_often_as_tokens_choose_them(tmp_path):
         2 * 10 * 4 * 16 * 16 + 4 * 10 * 10 * 16,
     )
     assert block.flops == experts + router + attention
-    assert block.parameters == 2 * (4 * 3 * 16 * 24 + 16 * 4 + 4 * 16 * 16 + 2 * 16)  # of all experts
+    size = 4 if precision == "fp32" else 2
+    assert block.parameters == size * (4 * 3 * 16 * 24 + 16 * 4 + 4 * 16 * 16 + 2 * 16)  # of all experts
     assert block.backward["plain"] > 0
 
 
