@@ -1,5 +1,6 @@
 import json
 import sys
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -293,6 +294,7 @@ def test_wrong_arguments_are_refused(options, error, words):
         ("gpt2", None, {}, "model is 'gpt2'; it must be hf:NAME, package.module:function"),
         ("nowhere:stack", None, {"shape": (1, 4)}, "model is 'nowhere:stack'; it cannot be made: No module"),
         ("networks:nobody", None, {"shape": (1, 4)}, "model is 'networks:nobody'; it cannot be made: module"),
+        ("networks:unmakable", None, {}, "model is 'networks:unmakable'; it cannot be made: no weights here"),
         ("networks:nothing", None, {"shape": (1, 4)}, "gives None; it must give a torch module"),
         ("networks:stack", None, {}, "shape is None; 'networks:stack' gives no example"),
         ("networks:stack", None, {"shape": (3, 4), "batch": 2}, "batch is 2; it must be the first of"),
@@ -301,6 +303,17 @@ def test_wrong_arguments_are_refused(options, error, words):
 def test_wrong_models_are_refused(model, example, options, words):
     with pytest.raises(ValueError, match=words):
         sp.profile(model, example, devices=[DEVICE], **options)
+
+
+def test_what_a_tokenizer_gives_is_a_table():
+    example = UserDict(x=torch.rand(3, 4))
+    assert sp.profile(Stack(), example, devices=[DEVICE]) == stack()
+
+
+@pytest.mark.parametrize("example", [5, "text"])
+def test_examples_of_another_type_are_refused(example):
+    with pytest.raises(TypeError, match=r"example is .*; it must be a tensor"):
+        sp.profile(Stack(), example, devices=[DEVICE])
 
 
 def test_a_model_of_another_type_is_refused():

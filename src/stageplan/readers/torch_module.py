@@ -79,8 +79,8 @@ def trace(
                 if train:
                     recorder.begin_backward()
                     run_backward(outputs)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        name, reason = type(module).__name__, _first_line(error)
+    except Exception as error:  # whatever the module does
+        name, reason = type(module).__name__, first_line(error)
         raise ValueError(f"module {name} cannot run without values, on the meta device: {reason}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -156,7 +156,8 @@ def _empty(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Say what an error says, on one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
