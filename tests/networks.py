@@ -115,6 +115,10 @@ def nothing() -> None:
     return None
 
 
+def unmakable() -> Stack:
+    raise RuntimeError("no weights here")
+
+
 class Uneven(nn.Module):
     """Most of its work is in its first two layers."""
 

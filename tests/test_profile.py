@@ -1,5 +1,6 @@
 import json
 import sys
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -166,7 +167,8 @@ def test_a_configuration_of_transformers(tiny):
     assert workload.layers[-1].flops == 2 * 20 * 16 * 31
 
 
-def test_experts_count_as_often_as_tokens_choose_them(tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_experts_count_as_often_as_tokens_choose_them(tmp_path, precision):
     pytest.importorskip("transformers")
     fields = {
         "model_type": "mixtral", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -174,7 +176,7 @@ def test_experts_count_as_often_as_tokens_choose_them(tmp_path):
         "num_experts_per_tok": 2,
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(fields))
-    workload = sp.profile(f"hf:{tmp_path}", devices=[DEVICE], precision="bf16", sequence=10)
+    workload = sp.profile(f"hf:{tmp_path}", devices=[DEVICE], precision=precision, sequence=10)
     block = workload.layers[1]
     experts, router, attention = (
         2 * 10 * 2 * 3 * 16 * 24,
@@ -182,7 +184,8 @@ def test_experts_count_as_often_as_tokens_choose_them(tmp_path):
         2 * 10 * 4 * 16 * 16 + 4 * 10 * 10 * 16,
     )
     assert block.flops == experts + router + attention
-    assert block.parameters == 2 * (4 * 3 * 16 * 24 + 16 * 4 + 4 * 16 * 16 + 2 * 16)  # of all experts
+    size = 4 if precision == "fp32" else 2
+    assert block.parameters == size * (4 * 3 * 16 * 24 + 16 * 4 + 4 * 16 * 16 + 2 * 16)  # of all experts
     assert block.backward["plain"] > 0
 
 
@@ -291,6 +294,7 @@ def test_wrong_arguments_are_refused(options, error, words):
         ("gpt2", None, {}, "model is 'gpt2'; it must be hf:NAME, package.module:function"),
         ("nowhere:stack", None, {"shape": (1, 4)}, "model is 'nowhere:stack'; it cannot be made: No module"),
         ("networks:nobody", None, {"shape": (1, 4)}, "model is 'networks:nobody'; it cannot be made: module"),
+        ("networks:unmakable", None, {}, "model is 'networks:unmakable'; it cannot be made: no weights here"),
         ("networks:nothing", None, {"shape": (1, 4)}, "gives None; it must give a torch module"),
         ("networks:stack", None, {}, "shape is None; 'networks:stack' gives no example"),
         ("networks:stack", None, {"shape": (3, 4), "batch": 2}, "batch is 2; it must be the first of"),
@@ -299,6 +303,17 @@ def test_wrong_arguments_are_refused(options, error, words):
 def test_wrong_models_are_refused(model, example, options, words):
     with pytest.raises(ValueError, match=words):
         sp.profile(model, example, devices=[DEVICE], **options)
+
+
+def test_what_a_tokenizer_gives_is_a_table():
+    example = UserDict(x=torch.rand(3, 4))
+    assert sp.profile(Stack(), example, devices=[DEVICE]) == stack()
+
+
+@pytest.mark.parametrize("example", [5, "text"])
+def test_examples_of_another_type_are_refused(example):
+    with pytest.raises(TypeError, match=r"example is .*; it must be a tensor"):
+        sp.profile(Stack(), example, devices=[DEVICE])
 
 
 def test_a_model_of_another_type_is_refused():

@@ -240,6 +240,14 @@ def test_loops_cannot_be_counted(save):
         profile(path)
 
 
+@pytest.mark.parametrize("options", [{"batch": 8}, {"batch": 8, "shape": (3, 4)}])
+def test_a_batch_that_the_input_is_not_is_refused(save, options):
+    path = save([node("MatMul", "x w", "y")], [weight("w", 4, 8)], [3, 4])
+    assert profile(path, batch=3).batch == 3
+    with pytest.raises(ValueError, match=r"net.onnx: batch is 8; it must be 3, as input 'x' has, or absent"):
+        profile(path, **options)
+
+
 def test_files_that_are_wrong_are_refused(tmp_path, residual):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")

@@ -251,6 +251,16 @@ def test_what_does_not_fit_is_refused():
         traced(Stack().requires_grad_(False), torch.rand(3, 4))
 
 
+def test_whatever_a_module_raises_is_said():
+    class Asserting(Stack):
+        def forward(self, x):
+            assert len(x) == 3, "three rows"  # as modules check their inputs
+            return super().forward(x)
+
+    with pytest.raises(ValueError, match=r"Asserting cannot run .*: three rows"):
+        traced(Asserting(), torch.rand(5, 4))
+
+
 def test_hooks_are_gone_where_it_fails():
     module = Residual()
     with pytest.raises(ValueError, match="cannot run"):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -179,8 +181,7 @@ def _run(job: tuple[Any, ...], stages: int, max_seconds: float) -> list[dict[str
             for rank in range(stages)
         ]
         try:
-            for rank in ranks:
-                rank.start()
+            _start(ranks)
             _wait(ranks, folder, time.monotonic() + max_seconds)
         finally:
             for rank in ranks:
@@ -189,6 +190,17 @@ def _run(job: tuple[Any, ...], stages: int, max_seconds: float) -> list[dict[str
                     rank.join()
                 rank.close()
         return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(stages)]
+
+
+def _start(ranks: Sequence[BaseProcess]) -> None:
+    """Start processes that Ctrl-C does not reach: this one ends them, and they need not say a word."""
+    resource_tracker.ensure_running()  # its first start would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for rank in ranks:
+            rank.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(ranks: Sequence[BaseProcess], folder: str, deadline: float) -> None:

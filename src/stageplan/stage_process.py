@@ -65,8 +65,6 @@ def run_stage(
         split = _split(loaded, plan, options.train)
         _meet(rank, len(plan.stages), folder, max_seconds)
         times = _time(_step(rank, split, loaded, options.train, microbatches), steps)
-    except KeyboardInterrupt:
-        sys.exit(1)
     except Exception as error:
         line = (str(error).strip() or "it does not say why").splitlines()[0]
         Path(folder, f"{rank}.error").write_text(f"{type(error).__name__}: {line}")

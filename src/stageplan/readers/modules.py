@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..fields import show
 from . import calls, torch_times
 from .network import Network, Options
-from .torch_module import Traced, on_device_of, tensors_in, trace
+from .torch_module import Traced, first_line, on_device_of, tensors_in, trace
 from .trace import Cut
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -44,12 +44,22 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
         raise TypeError(f"model is {show(module)}; it must be a torch module, {FORMS}")
     if example is None:
         raise ValueError("example is None; it must be what the module is called with, a batch")
-    sizes = (len(tensor) for tensor in tensors_in(example) if tensor.dim())
+    args, kwargs = _arguments(example)
+    sizes = (len(tensor) for tensor in tensors_in((args, kwargs)) if tensor.dim())
     batch = options.batch or next(sizes, 1)
-    name = name or type(module).__name__
-    if isinstance(example, Mapping):
-        return Loaded(module, (), dict(example), batch, name)
-    return Loaded(module, (example,) if isinstance(example, Tensor) else tuple(example), {}, batch, name)
+    return Loaded(module, args, kwargs, batch, name or type(module).__name__)
+
+
+def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):  # not only a dict: what a tokenizer gives is none
+        return (), dict(example)
+    if isinstance(example, Tensor):
+        return (example,), {}
+    if isinstance(example, (tuple, list)):
+        return tuple(example), {}
+    raise TypeError(
+        f"example is {show(example)}; it must be a tensor, a tuple of arguments, or a table of named ones"
+    )
 
 
 def made(name: str, options: Options) -> Loaded:
@@ -136,8 +146,8 @@ def _make(name: str) -> tuple[Any, Any]:
     sys.path.insert(0, os.getcwd())
     try:
         made = getattr(importlib.import_module(package), function)()
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"model is {show(name)}; it cannot be made: {error}") from error
+    except Exception as error:  # whatever the function does
+        raise ValueError(f"model is {show(name)}; it cannot be made: {first_line(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)

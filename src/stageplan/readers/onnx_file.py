@@ -107,8 +107,18 @@ def _fix_sizes(graph: Any, options: Options) -> int:
                 known.setdefault(dimension.dim_param, size)
             dimension.dim_value = size
     del graph.value_info[:]  # what it says of values in between may still have names
-    first = inputs[0].type.tensor_type.shape.dim
-    return options.batch or (first[0].dim_value if first else 1)
+    return _batch(inputs[0], options.batch)
+
+
+def _batch(first: Any, given: int | None) -> int:
+    """Count the examples of a batch: the first size of the first input; another one cannot be given."""
+    dimensions = first.type.tensor_type.shape.dim
+    if not dimensions:
+        return given or 1
+    size = int(dimensions[0].dim_value)
+    if given not in (None, size):
+        raise ValueError(f"batch is {given}; it must be {size}, as input {show(first.name)} has, or absent")
+    return size
 
 
 def _size(dimension: Any, axis: int, name: str, options: Options, known: Mapping[str, int]) -> int:

@@ -79,8 +79,8 @@ def trace(
                 if train:
                     recorder.begin_backward()
                     run_backward(outputs)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        name, reason = type(module).__name__, _first_line(error)
+    except Exception as error:  # whatever the module does
+        name, reason = type(module).__name__, first_line(error)
         raise ValueError(f"module {name} cannot run without values, on the meta device: {reason}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -156,7 +156,8 @@ def _empty(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Say what an error says, on one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -253,7 +254,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         packet = func.overloadpacket
         if packet is aten._local_scalar_dense:
             return self._answer(args[0])
-        result = func(*args, **kwargs)
+        result = _grouped_product(func, args, kwargs) if packet is aten._grouped_mm else func(*args, **kwargs)
         inputs, outputs = [*tensors_in(args), *tensors_in(kwargs)], list(tensors_in(result))
         self._note_question(packet, args, outputs)
         read = {self._storage(tensor): tensor for tensor in inputs}
@@ -326,6 +327,12 @@ def _flops(packet: Any, args: Any, kwargs: Any, result: Any) -> float:
         return 2 * times * float(left[-2] * left[-1] * right[-1])
     formula = flop_registry.get(packet)
     return 0.0 if formula is None else float(formula(*args, **kwargs, out_val=result))
+
+
+def _grouped_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """Multiply groups of rows by a matrix each, in any precision: the meta device only does in bf16."""
+    result: Tensor = func(*to_meta(args, torch.bfloat16), **kwargs)
+    return result.to(args[0].dtype)
 
 
 def _attention(
