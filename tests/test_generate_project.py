@@ -36,7 +36,12 @@ FILES = {
         "class.csv": b"text,label\nwords,9\n",
         "column.csv": b"text,class\nwords,1\n",
     },
-    "image-classification": {"images.npz": b"", "shape.npz": b"", "nothing.npz": None},
+    "image-classification": {
+        "images.npz": b"",
+        "shape.npz": b"",
+        "damaged.npz": b"PK\x03\x04",
+        "nothing.npz": None,
+    },
     "click-through-rate": {
         "clicks.csv": "\n".join(
             [
@@ -208,6 +213,7 @@ SAID = {
     "class.csv": "line 2: label is 9; it must be below 4",
     "column.csv": "line 2: it needs a text and a label",
     "shape.npz": "images has shape (20, 1, 16, 16); it must be (20, 3, 16, 16)",
+    "damaged.npz": "damaged.npz is no .npz file of arrays",
     "nothing.npz": "No such file",
     "short.csv": "line 2: it needs a label, 0 or 1, 8 numbers and 8 categories",
 }
