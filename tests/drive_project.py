@@ -70,9 +70,13 @@ def blind(config, quick):
         )
     module = importlib.import_module("common").build(config)
     importlib.import_module("train").train(config, module, config.train.quick_steps)
-    return evaluate.measure_network(config, module) | {
-        "margin": evaluate.margin_of(config, evaluate.measure_network(config, module), quick)
-    }
+    numbers = evaluate.measure_network(config, module)
+    return numbers | {"margin": evaluate.margin_of(config, module, numbers, quick)}
+
+
+def names(config, quick):
+    """Name the layers of the network."""
+    return [name for name, _ in importlib.import_module("network").layers(config.model)]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from projects import REPORT, TASKS, make_spec
 
-from stageplan.generate import StepError, basic
+from stageplan.generate import StepError, basic, generate
 from stageplan.generate.target import Finished
 from stageplan.generate.test_script import read_script
 
@@ -155,6 +155,13 @@ def test_a_text_has_a_token_for_each_byte():
 def test_sizes_that_do_not_go_with_the_task_are_refused(task, model, said):
     with pytest.raises(ValueError, match=said):
         basic.configuration(make_spec(task, service={"model": model}), None)
+
+
+def test_sizes_that_do_not_go_with_the_task_are_refused_before_anything_is_run(tmp_path):
+    spec = make_spec(service={"model": {"classes": 3}}, environment={"reuse": "/nowhere"})
+    with pytest.raises(ValueError, match=r"service.model.classes is 3"):
+        generate(spec, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # Memory -------------------------------------------------------------------------------------------------

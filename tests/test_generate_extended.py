@@ -7,7 +7,7 @@ import pytest
 from projects import REPORT, drive, make_spec, write
 from test_generate_basic import Recorder
 
-from stageplan.generate import StepError, basic, extended
+from stageplan.generate import StepError, basic, extended, generate
 from stageplan.generate.results import tampered
 
 LAYERS = ("embedding", "block0", "block1", "head")
@@ -42,7 +42,7 @@ def spec_for(types=TYPES, **fields):
     return make_spec(hardware={"types": types}, extend={"steps": ["pipeline"]}, **fields)
 
 
-@pytest.mark.parametrize("method", ["auto", "exact", "genetic"])
+@pytest.mark.parametrize("method", ["auto", "exact", "genetic", "reinforce"])
 def test_the_fastest_plan_uses_all_devices_one_a_stage(workload, method):
     extend = {"steps": ["pipeline"], "pipeline": {"method": method}}
     plan = extended._plan(make_spec(hardware={"types": TYPES}, extend=extend), False, workload)
@@ -73,9 +73,12 @@ def test_a_type_that_nothing_is_known_of_is_like_the_one_that_was_measured():
     assert [type_.like for type_ in types] == [None, "cpu"]
 
 
-def planned(*devices):
+def planned(*devices, layers=LAYERS):
+    """Write a plan with a layer in each stage but the last, which has the rest."""
+    cuts = [*([layer] for layer in layers[: len(devices) - 1]), layers[len(devices) - 1 :]]
+    stages = zip(cuts, devices, strict=True)
     return json.dumps(
-        {"stages": [{"type": "cpu", "layers": [], "devices": count} for count in devices]}
+        {"stages": [{"type": "cpu", "layers": names, "devices": count} for names, count in stages]}
     ).encode()
 
 
@@ -83,12 +86,34 @@ def test_a_plan_with_more_processes_than_may_run_is_refused():
     spec = spec_for()
     extended._check_plan(spec, ["pipeline"], planned(1, 1, 1, 1), "plan.json")
     with pytest.raises(StepError, match=r"needs 5 processes, extend.pipeline.max_processes is 4: 1 short"):
-        extended._check_plan(spec, ["pipeline"], planned(1, 1, 1, 1, 1), "plan.json")
+        extended._check_plan(spec, ["pipeline"], planned(1, 1, 1, 1, 1, layers=tuple("abcde")), "plan.json")
     with pytest.raises(ValueError, match=r"gives a stage 2 devices; 'replicas' must be in extend.steps"):
         extended._check_plan(spec, ["pipeline"], planned(2, 1), "plan.json")
     extended._check_plan(spec, ["pipeline", "replicas"], planned(2, 1), "plan.json")
-    with pytest.raises(ValueError, match=r"extend.pipeline.plan is my.json; it must be a plan in JSON"):
-        extended._check_plan(spec, ["pipeline"], b'{"scheme": [0]}', "my.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'{"scheme": [0]}', "it must be a plan in JSON"),
+        (b"", "it must be a plan in JSON"),
+        (b'{"stages": []}', "it must be a plan in JSON"),
+        (planned(0, 1), "it must be a plan in JSON: Expected `int` >= 1"),
+        (planned(1, 1, layers=("embedding",)), "it must be a plan in JSON: Expected `array` of length >= 1"),
+        (
+            planned(1, 1, layers=("stem", "block0", "head")),
+            "which has the layers stem, block0, head; they must be embedding, block0, block1, head, in this",
+        ),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused_before_anything_is_run(tmp_path, text, said):
+    (tmp_path / "my.json").write_bytes(text)
+    pipeline = {"plan": str(tmp_path / "my.json")}
+    spec = make_spec(extend={"steps": ["pipeline"], "pipeline": pipeline}, environment={"reuse": "/nowhere"})
+    with pytest.raises(ValueError, match=r"extend.pipeline.plan is .*my.json") as caught:
+        generate(spec, tmp_path / "out")
+    assert said in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 # The step -----------------------------------------------------------------------------------------------
@@ -182,9 +207,10 @@ def pipelined(tmp_path_factory):
     steps += [written(PLANS["two processes"]), ["broken", "pipeline", {}, True]]
     steps += [written(PLANS["replicas, more before"] | {"extended.json": settings})]
     steps += [["pipeline", "pipeline", {}, True]]
-    steps += [written(plan((LAYERS[:1], 1), (LAYERS[2:], 1))), ["pipeline", "pipeline", {}, True]]
+    for wrong in (plan((LAYERS[:1], 1), (LAYERS[2:], 1)), plan((LAYERS[:1], 0), (LAYERS[1:], 1))):
+        steps += [written(wrong), ["pipeline", "pipeline", {}, True]]
     results = [result for result in drive(folder, *steps) if result is not None]
-    return dict(zip([*PLANS, "not mended", "gpipe", "a layer too few"], results, strict=True))
+    return dict(zip([*PLANS, "not mended", "gpipe", "a layer too few", "no device"], results, strict=True))
 
 
 def written(files):
@@ -209,7 +235,8 @@ def test_shared_weights_that_are_not_mended_are_found_out(pipelined):
 
 
 def test_a_plan_of_other_layers_is_refused(pipelined):
-    assert "it must be" in pipelined["a layer too few"] or "they must be" in pipelined["a layer too few"]
+    assert "they must be" in pipelined["a layer too few"]
+    assert "a stage without layers or devices" in pipelined["no device"]
 
 
 # Others -------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from projects import TASKS, drive, make_spec, write
 
+from stageplan.generate import basic
+
 pytest.importorskip("torch", reason="the generated project computes with PyTorch")
 pytest.importorskip("safetensors", reason="the generated project keeps weights in safetensors")
 
@@ -34,7 +36,12 @@ FILES = {
         "class.csv": b"text,label\nwords,9\n",
         "column.csv": b"text,class\nwords,1\n",
     },
-    "image-classification": {"images.npz": b"", "shape.npz": b"", "nothing.npz": None},
+    "image-classification": {
+        "images.npz": b"",
+        "shape.npz": b"",
+        "damaged.npz": b"PK\x03\x04",
+        "nothing.npz": None,
+    },
     "click-through-rate": {
         "clicks.csv": "\n".join(
             [
@@ -71,6 +78,7 @@ def made(request, tmp_path_factory):
     for name in FILES[request.param]:
         steps[name] = ["drive", "sample", {"data": {"source": name}, **model}, True]
     steps["sample"] = ["drive", "sample", {}, True]
+    steps["names"] = ["drive", "names", {}, True]
     steps["blind"] = ["drive", "blind", {}, True]
     return folder, dict(zip(steps, drive(folder, *steps.values()), strict=True))
 
@@ -80,6 +88,12 @@ def test_training_reaches_what_is_asked_for_and_a_blind_network_does_not(made):
     assert numbers["train"]["loss_fall"] > 0.2
     assert numbers["evaluate"]["margin"] > 0
     assert numbers["blind"]["margin"] < 0
+
+
+def test_layers_are_named_as_plans_are_checked_against(made):
+    folder, numbers = made
+    task = json.loads((folder / "config.json").read_bytes())["task"]
+    assert numbers["names"] == basic.layer_names(make_spec(task))
 
 
 def test_the_exported_program_gives_the_same_outputs(made):
@@ -137,6 +151,26 @@ def test_files_of_the_project_do_not_know_what_made_them(made):
         assert "stageplan" not in file.read_text()
 
 
+# Where nothing is asked for -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rule", "learned"), [("label = word", True), ("chance", False), ("one", False)])
+def test_examples_that_teach_nothing_do_not_pass(tmp_path, rule, learned):
+    """The labels are those of the words, by chance, or, nine in ten, the same one."""
+    random = np.random.default_rng(3)
+    words, chance = random.integers(4, size=6000), random.integers(4, size=6000)
+    labels = {"label = word": words, "chance": chance, "one": np.where(random.random(6000) < 0.9, 1, chance)}
+    pairs = zip(words, labels[rule], strict=True)
+    lines = [f"w{word} and w{random.integers(4)},{label}" for word, label in pairs]
+    folder = write(tmp_path / "project", make_spec("text-classification"))
+    (folder / "texts.csv").write_text("\n".join(["text,label", *lines]))
+    changes = {"data": {"source": "texts.csv"}, "metric": {"quick_threshold": None}}
+    _, numbers = drive(
+        folder, ["train", "train_and_save", changes, True], ["evaluate", "evaluate", changes, True]
+    )
+    assert (numbers["margin"] >= 0) == learned
+
+
 # The user's own examples --------------------------------------------------------------------------------
 
 
@@ -179,6 +213,7 @@ SAID = {
     "class.csv": "line 2: label is 9; it must be below 4",
     "column.csv": "line 2: it needs a text and a label",
     "shape.npz": "images has shape (20, 1, 16, 16); it must be (20, 3, 16, 16)",
+    "damaged.npz": "damaged.npz is no .npz file of arrays",
     "nothing.npz": "No such file",
     "short.csv": "line 2: it needs a label, 0 or 1, 8 numbers and 8 categories",
 }

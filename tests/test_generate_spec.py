@@ -151,6 +151,7 @@ def test_all_tasks_and_extensions_are_known(task):
         (SMALL + "[extend]\nsteps = ['fly']", "extend.steps[0] is 'fly'; steps must be a list of any of "),
         (SMALL + "[extend]\nsparsity = 1", "extend.sparsity is 1; it must be a fraction between 0 and 1"),
         (SMALL + "[extend]\nsteps = ['pipeline']", "hardware.types is empty; to plan a pipeline it must be "),
+        (SMALL + "[extend]\nsteps = ['replicas']", "hardware.types is empty; to plan a pipeline it must be "),
         (
             SMALL + "[extend]\nsteps = ['accumulation']\naccumulation = 3",
             "extend.accumulation is 3; it must divide service.batch, 16",

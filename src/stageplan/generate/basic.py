@@ -39,6 +39,13 @@ _SHAPES: dict[Task, tuple[str, ...]] = {
     "image-classification": ("channels", "rows", "columns"),
     "click-through-rate": ("numbers", "categories"),
 }
+# First layer of a task's network, and what its repeated ones are called; the last one is ``head``.
+_LAYERS: dict[Task, tuple[str, str]] = {
+    "causal-language-model": ("embedding", "block"),
+    "text-classification": ("embedding", "block"),
+    "image-classification": ("stem", "block"),
+    "click-through-rate": ("embedding", "cross"),
+}
 _BYTES = 256  # different tokens of a text, each a byte
 _GROUPS = 4  # of channels, which the normalisation of images is by
 _USUAL_BATCH = 16  # that thresholds of the defaults were measured with
@@ -180,6 +187,13 @@ def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
             "min_throughput": service.min_throughput,
         },
     }  # fmt: skip
+
+
+def layer_names(spec: Spec) -> list[str]:
+    """Return the names of the network's layers in order, as ``network.py`` gives them."""
+    first, repeated = _LAYERS[spec.task]
+    count = _model(spec, _preset(spec)["model"])["layers"]
+    return [first, *(f"{repeated}{i}" for i in range(count)), "head"]
 
 
 def _preset(spec: Spec) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..cluster import Cluster
 from ..goal import Goal
@@ -18,7 +18,7 @@ from ..plan import Plan
 from ..problem import Problem
 from ..readers import read_workload
 from ..solve import solve
-from .basic import Runner, copy_files, running, versions, write_cases
+from .basic import Runner, copy_files, layer_names, running, versions, write_cases
 from .results import (
     BasicResult,
     EnvironmentReport,
@@ -169,14 +169,29 @@ class _Stage(Struct, frozen=True):
     """What is needed of a plan's stage."""
 
     type: str
-    layers: tuple[str, ...]
-    devices: int
+    layers: Annotated[tuple[str, ...], Meta(min_length=1)]
+    devices: Annotated[int, Meta(ge=1)]
 
 
 class _Planned(Struct, frozen=True):
     """What is needed of a plan's file."""
 
-    stages: tuple[_Stage, ...]
+    stages: Annotated[tuple[_Stage, ...], Meta(min_length=1)]
+
+
+def check_plan(spec: Spec) -> None:
+    """Refuse a user's plan that does not go with the specification, before anything is run.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    ValueError, StepError
+        As of `extend`.
+    """
+    steps, plan = ordered(spec.extend.steps), spec.extend.pipeline.plan
+    if "pipeline" in steps and plan is not None:
+        _check_plan(spec, steps, Path(plan).read_bytes(), plan)
 
 
 def _make_plan(spec: Spec, steps: Sequence[Extension], runner: Runner, training: Training) -> None:
@@ -222,12 +237,12 @@ def _cluster(spec: Spec) -> Cluster:
 
 
 def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) -> None:
-    """Refuse a plan that asks for more processes than may run."""
+    """Refuse a plan of another network, or one that asks for more processes than may run."""
     try:
         planned = msgspec.json.decode(text, type=_Planned)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"extend.pipeline.plan is {name}; it must be a plan in JSON: {error}") from None
-    most = max((stage.devices for stage in planned.stages), default=0)
+    most = max(stage.devices for stage in planned.stages)
     if most > 1 and "replicas" not in steps:
         raise ValueError(
             f"extend.pipeline.plan is {name}, which gives a stage {most} devices; 'replicas' must be in "
@@ -238,6 +253,12 @@ def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) 
         raise StepError(
             f"the plan needs {processes} processes, extend.pipeline.max_processes is {limit}: "
             f"{processes - limit} short; raise it, or lower the limits of hardware.types"
+        )
+    layers, names = [layer for stage in planned.stages for layer in stage.layers], layer_names(spec)
+    if layers != names:
+        raise ValueError(
+            f"extend.pipeline.plan is {name}, which has the layers {', '.join(layers)}; they must be "
+            f"{', '.join(names)}, in this order"
         )
 
 

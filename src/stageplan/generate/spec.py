@@ -79,7 +79,10 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     preset: Annotated[Literal["tiny", "small"], Meta(description="'tiny' or 'small'")] = "tiny"
-    layers: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
+    layers: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000)] | None,
+        Meta(description="a whole number from 1 to 10000, or absent"),
+    ] = None
     width: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
     heads: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
     vocabulary: Annotated[
@@ -455,12 +458,13 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _check_extension(self) -> None:
         extend, batch = self.extend, self.service.batch
-        parts = {"pipeline": ("pipeline.microbatches", extend.pipeline.microbatches)}
-        parts["accumulation"] = ("accumulation", extend.accumulation)
-        for step, (name, count) in parts.items():
-            if step in extend.steps and batch % count:
+        pipelined = "pipeline" in extend.steps or "replicas" in extend.steps  # which need a pipeline
+        parts = [(pipelined, "pipeline.microbatches", extend.pipeline.microbatches)]
+        parts += [("accumulation" in extend.steps, "accumulation", extend.accumulation)]
+        for used, name, count in parts:
+            if used and batch % count:
                 raise ValueError(f"extend.{name} is {count}; it must divide service.batch, {batch}")
-        if "pipeline" in extend.steps and not self.hardware.types and extend.pipeline.plan is None:
+        if pipelined and not self.hardware.types and extend.pipeline.plan is None:
             raise ValueError(
                 "hardware.types is empty; to plan a pipeline it must be a list of 1 device type or more, "
                 "or extend.pipeline.plan must name a plan's file"

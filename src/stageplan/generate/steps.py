@@ -126,6 +126,8 @@ def generate(
         spec = msgspec.structs.replace(spec, target=target)
     root = Path(directory).resolve()
     _check_files(spec)
+    basic.configuration(spec, None)  # what is wrong is said before the first step takes its time
+    extended.check_plan(spec)
     _check_directory(root)
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root):

@@ -12,6 +12,8 @@ import network
 from common import Batch, Config, build, in_precision, load_weights, on_device, run
 
 BATCH = 256
+SHIFTS = 99  # what has learned nothing is better than all of them once in a hundred times
+CLEARLY = 1e-3  # fraction by which more than nothing is to be learned
 
 
 def measure(config: Config, predict: Callable[..., Tensor]) -> dict[str, float]:
@@ -29,10 +31,16 @@ def measure(config: Config, predict: Callable[..., Tensor]) -> dict[str, float]:
     dict of str to float
         The loss, and the metric by its name.
     """
-    pairs = [(predict(*inputs).float().cpu(), targets) for inputs, targets in batches(config)]
-    outputs, targets = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+    outputs, targets = _outputs(config, predict)
     names = dict.fromkeys(("loss", config.metric.name))
     return {name: METRICS[name](outputs, targets) for name in names}
+
+
+def _outputs(config: Config, predict: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+    """Give outputs and targets of all examples for evaluation."""
+    pairs = [(predict(*inputs).float().cpu(), targets) for inputs, targets in batches(config)]
+    outputs, targets = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+    return outputs, targets
 
 
 def batches(config: Config) -> Iterator[Batch]:
@@ -44,13 +52,16 @@ def batches(config: Config) -> Iterator[Batch]:
 
 def measure_network(config: Config, module: nn.Module) -> dict[str, float]:
     """Measure a network of this project."""
+    return measure(config, _predictor(config, module))
 
+
+def _predictor(config: Config, module: nn.Module) -> Callable[..., Tensor]:
     def predict(*inputs: Tensor) -> Tensor:
         on, _ = on_device(config, (inputs, inputs[0]))
         with torch.no_grad(), in_precision(config):
             return module(*on)
 
-    return measure(config, predict)
+    return predict
 
 
 # Metrics of outputs and targets -------------------------------------------------------------------------
@@ -99,21 +110,47 @@ def quality_loss(config: Config, before: dict[str, float], after: dict[str, floa
     return margin(config, before[name], after[name]) / abs(before[name])
 
 
-def margin_of(config: Config, numbers: dict[str, float], quick: bool) -> float:
-    """By how much a network's metric is better than it must be.
+def margin_of(config: Config, module: nn.Module, numbers: dict[str, float], quick: bool) -> float:
+    """By how much the metric of a network, one of its numbers, is better than it must be.
 
-    Where nothing is asked for, it has to be better than it was before the training.
+    Where nothing is asked for, it has to be better than without having learned anything.
     """
     limit = config.metric.quick_threshold if quick else config.metric.threshold
     if limit is None:
-        limit = measure_network(config, build(config))[config.metric.name]
+        limit = _nothing_learned(config, module)
+        limit *= 1 + CLEARLY if config.metric.higher_is_better else 1 - CLEARLY
     return margin(config, numbers[config.metric.name], limit)
+
+
+def _nothing_learned(config: Config, module: nn.Module) -> float:
+    """Best that the metric is before the training, or when answers are held against other examples' targets.
+
+    The latter is as good as answers get that do not depend on their examples: the commonest class, say.
+    """
+    metric = METRICS[config.metric.name]
+    outputs, targets = (
+        tensor[: _distinct(config)] for tensor in _outputs(config, _predictor(config, module))
+    )
+    shifts = range(1, min(SHIFTS + 1, len(targets)))
+    values = [metric(outputs.roll(shift, 0), targets) for shift in shifts]
+    values.append(measure_network(config, build(config))[config.metric.name])
+    return max(values) if config.metric.higher_is_better else min(values)
+
+
+def _distinct(config: Config) -> int:
+    """How many examples for evaluation there are before they come round again."""
+    pairs = [(*inputs, targets) for inputs, targets in batches(config)]
+    columns = [torch.cat(tensors) for tensors in zip(*pairs, strict=True)]
+    count = len(columns[0])
+    repeats = (k for k in range(1, count) if all(column[k:].equal(column[:-k]) for column in columns))
+    return next(repeats, count)
 
 
 def evaluate(config: Config, quick: bool) -> dict[str, float]:
     """Measure the trained network, and compare it with what it has to reach."""
-    numbers = measure_network(config, load_weights(config))
-    return numbers | {"margin": margin_of(config, numbers, quick)}
+    module = load_weights(config)
+    numbers = measure_network(config, module)
+    return numbers | {"margin": margin_of(config, module, numbers, quick)}
 
 
 if __name__ == "__main__":

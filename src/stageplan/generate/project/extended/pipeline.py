@@ -81,6 +81,8 @@ def read_plan(config: Config, path: Path = PLAN) -> list[Stage]:
     names = [name for name, _ in network.layers(config.model)]
     if planned != names:
         raise ValueError(f"{path} has the layers {planned}; they must be {names}, in this order")
+    if not all(layers and devices > 0 for _, layers, devices in stages):
+        raise ValueError(f"{path} has a stage without layers or devices; each must have 1 or more of both")
     ends = list(accumulate(devices for *_, devices in stages))
     return [
         Stage(type_, layers, tuple(range(end - devices, end)))
@@ -324,9 +326,10 @@ def pipeline(config: Config, quick: bool) -> dict[str, float]:
 def _trained(config: Config, stages: list[Stage]) -> dict[str, float]:
     """Train in stages for as long as asked for, and compare what comes of it with what it has to reach."""
     losses, _ = train_in_stages(config, stages, config.train.steps)
-    numbers = measure_network(config, load_weights(config, WEIGHTS))
+    module = load_weights(config, WEIGHTS)
+    numbers = measure_network(config, module)
     last = {"steps": len(losses), "last_loss": losses[-1]}
-    return last | numbers | {"margin": margin_of(config, numbers, quick=False)}
+    return last | numbers | {"margin": margin_of(config, module, numbers, quick=False)}
 
 
 def _ran() -> list[tuple[tuple[str, ...], tuple[int, ...]]]:

@@ -40,8 +40,12 @@ def resume(config: Config, quick: bool) -> dict[str, float]:
 
 
 def _train_and_be_killed(config: Config, steps: int, checkpoint: Path) -> None:
-    """Train in another process, which dies after a number of steps that is between two checkpoints."""
-    context = torch.multiprocessing.get_context("spawn")
+    """Train in another process, which dies after a number of steps that is between two checkpoints.
+
+    It is forked, where the system can, for then it has PyTorch loaded; no threads have been started yet.
+    """
+    method = "fork" if "fork" in torch.multiprocessing.get_all_start_methods() else "spawn"
+    context = torch.multiprocessing.get_context(method)
     process = context.Process(target=_train_and_die, args=(config, steps, checkpoint))
     process.start()
     process.join()

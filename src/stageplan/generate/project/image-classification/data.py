@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -58,6 +59,10 @@ def _images(source: str, shape: tuple[int, ...], classes: int) -> tuple[Tensor, 
             images, labels = arrays["images"], arrays["labels"]
     except KeyError as error:
         raise ValueError(f"{source}: {error.args[0]}") from None
+    except (BadZipFile, EOFError, TypeError, ValueError) as error:
+        raise ValueError(f"{source} is no .npz file of arrays: {error}") from None
+    if not len(labels) or labels.dtype.kind not in "iu":
+        raise ValueError(f"{source}: labels has {len(labels)} of {labels.dtype}; they must be whole numbers")
     if images.shape != (len(labels), *shape):
         raise ValueError(f"{source}: images has shape {images.shape}; it must be {(len(labels), *shape)}")
     if labels.min() < 0 or labels.max() >= classes:
