@@ -19,8 +19,9 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "stageplan._core",
-            sorted(glob("native/*.cpp")),
-            depends=sorted(glob("native/*.h")),
+            sorted(glob("native/**/*.cpp", recursive=True)),
+            depends=sorted(glob("native/**/*.h", recursive=True)),
+            include_dirs=["native"],
             cxx_std=20,
             extra_compile_args=FLAGS,
         )

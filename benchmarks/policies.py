@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from stageplan import _core
-from stageplan.policy_torch import PolicyModule
+from stageplan.learning.policy_torch import PolicyModule
 
 RATE, CLIP = 1e-3, 1.0
 

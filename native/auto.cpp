@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "annealing.h"
-#include "genetic.h"
-#include "merge.h"
+#include "genetic/genetic.h"
+#include "model/merge.h"
+#include "placement/annealing.h"
 
 namespace stageplan {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "exact.h"
-#include "search.h"
+#include "exact/exact.h"
+#include "search/search.h"
 
 namespace stageplan {
 

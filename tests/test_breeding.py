@@ -1,4 +1,4 @@
-"""Breeding beside the same written for reading; the same on every instruction set is in test_kernels.py."""
+"""Breeding beside the same written for reading; the same on every instruction set is in test_scorer.py."""
 
 from typing import Any
 

@@ -123,8 +123,8 @@ def test_bad_input_is_one_sentence(arguments, words, capsys, tmp_path, monkeypat
 def test_an_absent_library_is_one_sentence(capsys, monkeypatch):
     import sys
 
-    monkeypatch.delitem(sys.modules, "stageplan.readers.huggingface", raising=False)
-    monkeypatch.delattr("stageplan.readers.huggingface", raising=False)
+    monkeypatch.delitem(sys.modules, "stageplan.profiling.huggingface", raising=False)
+    monkeypatch.delattr("stageplan.profiling.huggingface", raising=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert main(["profile", "hf:gpt2", "--device", "t4"]) == 2
     assert capsys.readouterr().err.startswith(

@@ -8,8 +8,8 @@ import pytest
 from projects import REPORT, TASKS, make_spec
 
 from stageplan.generate import StepError, basic, generate
+from stageplan.generate.cases import read_script
 from stageplan.generate.target import Finished
-from stageplan.generate.test_script import read_script
 
 GIB = 2**30
 

@@ -2,16 +2,16 @@
 
 from ._version import __version__
 from .catalogue import make_cluster
-from .check import Check, check
 from .cluster import Cluster, DeviceType
 from .device import Device
-from .fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .goal import Goal
+from .learning.policy import Policy
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
-from .policy import Policy
 from .problem import Problem
-from .profile import profile
+from .profiling.check import Check, check
+from .profiling.fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
+from .profiling.profile import profile
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, repair
 from .score import Scores, evaluate

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from . import _core
 from ._version import __version__
 from .checks import check_choice, check_number, count_threads
+from .learning.policy import CELLS, Cell, Policy
 from .plan import Plan
-from .policy import CELLS, Cell, Policy
 from .problem import Problem, check_problem
 from .score import as_schemes
 from .stop import NoImprovement, Progress, Stop

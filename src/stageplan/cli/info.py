@@ -15,7 +15,7 @@ from .. import _core, plan_file
 from .._version import __version__
 from ..generate.spec import schema as spec_schema
 from ..output import print_out, to_json
-from ..readers import native
+from ..readers import documents
 from .status import FEASIBLE
 
 
@@ -28,7 +28,7 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
 def _schema(arguments: argparse.Namespace) -> int:
     kind = arguments.kind
     own = {"plan": plan_file.schema, "spec": spec_schema}
-    print_out(to_json(own[kind]() if kind in own else native.schema(kind)).decode())
+    print_out(to_json(own[kind]() if kind in own else documents.schema(kind)).decode())
     return FEASIBLE
 
 

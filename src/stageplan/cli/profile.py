@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..check import check
 from ..cluster import Cluster, DeviceType
 from ..goal import Goal
 from ..output import check_output, deliver, print_out
 from ..plan import Plan
 from ..plan_file import SavedPlan, read_plan
 from ..problem import Problem
-from ..profile import layer_table, profile
+from ..profiling.check import check
+from ..profiling.network import MODES, PRECISIONS
+from ..profiling.profile import layer_table, profile
 from ..readers import read_devices
-from ..readers.network import MODES, PRECISIONS
 from ..solve import solve
 from ..workload import Workload
 from ..workload_file import to_document, write_workload

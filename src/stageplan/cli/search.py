@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import plan_file
+from ..learning.policy import CELLS, Policy
 from ..output import check_output, deliver, progress_line, write_and_print
 from ..pareto import pareto
-from ..policy import CELLS, Policy
 from ..problem import Problem
 from ..repair import Repair, repair
 from ..score import Schemes, Scores, as_schemes, evaluate

@@ -170,7 +170,7 @@ def probe(target: Target, python: str, directory: Path) -> Facts | Item:
 
 
 def _script(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+    return (resources.files(__package__) / "on_target" / name).read_text(encoding="utf-8")
 
 
 # The machine --------------------------------------------------------------------------------------------

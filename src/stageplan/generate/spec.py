@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ..cluster import DeviceType
 from ..fields import FINITE, check_fields
-from ..readers.native import build
+from ..readers.documents import build
 
 Task = Literal["causal-language-model", "text-classification", "image-classification", "click-through-rate"]
 Extension = Literal[

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ..checks import check_choice
 from ..output import write_whole
-from . import basic, environment, extended, test_script
+from . import basic, cases, environment, extended
 from .results import (
     BasicResult,
     EnvironmentReport,
@@ -171,7 +171,7 @@ def run_test(
         if report is None:
             raise StepError(f"there is no {ENVIRONMENT} in {root}; generate it first")
         say = progress or _say_nothing
-        return test_script.run(spec, report, target_of(spec, root), root, mode=mode, progress=say)
+        return cases.run(spec, report, target_of(spec, root), root, mode=mode, progress=say)
 
 
 def _say_nothing(_: str) -> None:
@@ -318,7 +318,7 @@ class _Run:
             raise StepError(f"step {step} has no result of this specification; run it first, or all steps")
         self.say(step)
         write_result(self.root / SPEC, self.spec)
-        for path in (*results, self.root / test_script.RESULT, self.root / test_script.JUNIT):
+        for path in (*results, self.root / cases.RESULT, self.root / cases.JUNIT):
             path.unlink(missing_ok=True)
 
     def _keep(self, path: Path, result: Result, inputs: str) -> Result:
@@ -329,7 +329,7 @@ class _Run:
 
     def test(self, report: EnvironmentReport) -> TestResult:
         """Run the preset test script."""
-        return test_script.run(self.spec, report, self.target, self.root, mode=self.mode, progress=self.say)
+        return cases.run(self.spec, report, self.target, self.root, mode=self.mode, progress=self.say)
 
 
 def _basic_inputs(spec: Spec) -> tuple[object, ...]:

@@ -166,7 +166,7 @@ class Target(ABC):
             "limit": limit,
             "variables": dict(variables or {}),
         }
-        guard = (resources.files(__package__) / "guard.py").read_text(encoding="utf-8")
+        guard = (resources.files(__package__) / "on_target" / "guard.py").read_text(encoding="utf-8")
         reached = self._reach([self.python, "-I", "-c", guard, json.dumps(order)])
         status, output, stderr = _exchange(reached, limit + GRACE, self.name)
         try:

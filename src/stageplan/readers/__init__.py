@@ -18,7 +18,7 @@ from ..cluster import Cluster
 from ..device import Device
 from ..goal import Goal
 from ..workload import Workload
-from . import dnn_partitioning, native, pipedream
+from . import dnn_partitioning, documents, pipedream
 from .prices import read_prices
 
 __all__ = ["read_cluster", "read_devices", "read_goal", "read_workload"]
@@ -95,7 +95,7 @@ def read_cluster(path: str | os.PathLike[str]) -> Cluster:
     """
     source = _open(path)
     with _named(source.path):
-        name = native.read_cluster_name(source.content) if source.format == "workload" else None
+        name = documents.read_cluster_name(source.content) if source.format == "workload" else None
     if name is not None:
         beside = Path(os.fspath(path)).parent / name
         source = _open(beside if beside.is_file() else name)
@@ -121,7 +121,7 @@ def read_goal(path: str | os.PathLike[str]) -> Goal | None:
     source = _open(path)
     with _named(source.path):
         if source.format == "workload":
-            return native.read_goal(source.content)
+            return documents.read_goal(source.content)
         return dnn_partitioning.read_goal() if source.format == "dnn-partitioning" else None
 
 
@@ -178,7 +178,7 @@ def _devices(file: Traversable) -> dict[str, Device]:
     with _named(file):
         if source.format != "devices":
             raise ValueError("it holds no devices; it must hold a catalogue")
-        return native.read_devices(source.content)
+        return documents.read_devices(source.content)
 
 
 def _priced(device: Device, listed: dict[str, float]) -> Device:
@@ -190,7 +190,7 @@ def _priced(device: Device, listed: dict[str, float]) -> Device:
 def _workload(source: _Source) -> Workload:
     match source.format:
         case "workload":
-            return native.read_workload(source.content)
+            return documents.read_workload(source.content)
         case "dnn-partitioning":
             return dnn_partitioning.read_workload(source.content, source.name)
         case "pipedream":
@@ -202,7 +202,7 @@ def _workload(source: _Source) -> Workload:
 def _cluster(source: _Source) -> Cluster:
     match source.format:
         case "cluster":
-            return native.read_cluster(source.content)
+            return documents.read_cluster(source.content)
         case "dnn-partitioning":
             return dnn_partitioning.read_cluster(source.content, source.name)
     if source.format == "devices":

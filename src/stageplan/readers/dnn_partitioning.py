@@ -17,7 +17,7 @@ from ..cluster import Cluster, DeviceType
 from ..fields import FINITE, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
-from .native import build
+from .documents import build
 from .order import Devices, find_cycle, linear_order, refuse_cycle
 
 MAX_NODES = 16 * MAX_LAYERS

@@ -1,0 +1,398 @@
+#include "exact/exact.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+
+namespace stageplan {
+namespace {
+
+constexpr int kFirstSteps = 60;   // of the subgradient, where nothing is known of the rents
+constexpr int kLaterSteps = 12;   // from those of a wider interval
+constexpr double kNarrow = 1.02;  // high / low from which labels are set
+constexpr size_t kFirstWidth = 64;
+constexpr size_t kWiden = 4;
+constexpr size_t kMostWidth = size_t{1} << 14;
+constexpr int kCoarse = 16;       // cuts that the first plan may choose from
+constexpr int kCoarseLooks = 24;  // intervals of these
+constexpr int kFiner = 4;         // times as many for each of the next
+constexpr size_t kRecent = 16;
+constexpr size_t kManyArcs = size_t{1} << 12;  // of which no graph is made before the interval is narrow
+constexpr std::uint64_t kSlice = 1 << 20;      // work of a step
+constexpr std::uint64_t kArcWork = 16;         // of an arc in an interval, roughly
+constexpr double kStep = 1 - 4 * kTolerance;   // to a stage time that is less by more than a tie
+constexpr std::uint64_t kSweepWork = 16;       // of a type at a cut, roughly
+
+// Whether there are limits that stages share, so that one may take what another needs.
+bool shares_limits(const Problem& problem) {
+  return problem.max_price < kInfinity ||
+         std::any_of(
+             problem.limit.begin(), problem.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
+}
+
+// No stage takes longer: it computes all layers, and each sends, receives and moves all tensors.
+double longest_time(const Problem& problem) {
+  double bytes = 0, longest = 0;
+  for (const Tensor& tensor : problem.tensors) bytes += tensor.bytes;
+  for (int t = 0; t < problem.types; ++t) {
+    double time = bytes / problem.bandwidth[t];
+    for (size_t i = t; i < problem.compute.size(); i += problem.types)
+      time += (problem.compute[i] < kInfinity ? problem.compute[i] : 0) + problem.send[i] + problem.receive[i];
+    longest = std::max(longest, time);
+  }
+  return longest * (1 + kTolerance);
+}
+
+}  // namespace
+
+// What takes the least effort comes first, for a plan that it finds may spare the rest.
+bool Exact::later(const Interval& a, const Interval& b) {
+  if (a.width != b.width) return a.width > b.width;
+  return a.bound != b.bound ? a.bound > b.bound : a.low > b.low;
+}
+
+Exact::Exact(const Problem& problem, const Genes& initial)
+    : ExactSearch(problem, 1),
+      cheapest_(problem.objective == Objective::cost),
+      per_second_(problem.cost_scale()),
+      paths_(problem) {
+  if (problem.merge != Merge::adjacent)
+    throw std::invalid_argument(
+        "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
+        "method 'enumerate' finds the best plan");
+  Genes first = initial;
+  for (int label = 0; label < problem.labels() && initial.empty(); ++label)
+    first.insert(first.end(), layers_, static_cast<std::int8_t>(label));
+  score(first);
+}
+
+double Exact::open_bound(double time) const {
+  double bound = kInfinity;
+  for (const Left& left : left_)
+    if (left.low < time) bound = std::min(bound, left.bound);
+  for (const Interval& interval : open_)
+    if (interval.low < time) bound = std::min(bound, interval.bound);
+  return bound;
+}
+
+double Exact::bound() const {
+  if (done_) return std::min(least(), open_bound());
+  return std::min(least(), std::max(open_.empty() ? 0 : open_bound(), Search::bound()));
+}
+
+// What the limits allow of what is to be least.
+double Exact::most_objective() const { return by_price() ? problem_.max_price : problem_.max_cost; }
+
+bool Exact::closed(double bound, double low) const {
+  if (cheapest_ && !meets(bound, most_objective())) return true;
+  return bound == kInfinity || meets(to_beat(low), bound);
+}
+
+void Exact::finish_if_closed() {
+  std::erase_if(open_, [&](const Interval& interval) { return closed(interval.bound, interval.low); });
+  std::make_heap(open_.begin(), open_.end(), later);
+  done_ = open_.empty();
+}
+
+// All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to
+// beat.
+Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
+  const double excess = aim == Aim::cheapest ? spare_price(low) : kInfinity;
+  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), high, stride, excess);
+  work_ += graph->size() * kArcWork;
+  double slowest = 0;
+  for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
+  return {low, std::min(high, slowest), 0, graph, nullptr, no_rents(), kFirstWidth, aim};
+}
+
+// What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
+double Exact::spare_price(double low) const {
+  if (by_price()) return kInfinity;
+  const std::vector<double> least_price = least_prices(problem_);
+  const double most = std::min(to_beat(low), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
+  return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
+}
+
+void Exact::start() { begin(0, problem_.goal_time()); }
+
+// Where stages share no limits, the first plans come with the sweeps over all stages.
+void Exact::begin(double low, double high) {
+  const bool swept = cheapest_ && !by_price(), limited = !swept || shares_limits(problem_);
+  for (int stride = problem_.layers / kCoarse; limited && stride > 1; stride /= kFiner)
+    try_coarsely(low, high, stride);
+  const bool found = to_beat(low) < kInfinity;
+  if (!swept || (limited && !found))
+    return push(all_plans(low, high, 1, cheapest_ && found ? Aim::cheapest : Aim::any));
+  if (!sweep_) sweep_.emplace(problem_, scorer_.loads());
+  push({low, std::min(high, longest_time(problem_)), 0, nullptr, nullptr, no_rents(), kFirstWidth,
+        Aim::cheapest});
+}
+
+// Makes the stages of an interval that may be on a better plan, as far as the limits that stages share do not
+// matter. False where none may, and where they are too many: then the halves of the interval are to be looked
+// at instead.
+bool Exact::make_graph(Interval& interval) {
+  const std::uint64_t before = sweep_->work();
+  const auto most = [&] { return most_cost(interval) / per_second_; };
+  const double cost = interval.tails ? sweep_->from_start(interval.low, interval.high, most(), *interval.tails)
+                                     : sweep_->from_start(interval.low, interval.high);
+  if (cost < most()) {
+    const StageGraph path = sweep_->path();
+    consider(path, all_arcs(path));
+    interval.bound = std::max(interval.bound, per_second_ * (cost + interval.low * problem_.fixed_price));
+    if (!closed(interval.bound, interval.low)) make_or_split(interval, most(), path.arcs());
+  }
+  work_ += sweep_->work() - before;
+  return interval.graph != nullptr;
+}
+
+void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc>& path) {
+  const bool narrow = interval.high <= kNarrow * interval.low;
+  if (auto graph = sweep_->promising(most, narrow ? SegmentSweep::kAnyNumber : kManyArcs)) {
+    interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
+    return;
+  }
+  interval.tails = std::make_shared<const std::vector<Least>>(sweep_->to_end());
+  Finding found;
+  found.path = path;
+  split(interval, split_time(interval, found));
+}
+
+// Plans to begin with, the better the fewer stages are worth a look later on.
+void Exact::try_coarsely(double low, double high, int stride) {
+  const auto open = std::move(open_);
+  const auto left = left_;
+  open_.clear();
+  push(all_plans(low, high, stride, cheapest_ ? Aim::cheapest : Aim::any));
+  for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
+  open_ = open;
+  left_ = left;
+}
+
+void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
+  const Genes scheme = scheme_of(problem_, graph, path);
+  if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
+  if (recent_.size() == kRecent) recent_.erase(recent_.begin());
+  recent_.push_back(scheme);
+  look_at(scheme);
+}
+
+double Exact::most_cost(const Interval& interval) const {
+  double most = most_objective() * (1 + kTolerance);
+  if (interval.aim == Aim::cheapest) most = std::min(most, to_beat(interval.low) * (1 - kTolerance));
+  return most - worth(interval.low) * problem_.fixed_price;
+}
+
+// $/hour that are left for devices.
+double Exact::most_price() const { return problem_.max_price * (1 + kTolerance) - problem_.fixed_price; }
+
+// Where any path within the limits will do, the cost of an arc is what it uses of them, so that the most that
+// a path may cost is another limit.
+Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
+  const bool costs = interval.aim == Aim::cheapest || problem_.max_cost < kInfinity;
+  const bool priced = (by_price() ? problem_.max_cost : problem_.max_price) < kInfinity;
+  const double most_used = by_price() ? problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() -
+                                            interval.low * problem_.fixed_price
+                                      : most_price();
+  Demand demand;
+  demand.cost.resize(graph.size());
+  if (priced && costs) demand.extra.resize(graph.size());
+  for (size_t i = 0; i < graph.size(); ++i) {
+    const Arc& arc = graph[i];
+    const double price = problem_.price[arc.type] * arc.devices;
+    if (costs) demand.cost[i] = price * worth(std::max(interval.low, arc.time));
+    const double used = by_price() ? price * std::max(interval.low, arc.time) : price;
+    if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = used / most_used;
+    if (!costs && !priced) demand.cost[i] = problem_.limit_weight()[arc.type] * arc.devices;
+  }
+  if (priced && most_used <= 0) {
+    demand.most_cost = -1;  // the fixed price alone is too much
+  } else if (costs) {
+    demand.most_cost = most_cost(interval);
+  } else if (priced) {
+    demand.most_cost = kWhole;
+  } else {
+    demand.most_cost = 0;
+    for (double limit : problem_.limit) demand.most_cost += limit >= 1 ? kWhole : 0;
+  }
+  return demand;
+}
+
+std::shared_ptr<const StageGraph> Exact::narrowed(const StageGraph& graph, const std::vector<char>& marked,
+                                                  double time) {
+  work_ += graph.size();
+  return std::make_shared<const StageGraph>(problem_, scorer_.loads(), graph, marked, time);
+}
+
+std::vector<Arc> Exact::arcs_of(const StageGraph& graph, const std::vector<int>& path) {
+  std::vector<Arc> arcs;
+  for (int i : path) arcs.push_back(graph[i]);
+  return arcs;
+}
+
+Exact::Finding Exact::look(Interval& interval) {
+  Finding found;
+  found.graph = interval.graph;
+  if (interval.high < interval.graph->time())
+    found.graph = narrowed(*interval.graph, std::vector<char>(interval.graph->size(), 1), interval.high);
+  Demand demand = demand_of(interval, *found.graph);
+  const auto visit = [&](const std::vector<int>& path, double cost) {
+    found.within = found.within || cost <= demand.most_cost;
+    consider(*found.graph, path);
+    if (interval.aim == Aim::cheapest) demand.most_cost = most_cost(interval);
+  };
+  const int steps = interval.rents.none() ? kFirstSteps : kLaterSteps;
+  const Raised raised =
+      raise_bound(problem_, *found.graph, demand, paths_, interval.rents, weight_, steps, visit);
+  work_ += found.graph->size() * 10;
+  found.bound = raised.bound >= demand.most_cost ? kInfinity : raised.bound;
+  if (found.bound == kInfinity || (found.within && interval.aim == Aim::any)) return found;
+  found.exact = raised.exact;
+  if (found.exact) found.path = arcs_of(*found.graph, raised.path);
+  if (!found.exact) {
+    add_rents(problem_, *found.graph, demand, interval.rents, weight_);
+    paths_.from_start(*found.graph, weight_);
+  }
+  const auto marked = mark_promising(*found.graph, demand, interval.rents, weight_, paths_);
+  found.graph = narrowed(*found.graph, marked, interval.high);
+  if (found.exact) return found;
+  if (interval.aim == Aim::any || interval.high <= kNarrow * interval.low) set_labels(interval, found);
+  return found;
+}
+
+void Exact::set_labels(const Interval& interval, Finding& found) {
+  const Demand demand = demand_of(interval, *found.graph);
+  LabelSetting labels(problem_, *found.graph, demand, interval.rents, paths_, interval.width);
+  const LabelSetting::Answer answer = labels.run();
+  work_ += answer.work;
+  found.exact = answer.exact;
+  found.bound = answer.bound >= demand.most_cost ? kInfinity : std::max(found.bound, answer.bound);
+  found.path = arcs_of(*found.graph, answer.path);
+  if (answer.path.empty()) return;
+  found.within = true;
+  consider(*found.graph, answer.path);
+}
+
+void Exact::step() {
+  const std::uint64_t until = work_ + kSlice;
+  do look_at_next();
+  while (!done_ && work_ < until);
+}
+
+std::uint64_t Exact::next_work() const {
+  if (started_ && open_.front().graph) return open_.front().graph->size() * kArcWork;
+  if (started_ || (cheapest_ && !shares_limits(problem_))) return layers_ * problem_.types * kSweepWork;
+  return layers_ * layers_ * problem_.types * kArcWork / 8;
+}
+
+void Exact::advance(std::uint64_t work) {
+  while (!done_ && work_ + next_work() <= work) look_at_next();
+}
+
+Genes Exact::tried() const {
+  Genes schemes = best();
+  for (const Genes& scheme : recent_) schemes.insert(schemes.end(), scheme.begin(), scheme.end());
+  return schemes;
+}
+
+void Exact::look_at_next() {
+  if (started_) {
+    look_at_first();
+  } else {
+    started_ = true;
+    if (most_price() >= 0) start();
+  }
+  finish_if_closed();
+}
+
+void Exact::look_at_first() {
+  std::pop_heap(open_.begin(), open_.end(), later);
+  Interval interval = std::move(open_.back());
+  open_.pop_back();
+  if (!cheapest_) interval.high = std::min(interval.high, least() * kStep);
+  if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
+    const Finding found = look(interval);
+    interval.graph = found.graph;
+    if (cheapest_)
+      branch_cost(interval, found);
+    else
+      branch_time(interval, found);
+  }
+}
+
+void Exact::branch_cost(Interval& interval, const Finding& found) {
+  if (interval.aim == Aim::any) {  // whether there is a plan at all
+    if (found.bound == kInfinity) return;
+    if (!found.within && interval.width < kMostWidth) return widen(interval);
+    interval.aim = Aim::cheapest;
+    interval.width = kFirstWidth;
+    interval.rents = no_rents();
+    return push(interval);
+  }
+  if (found.bound == kInfinity) return;
+  interval.bound = std::max(interval.bound, found.bound + worth(interval.low) * problem_.fixed_price);
+  if (closed(interval.bound, interval.low)) return;
+  const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
+                                              : !closed(cost_at(interval.low, found.path), interval.low);
+  if (found.exact || split_helps)
+    split(interval, split_time(interval, found));
+  else
+    widen(interval);
+}
+
+// Sets more labels the next time, up to what memory and time bear.
+void Exact::widen(Interval& interval) {
+  interval.width *= kWiden;
+  if (interval.width <= kMostWidth)
+    push(interval);
+  else
+    give_up(interval);
+}
+
+void Exact::branch_time(Interval& interval, const Finding& found) {
+  if (found.bound == kInfinity) return;
+  interval.high = std::min(interval.high, least() * kStep);
+  if (!found.within && !found.exact && interval.high <= kNarrow * interval.low) return widen(interval);
+  split(interval, (interval.low + interval.high) / 2);
+}
+
+// $ of a path whose slowest stage takes at least `time`.
+double Exact::cost_at(double time, const std::vector<Arc>& path) const {
+  double sum = worth(time) * problem_.fixed_price;
+  for (const Arc& arc : path) sum += problem_.price[arc.type] * arc.devices * worth(std::max(time, arc.time));
+  return sum;
+}
+
+// Above which stage time the path found is no better than the best plan; below its own stage time, where it
+// needs more devices.
+double Exact::split_time(const Interval& interval, const Finding& found) const {
+  const double middle = interval.low > 0 ? std::sqrt(interval.low * interval.high) : interval.high / 2;
+  if (found.path.empty()) return middle;
+  double slowest = 0, low = interval.low, high = interval.high;
+  for (const Arc& arc : found.path) slowest = std::max(slowest, arc.time);
+  if (!closed(cost_at(high, found.path), high)) return middle;
+  for (int halving = 0; halving < 40; ++halving) {
+    const double time = (low + high) / 2;
+    (closed(cost_at(time, found.path), time) ? high : low) = time;
+  }
+  const double time = std::min(high, slowest * kStep);
+  return time > interval.low && time < interval.high ? time : middle;
+}
+
+void Exact::split(const Interval& interval, double time) {
+  if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low))
+    return give_up(interval);
+  Interval faster = interval, slower = interval;
+  faster.high = slower.low = time;
+  if (!cheapest_) slower.bound = time;
+  push(std::move(faster));
+  push(std::move(slower));
+}
+
+void Exact::push(Interval interval) {
+  open_.push_back(std::move(interval));
+  std::push_heap(open_.begin(), open_.end(), later);
+}
+
+}  // namespace stageplan

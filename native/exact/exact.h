@@ -1,0 +1,131 @@
+// The exact search: branch and bound over the stage time. All plans whose slowest stage takes from `low` to
+// `high` seconds are paths through one stage graph, where a stage of k devices costs at least
+// price * k * max(low, its time), k being the fewest that reach `high`: k times the time never falls as k
+// grows. The shortest path within the limits bounds them all, and is itself a plan to try.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "exact/label_setting.h"
+#include "exact/segment_sweep.h"
+#include "search/search.h"
+
+namespace stageplan {
+
+class Exact : public ExactSearch {
+ public:
+  // `initial`: schemes to begin with; without, the homogeneous ones. Throws std::invalid_argument where stages
+  // are not intervals of layers.
+  Exact(const Problem& problem, const Genes& initial);
+
+  // A slice of the work: some intervals of stage times.
+  void step() override;
+
+  // Goes on while the next interval looks as if it stays within so much work in all.
+  void advance(std::uint64_t work);
+
+  double bound() const override;
+
+  // Arcs and labels looked at so far: what time is spent on, counted the same on every machine.
+  std::uint64_t work() const { return work_; }
+
+  // The best scheme and those looked at lately.
+  Genes tried() const;
+
+ protected:
+  enum class Aim { cheapest, any };  // path within the limits
+
+  // All plans whose stage time is in (low, high].
+  struct Interval {
+    double low, high;
+    double bound;                                     // of the objective of any plan in it
+    std::shared_ptr<const StageGraph> graph;          // none while its stages are too many to be made
+    std::shared_ptr<const std::vector<Least>> tails;  // then, where known, the least totals to the end
+    Rents rents;
+    size_t width;  // of the label setting
+    Aim aim;
+  };
+  // What came of looking at an interval.
+  struct Finding {
+    double bound = kInfinity;  // cost of stage time and devices
+    bool exact = false;        // the path below is the cheapest
+    std::vector<Arc> path;     // that the bound is of; where it is not exact it need not keep the limits
+    bool within = false;       // a path within the limits was found
+    std::shared_ptr<const StageGraph> graph;
+  };
+
+  // What plans whose stage time is above `low` have to better: all that closes an interval.
+  virtual double to_beat(double) const { return least(); }
+
+  // Scores a scheme found on the way.
+  virtual void look_at(const Genes& scheme) { score(scheme); }
+
+  // Opens the intervals that there are to look at.
+  virtual void start();
+  void begin(double low, double high);
+
+  virtual double split_time(const Interval& interval, const Finding& found) const;
+
+  // What $1/hour adds to the objective of the cheapest plan, at a stage time.
+  double worth(double time) const { return per_hour_ + per_second_ * time; }
+
+  // Not the cost, but the hourly price is to be least.
+  void minimise_price() {
+    per_hour_ = 1;
+    per_second_ = 0;
+  }
+
+  // Least bound of the plans that take at most `time`, but for those in closed intervals.
+  double open_bound(double time = kInfinity) const;
+
+ private:
+  // An interval given up as too narrow.
+  struct Left {
+    double low, bound;
+  };
+
+  static bool later(const Interval& a, const Interval& b);
+  void try_coarsely(double low, double high, int stride);
+  void look_at_first();
+  Interval all_plans(double low, double high, int stride, Aim aim);
+  double spare_price(double low) const;
+  bool make_graph(Interval& interval);
+  void make_or_split(Interval& interval, double most, const std::vector<Arc>& path);
+  void look_at_next();
+  std::uint64_t next_work() const;
+  Finding look(Interval& interval);
+  void set_labels(const Interval& interval, Finding& found);
+  std::shared_ptr<const StageGraph> narrowed(const StageGraph& graph, const std::vector<char>& marked,
+                                             double time);
+  Demand demand_of(const Interval& interval, const StageGraph& graph) const;
+  double most_cost(const Interval& interval) const;
+  double most_price() const;
+  double most_objective() const;
+  bool by_price() const { return per_second_ == 0; }
+  void consider(const StageGraph& graph, const std::vector<int>& path);
+  void branch_cost(Interval& interval, const Finding& found);
+  void branch_time(Interval& interval, const Finding& found);
+  double cost_at(double time, const std::vector<Arc>& path) const;
+  static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
+  void split(const Interval& interval, double time);
+  void widen(Interval& interval);
+  void give_up(const Interval& interval) { left_.push_back({interval.low, interval.bound}); }
+  void push(Interval interval);
+  Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }
+  bool closed(double bound, double low) const;
+  void finish_if_closed();
+
+  bool cheapest_;  // the objective is cost, or hourly price
+  double per_hour_ = 0, per_second_;
+  std::optional<SegmentSweep> sweep_;
+  SegmentPath paths_;
+  std::vector<double> weight_;  // of the arcs of the last graph, with rents
+  std::vector<Interval> open_;  // a heap, the least effort first
+  std::vector<Genes> recent_;   // schemes tried lately
+  std::vector<Left> left_;
+  std::uint64_t work_ = 0;
+  bool started_ = false;
+};
+
+}  // namespace stageplan

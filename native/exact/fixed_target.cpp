@@ -1,0 +1,100 @@
+#include "exact/fixed_target.h"
+
+#include <algorithm>
+
+#include "exact/label_setting.h"
+#include "exact/segment_sweep.h"
+
+namespace stageplan {
+namespace {
+
+constexpr int kSteps = 100;  // of the subgradient
+constexpr int kCoarse = 16;  // cuts that the first plan may choose from
+constexpr int kFiner = 4;    // times as many cuts in each round
+
+Demand price_of(const Problem& problem, const StageGraph& graph) {
+  Demand demand;
+  for (const Arc& arc : graph.arcs()) demand.cost.push_back(problem.price[arc.type] * arc.devices);
+  return demand;
+}
+
+// The cheapest path within the limits, as far as rents tell.
+struct Relaxed {
+  Demand demand;  // paths that cost no less than the best are of no interest
+  SegmentPath paths;
+  Rents rents;
+  std::vector<double> weight;  // with rents
+  std::vector<int> best;       // path within the limits
+  Raised raised;
+
+  Relaxed(const Problem& problem, const StageGraph& graph)
+      : demand(price_of(problem, graph)), paths(problem), rents{std::vector<double>(problem.types), 0} {
+    const auto visit = [&](const std::vector<int>& path, double cost) {
+      if (cost >= demand.most_cost) return;
+      demand.most_cost = cost;
+      best = path;
+    };
+    raised = raise_bound(problem, graph, demand, paths, rents, weight, kSteps, visit);
+  }
+
+  double bound() const { return std::min(raised.bound, demand.most_cost); }
+  bool proven() const {
+    return bound() == kInfinity || raised.exact || raised.bound >= demand.most_cost * (1 - kTolerance);
+  }
+};
+
+void take(const Problem& problem, const StageGraph& graph, const std::vector<int>& path, Cheapest& answer) {
+  answer.price = problem.fixed_price;
+  for (int i : path) answer.price += problem.price[graph[i].type] * graph[i].devices;
+  answer.scheme = scheme_of(problem, graph, path);
+}
+
+// The cheapest plan of the stages, by labels where rents leave a gap.
+Cheapest cheapest_of(const Problem& problem, const StageLoads& loads, const StageGraph& graph, size_t width) {
+  Relaxed relaxed(problem, graph);
+  Cheapest answer;
+  answer.bound = relaxed.bound();
+  if (!relaxed.best.empty()) take(problem, graph, relaxed.best, answer);
+  if (!relaxed.proven()) {
+    add_rents(problem, graph, relaxed.demand, relaxed.rents, relaxed.weight);
+    relaxed.paths.from_start(graph, relaxed.weight);
+    const auto marked = mark_promising(graph, relaxed.demand, relaxed.rents, relaxed.weight, relaxed.paths);
+    const StageGraph small(problem, loads, graph, marked, graph.time());
+    Demand rest = price_of(problem, small);
+    rest.most_cost = relaxed.demand.most_cost;
+    const auto found = LabelSetting(problem, small, rest, relaxed.rents, relaxed.paths, width).run();
+    answer.bound = std::max(answer.bound, std::min(found.bound, rest.most_cost));
+    if (!found.path.empty()) take(problem, small, found.path, answer);
+  }
+  answer.bound += problem.fixed_price;
+  return answer;
+}
+
+// Stages that may be in the cheapest plan within the limits, given the best one whose cuts are further apart,
+// in rounds.
+StageGraph promising_stages(const Problem& problem, SegmentSweep& sweep, double time) {
+  double most = kInfinity;
+  for (int stride = std::max(1, problem.layers / kCoarse);; stride = std::max(1, stride / kFiner)) {
+    sweep.from_start(time, time, stride);
+    const StageGraph graph = *sweep.promising(most * time);
+    if (stride == 1) return graph;
+    most = std::min(most, Relaxed(problem, graph).demand.most_cost);
+  }
+}
+
+}  // namespace
+
+Cheapest cheapest_at(const Problem& problem, const StageLoads& loads, double time, std::size_t width) {
+  SegmentSweep sweep(problem, loads);
+  if (sweep.from_start(time, time) == kInfinity) return {};
+  const StageGraph alone = sweep.path();
+  const std::vector<int> path = all_arcs(alone);
+  if (!within_limits(problem, usage_of(problem, alone, price_of(problem, alone), path)))
+    return cheapest_of(problem, loads, promising_stages(problem, sweep, time), width);
+  Cheapest answer;
+  take(problem, alone, path, answer);
+  answer.bound = answer.price;
+  return answer;
+}
+
+}  // namespace stageplan

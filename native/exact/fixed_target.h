@@ -1,0 +1,20 @@
+// The cheapest devices at one stage time: a single stage graph, with the price per hour as the cost.
+#pragma once
+
+#include <cstdint>
+
+#include "search/schemes.h"
+
+namespace stageplan {
+
+struct Cheapest {
+  double price = kInfinity;  // $/hour of the devices and the fixed price; infinity where no plan is that fast
+  double bound = kInfinity;  // no plan that fast costs less per hour
+  Genes scheme;              // empty where none was found
+};
+
+// Keeps the limits on devices and memory; the others do not count. `width`: labels at a cut, from which on
+// the answer is a bound and the best that was met.
+Cheapest cheapest_at(const Problem& problem, const StageLoads& loads, double time, std::size_t width);
+
+}  // namespace stageplan

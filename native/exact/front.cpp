@@ -1,0 +1,125 @@
+#include "exact/front.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace stageplan {
+namespace {
+
+constexpr double kTie = 1 + 8 * kTolerance;  // stage times this close are one
+
+}  // namespace
+
+// Of the gap one half goes to what is not looked at, the other to points that are left out.
+Front::Front(const Problem& problem, bool by_price, std::vector<double> targets, std::optional<double> gap,
+             double fastest, const Genes& initial)
+    : Exact(problem, initial),
+      by_price_(by_price),
+      targets_(std::move(targets)),
+      all_(gap.has_value()),
+      slack_(std::sqrt(1 + gap.value_or(0))),
+      fastest_(fastest) {
+  if (by_price) minimise_price();
+  for (auto scheme = initial.begin(); scheme != initial.end(); scheme += static_cast<std::ptrdiff_t>(layers_))
+    keep_states({scheme, scheme + static_cast<std::ptrdiff_t>(layers_)});
+}
+
+const Front::Known* Front::cheapest(double time) const {
+  const auto after = std::upper_bound(known_.begin(), known_.end(), time * kTie,
+                                      [](double t, const Known& known) { return t < known.time; });
+  return after == known_.begin() ? nullptr : &*(after - 1);
+}
+
+// A plan of the last scheme.
+void Front::add(double time, double value) {
+  const Known* before = cheapest(time);
+  if (before != nullptr && meets(before->value, value)) return;
+  const auto from = std::lower_bound(known_.begin(), known_.end(), time,
+                                     [](const Known& known, double t) { return known.time < t; });
+  const auto to = std::find_if(from, known_.end(), [&](const Known& known) { return known.value < value; });
+  known_.insert(known_.erase(from, to), {time, value, schemes_.size() - layers_});
+}
+
+void Front::keep_states(const Genes& scheme) {
+  std::vector<Stage> stages;
+  merge(problem_, scorer_.loads(), scheme.data(), stages);
+  schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
+  const double fastest = targets_.back();
+  Score best;
+  Provisioner(problem_).visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
+    if (score.violation == 0) add(score.time, by_price_ ? price : score.cost);
+    if (better(problem_, score, best)) best = score;
+    const Known* known = cheapest(fastest);
+    if (known == nullptr) return true;
+    return score.time < fastest ? !by_price_ : worth(fastest) * price < known->value;
+  });
+  keep(scheme.data(), best);
+}
+
+void Front::look_at(const Genes& scheme) {
+  ++evaluations_;
+  keep_states(scheme);
+}
+
+// The fastest target that a plan slower than `low` may serve.
+double Front::target_for(double low) const {
+  if (all_) return std::max(low, targets_.back());
+  const auto slower = std::find_if(targets_.rbegin(), targets_.rend(), [&](double t) { return t > low; });
+  return slower == targets_.rend() ? low : *slower;
+}
+
+double Front::to_beat(double low) const {
+  const Known* known = cheapest(target_for(low));
+  return known == nullptr ? kInfinity : known->value / slack_;
+}
+
+void Front::start() { begin(fastest_ / kTie, targets_.front()); }
+
+// Halves the targets first: for each half fewer stages are worth a look.
+double Front::split_time(const Interval& interval, const Finding& found) const {
+  std::vector<double> inside;
+  for (double target : targets_)
+    if (interval.low * kTie < target && target * kTie < interval.high) inside.push_back(target);
+  return inside.empty() ? Exact::split_time(interval, found) : inside[inside.size() / 2];
+}
+
+double Front::bound_of(double target) const {
+  const Known* known = cheapest(target);
+  const double closed = known == nullptr ? kInfinity : known->value / slack_;
+  return std::min(closed, open_bound(target));
+}
+
+FrontPoint Front::point(double target) const {
+  const Known& known = *cheapest(target);
+  const auto scheme = schemes_.begin() + static_cast<std::ptrdiff_t>(known.scheme);
+  return {target,
+          known.time,
+          known.value,
+          bound_of(target),
+          {scheme, scheme + static_cast<std::ptrdiff_t>(layers_)}};
+}
+
+// The times of as few plans as keep the gap: of those left out, one that is as fast costs little more.
+std::vector<double> Front::spread() const {
+  const Known *last = cheapest(targets_.front()), *first = cheapest(targets_.back());
+  std::vector<double> times{last->time};
+  while (last > first) {
+    const double most = (--last)->value * slack_;
+    while (last > first && meets((last - 1)->value, most)) --last;
+    times.push_back(last->time);
+  }
+  return times;
+}
+
+std::vector<FrontPoint> Front::points() const {
+  std::vector<FrontPoint> points;
+  for (double target : all_ ? spread() : targets_) {
+    if (cheapest(target) == nullptr) continue;
+    FrontPoint next = point(target);
+    if (!points.empty() && points.back().time == next.time) points.pop_back();
+    points.push_back(std::move(next));
+  }
+  return points;
+}
+
+}  // namespace stageplan

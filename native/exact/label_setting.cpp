@@ -1,0 +1,198 @@
+#include "exact/label_setting.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+#include <tuple>
+
+namespace stageplan {
+namespace {
+
+constexpr std::uint64_t kLabelWork = 8;  // arcs that could be looked at instead
+
+}  // namespace
+
+LabelSetting::LabelSetting(const Problem& problem, const StageGraph& graph, const Demand& demand,
+                           const Rents& rents, const SegmentPath& paths, size_t width)
+    : problem_(problem),
+      graph_(graph),
+      demand_(demand),
+      rents_(rents),
+      paths_(paths),
+      width_(width),
+      most_(demand.most_cost + rents.sum()),
+      neighbours_alike_(problem.labels() > problem.types),
+      counted_(problem.types) {
+  for (int t = 0; t < problem.types; ++t) counted_[t] = rents.types[t] > 0;
+  add_rents(problem, graph, demand, rents, weight_);
+  order_arcs();
+}
+
+void LabelSetting::order_arcs() {
+  promise_.resize(graph_.size());
+  for (size_t i = 0; i < graph_.size(); ++i) promise_[i] = weight_[i] + paths_.after(graph_[i]);
+  order_.resize(graph_.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  for (int first = 0; first < graph_.layers(); ++first)
+    std::sort(order_.begin() + static_cast<std::ptrdiff_t>(graph_.begin(first)),
+              order_.begin() + static_cast<std::ptrdiff_t>(graph_.begin(first + 1)),
+              [&](int a, int b) { return std::tie(promise_[a], a) < std::tie(promise_[b], b); });
+}
+
+// Packs the counts of the types that count, each with a bit to spare.
+void LabelSetting::choose_types() {
+  fields_.assign(problem_.types, {});
+  limit_.clear();
+  guard_.clear();
+  int used = 64;
+  for (int t = 0; t < problem_.types; ++t) {
+    if (!counted_[t]) continue;
+    const auto most = static_cast<std::uint64_t>(problem_.limit[t]);
+    const int bits = std::bit_width(most) + 1;
+    if (used + bits > 64) {
+      limit_.push_back(0);
+      guard_.push_back(0);
+      used = 0;
+    }
+    fields_[t] = {static_cast<int>(limit_.size()) - 1, used};
+    limit_.back() |= most << used;
+    guard_.back() |= std::uint64_t{1} << (used + bits - 1);
+    used += bits;
+  }
+}
+
+// Field by field at most the limit: where one is not, its subtraction borrows the bit to spare.
+bool LabelSetting::fits(const std::uint64_t* words, const std::uint64_t* limit) const {
+  for (size_t w = 0; w < guard_.size(); ++w)
+    if ((((limit[w] | guard_[w]) - words[w]) & guard_[w]) != guard_[w]) return false;
+  return true;
+}
+
+// Whether labels before it, of which `kept` are left, make a label needless: one that can be followed by all
+// that may follow it, or two of different types, for one type only cannot follow either.
+bool LabelSetting::dominated(const Cut& cut, const Label& label, size_t kept) {
+  const std::uint64_t* words = cut.words.data() + label.words;
+  int other = -1;
+  work_ += kept / 4;
+  for (size_t i = 0; i < kept; ++i) {
+    const Label& better = cut.labels[i];
+    if (better.cost > label.cost || better.extra > label.extra || !fits(cut.words.data() + better.words, words))
+      continue;
+    const int type = type_of(better);
+    if (neighbours_alike_ || type == type_of(label) || (other >= 0 && type != other)) return true;
+    other = type;
+  }
+  return false;
+}
+
+void LabelSetting::prune(Cut& cut) {
+  std::sort(cut.labels.begin(), cut.labels.end(), [](const Label& a, const Label& b) {
+    return std::tie(a.rented, a.cost, a.from, a.arc) < std::tie(b.rented, b.cost, b.from, b.arc);
+  });
+  size_t kept = 0, i = 0;
+  for (; i < cut.labels.size() && kept < width_; ++i)
+    if (!dominated(cut, cut.labels[i], kept)) cut.labels[kept++] = cut.labels[i];
+  for (; i < cut.labels.size(); ++i) {
+    const Label& lost = cut.labels[i];
+    given_up_ = std::min(given_up_, lost.rented + paths_.after(graph_[lost.arc]));
+  }
+  cut.labels.resize(kept);
+  std::vector<std::uint64_t> words;
+  for (Label& label : cut.labels) {
+    const auto from = cut.words.begin() + static_cast<std::ptrdiff_t>(label.words);
+    label.words = words.size();
+    words.insert(words.end(), from, from + static_cast<std::ptrdiff_t>(guard_.size()));
+  }
+  cut.words.swap(words);
+}
+
+void LabelSetting::extend(const Cut& cut, const Label& label, int id, int first) {
+  const int type = neighbours_alike_ ? -1 : type_of(label);
+  for (size_t at = graph_.begin(first); at < graph_.begin(first + 1); ++at) {
+    const int i = order_[at];
+    const Arc& arc = graph_[i];
+    if (label.rented + promise_[i] > most_) break;
+    if (arc.type == type) continue;
+    Cut& next = cuts_[arc.last + 1];
+    Label longer{
+        label.cost + demand_.cost[i], label.rented + weight_[i], label.extra, id, i, next.words.size()};
+    if (!demand_.extra.empty()) longer.extra += demand_.extra[i];
+    if (longer.cost > demand_.most_cost || longer.extra > kWhole) continue;
+    const auto from = cut.words.begin() + static_cast<std::ptrdiff_t>(label.words);
+    next.words.insert(next.words.end(), from, from + static_cast<std::ptrdiff_t>(guard_.size()));
+    const Field& field = fields_[arc.type];
+    if (field.word >= 0) {
+      next.words[longer.words + field.word] += static_cast<std::uint64_t>(arc.devices) << field.shift;
+      if (!fits(next.words.data() + longer.words, limit_.data())) {
+        next.words.resize(longer.words);
+        continue;
+      }
+    }
+    next.labels.push_back(longer);
+    work_ += kLabelWork;
+    if (next.labels.size() >= 4 * width_ + 4096) prune(next);
+  }
+}
+
+std::vector<int> LabelSetting::path_of(int from, int arc) const {
+  std::vector<int> path{arc};
+  for (; kept_[from].arc >= 0; from = kept_[from].from) path.push_back(kept_[from].arc);
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+LabelSetting::Answer LabelSetting::run_chosen() {
+  cuts_.assign(graph_.layers() + 1, {});
+  kept_.clear();
+  given_up_ = kInfinity;
+  cuts_[0].labels.push_back({0, 0, 0, -1, -1, 0});
+  cuts_[0].words.assign(guard_.size(), 0);
+  for (int first = 0; first < graph_.layers(); ++first) {
+    const Cut cut = std::move(cuts_[first]);
+    Cut pruned = cut;
+    if (first > 0) prune(pruned);
+    for (const Label& label : pruned.labels) {
+      kept_.push_back({label.from, label.arc});
+      extend(pruned, label, static_cast<int>(kept_.size()) - 1, first);
+    }
+  }
+  Answer answer;
+  const auto& ends = cuts_.back().labels;
+  const auto best = std::min_element(ends.begin(), ends.end(), [](const Label& a, const Label& b) {
+    return std::tie(a.cost, a.from, a.arc) < std::tie(b.cost, b.from, b.arc);
+  });
+  if (best != ends.end()) {
+    answer.path = path_of(best->from, best->arc);
+    answer.bound = best->cost;
+  }
+  answer.exact = given_up_ == kInfinity;
+  answer.bound = std::min(answer.bound, given_up_ - rents_.sum());
+  return answer;
+}
+
+// Counts the devices of more types where a path uses too many; whether it does.
+bool LabelSetting::count_broken(const std::vector<int>& path) {
+  const Usage usage = usage_of(problem_, graph_, demand_, path);
+  bool broken = false;
+  for (int t = 0; t < problem_.types; ++t)
+    if (static_cast<double>(usage.counts[t]) > problem_.limit[t]) {
+      counted_[t] = 1;
+      broken = true;
+    }
+  return broken;
+}
+
+// Types whose limits no path breaks are not worth counting; they come in as they are met.
+LabelSetting::Answer LabelSetting::run() {
+  for (;;) {
+    choose_types();
+    Answer answer = run_chosen();
+    if (answer.path.empty() || !count_broken(answer.path)) {
+      answer.work = work_;
+      return answer;
+    }
+  }
+}
+
+}  // namespace stageplan

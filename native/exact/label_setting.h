@@ -1,0 +1,76 @@
+// The cheapest path within the limits: all paths from the first cut to each, as labels (cost, devices of the
+// types whose limits count), less those that another one dominates or that the relaxation rules out
+// (resource-constrained shortest path; Desrochers and Soumis 1988).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "exact/relaxation.h"
+
+namespace stageplan {
+
+class LabelSetting {
+ public:
+  // At each cut at most `width` labels are kept, those that promise most.
+  LabelSetting(const Problem& problem, const StageGraph& graph, const Demand& demand, const Rents& rents,
+               const SegmentPath& paths, size_t width);
+
+  struct Answer {
+    double bound = kInfinity;  // no path within the limits costs less
+    bool exact = true;         // no label was given up
+    std::vector<int> path;     // the cheapest within the limits that was found; empty where none was
+    std::uint64_t work = 0;    // labels set and compared
+  };
+  Answer run();
+
+ private:
+  struct Label {
+    double cost, rented, extra;
+    int from, arc;      // the label that it goes on from (kept), and by which arc
+    std::size_t words;  // where its device counts begin
+  };
+  struct Cut {
+    std::vector<Label> labels;
+    std::vector<std::uint64_t> words;
+  };
+  struct Kept {
+    int from, arc;
+  };
+  // Where the count of a type stands in the words of a label; above it is a bit that is 0.
+  struct Field {
+    int word = -1, shift = 0;
+  };
+
+  void choose_types();
+  void order_arcs();
+  Answer run_chosen();
+  bool count_broken(const std::vector<int>& path);
+  void prune(Cut& cut);
+  bool dominated(const Cut& cut, const Label& label, size_t kept);
+  bool fits(const std::uint64_t* words, const std::uint64_t* limit) const;
+  void extend(const Cut& cut, const Label& label, int id, int first);
+  std::vector<int> path_of(int from, int arc) const;
+  int type_of(const Label& label) const { return label.arc < 0 ? -1 : graph_[label.arc].type; }
+
+  const Problem& problem_;
+  const StageGraph& graph_;
+  const Demand& demand_;
+  const Rents& rents_;
+  const SegmentPath& paths_;
+  const size_t width_;
+  const double most_;  // cost with rents
+  const bool neighbours_alike_;
+  std::vector<char> counted_;  // types whose devices labels count
+  std::vector<Field> fields_;
+  std::vector<std::uint64_t> limit_, guard_;
+  std::vector<double> weight_;   // with rents
+  std::vector<int> order_;       // arcs of each cut, the most promising first
+  std::vector<double> promise_;  // least total, with rents, of a path that goes on with the arc
+  std::vector<Cut> cuts_;
+  std::vector<Kept> kept_;
+  double given_up_ = kInfinity;  // least cost with rents of a path through a label given up
+  std::uint64_t work_ = 0;
+};
+
+}  // namespace stageplan

@@ -1,0 +1,125 @@
+#include "exact/relaxation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace stageplan {
+
+bool Rents::none() const { return sum() == 0; }
+
+double Rents::sum() const { return std::accumulate(types.begin(), types.end(), extra); }
+
+Usage usage_of(const Problem& problem, const StageGraph& graph, const Demand& demand,
+               const std::vector<int>& path) {
+  Usage usage;
+  usage.counts.assign(problem.types, 0);
+  for (int i : path) {
+    usage.counts[graph[i].type] += graph[i].devices;
+    usage.cost += demand.cost[i];
+    if (!demand.extra.empty()) usage.extra += demand.extra[i];
+  }
+  return usage;
+}
+
+bool within_limits(const Problem& problem, const Usage& usage) {
+  for (int t = 0; t < problem.types; ++t)
+    if (static_cast<double>(usage.counts[t]) > problem.limit[t]) return false;
+  return usage.extra <= kWhole;
+}
+
+void add_rents(const Problem& problem, const StageGraph& graph, const Demand& demand, const Rents& rents,
+               std::vector<double>& weight) {
+  std::vector<double> device(problem.types);
+  for (int t = 0; t < problem.types; ++t)
+    if (rents.types[t] > 0) device[t] = rents.types[t] / problem.limit[t];
+  weight.resize(graph.size());
+  for (size_t i = 0; i < graph.size(); ++i)
+    weight[i] = demand.cost[i] + device[graph[i].type] * graph[i].devices;
+  if (rents.extra == 0) return;
+  for (size_t i = 0; i < graph.size(); ++i) weight[i] += rents.extra * demand.extra[i];
+}
+
+namespace {
+
+// How far a path is above each limit, as a fraction; 0 where lowering a rent that is 0 is all it asks for.
+struct Slope {
+  std::vector<double> types;
+  double extra = 0;
+
+  Slope(const Problem& problem, const Usage& usage, const Demand& demand, const Rents& rents) {
+    for (int t = 0; t < problem.types; ++t) {
+      const double limit = problem.limit[t];
+      types.push_back(limit < 1 || limit == kInfinity
+                          ? 0
+                          : clip(static_cast<double>(usage.counts[t]) / limit - 1, rents.types[t]));
+    }
+    if (!demand.extra.empty()) extra = clip(usage.extra - 1, rents.extra);
+  }
+
+  static double clip(double slope, double rent) { return rent == 0 && slope < 0 ? 0 : slope; }
+
+  double norm() const { return std::inner_product(types.begin(), types.end(), types.begin(), extra * extra); }
+};
+
+void move(Rents& rents, const Slope& slope, double length) {
+  for (size_t t = 0; t < rents.types.size(); ++t)
+    rents.types[t] = std::max(0.0, rents.types[t] + length * slope.types[t]);
+  rents.extra = std::max(0.0, rents.extra + length * slope.extra);
+}
+
+constexpr int kPatience = 4;  // steps without a higher bound, after which they get shorter
+constexpr double kRise =
+    0.1;  // the part of the bound to aim at above it, where no plan says how high it can get
+
+}  // namespace
+
+Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& demand, SegmentPath& paths,
+                   Rents& rents, std::vector<double>& weight, int steps, const Visit& visit) {
+  Rents now = rents;
+  Raised best;
+  double scale = 1;
+  for (int step = 0, stalled = 0; step < steps; ++step) {
+    add_rents(problem, graph, demand, now, weight);
+    const double bound = paths.from_start(graph, weight) - now.sum();
+    if (bound == kInfinity) return {bound, false, {}};
+    if (bound > best.bound + kTolerance * std::abs(best.bound)) {
+      stalled = 0;
+    } else if (++stalled == kPatience) {
+      stalled = 0;
+      scale /= 2;
+    }
+    const std::vector<int> path = paths.path(graph);
+    if (bound > best.bound) {
+      best = {bound, false, path};
+      rents = now;
+    }
+    const Usage usage = usage_of(problem, graph, demand, path);
+    const bool within = within_limits(problem, usage);
+    if (within) visit(path, usage.cost);
+    if (best.bound >= demand.most_cost) break;
+    const Slope slope(problem, usage, demand, now);
+    const double norm = slope.norm();
+    if (norm == 0) {
+      best = {bound, within, path};
+      rents = now;
+      break;
+    }
+    const double aim =
+        demand.most_cost < kInfinity ? demand.most_cost : best.bound + kRise * std::abs(best.bound);
+    move(now, slope, scale * (aim - bound) / norm);
+  }
+  return best;
+}
+
+std::vector<char> mark_promising(const StageGraph& graph, const Demand& demand, const Rents& rents,
+                                 const std::vector<double>& weight, SegmentPath& paths) {
+  paths.to_end(graph, weight);
+  std::vector<char> marked(graph.size());
+  const double most = demand.most_cost + rents.sum();
+  for (size_t i = 0; i < graph.size(); ++i)
+    marked[i] = paths.before(graph[i]) + weight[i] + paths.after(graph[i]) <= most;
+  return marked;
+}
+
+}  // namespace stageplan

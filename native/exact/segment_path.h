@@ -1,0 +1,36 @@
+// Shortest paths through a stage graph: neighbours of one type would merge, so that a path may not hold them
+// unless the type has several labels. The least total and the least of another last type are all that
+// it takes.
+#pragma once
+
+#include <vector>
+
+#include "exact/stage_graph.h"
+
+namespace stageplan {
+
+// Keeps its buffers between calls.
+class SegmentPath {
+ public:
+  explicit SegmentPath(const Problem& problem);
+
+  // Totals of the paths from the first cut to each, or from each to the last; `weight`: one number an arc.
+  // Both return the total of a shortest path, infinity where there is none.
+  double from_start(const StageGraph& graph, const std::vector<double>& weight);
+  double to_end(const StageGraph& graph, const std::vector<double>& weight);
+
+  // Least total to the cut before an arc, and from the cut behind it, by paths that the arc may join.
+  double before(const Arc& arc) const { return start_[arc.first].without(arc.type); }
+  double after(const Arc& arc) const { return end_[arc.last + 1].without(arc.type); }
+
+  // Positions of the arcs of a shortest path of the last from_start, in order.
+  std::vector<int> path(const StageGraph& graph) const;
+
+ private:
+  int apart(int type) const { return neighbours_alike_ ? -1 : type; }
+
+  bool neighbours_alike_;
+  std::vector<Least> start_, end_;
+};
+
+}  // namespace stageplan

@@ -1,0 +1,111 @@
+#include "exact/stage_graph.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace stageplan {
+int most_devices(const Problem& problem, int type) {
+  return static_cast<int>(std::min<double>(problem.max_devices_per_stage, problem.limit[type]));
+}
+
+std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
+                         double time) {
+  const Devices devices = devices_for(problem, load, type, time);
+  if (!devices.reached || devices.count > most_devices(problem, type)) return std::nullopt;
+  return Arc{first, last, type, devices.count, stage_time(problem, load, devices.count)};
+}
+
+bool too_long(const Problem& problem, const StageLoad& load, int type, double time) {
+  return stage_violation(problem, load, type) > 0 ||
+         !meets(load.compute_time(most_devices(problem, type)), time);
+}
+
+namespace {
+
+// Infinite where the type cannot run the layer, also at no price.
+double work_price(const Problem& problem, int layer, int type) {
+  const double seconds = problem.compute[static_cast<size_t>(layer) * problem.types + type];
+  return seconds == kInfinity ? kInfinity : problem.price[type] * seconds;
+}
+
+}  // namespace
+
+std::vector<double> least_prices(const Problem& problem) {
+  std::vector<double> prices(problem.layers, kInfinity);
+  for (int l = 0; l < problem.layers; ++l)
+    for (int t = 0; t < problem.types; ++t)
+      if (problem.limit[t] >= 1) prices[l] = std::min(prices[l], work_price(problem, l, t));
+  return prices;
+}
+
+StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess)
+    : time_(time) {
+  const std::vector<double> least = least_prices(problem);
+  for (int first = 0; first < problem.layers; ++first) {
+    begins_.push_back(arcs_.size());
+    if (first % stride != 0) continue;
+    for (int type = 0; type < problem.types; ++type) {
+      if (problem.limit[type] < 1) continue;
+      double spare = excess;
+      for (int last = first; last < problem.layers; ++last) {
+        spare -= work_price(problem, last, type) - least[last];
+        if (!(spare >= 0)) break;
+        if ((last + 1) % stride != 0 && last + 1 != problem.layers) continue;
+        const StageLoad load = loads(first, last, type);
+        if (too_long(problem, load, type, time)) break;
+        if (const auto arc = reach(problem, load, first, last, type, time)) arcs_.push_back(*arc);
+      }
+    }
+  }
+  begins_.push_back(arcs_.size());
+}
+
+StageGraph::StageGraph(int layers, std::vector<Arc> arcs, double time) : arcs_(std::move(arcs)), time_(time) {
+  size_t i = 0;
+  for (int first = 0; first <= layers; ++first) {
+    begins_.push_back(i);
+    while (i < arcs_.size() && arcs_[i].first == first) ++i;
+  }
+}
+
+StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
+                       const std::vector<char>& marked, double time)
+    : time_(time) {
+  for (int first = 0; first < problem.layers; ++first) {
+    begins_.push_back(arcs_.size());
+    for (size_t i = wider.begin(first); i < wider.begin(first + 1); ++i) {
+      const Arc& arc = wider[i];
+      if (!marked[i]) continue;
+      if (meets(arc.time, time))
+        arcs_.push_back(arc);
+      else if (const auto faster =
+                   reach(problem, loads(first, arc.last, arc.type), first, arc.last, arc.type, time))
+        arcs_.push_back(*faster);
+    }
+  }
+  begins_.push_back(arcs_.size());
+}
+
+std::vector<int> all_arcs(const StageGraph& graph) {
+  std::vector<int> path(graph.size());
+  std::iota(path.begin(), path.end(), 0);
+  return path;
+}
+
+std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
+                                   const std::vector<int>& path) {
+  const bool split = problem.labels() > problem.types;
+  std::vector<std::int8_t> scheme(problem.layers);
+  int before = -1;
+  for (int i : path) {
+    const Arc& arc = graph[i];
+    int label = split ? 2 * arc.type : arc.type;
+    if (label == before) ++label;
+    std::fill(scheme.begin() + arc.first, scheme.begin() + arc.last + 1, static_cast<std::int8_t>(label));
+    before = label;
+  }
+  return scheme;
+}
+
+}  // namespace stageplan

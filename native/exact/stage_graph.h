@@ -1,0 +1,92 @@
+// The stages that plans of a certain speed may hold, as arcs of a graph whose nodes are the cuts between
+// layers: a plan is a path from the first cut to the last.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "model/stage_table.h"
+
+namespace stageplan {
+
+// A stage with the fewest devices that reach the graph's stage time; it takes `time` with these.
+struct Arc {
+  int first, last, type, devices;
+  double time;
+};
+
+// The most devices of a type that a stage may have.
+int most_devices(const Problem& problem, int type);
+
+// The stage with the fewest devices that reach a time within the limits of its type; nothing where none do.
+std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
+                         double time);
+
+// Whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it grows, the rest
+// may not.
+bool too_long(const Problem& problem, const StageLoad& load, int type, double time);
+
+// What the work of each layer costs at least, $/hour times seconds, over the types that may run it.
+std::vector<double> least_prices(const Problem& problem);
+
+// The least total at a cut, and the least one whose arc there has another type.
+struct Least {
+  double best = kInfinity, second = kInfinity;
+  int arc = -1, second_arc = -1, type = -1;
+
+  double without(int t) const { return t == type ? second : best; }
+  int arc_without(int t) const { return t == type ? second_arc : arc; }
+  void offer(double total, int through, int of_type) {
+    if (total < best) {
+      if (of_type != type) {
+        second = best;
+        second_arc = arc;
+      }
+      best = total;
+      arc = through;
+      type = of_type;
+    } else if (of_type != type && total < second) {
+      second = total;
+      second_arc = through;
+    }
+  }
+};
+
+class StageGraph {
+ public:
+  // All stages that reach a stage time within the limits of their type, that begin and end at multiples of
+  // `stride` layers, and whose work costs at most `excess` ($/hour times seconds) more than on the type that
+  // is cheapest for each layer.
+  StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess);
+
+  // Of arcs by first layer, that reach the time.
+  StageGraph(int layers, std::vector<Arc> arcs, double time);
+
+  // Those of a graph that are marked and still reach a time that is no longer than the graph's.
+  StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
+             const std::vector<char>& marked, double time);
+
+  double time() const { return time_; }
+  int layers() const { return static_cast<int>(begins_.size()) - 1; }
+  size_t size() const { return arcs_.size(); }
+  const Arc& operator[](size_t i) const { return arcs_[i]; }
+  const std::vector<Arc>& arcs() const { return arcs_; }
+
+  // Arcs that begin at a layer: positions begin(first) to begin(first + 1) - 1.
+  size_t begin(int first) const { return begins_[first]; }
+
+ private:
+  std::vector<Arc> arcs_;  // by first layer
+  std::vector<size_t> begins_;
+  double time_;
+};
+
+// The path of a graph that holds nothing else.
+std::vector<int> all_arcs(const StageGraph& graph);
+
+// Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, where these may
+// be, take turns with its two labels.
+std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
+                                   const std::vector<int>& path);
+
+}  // namespace stageplan

@@ -1,0 +1,80 @@
+#include "genetic/genetic.h"
+
+#include <algorithm>
+
+#include "common/threads.h"
+
+namespace stageplan {
+namespace {
+
+// Genes of an island: with the buffers of two generations they stay in the cache of a core.
+constexpr size_t kIslandGenes = size_t{1} << 18;
+// Tables of all islands together: above this they keep the one that they begin with in common, and search
+// no windows.
+constexpr size_t kTableBytes = size_t{1} << 29;
+constexpr size_t kMigrateEvery = 16;  // generations
+// Islands that do not fit the cache together are bred one after the other, each some generations on: so many
+// that all of them make about so many genes, which takes less than a second.
+constexpr size_t kAheadGenes = size_t{1} << 30;
+constexpr size_t kThreadGenes = 1 << 17;  // genes a generation from which threads are worth their start
+
+}  // namespace
+
+Genetic::Genetic(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial)
+    : Search(problem), threads_(threads) {
+  const size_t size = std::max<size_t>(population, initial.size() / layers_);
+  const size_t count = (size * layers_ + kIslandGenes - 1) / kIslandGenes;
+  Start start(problem, initial);
+  if ((StageTable::bytes(problem) + WindowSearch::bytes(problem)) * count > kTableBytes) start.elites = {};
+  for (size_t i = 0; i < count; ++i) {
+    const size_t from = size * i / count, to = size * (i + 1) / count;
+    islands_.push_back(std::make_unique<Island>(problem, std::max<size_t>(2, to - from), seed, i, start));
+  }
+  for (const auto& island : islands_)
+    moments_.push_back({{island->best(), island->best_score(), island->evaluations()}});
+  for (const auto& island : islands_) genes_ += island->size() * layers_;
+  while (count > 1 && ahead_ < kMigrateEvery && genes_ * ahead_ < kAheadGenes) ahead_ *= 2;
+  gather(0);
+}
+
+void Genetic::step(int generations) {
+  for (int i = 0; i < generations; ++i) step();
+}
+
+void Genetic::step() {
+  if (generation_ > 0 && generation_ % kMigrateEvery == 0) migrate();
+  const size_t place = generation_++ % ahead_;
+  if (place == 0) run_ahead();
+  gather(place);
+}
+
+void Genetic::run_ahead() {
+  parallel_for(islands_.size(), genes_ * ahead_ >= kThreadGenes ? threads_ : 1, [&](size_t i) {
+    Island& island = *islands_[i];
+    moments_[i].clear();
+    for (size_t generation = 0; generation < ahead_; ++generation) {
+      island.step();
+      moments_[i].push_back({island.best(), island.best_score(), island.evaluations()});
+    }
+  });
+}
+
+// In a ring, each island's best to the next one.
+void Genetic::migrate() {
+  if (islands_.size() < 2) return;
+  std::vector<Genes> bests;
+  for (const auto& island : islands_) bests.push_back(island->best());
+  for (size_t i = 0; i < islands_.size(); ++i) islands_[(i + 1) % islands_.size()]->receive(bests[i]);
+}
+
+// What all islands have found in the generation number `place` of those bred last.
+void Genetic::gather(size_t place) {
+  evaluations_ = 0;
+  for (const auto& moments : moments_) {
+    const Moment& moment = moments[place];
+    evaluations_ += moment.evaluations;
+    keep(moment.best.data(), moment.score);
+  }
+}
+
+}  // namespace stageplan

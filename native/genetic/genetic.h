@@ -1,0 +1,43 @@
+// The genetic algorithm: islands of schemes that breed by themselves and pass their best on.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "genetic/island.h"
+#include "search/search.h"
+
+namespace stageplan {
+
+class Genetic : public Search {
+ public:
+  // `population`: how many schemes a generation has, over all islands: `initial` (all of them, its size a
+  // multiple of the layers), each homogeneous one, a greedy one, random ones.
+  Genetic(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
+
+  // One generation.
+  void step() override;
+  void step(int generations);
+
+ private:
+  // What an island has found after a generation.
+  struct Moment {
+    Genes best;
+    Score score;
+    std::uint64_t evaluations;
+  };
+
+  void run_ahead();
+  void migrate();
+  void gather(size_t place);
+
+  const int threads_;
+  size_t genes_ = 0;  // of a generation
+  size_t ahead_ =
+      1;  // generations that an island is bred at a time; a divisor of those from one migration to the next
+  std::uint64_t generation_ = 0;
+  std::vector<std::unique_ptr<Island>> islands_;
+  std::vector<std::vector<Moment>> moments_;  // of each island, since it was bred last
+};
+
+}  // namespace stageplan

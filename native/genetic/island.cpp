@@ -1,0 +1,308 @@
+#include "genetic/island.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "kernels/instruction_set.h"
+#include "search/schemes.h"
+
+namespace stageplan {
+namespace {
+
+constexpr size_t kBlock = 1024;        // children bred and scored together
+constexpr size_t kSmall = 512;         // a population from which on local search would take most of the time
+constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
+constexpr int kTrials = 8;             // local searches in a generation without improvement
+constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
+constexpr double kSpread = 0.1;        // of targets about that of a scheme
+constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
+constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more ends the ladder
+constexpr double kInfeasible = 1e200;  // above every feasible fitness
+
+bool at_target(const Problem& problem) {
+  const size_t bytes = std::max(StageTable::bytes(problem), WindowSearch::bytes(problem));
+  return problem.merge == Merge::adjacent && bytes <= StageTable::kMaxBytes &&
+         (problem.objective == Objective::cost || problem.max_devices_per_stage == 1);
+}
+
+// Targets tried at the start: each this much shorter than the one before, which is 2 to the power of -1/12.
+constexpr int kTargets = 72;
+constexpr double kShorter = 0.9438743126816935;
+
+// The best of some schemes, exactly provisioned.
+std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
+  const size_t layers = exact.problem().layers;
+  std::pair<size_t, Score> best;
+  for (size_t i = 0; i < schemes.size(); i += layers)
+    if (const Score score = exact.score(&schemes[i]); i == 0 || better(exact.problem(), score, best.second))
+      best = {i, score};
+  return best;
+}
+
+// Local search at one target after the other, each from where the last one ended.
+void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start) {
+  const Problem& problem = exact.problem();
+  WindowSearch search(problem);
+  double time = longest;
+  for (int target = 0; target < kTargets; ++target, time *= kShorter) {
+    search.aim(time);
+    search.descend(scheme);
+    start.schemes.insert(start.schemes.end(), scheme.begin(), scheme.end());
+    const Score score = exact.score(scheme.data());
+    start.elites.add(problem, score, scheme);
+    const Score& best = start.elites.best().score;
+    if (best.violation == 0 && score.cost > kFarFromBest * best.cost) break;
+  }
+}
+
+}  // namespace
+
+Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
+  for (int label = 0; label < problem.labels(); ++label)
+    if (label == 0 || problem.type_of(label) != problem.type_of(label - 1))
+      schemes.insert(schemes.end(), problem.layers, static_cast<std::int8_t>(label));
+  const Scorer exact(problem, kSteps);
+  const auto [at, score] = best_of(exact, schemes);
+  const Genes best(schemes.begin() + static_cast<std::ptrdiff_t>(at),
+                   schemes.begin() + static_cast<std::ptrdiff_t>(at) + problem.layers);
+  if (!at_target(problem)) {
+    scorer = std::make_shared<Scorer>(problem, kSteps);
+    const Genes greedy = greedy_scheme(problem, *scorer);
+    schemes.insert(schemes.end(), greedy.begin(), greedy.end());
+  } else if (problem.max_devices_per_stage == 1) {
+    scorer = std::make_shared<Scorer>(problem, kInfinity);
+  } else {
+    const double longest = problem.goal_time() < kInfinity ? problem.goal_time() : 2 * score.time;
+    try_targets(exact, best, longest, *this);
+    scorer = std::make_shared<Scorer>(problem, elites.best().score.time);
+  }
+}
+
+Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index, const Start& start)
+    : problem_(problem),
+      layers_(problem.layers),
+      size_(size),
+      seed_(seed),
+      index_(index),
+      scorer_(start.scorer),
+      breed_(instruction_set().breed),
+      provisioner_(problem),
+      elites_(start.elites),
+      limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity) {
+  if (!elites_.empty()) window_search_.emplace(problem_);
+  fill(index == 0 ? start.schemes : Genes());
+  if (index == 0)  // also those that the population has no room for
+    for (size_t i = 0; i < start.schemes.size(); i += layers_) provision(&start.schemes[i]);
+}
+
+void Island::fill(const Genes& given) {
+  now_.genes = given;
+  const size_t from = std::min(size_, given.size() / layers_);
+  now_.genes.resize(size_ * layers_);
+  now_.fitness.resize(size_);
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  for (size_t i = from; i < size_; ++i) random_scheme(problem_, rng, &now_.genes[i * layers_]);
+  score(now_, 0, size_, kInfinity);
+  now_.find_fittest();
+  least_ = now_.fitness[now_.fittest];
+  stagnation_ = 0;
+  const std::int8_t* fittest_genes = &now_.genes[now_.fittest * layers_];
+  provision(fittest_genes);
+  if (window_search_ || !scorer_->table().stored()) return;
+  local_search_.emplace(problem_, scorer_->table());
+  current_ = restarts_ == 0 || rng.below(2) == 0 ? best_ : Genes(fittest_genes, fittest_genes + layers_);
+  evaluations_ += local_search_->descend(current_.data(), current_score_);
+  provision(current_.data());
+}
+
+// Infeasible schemes rank behind all others, by their violation; among ties, by the objective: the bits of a
+// positive number order as it does.
+double Island::fitness(double cost, double time, double violation) const {
+  const double objective = problem_.objective == Objective::cost ? cost : time;
+  if (violation == 0) return objective;
+  const double order = static_cast<double>(std::bit_cast<std::uint64_t>(objective)) * 0x1p-63;
+  return kInfeasible * (1 + violation) * (1 + kTolerance * order);
+}
+
+// Among schemes of which the fittest has the fitness `least`.
+void Island::score(Population& population, size_t from, size_t count, double least) {
+  numbers_.resize(3 * count);
+  const ScoreArrays scores{numbers_.data(), numbers_.data() + count, numbers_.data() + 2 * count};
+  if (least < kInfeasible)
+    scorer_->score_rivals(&population.genes[from * layers_], count, scores, least);
+  else
+    scorer_->score(&population.genes[from * layers_], count, scores);
+  for (size_t i = 0; i < count; ++i)
+    population.fitness[from + i] = fitness(scores.cost[i], scores.time[i], scores.violation[i]);
+  evaluations_ += count;
+}
+
+void Island::step() {
+  ++generation_;
+  if (stagnation_ >= kRestartAfter * std::sqrt(std::max(1.0, size_ / 256.0))) return restart();
+  breed();
+  const size_t best = now_.fittest;
+  if (now_.fitness[best] < least_) {
+    least_ = now_.fitness[best];
+    stagnation_ = 0;
+    provision(&now_.genes[best * layers_]);
+  } else {
+    if (++stagnation_ % polish_period() == 0) polish();
+  }
+}
+
+// The fittest scheme stays, the others are bred, in blocks that are scored while they are in the cache.
+void Island::breed() {
+  next_.genes.resize(now_.genes.size());
+  next_.fitness.resize(size_);
+  std::copy_n(&now_.genes[now_.fittest * layers_], layers_, next_.genes.data());
+  next_.fitness[0] = now_.fitness[now_.fittest];
+  const Rng rng(seed_, 2 * index_, generation_);
+  for (size_t from = 1; from < size_; from += kBlock) {
+    const size_t count = std::min(kBlock, size_ - from);
+    breed_(parents(), rng, from, count, &next_.genes[from * layers_]);
+    score(next_, from, count, next_.fitness[0]);
+  }
+  next_.find_fittest();
+  std::swap(now_, next_);
+}
+
+Parents Island::parents() const {
+  return {now_.genes.data(), now_.fitness.data(), size_, problem_.layers, problem_.labels()};
+}
+
+// Generations without improvement from one local search to the next.
+int Island::polish_period() const { return size_ > kSmall ? static_cast<int>(size_ / (kSmall / 8)) : 1; }
+
+// Iterated local search beside the population: a part of its scheme is changed at random and the damage
+// mended; what is no worse stays.
+void Island::improve() {
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  for (int trial = 0; trial < std::max(kTrials, problem_.layers / 8); ++trial) {
+    Genes scheme = current_;
+    const auto [a, b] = limited_ && trial % 2 == 1 ? swap_stages(scheme, rng) : overwrite(scheme, rng);
+    Score score;
+    evaluations_ += local_search_->descend_near(scheme.data(), score, a, b, 1 + rng.below(3));
+    provision(scheme.data());
+    if (better(problem_, current_score_, score)) continue;
+    current_ = scheme;
+    current_score_ = score;
+  }
+}
+
+// Gives a few layers, about as many as a stage has, a random label; returns the first and the last.
+std::pair<int, int> Island::overwrite(Genes& scheme, Rng& rng) const {
+  const int layers = problem_.layers, first = rng.below(layers);
+  const int changes = std::inner_product(scheme.begin() + 1, scheme.end(), scheme.begin(), 0, std::plus<>(),
+                                         std::not_equal_to<>());
+  const int last = std::min(layers - 1, first + rng.below(2 * layers / (1 + changes)));
+  std::fill(scheme.begin() + first, scheme.begin() + last + 1,
+            static_cast<std::int8_t>(rng.below(problem_.labels())));
+  return {first, last};
+}
+
+// Two stages change labels, which single changes cannot do where devices are scarce; returns a layer of each.
+std::pair<int, int> Island::swap_stages(Genes& scheme, Rng& rng) const {
+  const int a = rng.below(problem_.layers), b = rng.below(problem_.layers);
+  const std::int8_t label_a = scheme[a], label_b = scheme[b];
+  const auto relabel = [&](int layer, std::int8_t from, std::int8_t to) {
+    for (int l = layer; l >= 0 && scheme[l] == from; --l) scheme[l] = to;
+    for (int l = layer + 1; l < problem_.layers && scheme[l] == from; ++l) scheme[l] = to;
+  };
+  if (label_a == label_b) return {a, b};
+  relabel(a, label_a, label_b);
+  if (scheme[b] == label_b) relabel(b, label_b, label_a);
+  return {a, b};
+}
+
+// Without a target: local search on the fittest scheme, later on others.
+void Island::improve_exactly() {
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  current_.resize(layers_);
+  if (stagnation_ == kPolishEvery)
+    std::copy_n(&now_.genes[now_.fittest * layers_], layers_, current_.data());
+  else
+    breed_(parents(), rng, rng.next() % size_, 1, current_.data());
+  current_score_ = scorer_->score(current_.data());
+  evaluations_ += descend(*scorer_, current_, current_score_);
+}
+
+// Local search from one of the best schemes, or from a child of two of them, at a target near its own.
+void Island::explore() {
+  Rng rng(seed_, 2 * index_ + 1, generation_);
+  const Elites::Elite& parent = elites_.draw(rng);
+  current_ = parent.scheme;
+  const double time = parent.score.time * (rng.below(2) == 0 ? 1 : 1 + kSpread * (rng.uniform() - 0.5));
+  if (rng.below(2) == 0) {
+    const int cut = rng.below(problem_.layers);
+    const Genes& other = elites_.draw(rng).scheme;
+    std::copy(other.begin() + cut, other.end(), current_.begin() + cut);
+  }
+  window_search_->aim(std::min(time, std::max(problem_.goal_time(), best_score_.time)));
+  evaluations_ += window_search_->descend(current_, rng, kTrials);
+  merge(problem_, scorer_->loads(), current_.data(), stages_);
+  elites_.add(problem_, provisioner_.best(stages_), current_);
+}
+
+void Island::polish() {
+  if (window_search_)
+    explore();
+  else if (local_search_)
+    improve();
+  else if (stagnation_ % kPolishEvery == 0)
+    improve_exactly();
+  else
+    return;
+  Rng rng(seed_, 2 * index_ + 1, ~generation_);
+  put(current_, rng.next() % size_);
+  if (const double least = now_.fitness[now_.fittest]; least < least_) {
+    least_ = least;
+    stagnation_ = 0;
+  }
+  provision(current_.data());
+}
+
+void Island::put(const Genes& scheme, size_t position) {
+  if (position == now_.fittest) position = (position + 1) % size_;
+  std::copy(scheme.begin(), scheme.end(), &now_.genes[position * layers_]);
+  score(now_, position, 1, kInfinity);
+  now_.find_fittest();
+}
+
+void Island::receive(const Genes& scheme) {
+  Rng rng(seed_, 2 * index_ + 1, ~generation_);
+  put(scheme, rng.below(static_cast<int>(size_)));
+}
+
+// Gives a scheme its best devices and keeps it if it is the best.
+void Island::provision(const std::int8_t* scheme) {
+  merge(problem_, scorer_->loads(), scheme, stages_);
+  const Score score = provisioner_.best(stages_);
+  if (!best_.empty() && !better(problem_, score, best_score_)) return;
+  best_score_ = score;
+  best_.assign(scheme, scheme + layers_);
+}
+
+// A new population, at a new target; while nothing is feasible also without one, since what breaks the least
+// may be slower than any target.
+void Island::restart() {
+  ++restarts_;
+  local_search_.reset();
+  if (best_score_.violation > 0 && restarts_ % 2 == 1)
+    scorer_ = std::make_shared<Scorer>(problem_, kSteps);
+  else if (!elites_.empty())
+    scorer_ = std::make_shared<Scorer>(
+        problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
+  fill({});
+}
+
+// One of the best schemes' targets.
+double Island::next_target() {
+  Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
+  return elites_.draw(rng).score.time;
+}
+
+}  // namespace stageplan

@@ -1,0 +1,89 @@
+// Makes children of a population: selection, crossover and mutation.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/rng.h"
+
+namespace stageplan {
+
+struct Parents {
+  const std::int8_t* genes;  // (count, layers)
+  const double* fitness;     // (count,): the less the better
+  size_t count;
+  int layers, labels;
+};
+
+// Makes the children `from` to from + count - 1 of a generation.
+using Breed = void (*)(const Parents& parents, const Rng& rng, size_t from, size_t count,
+                       std::int8_t* children);
+
+// What is decided of some children before their genes are looked at. It depends on a child's number and on
+// four random numbers: four in five have two parents; one in two of these has one mutation, one in four has
+// two, and so has one with a single parent. Every other mutation gives the edge of a stage to its neighbour;
+// the others give a label to a layer or, one in two, to a run of layers. Such shares are dealt in turn, not
+// drawn, and all that is drawn is computed for all children in step: the processor foresees every branch.
+struct Births {
+  static constexpr size_t kMost = 32;
+
+  struct Mutation {
+    std::uint32_t first[kMost], length[kMost], label[kMost];     // a run of layers
+    std::uint32_t from[kMost], edge_length[kMost], back[kMost];  // the next edge at or behind a layer
+  };
+
+  std::uint32_t first[kMost], second[kMost];  // parents, winners of tournaments of two
+  std::uint32_t cut[kMost];                   // the layer from which on genes are the second parent's
+  Mutation mutation[2];
+
+  Births(const Parents& parents, const Rng& rng, size_t turn) {
+    std::uint64_t draw[4][kMost];
+    for (size_t j = 0; j < 4; ++j)
+      for (size_t i = 0; i < kMost; ++i) draw[j][i] = rng.at(4 * (turn + i) + j);
+    tournament(parents, draw[0], first);
+    tournament(parents, draw[1], second);
+    const auto layers = static_cast<std::uint32_t>(parents.layers);
+    for (size_t i = 0; i < kMost; ++i) {
+      const std::uint32_t drawn = 1 + ((draw[2][i] >> 48) * (layers - 1) >> 16);
+      cut[i] = crossed(turn + i, parents) ? drawn : layers;
+    }
+    decide(parents, draw[2], turn, mutation[0]);
+    decide(parents, draw[3], turn + 4, mutation[1]);
+  }
+
+  static bool crossed(size_t turn, const Parents& parents) { return turn % 5 != 0 && parents.layers > 1; }
+  static size_t mutations(size_t turn, const Parents& parents) {
+    return crossed(turn, parents) ? (turn % 4 + 1) / 2 : 2;
+  }
+  static bool shifts(size_t turn, size_t m) { return (turn / 4 + m) % 2 == 1; }
+
+ private:
+  static void tournament(const Parents& parents, const std::uint64_t* draw, std::uint32_t* winner) {
+    std::uint32_t place[2][kMost];
+    double fitness[2][kMost];
+    for (size_t i = 0; i < kMost; ++i) {
+      place[0][i] = static_cast<std::uint32_t>((draw[i] >> 32) * parents.count >> 32);
+      place[1][i] = static_cast<std::uint32_t>((draw[i] & 0xffffffff) * parents.count >> 32);
+    }
+    for (size_t i = 0; i < kMost; ++i)
+      for (size_t j = 0; j < 2; ++j) fitness[j][i] = parents.fitness[place[j][i]];
+    for (size_t i = 0; i < kMost; ++i) winner[i] = fitness[1][i] < fitness[0][i] ? place[1][i] : place[0][i];
+  }
+
+  // Sixteen bits of a draw make a number below a bound.
+  static void decide(const Parents& parents, const std::uint64_t* draw, size_t turn, Mutation& to) {
+    const auto layers = static_cast<std::uint32_t>(parents.layers);
+    for (size_t i = 0; i < kMost; ++i) {
+      const auto low = static_cast<std::uint32_t>(draw[i]), high = static_cast<std::uint32_t>(draw[i] >> 32);
+      to.first[i] = (low & 0xffff) * layers >> 16;
+      const std::uint32_t length = 1 + ((low >> 16) * (layers - to.first[i]) >> 16);
+      to.length[i] = (turn + i) / 4 % 4 == 0 ? 1 : length;
+      to.label[i] = (high & 0xffff) * static_cast<std::uint32_t>(parents.labels) >> 16;
+      to.from[i] = 1 + ((low & 0xffff) * (layers - 1) >> 16);
+      to.edge_length[i] = 1 + (high & 3) * (high >> 2 & 3) / 3;  // 1 to 4, mostly 1
+      to.back[i] = high >> 15 & 1;
+    }
+  }
+};
+
+}  // namespace stageplan

@@ -1,0 +1,30 @@
+// Which instruction set's kernels are in use.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/breeding.h"
+#include "kernels/policy_kernels.h"
+#include "kernels/scorer.h"
+
+namespace stageplan {
+
+struct InstructionSet {
+  const char* name;
+  bool (*supported)();
+  Kernel kernel;
+  std::uint8_t (*largest_gene)(const std::int8_t* genes, size_t count);  // negative ones are the largest
+  Breed breed;
+  const PolicyKernels<float>& policy_float;
+  const PolicyKernels<double>& policy_double;
+};
+
+// Names of those that this processor runs, best first; "baseline" is always among them.
+std::vector<std::string> instruction_sets();
+
+// The one in use: the best, or that which the environment variable STAGEPLAN_ISA names. Throws
+// std::invalid_argument where it names another.
+const InstructionSet& instruction_set();
+
+}  // namespace stageplan

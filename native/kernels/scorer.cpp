@@ -1,0 +1,115 @@
+#include "kernels/scorer.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "common/threads.h"
+#include "kernels/instruction_set.h"
+
+namespace stageplan {
+namespace {
+
+// Words index the stages with 32 bits; above this size schemes are scored from the stage table.
+constexpr size_t kMostWords = size_t{1} << 24;
+
+}  // namespace
+
+Scorer::Scorer(const Problem& problem, int steps)
+    : problem_(problem), loads_(problem), steps_(steps), at_target_(false), table_(problem, loads_, 1.0, 0) {}
+
+Scorer::Scorer(const Problem& problem, double time)
+    : problem_(problem),
+      loads_(problem),
+      time_(time),
+      at_target_(true),
+      table_(problem, loads_, time, problem.merge == Merge::adjacent ? StageTable::kMaxBytes : 0) {
+  const size_t layers = problem.layers;
+  if (!table_.stored() || layers * layers * problem.types > kMostWords) return;
+  bucket_limits_.assign(kBuckets, 254);
+  for (int t = 0; t < problem.types; ++t) {
+    limit_words_.push_back(static_cast<std::uint16_t>(std::min(problem.limit[t], 65535.0)));
+    bucket_limits_[t % kBuckets] =
+        static_cast<std::uint8_t>(std::min<int>(bucket_limits_[t % kBuckets], limit_words_[t]));
+  }
+  packed_ = std::make_unique<PackedTable>(table_, problem);
+  short_stages_ = std::make_unique<ShortStages>(*packed_, problem);
+  kernel_ = instruction_set().kernel;
+}
+
+bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
+  constexpr size_t part = 2048;
+  const size_t parts = (count + part - 1) / part;
+  if (threads <= 1 || parts <= 1) return score_part(schemes, count, scores, false);
+  std::atomic<bool> fine{true};
+  parallel_for(parts, threads, [&](size_t i) {
+    const size_t from = i * part, size = std::min(part, count - from);
+    if (!score_part(schemes + from * problem_.layers, size, scores.from(from), false)) fine = false;
+  });
+  return fine;
+}
+
+Score Scorer::score(const std::int8_t* scheme) const {
+  Score result;
+  score_part(scheme, 1, {&result.cost, &result.time, &result.violation}, false);
+  return result;
+}
+
+bool Scorer::score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                          double cost) const {
+  return score_part(schemes, count, scores, packed_ && cost < packed_->unfit_cost);
+}
+
+bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                        bool skip_unfit) const {
+  if (kernel_) {
+    const int label_shift = problem_.labels() > problem_.types ? 1 : 0;
+    return kernel_(
+        {*this, packed_->words.data(), *short_stages_, packed_->times.data(), problem_.price.data(),
+         problem_.limit.data(), problem_.limit_weight().data(), limit_words_.data(), bucket_limits_.data(),
+         problem_.layers, problem_.types, problem_.labels(), label_shift, skip_unfit},
+        schemes, count, scores);
+  }
+  if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers)
+    return false;
+  if (at_target_ && problem_.merge == Merge::adjacent)
+    for (size_t i = 0; i < count; ++i) scores.set(i, score_by_table(schemes + i * problem_.layers));
+  else
+    provision(schemes, count, scores);
+  return true;
+}
+
+Score Scorer::score_by_table(const std::int8_t* scheme) const {
+  std::int64_t counts[kMaxLabels] = {};
+  double time = 0, violation = 0, price = problem_.fixed_price;
+  for (int first = 0, last; first < problem_.layers; first = last + 1) {
+    const std::int8_t label = scheme[first];
+    for (last = first; last + 1 < problem_.layers && scheme[last + 1] == label;) ++last;
+    const int type = problem_.type_of(label);
+    const StageTable::Entry entry =
+        table_.stored() ? table_.row(first)[last * problem_.types + type] : table_.make(first, last, type);
+    time = std::max(time, entry.time);
+    violation += entry.violation;
+    counts[type] += entry.devices;
+    price += problem_.price[type] * entry.devices;
+  }
+  if (problem_.types <= kCountedTypes) price = hourly_price(problem_, counts);
+  return price_plan(problem_, time, price, limit_violation(problem_, counts), violation);
+}
+
+void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
+  Provisioner provisioner(problem_);
+  std::vector<Stage> stages;
+  for (size_t i = 0; i < count; ++i) {
+    merge(problem_, loads_, schemes + i * problem_.layers, stages);
+    scores.set(i, at_target_ ? provisioner.reach(stages, time_) : provisioner.best(stages, steps_));
+  }
+}
+
+size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels) {
+  const auto most = static_cast<std::uint8_t>(labels - 1);
+  if (instruction_set().largest_gene(genes, count) <= most) return count;
+  const auto bad = [&](std::int8_t gene) { return static_cast<std::uint8_t>(gene) > most; };
+  return static_cast<size_t>(std::find_if(genes, genes + count, bad) - genes);
+}
+
+}  // namespace stageplan

@@ -1,0 +1,96 @@
+// Scores of many schemes: at one target by kernels that are chosen at run time, or exactly provisioned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/packed_table.h"
+#include "model/merge.h"
+#include "model/provision.h"
+#include "model/stage_table.h"
+
+namespace stageplan {
+
+// Where scores go: one number a scheme in each array.
+struct ScoreArrays {
+  double *cost, *time, *violation;
+
+  ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i}; }
+  Score operator[](size_t i) const { return {cost[i], time[i], violation[i]}; }
+  void set(size_t i, const Score& score) const {
+    cost[i] = score.cost;
+    time[i] = score.time;
+    violation[i] = score.violation;
+  }
+};
+
+// Of more types than that, devices may be counted by type modulo this number.
+inline constexpr int kBuckets = 16;
+
+class Scorer;
+
+// All that a kernel reads.
+struct KernelInput {
+  const Scorer& scorer;
+  const std::uint32_t* words;
+  const ShortStages& short_stages;
+  const double* times;
+  const double *price, *limit, *limit_weight;
+  const std::uint16_t* limit_word;   // limits of the types, cut off at 16 bits
+  const std::uint8_t* bucket_limit;  // least limit of the types that are the same modulo kBuckets
+  int layers, types, labels;
+  int label_shift;  // type = label >> label_shift
+  bool skip_unfit;  // whether schemes with a stage that does not fit get infinite scores
+};
+
+// Scores schemes; false where a gene is no label.
+using Kernel = bool (*)(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays&);
+
+// Everything that is needed to score schemes of one problem, made once. Immutable.
+class Scorer {
+ public:
+  // With a target, every stage gets the fewest devices that take at most `time`; without, each scheme is
+  // provisioned for the goal, at most `steps` devices beyond it.
+  explicit Scorer(const Problem& problem, int steps = Provisioner::kAllSteps);
+  Scorer(const Problem& problem, double time);
+
+  const Problem& problem() const { return problem_; }
+  const StageLoads& loads() const { return loads_; }
+
+  const StageTable& table() const { return table_; }
+
+  // Scores `count` schemes of `problem.layers` genes each; false where a gene is no label.
+  bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads = 1) const;
+
+  // The same on one thread, for a search that has a feasible scheme of this cost at the target: schemes that
+  // take long to score and are certain to be worse may get infinite scores.
+  bool score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, double cost) const;
+
+  Score score(const std::int8_t* scheme) const;
+
+  // One scheme at the target, from the stage table.
+  Score score_by_table(const std::int8_t* scheme) const;
+
+ private:
+  bool score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, bool skip_unfit) const;
+  void provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
+
+  const Problem& problem_;
+  StageLoads loads_;
+  int steps_ = 0;
+  double time_ = 0;
+  bool at_target_;
+  StageTable table_;
+  std::unique_ptr<PackedTable> packed_;
+  std::unique_ptr<ShortStages> short_stages_;
+  std::vector<std::uint16_t> limit_words_;
+  std::vector<std::uint8_t> bucket_limits_;
+  Kernel kernel_ = nullptr;
+};
+
+// Position of the first gene that is no label of the problem, or `count` where all are.
+size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels);
+
+}  // namespace stageplan

@@ -1,0 +1,18 @@
+// How good any plan of stages by type can be at best.
+#pragma once
+
+#include "model/problem.h"
+
+namespace stageplan {
+
+// With Merge::type, no feasible plan costs less or is faster; infinite where there is none.
+struct LeastScore {
+  double cost;  // $
+  double time;  // slowest stage, seconds per example
+};
+
+// From compute alone, transfers left out: layers that may be cut up at will and shared by the devices of each
+// type, the linear program relaxed by a price on the time of each type.
+LeastScore placement_bound(const Problem& problem);
+
+}  // namespace stageplan

@@ -1,0 +1,154 @@
+#include "model/problem.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+
+namespace stageplan {
+namespace {
+
+[[noreturn]] void refuse(const std::string& field, double value, const std::string& allowed) {
+  std::ostringstream text;
+  text << field << " is " << value << "; it must be " << allowed;
+  throw std::invalid_argument(text.str());
+}
+
+std::string at(const std::string& name, size_t index, size_t columns) {
+  if (columns == 1) return name + "[" + std::to_string(index) + "]";
+  return name + "[" + std::to_string(index / columns) + ", " + std::to_string(index % columns) + "]";
+}
+
+template <class Allowed>
+void check(const std::string& name, const std::vector<double>& values, size_t rows, size_t columns,
+           Allowed allowed, const std::string& text) {
+  if (values.size() != rows * columns)
+    throw std::invalid_argument(name + " has " + std::to_string(values.size()) + " numbers; it must have " +
+                                std::to_string(rows * columns));
+  for (size_t i = 0; i < values.size(); ++i)
+    if (!allowed(values[i])) refuse(at(name, i, columns), values[i], text);
+}
+
+// Beyond any use, and small enough that no sum or product of the model overflows.
+constexpr double kLargest = 1e60;
+
+bool non_negative(double x) { return x >= 0 && x <= kLargest; }
+bool positive_or_none(double x) { return x > 0; }
+bool fraction(double x) { return x >= 0 && x <= 1; }
+
+void check_arrays(const ProblemData& d) {
+  const size_t layers = d.layers, types = d.types;
+  const std::string time = "from 0 to 1e60 seconds";
+  check(
+      "compute", d.compute, layers, types, [](double x) { return non_negative(x) || x == kInfinity; },
+      "from 0 to 1e60 seconds, or inf where the type cannot run the layer");
+  check("send", d.send, layers, types, non_negative, time);
+  check("receive", d.receive, layers, types, non_negative, time);
+  check("compute_parallel", d.compute_parallel, layers, types, fraction, "between 0 and 1");
+  check("transfer_parallel", d.transfer_parallel, types, 1, fraction, "between 0 and 1");
+  check("memory", d.memory, layers, 1, non_negative, "from 0 to 1e60 bytes");
+  check("price", d.price, types, 1, non_negative, "from 0 to 1e60 $/hour");
+  check(
+      "limit", d.limit, types, 1, [](double x) { return x >= 0 && x == std::floor(x); },
+      "a whole number of devices, 0 or more, or inf for no limit");
+  check("capacity", d.capacity, types, 1, positive_or_none, "more than 0 bytes, or inf for no limit");
+  check("bandwidth", d.bandwidth, types, 1, positive_or_none,
+        "more than 0 bytes/s, or inf where transfers are free");
+  if (d.kinds.size() != layers)
+    throw std::invalid_argument("layer_kinds has " + std::to_string(d.kinds.size()) + " texts; it must have " +
+                                std::to_string(layers));
+}
+
+void check_runnable(const ProblemData& d) {
+  for (int l = 0; l < d.layers; ++l) {
+    const auto row = d.compute.begin() + static_cast<std::ptrdiff_t>(l) * d.types;
+    if (std::all_of(row, row + d.types, [](double x) { return x == kInfinity; }))
+      throw std::invalid_argument("compute[" + std::to_string(l) +
+                                  "] is inf on every type; at least one type must run the layer");
+  }
+}
+
+void check_goal(const ProblemData& d) {
+  if (!non_negative(d.fixed_price)) refuse("fixed_price", d.fixed_price, "from 0 to 1e60 $/hour");
+  if (!(d.examples > 0 && d.examples <= kLargest)) refuse("examples", d.examples, "more than 0, at most 1e60");
+  if (!non_negative(d.min_throughput))
+    refuse("min_throughput", d.min_throughput, "more than 0 examples/s and finite");
+  if (!positive_or_none(d.max_duration)) refuse("max_duration", d.max_duration, "more than 0 seconds");
+  if (!positive_or_none(d.max_cost)) refuse("max_cost", d.max_cost, "more than 0 $");
+  if (!positive_or_none(d.max_price)) refuse("max_price", d.max_price, "more than 0 $/hour");
+  if (d.max_devices_per_stage < 1 || d.max_devices_per_stage > kMaxDevices)
+    refuse("max_devices_per_stage", d.max_devices_per_stage, "from 1 to " + std::to_string(kMaxDevices));
+}
+
+// Fastest without any limit has no answer: more devices are always faster.
+void check_bounded(const ProblemData& d) {
+  if (d.objective == Objective::cost || d.max_devices_per_stage < kMaxDevices) return;
+  for (int t = 0; t < d.types; ++t) {
+    if (d.limit[t] < kInfinity || (d.max_price < kInfinity && d.price[t] > 0)) continue;
+    throw std::invalid_argument("objective is 'throughput', which nothing bounds on type " + std::to_string(t) +
+                                "; give limit, max_devices_per_stage or, where it has a price, max_price");
+  }
+}
+
+// `split` gives a type several labels, so that it can hold several stages: two are enough for neighbours;
+// where all layers of a label are one stage, every device of the type needs its own.
+int labels_of_type(const ProblemData& d, int type) {
+  if (!d.split) return 1;
+  if (d.merge == Merge::adjacent) return 2;
+  if (d.limit[type] == kInfinity)
+    throw std::invalid_argument("limit[" + std::to_string(type) +
+                                "] is inf; it must be finite where split goes with merge 'type'");
+  return static_cast<int>(std::min<double>(d.limit[type], d.layers));
+}
+
+std::vector<int> make_label_types(const ProblemData& d) {
+  std::vector<int> label_types;
+  for (int t = 0; t < d.types; ++t) {
+    label_types.insert(label_types.end(), labels_of_type(d, t), t);
+    if (label_types.size() > kMaxLabels)
+      throw std::invalid_argument(
+          "the problem needs more than 128 labels (one a type, two with split, one a device with split and "
+          "merge 'type'); an int8 gene holds 128");
+  }
+  if (label_types.empty()) throw std::invalid_argument("limit is 0 for every type; one type needs a device");
+  return label_types;
+}
+
+}  // namespace
+
+Problem::Problem(ProblemData data) : ProblemData(std::move(data)) {
+  if (layers < 1) refuse("the number of layers", layers, "1 or more");
+  if (types < 1) refuse("the number of types", types, "1 or more");
+  check_arrays(*this);
+  check_runnable(*this);
+  check_goal(*this);
+  check_bounded(*this);
+  label_types_ = make_label_types(*this);
+  for (double most : limit) limit_weight_.push_back(1 / std::max(most, 1.0));
+  cost_scale_ = examples / 3600;
+  goal_time_ = std::min(1 / min_throughput, max_duration / examples);
+}
+
+double hourly_price(const Problem& problem, const std::int64_t* counts) {
+  double price = problem.fixed_price;
+  for (int t = 0; t < problem.types; ++t) price += problem.price[t] * static_cast<double>(counts[t]);
+  return price;
+}
+
+double limit_violation(const Problem& problem, const std::int64_t* counts) {
+  double violation = 0;
+  for (int t = 0; t < problem.types; ++t)
+    violation += std::max(0.0, static_cast<double>(counts[t]) - problem.limit[t]) * problem.limit_weight()[t];
+  return violation;
+}
+
+double device_violation(const Problem& problem, const std::int64_t* counts) {
+  return limit_violation(problem, counts) + excess(hourly_price(problem, counts), problem.max_price);
+}
+
+Score price_plan(const Problem& problem, const std::int64_t* counts, double time, double stage_violation) {
+  return price_plan(problem, time, hourly_price(problem, counts), limit_violation(problem, counts),
+                    stage_violation);
+}
+
+}  // namespace stageplan

@@ -1,0 +1,166 @@
+#include "model/provision.h"
+
+#include <algorithm>
+
+namespace stageplan {
+namespace {
+
+// Lower bound of tau * price * devices(tau) of one stage and its slope in tau, for real-valued devices:
+// convex in tau, as the maximum of convex functions.
+struct Bound {
+  double value, slope;
+};
+
+Bound part_bound(double serial, double parallel, double time) {
+  if (parallel == 0) return {0, 0};
+  const double spare = std::max(time - serial, parallel / kMaxDevices);
+  return {time * parallel / spare, -parallel * serial / (spare * spare)};
+}
+
+Bound larger(const Bound& a, const Bound& b) { return a.value >= b.value ? a : b; }
+
+Bound stage_bound(const Problem& problem, const StageLoad& load, double time) {
+  const Bound one_device{time, 1};
+  if (!problem.overlap)
+    return larger(one_device, part_bound(load.serial_compute + load.serial_transfer,
+                                         load.parallel_compute + load.parallel_transfer, time));
+  return larger(one_device, larger(part_bound(load.serial_compute, load.parallel_compute, time),
+                                   part_bound(load.serial_transfer, load.parallel_transfer, time)));
+}
+
+}  // namespace
+
+// False where a stage cannot be that fast.
+bool Provisioner::set_devices(double time) {
+  bool reached = true;
+  devices_.clear();
+  counts_.assign(problem_.types, 0);
+  for (const Stage& stage : *stages_) {
+    const Devices devices = devices_for(problem_, stage.load, stage.type, time);
+    reached = reached && devices.reached;
+    devices_.push_back(devices.count);
+    counts_[stage.type] += devices.count;
+  }
+  set_times();
+  return reached;
+}
+
+void Provisioner::set_times() {
+  times_.clear();
+  for (size_t s = 0; s < devices_.size(); ++s)
+    times_.emplace_back(stage_time(problem_, (*stages_)[s].load, devices_[s]), -static_cast<int>(s));
+  std::make_heap(times_.begin(), times_.end());
+}
+
+Score Provisioner::score() const {
+  return price_plan(problem_, counts_.data(), times_.front().first, stage_violation_);
+}
+
+// False where the slowest stage may not have, or would not gain by, another device.
+bool Provisioner::add_device() {
+  const auto [time, negative] = times_.front();
+  const int s = -negative;
+  const Stage& stage = (*stages_)[s];
+  if (devices_[s] >= problem_.max_devices_per_stage) return false;
+  const double next = stage_time(problem_, stage.load, devices_[s] + 1);
+  if (next >= time) return false;
+  ++devices_[s];
+  ++counts_[stage.type];
+  std::pop_heap(times_.begin(), times_.end());
+  times_.back().first = next;
+  std::push_heap(times_.begin(), times_.end());
+  return true;
+}
+
+Score Provisioner::reach(const std::vector<Stage>& stages, double time) {
+  stages_ = &stages;
+  stage_violation_ = 0;
+  for (const Stage& stage : stages)
+    stage_violation_ += stageplan::stage_violation(problem_, stage.load, stage.type);
+  set_devices(time);
+  return score();
+}
+
+bool replaces(const Problem& problem, const Score& now, const Score& best) {
+  if (!meets(best.violation, now.violation)) return true;
+  if (!meets(now.violation, best.violation)) return false;
+  return problem.objective == Objective::cost ? !meets(best.cost, now.cost) : !meets(best.time, now.time);
+}
+
+Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
+  const Score start = reach(stages, problem_.goal_time());
+  if (!meets(start.time, problem_.goal_time())) return reach(stages, start.time);
+  if (problem_.objective == Objective::cost) return walk(steps);
+  if (device_violation(problem_, counts_.data()) == 0) {
+    jump_to_fastest();
+    const Score fastest = walk(kMaxDevices);
+    if (fastest.violation == stage_violation_) return fastest;
+    set_devices(problem_.goal_time());  // too expensive: look at the slower states as well
+  }
+  return walk(kMaxDevices);
+}
+
+void Provisioner::visit_all(const std::vector<Stage>& stages, double fastest, const Visit& visit) {
+  Score now = reach(stages, problem_.goal_time());
+  if (!meets(now.time, problem_.goal_time()) || stage_violation_ > 0) return;
+  Score least;  // of those that are fast enough
+  for (;; now = score()) {
+    if (device_violation(problem_, counts_.data()) > 0) return;
+    if (!visit(now, hourly_price(problem_, counts_.data()))) return;
+    if (now.time < fastest && now.cost < least.cost) least = now;
+    if (now.time < fastest && !can_improve(least)) return;
+    if (!add_device()) return;
+  }
+}
+
+// Halves the interval between a stage time that the limits on devices and price allow and one that they do
+// not.
+void Provisioner::jump_to_fastest() {
+  double slow = times_.front().first, fast = 0;
+  for (int halving = 0; halving < 60 && fast < slow * (1 - kTolerance); ++halving) {
+    const double middle = (slow + fast) / 2;
+    if (set_devices(middle) && device_violation(problem_, counts_.data()) == 0)
+      slow = times_.front().first;
+    else
+      fast = middle;
+  }
+  set_devices(slow);
+}
+
+Score Provisioner::walk(int steps) {
+  Score best = score();
+  best_devices_ = devices_;
+  int until_check = 0;
+  for (int step = 0; step < steps && add_device(); ++step) {
+    if (stage_violation_ + device_violation(problem_, counts_.data()) > best.violation) break;
+    const Score now = score();
+    if (replaces(problem_, now, best)) {
+      best = now;
+      best_devices_ = devices_;
+    } else if (--until_check <= 0) {
+      if (!can_improve(best)) break;
+      until_check = static_cast<int>(devices_.size()) / 4;
+    }
+  }
+  devices_ = best_devices_;
+  return best;
+}
+
+// Whether any state beyond this one may be better: the lower bound of the cost is convex in the stage time,
+// so that later states cost at least as much once it rises.
+bool Provisioner::can_improve(const Score& best) const {
+  const double time = times_.front().first;
+  Bound sum{time * problem_.fixed_price, problem_.fixed_price};
+  for (const Stage& stage : *stages_) {
+    const Bound bound = stage_bound(problem_, stage.load, time);
+    sum.value += problem_.price[stage.type] * bound.value;
+    sum.slope += problem_.price[stage.type] * bound.slope;
+  }
+  if (sum.slope > 0) return true;
+  const double cost = problem_.cost_scale() * sum.value;
+  if (problem_.objective == Objective::cost) return !meets(best.cost, cost);
+  const double violation = stage_violation_ + device_violation(problem_, counts_.data());
+  return meets(violation + excess(cost, problem_.max_cost), best.violation);
+}
+
+}  // namespace stageplan

@@ -1,0 +1,58 @@
+// How many devices each stage of one scheme gets.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "model/merge.h"
+
+namespace stageplan {
+
+// Whether `now` is better than `best` by more than a tie.
+bool replaces(const Problem& problem, const Score& now, const Score& best);
+
+// Keeps its buffers between schemes; one object a thread.
+class Provisioner {
+ public:
+  explicit Provisioner(const Problem& problem) : problem_(problem) {}
+
+  // The fewest devices with which every stage takes at most `time`.
+  Score reach(const std::vector<Stage>& stages, double time);
+
+  // The devices that serve the goal best: every useful state has the fewest devices for some stage time, so
+  // a walk that gives one device at a time to the slowest stage meets all of them. Starts where the goal's
+  // stage time is reached and looks at most `steps` devices further; among ties the fewest devices win. A
+  // scheme that cannot reach that time gets the fewest devices for the best time that it can reach.
+  Score best(const std::vector<Stage>& stages, int steps = kAllSteps);
+
+  // Shows the score and the $/hour of the useful states that keep the limits on devices and price, from the
+  // goal's stage time on, as long as the visitor wants more; of those faster than `fastest` only as long as
+  // they may be cheaper.
+  using Visit = std::function<bool(const Score& score, double price)>;
+  void visit_all(const std::vector<Stage>& stages, double fastest, const Visit& visit);
+
+  // Devices of each stage, of the last call.
+  const std::vector<int>& devices() const { return devices_; }
+
+  static constexpr int kAllSteps = 1 << 16;
+
+ private:
+  bool set_devices(double time);
+  void set_times();
+  Score score() const;
+  bool add_device();
+  void jump_to_fastest();
+  Score walk(int steps);
+  bool can_improve(const Score& best) const;
+
+  const Problem& problem_;
+  const std::vector<Stage>* stages_ = nullptr;
+  double stage_violation_ = 0;
+  std::vector<int> devices_;
+  std::vector<std::int64_t> counts_;           // devices of each type
+  std::vector<std::pair<double, int>> times_;  // heap of (time, -stage): the slowest first
+  std::vector<int> best_devices_;
+};
+
+}  // namespace stageplan

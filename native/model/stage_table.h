@@ -1,0 +1,116 @@
+// From physics to a table: what a stage costs, and how many devices it takes to reach a target.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "model/problem.h"
+
+namespace stageplan {
+
+// Everything that a stage's time depends on; seconds per example, bytes. Each part is split into what
+// more devices do not shorten (serial) and what they share (parallel): Amdahl's law, exact under merging.
+struct StageLoad {
+  double serial_compute = 0, parallel_compute = 0;
+  double serial_transfer = 0, parallel_transfer = 0;
+  double memory = 0;
+  int unsupported = 0;  // layers that the type cannot run
+
+  double compute_time(int devices) const { return serial_compute + parallel_compute / devices; }
+  double transfer_time(int devices) const { return serial_transfer + parallel_transfer / devices; }
+};
+
+double stage_time(const Problem& problem, const StageLoad& load, int devices);
+
+// What the stage violates whatever its devices: memory over the type's capacity, unsupported layers.
+double stage_violation(const Problem& problem, const StageLoad& load, int type);
+
+// The fewest devices with which the stage takes at most `time`, ties counting as reached (`kTolerance`).
+// Where none do, the fewest that are as fast as all that a stage of this type may have, and not `reached`.
+struct Devices {
+  int count;
+  bool reached;
+};
+Devices devices_for(const Problem& problem, const StageLoad& load, int type, double time);
+
+// Adds up a stage whose layers are given one by one.
+void add_layer(const Problem& problem, StageLoad& load, int layer, int type);
+void add_transfer(const Problem& problem, StageLoad& load, double seconds, int type);
+
+// A sum that keeps the rounding errors of its additions, so that differences of two of them are exact to
+// the last digits and an interval reads the same from prefix sums as added up by itself.
+class PreciseSum {
+ public:
+  void add(double x);
+  double operator-(const PreciseSum& from) const { return (high_ - from.high_) + (low_ - from.low_); }
+
+ private:
+  double high_ = 0, low_ = 0;
+};
+
+// Bytes that cross the ends of each interval of layers; each tensor counts once a stage.
+class IntervalBytes {
+ public:
+  explicit IntervalBytes(const Problem& problem);
+  double operator()(int first, int last) const {
+    return bytes_.empty() ? 0.0 : bytes_[row(first) + last - first];
+  }
+
+ private:
+  size_t row(int first) const { return static_cast<size_t>(first) * (2 * layers_ - first + 1) / 2; }
+  size_t layers_;
+  std::vector<double> bytes_;  // empty without tensors
+};
+
+// Loads of all intervals of layers on all types, by prefix sums.
+class StageLoads {
+ public:
+  explicit StageLoads(const Problem& problem);
+  StageLoad operator()(int first, int last, int type) const;
+
+ private:
+  struct Prefix {
+    PreciseSum serial, parallel;
+    int unsupported = 0;
+  };
+  const Problem& problem_;
+  IntervalBytes bytes_;
+  std::vector<Prefix> compute_;     // (layers + 1, types)
+  std::vector<PreciseSum> memory_;  // (layers + 1,)
+};
+
+// Time, devices and violation of every stage at one target: all that a search reads.
+class StageTable {
+ public:
+  struct Entry {
+    double time;
+    double violation;
+    int devices;
+  };
+
+  // `time`: the allowed stage time. Above `max_bytes` nothing is stored and entries are made when asked for.
+  StageTable(const Problem& problem, const StageLoads& loads, double time, size_t max_bytes = kMaxBytes);
+  static constexpr size_t kMaxBytes = size_t{1} << 28;
+
+  // What a table of the problem takes.
+  static size_t bytes(const Problem& problem) {
+    return static_cast<size_t>(problem.layers) * (problem.layers + 1) / 2 * problem.types * sizeof(Entry);
+  }
+
+  bool stored() const { return !entries_.empty(); }
+
+  // Entries of the stages that begin at `first`: that of (last, type) stands at [last * types + type].
+  const Entry* row(int first) const { return entries_.data() + rows_[first]; }
+
+  Entry make(int first, int last, int type) const;
+
+ private:
+  const Problem& problem_;
+  const StageLoads& loads_;
+  double time_;
+  std::vector<std::ptrdiff_t> rows_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace stageplan

@@ -1,0 +1,200 @@
+#include "placement/annealing.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <stdexcept>
+
+#include "common/threads.h"
+#include "search/schemes.h"
+
+namespace stageplan {
+namespace {
+
+constexpr int kWalks = 4;
+constexpr int kMostPopulations = 8;  // of trials in a step
+constexpr int kShareEvery = 16;      // steps
+constexpr int kThreadTrials = 1024;  // trials a step from which threads are worth their start
+constexpr int kFirstCycle = 32;      // trials a layer
+constexpr double kHot = 0.5;         // temperatures: energy that is given up for a move, as a fraction
+constexpr double kHalvings = 10;     // from hot to cold
+constexpr double kFresh = 0.25;      // cycles that begin with a random scheme
+constexpr int kAnyLabel = 4;         // moves, of as many as layers, to another label than that of a neighbour
+constexpr int kTries = 8;            // layers that are looked at for one with a neighbour of another label
+constexpr double kRuns = 0.15, kGroups = 0.2, kSwaps = 0.25;  // moves of several layers
+constexpr int kLargestGroup = 9;
+constexpr double kMostPenalty = 1e6;
+
+// Minus the binary logarithm of a uniform number, nearly: straight between the powers of 2, since not all
+// machines agree on logarithms.
+double draw_exponential(Rng& rng) {
+  const std::uint64_t bits = rng.next() | 1;
+  const int zeros = std::countl_zero(bits);
+  return zeros + 1 - static_cast<double>(bits << zeros << 1 >> 11) * 0x1p-53;
+}
+
+}  // namespace
+
+Walk::Walk(const Scorer& scorer, std::uint64_t seed, std::uint64_t index, const Genes& start,
+           const Score& score)
+    : scorer_(scorer),
+      problem_(scorer.problem()),
+      seed_(seed),
+      index_(index),
+      placement_(problem_),
+      energy_(problem_),
+      best_(start),
+      best_score_(score) {
+  begin_cycle();
+}
+
+void Walk::receive(const Genes& scheme, const Score& score) {
+  if (!better(problem_, score, best_score_)) return;
+  best_ = scheme;
+  best_score_ = score;
+}
+
+// Adds up all loads from nothing, so that rounding errors do not pile up.
+void Walk::load(const Genes& scheme) {
+  placement_.load(scheme.data());
+  energy_.set_unit(best_score_);
+  now_ = energy_.of(placement_);
+}
+
+void Walk::begin_cycle() {
+  Rng rng(seed_, 2 * index_ + 1, ++cycle_);
+  length_ = length_ == 0 ? static_cast<std::uint64_t>(kFirstCycle) * problem_.layers : length_ + length_ / 4;
+  trial_ = 0;
+  Genes scheme = best_;
+  if (cycle_ > 1 && rng.uniform() < kFresh) random_scheme(problem_, rng, scheme.data());
+  load(scheme);
+}
+
+// From hot to cold by halves, straight between them.
+double Walk::temperature() const {
+  const double halvings = kHalvings * static_cast<double>(trial_) / static_cast<double>(length_);
+  const double whole = std::floor(halvings);
+  return kHot * std::ldexp(1 - (halvings - whole) / 2, -static_cast<int>(whole));
+}
+
+// The penalty grows as long as the walk is in infeasible land, and falls back outside.
+void Walk::step(std::uint64_t trials) {
+  penalty_ = now_.score.violation > 0 ? std::min(2 * penalty_, kMostPenalty) : std::max(penalty_ / 2, 1.0);
+  energy_.set_penalty(penalty_);
+  load(Genes(placement_.scheme()));
+  Rng rng(seed_, 2 * index_, steps_++);
+  for (std::uint64_t i = 0; i < trials; ++i) {
+    if (trial_ >= length_) begin_cycle();
+    ++trial_;
+    try_move(rng);
+  }
+}
+
+void Walk::try_move(Rng& rng) {
+  propose(rng);
+  if (placement_.touched().empty()) return;
+  ++evaluations_;
+  const Appraisal next = energy_.of_touched(placement_);
+  if (next.energy <= now_.energy * (1 + temperature() * draw_exponential(rng))) {
+    placement_.keep();
+    now_ = next;
+    if (replaces(problem_, next.score, best_score_)) keep_best();
+  } else {
+    energy_.undo();
+    placement_.undo();
+  }
+}
+
+// Gives a layer the label of a neighbour; others may follow it, or one that has that label come back for it.
+// Now and then, and where no neighbour with another label is found, it is any label.
+void Walk::propose(Rng& rng) {
+  int first = rng.below(problem_.layers), to = rng.below(problem_.labels());
+  for (int tries = rng.below(problem_.layers) < kAnyLabel ? 0 : kTries; tries > 0; --tries) {
+    const int layer = rng.below(problem_.layers), label = placement_.scheme()[placement_.neighbour(layer, rng)];
+    if (label == placement_.scheme()[layer]) continue;
+    first = layer;
+    to = label;
+    break;
+  }
+  const int from = placement_.scheme()[first];
+  if (to == from) return;
+  placement_.move(first, to);
+  const double kind = rng.uniform();
+  if (kind < kRuns)
+    move_run(first, to, rng);
+  else if (kind < kRuns + kGroups)
+    move_group(first, from, to, rng);
+  else if (kind < kRuns + kGroups + kSwaps)
+    swap_back(first, from, to, rng);
+}
+
+// Layers behind or before the first follow it, whatever their labels: half as often twice as many.
+void Walk::move_run(int first, int to, Rng& rng) {
+  const int most = std::bit_width(static_cast<unsigned>(problem_.layers)) - 1;
+  const int halvings = std::min(std::countl_zero(rng.next() | 1), most);
+  const int direction = 2 * rng.below(2) - 1, length = 1 + rng.below(2 << halvings);
+  for (int i = 1; i <= length; ++i) {
+    const int layer = first + i * direction;
+    if (layer < 0 || layer >= problem_.layers) return;
+    placement_.move(layer, to);
+  }
+}
+
+// Layers that hang together and have its label follow the first.
+void Walk::move_group(int first, int from, int to, Rng& rng) {
+  for (int left = 1 + rng.below(kLargestGroup - 1); left > 0; --left) {
+    const int next = placement_.neighbour(first, rng);
+    if (placement_.scheme()[next] == from) placement_.move(next, to);
+    if (placement_.scheme()[next] == to) first = next;
+  }
+}
+
+void Walk::swap_back(int first, int from, int to, Rng& rng) {
+  int other = placement_.neighbour(first, rng);
+  if (other == first || placement_.scheme()[other] != to) other = rng.below(problem_.layers);
+  if (other != first && placement_.scheme()[other] == to) placement_.move(other, from);
+}
+
+void Walk::keep_best() {
+  receive(placement_.scheme(), scorer_.score(placement_.scheme().data()));
+  energy_.set_unit(best_score_);
+  now_ = energy_.of(placement_);
+}
+
+Annealing::Annealing(const Problem& problem, int population, std::uint64_t seed, int threads,
+                     const Genes& initial)
+    : Search(problem),
+      scorer_(problem),
+      threads_(threads),
+      trials_(std::uint64_t{1} * population * std::min(1 + problem.layers / 32, kMostPopulations)),
+      first_evaluations_(initial.size() / layers_ + problem.labels()) {
+  if (problem.merge != Merge::type)
+    throw std::invalid_argument(
+        "method 'annealing' needs merge 'type', whose stages hold layers from anywhere");
+  for (size_t i = 0; i < initial.size(); i += layers_) keep(&initial[i], scorer_.score(&initial[i]));
+  for (int label = 0; label < problem.labels(); ++label) {
+    const Genes scheme(layers_, static_cast<std::int8_t>(label));
+    keep(scheme.data(), scorer_.score(scheme.data()));
+  }
+  for (int i = 0; i < kWalks; ++i)
+    walks_.push_back(std::make_unique<Walk>(scorer_, seed, i, best(), best_score()));
+  gather();
+}
+
+void Annealing::step() {
+  parallel_for(walks_.size(), trials_ >= kThreadTrials ? threads_ : 1,
+               [&](size_t i) { walks_[i]->step(trials_); });
+  gather();
+  if (++steps_ % kShareEvery == 0)
+    for (const auto& walk : walks_) walk->receive(best(), best_score());
+}
+
+void Annealing::gather() {
+  evaluations_ = first_evaluations_;
+  for (const auto& walk : walks_) {
+    evaluations_ += walk->evaluations();
+    keep(walk->best().data(), walk->best_score());
+  }
+}
+
+}  // namespace stageplan

@@ -1,0 +1,235 @@
+#include "policy/features.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/elementary.h"
+
+namespace stageplan {
+namespace {
+
+constexpr int kKindBits = 8;
+constexpr int kLayerNumbers = 4 + kKindBits;
+constexpr int kTypeNumbers = 8;
+constexpr int kStageNumbers = 4;
+constexpr double kWorst = 10;  // below minus this no feasible plan earns
+constexpr double kCheap = 1;   // how much a policy that has learned nothing prefers cheap types
+constexpr double kStay = 8;    // times as likely as any other type it takes that of the layer before
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr int kFirstSteps = 256;  // devices beyond the goal that a plan of one type is provisioned with
+
+float clipped(double x) { return static_cast<float>(std::clamp(x, -Features::kMost, Features::kMost)); }
+
+// Logarithm of a ratio, 0 where there is nothing to compare.
+float log_ratio(double a, double b) { return a > 0 && b > 0 ? clipped(portable::log(a / b)) : 0.0f; }
+
+// Of a fraction that may be far above 1.
+float damped(double x) { return clipped(portable::log(1 + std::min(x, 1e9))); }
+
+double positive_or_one(double x) { return x > 0 ? x : 1.0; }
+
+}  // namespace
+
+int Features::shared(int types) { return kLayerNumbers + kTypeNumbers * types; }
+int Features::own(int types) { return kStageNumbers + types; }
+
+Features::Features(const Problem& problem)
+    : problem_(problem),
+      scorer_(problem),
+      adjacent_(problem.merge == Merge::adjacent),
+      limited_(adjacent_ && *std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity),
+      needs_(problem.types) {
+  set_units();
+  stay_ = static_cast<float>(portable::log(kStay * std::max(1, problem.types - 1)));
+  singles_.reserve(static_cast<size_t>(problem.layers) * problem.types);
+  layers_.resize(static_cast<size_t>(problem.layers) * shared());
+  for (int l = 0; l < problem.layers; ++l) {
+    for (int t = 0; t < problem.types; ++t) singles_.push_back(make_single(l, t));
+    write_layer(l, &layers_[static_cast<size_t>(l) * shared()]);
+  }
+}
+
+double Features::work(int layer, int type) const {
+  return problem_.compute[static_cast<size_t>(layer) * problem_.types + type];
+}
+
+// The units: those of the best plan of one type, and means.
+void Features::set_units() {
+  const Scorer quick(problem_, kFirstSteps);
+  Score best;
+  for (int label = 0; label < problem_.labels(); ++label) {
+    const std::vector<std::int8_t> scheme(problem_.layers, static_cast<std::int8_t>(label));
+    const Score score = quick.score(scheme.data());
+    if (label == 0 || better(problem_, score, best)) best = score;
+  }
+  time_ = positive_or_one(std::min(best.time, problem_.goal_time()));
+  scale_ = positive_or_one(problem_.objective == Objective::cost ? best.cost : best.time);
+  double cost = 0;
+  for (int l = 0; l < problem_.layers; ++l) {
+    double least_time = kInfinity, least_cost = kInfinity;
+    for (int t = 0; t < problem_.types; ++t) {
+      if (work(l, t) == kInfinity) continue;
+      least_time = std::min(least_time, work(l, t));
+      least_cost = std::min(least_cost, work(l, t) * problem_.price[t]);
+      needs_[t] += work(l, t) / time_ / std::max(1.0, problem_.limit[t]);
+    }
+    mean_size_ += least_time / problem_.layers;
+    mean_memory_ += problem_.memory[l] / problem_.layers;
+    cost += least_cost / problem_.layers;
+  }
+  for (double price : problem_.price) mean_price_ += price / problem_.types;
+  price_ = positive_or_one(cost / time_);
+}
+
+void Features::write_layer(int layer, float* numbers) const {
+  const int layers = problem_.layers, kind = problem_.kinds[layer];
+  *numbers++ = clipped(2.0 * layer / std::max(1, layers - 1) - 1);
+  *numbers++ = clipped(portable::log<double>(layers - layer) / 4);
+  double least_time = kInfinity, least_cost = kInfinity;
+  for (int t = 0; t < problem_.types; ++t) {
+    least_time = std::min(least_time, work(layer, t));
+    if (work(layer, t) < kInfinity) least_cost = std::min(least_cost, work(layer, t) * problem_.price[t]);
+  }
+  *numbers++ = log_ratio(least_time, mean_size_);
+  *numbers++ = log_ratio(problem_.memory[layer], mean_memory_);
+  for (int bit = 0; bit < kKindBits; ++bit) *numbers++ = kind == 0 ? 0.0f : (kind >> bit & 1) ? 1.0f : -1.0f;
+  for (int t = 0; t < problem_.types; ++t, numbers += kTypeNumbers)
+    write_type(layer, t, least_time, least_cost, numbers);
+}
+
+void Features::write_type(int layer, int type, double least_time, double least_cost, float* numbers) const {
+  const double seconds = work(layer, type);
+  if (seconds == kInfinity) {
+    std::fill_n(numbers, kTypeNumbers, 0.0f);
+    return;
+  }
+  const StageLoads& loads = scorer_.loads();
+  const double out = loads(0, layer, type).transfer_time(1);
+  const double in = loads(layer, problem_.layers - 1, type).transfer_time(1);
+  *numbers++ = 1;
+  *numbers++ = log_ratio(seconds, least_time);
+  *numbers++ = log_ratio(seconds * problem_.price[type], least_cost);
+  *numbers++ = damped((in + out) / time_);
+  *numbers++ = clipped(problem_.memory[layer] / problem_.capacity[type]);
+  *numbers++ = log_ratio(problem_.price[type], mean_price_);
+  *numbers++ = damped(needs_[type]);
+  *numbers++ = damped(single(layer, type).price);
+}
+
+Features::Single Features::make_single(int layer, int type) const {
+  const StageLoad load = scorer_.loads()(layer, layer, type);
+  const double devices = devices_for(problem_, load, type, time_).count;
+  const int least = least_devices(load, type);
+  const double seconds = work(layer, type) < kInfinity ? work(layer, type) : 0;
+  const double cost = problem_.price[type] * seconds / time_ / price_;
+  return {static_cast<float>(problem_.price[type] * devices / price_), -clipped(kCheap * cost), least,
+          stage_violation(problem_, load, type) > 0 || least > problem_.limit[type]};
+}
+
+// The transfers of a stage that goes on are not known yet, so that they do not count.
+int Features::least_devices(StageLoad load, int type) const {
+  load.serial_transfer = load.parallel_transfer = 0;
+  return devices_for(problem_, load, type, problem_.goal_time()).count;
+}
+
+Trail Features::start() const {
+  Trail trail;
+  if (limited_) trail.counts.assign(problem_.types, 0);
+  return trail;
+}
+
+void Features::look(const Trail& trail, int layer, float* own, float* prior) const {
+  for (int t = 0; t < problem_.types; ++t)
+    own[t] = !limited_ || problem_.limit[t] == kInfinity
+                 ? 1.0f
+                 : clipped((problem_.limit[t] - trail.counts[t]) / std::max(1.0, problem_.limit[t]));
+  write_stage(trail, layer, own + problem_.types);
+  const bool close = may_close(trail, layer);
+  const auto admit = [&](auto may) {
+    bool any = false;
+    for (int label = 0; label < problem_.labels(); ++label) {
+      const bool admitted = usual(trail, label) && may(label);
+      prior[label] = admitted ? this->prior(trail, layer, label) : kNever;
+      any = any || admitted;
+    }
+    return any;
+  };
+  if (admit([&](int label) {
+        return label == trail.label ? may_stay(trail, layer) : close && may_begin(trail, layer, label);
+      }))
+    return;
+  if (!admit([&](int label) { return work(layer, problem_.type_of(label)) < kInfinity; }))
+    admit([](int) { return true; });
+}
+
+float Features::prior(const Trail& trail, int layer, int label) const {
+  const float prior = single(layer, problem_.type_of(label)).prior;
+  return label == trail.label ? prior + stay_ : prior;
+}
+
+// Of the open stage: what it would cost to go on with it, how much of its devices' time is free, and its size.
+void Features::write_stage(const Trail& trail, int layer, float* numbers) const {
+  std::fill_n(numbers, kStageNumbers, 0.0f);
+  if (trail.label < 0) return;
+  const int type = problem_.type_of(trail.label);
+  const StageLoad now = scorer_.loads()(trail.first, layer - 1, type);
+  const StageLoad then = scorer_.loads()(trail.first, layer, type);
+  const int devices = devices_for(problem_, now, type, time_).count;
+  const int more = devices_for(problem_, then, type, time_).count - devices;
+  numbers[0] = clipped(problem_.price[type] * more / price_);
+  numbers[1] = clipped(1 - stage_time(problem_, now, devices) / time_);
+  numbers[2] = damped(layer - trail.first) / 2;
+  numbers[3] = damped(devices) / 2;
+}
+
+bool Features::may_stay(const Trail& trail, int layer) const {
+  const int type = problem_.type_of(trail.label);
+  if (single(layer, type).impossible) return false;
+  if (!adjacent_) return true;
+  const StageLoad load = scorer_.loads()(trail.first, layer, type);
+  if (stage_violation(problem_, load, type) > 0) return false;
+  return !limited_ || trail.counts[type] + least_devices(load, type) <= problem_.limit[type];
+}
+
+// Whether the open stage may end before a layer.
+bool Features::may_close(const Trail& trail, int layer) const {
+  if (!limited_ || trail.label < 0) return true;
+  const int type = problem_.type_of(trail.label);
+  const StageLoad load = scorer_.loads()(trail.first, layer - 1, type);
+  const int devices = devices_for(problem_, load, type, problem_.goal_time()).count;
+  return trail.counts[type] + devices <= problem_.limit[type];
+}
+
+bool Features::may_begin(const Trail& trail, int layer, int label) const {
+  const int type = problem_.type_of(label);
+  const Single& single = this->single(layer, type);
+  if (single.impossible) return false;
+  if (!limited_) return true;
+  const bool again = trail.label >= 0 && problem_.type_of(trail.label) == type;  // beside the open stage
+  return trail.counts[type] + single.least + (again ? 1 : 0) <= problem_.limit[type];
+}
+
+// Of a type's two labels the second one is for a stage behind one of the first.
+bool Features::usual(const Trail& trail, int label) const {
+  if (!adjacent_ || problem_.labels() == problem_.types) return true;
+  return label % 2 == 0 || label == trail.label || label == trail.label + 1;
+}
+
+void Features::choose(Trail& trail, int layer, int label) const {
+  if (label == trail.label) return;
+  if (limited_ && trail.label >= 0) {
+    const int type = problem_.type_of(trail.label);
+    const StageLoad load = scorer_.loads()(trail.first, layer - 1, type);
+    trail.counts[type] += devices_for(problem_, load, type, problem_.goal_time()).count;
+  }
+  trail.label = label;
+  trail.first = layer;
+}
+
+double Features::reward(const Score& score) const {
+  if (score.violation > 0) return -kWorst - portable::log(1 + std::min(score.violation, 1e9));
+  const double objective = problem_.objective == Objective::cost ? score.cost : score.time;
+  return std::clamp(-portable::log(std::max(objective / scale_, 1e-300)), -kWorst, kWorst);
+}
+
+}  // namespace stageplan

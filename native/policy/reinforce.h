@@ -1,0 +1,68 @@
+// Reinforcement learning: a policy chooses the label of one layer after the other, and learns from what the
+// plans turn out to be worth.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "policy/episodes.h"
+#include "search/elites.h"
+#include "search/search.h"
+
+namespace stageplan {
+
+// What a policy has learned, and where its learning stands.
+struct Learned {
+  PolicyShape shape;
+  std::vector<float> weights;
+  Adam<float> adam;
+  double baseline = std::numeric_limits<double>::quiet_NaN();  // moving average of rewards; NaN: none yet
+  std::uint64_t generations = 0;
+
+  // Nothing yet, of problems with so many types and labels.
+  Learned(Cell cell, int types, int labels, std::uint64_t seed);
+
+  // Goes on to another problem: rewards are others there, and it is less certain of its choices.
+  void turn_to_another();
+};
+
+class Reinforce : public Search {
+ public:
+  // Goes on with what was learned. A generation is `population` episodes, and, unless the policy is to go
+  // `alone`, local searches from the best plans. Begins with `initial` (its size a multiple of the layers) and,
+  // unless it goes alone, with the plans of one type.
+  Reinforce(const Problem& problem, Learned learned, int population, std::uint64_t seed, int threads,
+            const Genes& initial, bool alone);
+
+  // One generation.
+  void step() override;
+
+  const Learned& learned() const { return learned_; }
+  const Elites& elites() const { return elites_; }
+
+ private:
+  void consider(const Genes& scheme);
+  void play();
+  int pick(int episode, int layer, const float* probabilities, const Rng& rng) const;
+  void score();
+  void learn();
+  void weigh();
+  void polish();
+  Genes improved(int search, std::uint64_t& looked_at) const;
+
+  const Features features_;
+  Learned learned_;
+  const std::uint64_t seed_;
+  const int threads_, first_drawn_, episodes_;
+  const bool alone_;
+  std::vector<std::unique_ptr<Episodes>> groups_;
+  std::vector<std::vector<float>> gradients_;  // of each group
+  std::vector<const Genes*> replayed_;         // of the episodes behind the decoded one
+  std::vector<Score> scores_;                  // of each episode
+  std::vector<double> weights_;                // in the gradient
+  Elites elites_;
+};
+
+}  // namespace stageplan

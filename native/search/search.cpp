@@ -1,0 +1,131 @@
+#include "search/search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "model/placement_bound.h"
+
+namespace stageplan {
+namespace {
+
+constexpr size_t kBatch = 1024;  // schemes a step of the simple searches
+
+// What each layer takes at least, over the types that may run it.
+struct LeastWork {
+  double price = 0;    // $/hour times seconds
+  double seconds = 0;  // of devices
+  double time = 0;     // of the slowest layer, on as many devices as it may have
+
+  explicit LeastWork(const Problem& problem) {
+    for (int l = 0; l < problem.layers; ++l) add(problem, l);
+  }
+
+  void add(const Problem& problem, int layer) {
+    double least_price = kInfinity, least_seconds = kInfinity, least_time = kInfinity;
+    for (int t = 0; t < problem.types; ++t) {
+      StageLoad load;
+      add_layer(problem, load, layer, t);
+      const double most = std::min<double>(problem.max_devices_per_stage, problem.limit[t]);
+      if (load.unsupported || most < 1) continue;
+      least_price = std::min(least_price, problem.price[t] * load.compute_time(1));
+      least_seconds = std::min(least_seconds, load.compute_time(1));
+      least_time = std::min(least_time, load.compute_time(static_cast<int>(most)));
+    }
+    price += least_price;
+    seconds += least_seconds;
+    time = std::max(time, least_time);
+  }
+};
+
+// k devices take at least a kth of the work of one; ties of limits are given away.
+double least_time(const Problem& problem, const LeastWork& work) {
+  double devices = 0;
+  for (double limit : problem.limit) devices += limit;
+  const double rent = problem.max_price * (1 + kTolerance) - problem.fixed_price;
+  return std::max({work.time, work.seconds / devices, rent > 0 ? work.price / rent : 0.0});
+}
+
+}  // namespace
+
+double Search::bound() const {
+  if (problem_.merge == Merge::type) {
+    const LeastScore least = placement_bound(problem_);
+    return problem_.objective == Objective::cost ? least.cost : least.time;
+  }
+  const LeastWork work(problem_);
+  const double time = least_time(problem_, work);
+  const double least = problem_.objective == Objective::throughput
+                           ? time
+                           : problem_.cost_scale() * (work.price + time * problem_.fixed_price);
+  return least * (1 - kTolerance);  // its sums round in their own way
+}
+
+double Search::least() const {
+  if (best_.empty() || best_score_.violation > 0) return kInfinity;
+  return problem_.objective == Objective::cost ? best_score_.cost : best_score_.time;
+}
+
+void Search::keep(const std::int8_t* scheme, const Score& score) {
+  if (!best_.empty() && !better(problem_, score, best_score_)) return;
+  best_score_ = score;
+  best_.assign(scheme, scheme + layers_);
+}
+
+void ExactSearch::score(const Genes& schemes) {
+  const size_t count = schemes.size() / layers_;
+  std::vector<double> numbers(3 * count);
+  const ScoreArrays scores{numbers.data(), numbers.data() + count, numbers.data() + 2 * count};
+  scorer_.score(schemes.data(), count, scores, threads_);
+  for (size_t i = 0; i < count; ++i) keep(&schemes[i * layers_], scores[i]);
+  evaluations_ += count;
+}
+
+void RandomSearch::step() {
+  Genes schemes(kBatch * layers_);
+  Rng rng(seed_, 0, steps_++);
+  for (size_t i = 0; i < kBatch; ++i) random_scheme(problem_, rng, &schemes[i * layers_]);
+  score(schemes);
+}
+
+Enumeration::Enumeration(const Problem& problem, int threads)
+    : ExactSearch(problem, threads), scheme_(layers_, 0) {
+  if (std::pow(problem.labels(), problem.layers) > kMostSchemes)
+    throw std::invalid_argument("method 'enumerate' tries at most 16777216 schemes; " +
+                                std::to_string(problem.labels()) + " labels on " +
+                                std::to_string(problem.layers) + " layers make more");
+}
+
+// Counts up, last layer fastest; false after the last scheme.
+bool Enumeration::next() {
+  for (size_t l = layers_; l-- > 0;) {
+    if (scheme_[l] + 1 < problem_.labels()) {
+      ++scheme_[l];
+      return true;
+    }
+    scheme_[l] = 0;
+  }
+  return false;
+}
+
+void Enumeration::step() {
+  Genes schemes;
+  do {
+    schemes.insert(schemes.end(), scheme_.begin(), scheme_.end());
+    done_ = !next();
+  } while (!done_ && schemes.size() < kBatch * layers_);
+  score(schemes);
+}
+
+void GreedySearch::step() {
+  for (int label = 0; label < problem_.labels(); ++label)
+    score(Genes(layers_, static_cast<std::int8_t>(label)));
+  score(greedy_scheme(problem_, scorer_));
+  Genes scheme = best();
+  Score found = best_score();
+  evaluations_ += descend(scorer_, scheme, found);
+  keep(scheme.data(), found);
+  done_ = true;
+}
+
+}  // namespace stageplan

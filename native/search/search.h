@@ -1,0 +1,88 @@
+// What all searches share, and the simple ones: random, enumerate, greedy.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/scorer.h"
+#include "search/schemes.h"
+
+namespace stageplan {
+
+// A search advances step by step and keeps the best scheme it has seen, exactly provisioned.
+class Search {
+ public:
+  explicit Search(const Problem& problem) : problem_(problem), layers_(problem.layers) {}
+  virtual ~Search() = default;
+  virtual void step() = 0;
+
+  // No plan is better: a lower bound of the objective, $ or seconds per example; infinity where it is proven
+  // that there is no plan. By default what the work of all layers takes, however they are put together.
+  virtual double bound() const;
+
+  const Genes& best() const { return best_; }
+  const Score& best_score() const { return best_score_; }
+  std::uint64_t evaluations() const { return evaluations_; }
+  bool done() const { return done_; }
+
+ protected:
+  // The objective of the best scheme, infinity while none is feasible.
+  double least() const;
+
+  // Keeps a scheme if it is the best.
+  void keep(const std::int8_t* scheme, const Score& score);
+
+  const Problem& problem_;
+  const size_t layers_;
+  std::uint64_t evaluations_ = 0;
+  bool done_ = false;
+
+ private:
+  Genes best_;
+  Score best_score_;
+};
+
+// A search that provisions every scheme exactly.
+class ExactSearch : public Search {
+ public:
+  ExactSearch(const Problem& problem, int threads) : Search(problem), scorer_(problem), threads_(threads) {}
+
+ protected:
+  void score(const Genes& schemes);
+  const Scorer scorer_;
+
+ private:
+  const int threads_;
+};
+
+class RandomSearch : public ExactSearch {
+ public:
+  RandomSearch(const Problem& problem, std::uint64_t seed, int threads)
+      : ExactSearch(problem, threads), seed_(seed) {}
+  void step() override;
+
+ private:
+  std::uint64_t seed_, steps_ = 0;
+};
+
+class Enumeration : public ExactSearch {
+ public:
+  static constexpr double kMostSchemes = 1 << 24;
+  // Throws std::invalid_argument above kMostSchemes.
+  Enumeration(const Problem& problem, int threads);
+  void step() override;
+  double bound() const override { return done_ ? least() : Search::bound(); }
+
+ private:
+  bool next();
+  Genes scheme_;
+};
+
+// Local search from the best of the homogeneous schemes and a greedy one, all in one step.
+class GreedySearch : public ExactSearch {
+ public:
+  explicit GreedySearch(const Problem& problem) : ExactSearch(problem, 1) {}
+  void step() override;
+};
+
+}  // namespace stageplan

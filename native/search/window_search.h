@@ -1,0 +1,99 @@
+// Local search at one target: a few neighbouring stages are replaced by others, of any types and boundaries.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/rng.h"
+#include "model/stage_table.h"
+#include "search/schemes.h"
+
+namespace stageplan {
+
+// One moved boundary spoils the fit of the stages on both sides; two that move at once, with free choice of
+// the types, do not. Each stage takes the fewest devices that reach the target, so that a scheme is worth
+// the sum of what its stages are worth and of what its devices break of the limits; the weight of that rises
+// while they do and falls while they do not. One object a thread; the same calls give the same answers.
+class WindowSearch {
+ public:
+  explicit WindowSearch(const Problem& problem);
+
+  // What one takes.
+  static size_t bytes(const Problem& problem) {
+    return static_cast<size_t>(problem.layers) * (problem.layers + 1) / 2 * (sizeof(Choices) + sizeof(double));
+  }
+
+  // Sets the target: the allowed stage time.
+  void aim(double time);
+
+  // Improves a scheme until no window does. Returns how many schemes were looked at.
+  std::uint64_t descend(Genes& scheme);
+
+  // Then changes a part at random and mends the damage, as often as told; what is no worse stays.
+  std::uint64_t descend(Genes& scheme, Rng& rng, int trials);
+
+ private:
+  static constexpr int kWidest = 3;    // stages of a window, before and after
+  static constexpr int kChoices = 4;   // types of a run that are looked at
+  static constexpr int kUnknown = -2;  // type of choices that have not been made yet
+  struct Stage {
+    int first, type;
+    double price;  // $/hour, and what the stage violates by itself
+    int devices;
+  };
+  using Choices = std::array<Stage, kChoices>;  // of one run of layers, the cheapest first
+
+  void load(const Genes& scheme);
+  Genes scheme() const;
+  double value() const;
+  bool broken() const;
+  double excess_price(int type, double devices) const;
+  double penalized(const Stage& stage) const;
+  int stage_at(int layer) const;
+  void count(int left, int right, int times);
+
+  Stage stage(int first, int last, int type) const;
+  double least_price(int first, int last, int type) const;
+  void prepare(int first, int last);
+  void extend_row(int first, int last);
+  Choices& choices(int first, int last);
+  const Stage* pick(int first, int last, int not_this, int nor_this);
+
+  void descend_marked();
+  bool improve_from(int left);
+  bool improve(int left, int right);
+  void divide(const Stage& head, int end, int last, int behind);
+  void consider(std::span<const Stage* const> stages);
+  void replace(int left, int right);
+  void mark(int left, int right);
+  void kick(Rng& rng);
+  size_t at(int first, int last) const {
+    return static_cast<size_t>(first) * (2 * layers_ - first - 1) / 2 + last;
+  }
+
+  const Problem& problem_;
+  const StageLoads loads_;
+  const int layers_;
+  const bool apart_;  // whether neighbours have different types
+  const bool limited_;
+  const double heavy_;            // $/hour, of what a stage violates by itself
+  double time_ = 0;               // of the target
+  double rate_ = 0;               // devices that a second of work takes at least
+  double weight_ = 1;             // of devices above the limit, beside their price
+  std::vector<double> work_;      // $/hour times seconds that devices share, of the layers before each, by type
+  std::vector<int> ends_;         // by first layer: the runs of layers that are prepared end before it
+  std::vector<double> least_;     // by first and last layer: the price of the cheapest type
+  std::vector<Choices> choices_;  // the same way
+  std::vector<Stage> stages_;
+  std::vector<double> counts_;       // devices by type; during a look at a window, of the stages outside
+  std::vector<const Stage*> tails_;  // of a window, by first layer
+  std::vector<double> tail_values_;
+  std::vector<char> marked_;  // first layers of stages whose windows have not been looked at
+  std::vector<Stage> best_;   // in place of the window
+  double best_value_ = 0;
+  std::uint64_t looked_at_ = 0;
+};
+
+}  // namespace stageplan

@@ -1,0 +1,1 @@
+"""Programs that run on a target by its own interpreter, alone and without this package."""

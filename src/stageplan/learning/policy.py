@@ -1,0 +1,255 @@
+"""What reinforcement learning has learned: a thing that is kept, saved, loaded and applied elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from ..checks import check_choice
+from ..output import write_whole
+from ..plan import Plan
+from ..problem import Problem, check_problem
+
+Cell = Literal["lstm", "rnn"]
+CELLS: tuple[Cell, ...] = ("lstm", "rnn")
+_FORMAT = "stageplan policy 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A recurrent network that chooses the device type of one layer after the other.
+
+    Made by `solve` with method ``"reinforce"``, as ``result.policy``. All that it sees of a problem is
+    relative to the problem's own scales, so that it can be applied to any problem with the same device types:
+    other layers, prices, limits and goals.
+
+    Attributes
+    ----------
+    cell : str
+        ``"lstm"`` or ``"rnn"``.
+    type_names : tuple of str
+        The device types that it chooses from.
+    n_labels : int
+        How many values a gene may take, as ``problem.n_labels``.
+    weights : ndarray of float32
+        All weights of the network.
+    first_moment, second_moment : ndarray of float32
+        Adam's moving averages of the gradient and of its square, of each weight.
+    steps : int
+        Steps that Adam has made.
+    baseline : float
+        Moving average of the rewards on the problem that it learned last, NaN before the first.
+    generations : int
+        Generations that it has learned: the later, the less it explores. Set back to 100 at most where it
+        begins with another problem.
+    seed : int
+        The seed of its last search.
+    problem : str
+        Digest of the problem that it learned last.
+    schemes : ndarray of int8, shape (n, L)
+        The best schemes found there, the best first, which a problem with as many layers begins with.
+    """
+
+    cell: Cell
+    type_names: tuple[str, ...]
+    n_labels: int
+    weights: npt.NDArray[np.float32]
+    first_moment: npt.NDArray[np.float32]
+    second_moment: npt.NDArray[np.float32]
+    steps: int
+    baseline: float
+    generations: int
+    seed: int
+    problem: str
+    schemes: npt.NDArray[np.int8]
+
+    @classmethod
+    def of(cls, problem: Problem, search: _core.Reinforce, seed: int) -> Policy:
+        """Take what a search on a problem has learned."""
+        learned = search.learned
+        return cls(
+            cell="rnn" if learned.rnn else "lstm",
+            type_names=problem.type_names,
+            n_labels=problem.n_labels,
+            weights=learned.weights,
+            first_moment=learned.first,
+            second_moment=learned.second,
+            steps=learned.steps,
+            baseline=learned.baseline,
+            generations=learned.generations,
+            seed=seed,
+            problem=_digest(problem),
+            schemes=search.elites.reshape(-1, problem.n_layers),
+        )
+
+    def plan(self, problem: Problem) -> Plan:
+        """Plan a problem by the policy alone: each layer's likeliest type, without any search.
+
+        Parameters
+        ----------
+        problem
+            A problem with the policy's device types.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where it is no problem, or one with other device types.
+        """
+        self.check(problem)
+        return Plan.of(problem, _core.Features(problem.core).decode(self.learned()))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy to a file, NumPy's .npz, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        write_whole(Path(path), lambda stream: np.savez(stream, format=_FORMAT, **values))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """Read a policy from a file.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ValueError
+            It is no policy.
+        """
+        with Path(path).open("rb") as stream:
+            try:
+                if not zipfile.is_zipfile(stream):
+                    raise ValueError("it is no .npz file, or a damaged one")
+                with np.load(stream, allow_pickle=False) as arrays:
+                    return _read(dict(arrays.items()))
+            except Exception as error:  # what zipfile and NumPy raise at a damaged file is of many kinds
+                raise ValueError(f"{path}: it is no policy: {error}") from None
+
+    def check(self, problem: Problem) -> None:
+        """Refuse a problem with other device types, with a ValueError."""
+        check_problem(problem)
+        if problem.type_names != self.type_names:
+            raise ValueError(
+                f"policy chooses from device types {', '.join(self.type_names)}; "
+                f"the problem's must be these, and are {', '.join(problem.type_names)}"
+            )
+        if problem.n_labels != self.n_labels:
+            raise ValueError(
+                f"policy chooses from {self.n_labels} labels; the problem must have as many (which split and "
+                f"merge decide), and has {problem.n_labels}"
+            )
+
+    def knows(self, problem: Problem) -> bool:
+        """Whether this is the problem that it learned last."""
+        return self.problem == _digest(problem)
+
+    def learned(self) -> _core.Learned:
+        """Make the native form."""
+        learned = _core.Learned(self.cell == "rnn", len(self.type_names), self.n_labels, self.seed)
+        learned.load(
+            self.weights,
+            self.first_moment,
+            self.second_moment,
+            self.steps,
+            self.baseline,
+            self.generations,
+        )
+        return learned
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Policy):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    def __repr__(self) -> str:
+        types = ", ".join(self.type_names)
+        return f"Policy({self.cell}, {self.generations} generations, device types {types})"
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    return bool(a == b or (a != a and b != b))  # no baseline yet is NaN
+
+
+def _read(arrays: dict[str, Any]) -> Policy:
+    """Make a policy of a file's arrays, each of which must be as it was written."""
+    if str(arrays.pop("format", "")) != _FORMAT:
+        raise ValueError(f"its format is not {_FORMAT!r}")
+    for field in fields(Policy):
+        if field.name not in arrays:
+            raise ValueError(f"it has no {field.name}")
+    types = arrays["type_names"]
+    if types.ndim != 1 or types.dtype.kind != "U":
+        raise ValueError("type_names must be texts")
+    policy = Policy(
+        cell=str(arrays["cell"]),  # type: ignore[arg-type]
+        type_names=tuple(str(name) for name in types),
+        n_labels=_whole(arrays, "n_labels"),
+        weights=_array(arrays, "weights", np.float32, 1),
+        first_moment=_array(arrays, "first_moment", np.float32, 1),
+        second_moment=_array(arrays, "second_moment", np.float32, 1),
+        steps=_whole(arrays, "steps"),
+        baseline=float(_array(arrays, "baseline", np.float64, 0)),
+        generations=_whole(arrays, "generations"),
+        seed=_whole(arrays, "seed"),
+        problem=str(arrays["problem"]),
+        schemes=_array(arrays, "schemes", np.int8, 2),
+    )
+    check_choice("cell", policy.cell, CELLS)
+    if not 1 <= policy.n_labels <= 128:
+        raise ValueError(f"n_labels is {policy.n_labels}; it must be from 1 to 128")
+    if not ((policy.schemes >= 0) & (policy.schemes < policy.n_labels)).all():
+        raise ValueError(f"schemes must be of labels from 0 to {policy.n_labels - 1}")
+    if np.isinf(policy.baseline):
+        raise ValueError(f"baseline is {policy.baseline}; it must be finite, or NaN for none")
+    if (policy.second_moment < 0).any():
+        raise ValueError("second_moment has numbers below 0")
+    policy.learned()  # refuses a wrong number of weights
+    return policy
+
+
+def _array(arrays: dict[str, Any], name: str, dtype: npt.DTypeLike, dimensions: int) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = arrays[name]
+    if array.dtype != dtype or array.ndim != dimensions:
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+    if array.dtype == np.float32 and not np.isfinite(array).all():
+        raise ValueError(f"{name} has numbers that are not finite")
+    return array
+
+
+def _whole(arrays: dict[str, Any], name: str) -> int:
+    value, most = arrays[name], 2**64 - 1 if name == "seed" else 2**62  # others are still counted up
+    if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) <= most:
+        raise ValueError(f"{name} is {value}; it must be a whole number from 0 to {most}")
+    return int(value)
+
+
+def _digest(problem: Problem) -> str:
+    """Tell problems apart: a hash of every number that a plan depends on."""
+    arrays = (
+        problem.compute, problem.send, problem.receive, problem.compute_parallel, problem.transfer_parallel,
+        problem.memory, problem.price, problem.limit, problem.capacity, problem.bandwidth,
+    )  # fmt: skip
+    rest = (problem.tensors, problem.fixed_price, problem.layer_kinds, problem.type_names, problem.goal)
+    digest = hashlib.sha256(msgspec.msgpack.encode(rest))
+    for array in arrays:
+        digest.update(str(array.shape).encode() + array.tobytes())
+    return digest.hexdigest()

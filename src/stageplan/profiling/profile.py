@@ -1,0 +1,296 @@
+"""Workloads of networks themselves: their layers, estimated for devices or measured on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..checks import check_choice, check_number
+from ..device import Device
+from ..fields import show
+from ..readers import read_devices
+from ..workload import Layer, Tensor, Workload
+from .models import read_model
+from .network import MODES, PRECISIONS, Mode, Network, Options
+from .trace import Kernels, TracedLayer
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["profile"]
+
+Array = npt.NDArray[np.float64]
+# Bytes of Adam's state for each byte of a weight: two moments of 4 bytes each; where weights have 2 bytes, a
+# copy of 4 bytes as well (mixed precision; Rajbhandari et al. 2020, arXiv:1910.02054, section 3.1).
+ADAM = {"fp32": 8 / 4, "tf32": 8 / 4, "fp16": 12 / 2, "bf16": 12 / 2}
+
+
+class Seconds(NamedTuple):
+    """Seconds of a batch in each layer on a device type, shape (L,)."""
+
+    forward: Array
+    backward: Array
+
+
+def profile(
+    model: torch.nn.Module | str | os.PathLike[str],
+    example: Any = None,
+    *,
+    devices: Iterable[str | Device] = (),
+    catalogue: Mapping[str, Device] | None = None,
+    measure: str | None = None,
+    mode: Mode = "train",
+    precision: str | None = None,
+    batch: int | None = None,
+    sequence: int | None = None,
+    shape: Sequence[int] | None = None,
+    layers: Sequence[str] | int | None = None,
+    repeats: int = 40,
+    max_spread: float = 0.05,
+) -> Workload:
+    """Make a workload of a network: its layers, their times, operations and bytes, the tensors between them.
+
+    Parameters
+    ----------
+    model
+        A torch module, which is left as it is; or a text: ``"hf:NAME"`` for a configuration of transformers
+        (``"hf:gpt2"``, ``"hf:meta-llama/Llama-2-70b-hf"``, ``"hf:bert"``, ``"hf:folder/config.json"``;
+        nothing is downloaded), ``"package.module:function"`` for what a function returns (a module, or a
+        module and an example), or the path of an ONNX file.
+    example
+        What the module is called with, a batch: a tensor, a tuple of arguments, or a table of named ones.
+    devices
+        Device types to estimate times for: names of the catalogue, or `Device`.
+    catalogue
+        Default: the built-in one, as `read_devices` gives it.
+    measure
+        Name of the device type that this machine is: layers are measured here, on one thread, or on the GPU
+        that the module is on.  Times on `devices` are then the measured ones times the ratio of the
+        estimates, for which the catalogue must have this name too.
+    mode : {"train", "inference"}
+        Forward and backward pass, or forward pass alone.
+    precision : {"fp32", "tf32", "fp16", "bf16"}
+        Of arithmetic and of weights; default: that of the module's weights, fp32 for the others.
+    batch
+        Examples in a batch; default: the first dimension of the example, or 1.
+    sequence
+        Tokens of an example, where the example is made up; default: 512 or the most that the network takes.
+    shape
+        Of the whole batch, where it is made up of numbers.
+    layers
+        Paths of the modules (of an ONNX file: names of the nodes) that begin a layer, or a depth; default:
+        the blocks of the network, and what comes before and behind them.
+    repeats
+        Most passes to measure; it ends early where they repeat well.
+    max_spread
+        Largest spread of repeats, as a fraction of the time: that of the layer in the middle.
+
+    Returns
+    -------
+    Workload
+        Its layers are named by their modules.  Times are of a batch, of forward and, where it trains,
+        backward pass, without the optimizer's step.
+
+    Raises
+    ------
+    ImportError
+        torch, transformers or onnx is needed and not installed.
+    OSError
+        A file cannot be read.
+    TypeError, ValueError
+        An argument is not as it has to be; layers do not run one after another; measurements do not repeat
+        within `max_spread`.
+
+    Notes
+    -----
+    An estimate adds up the operations of a layer, each by the roofline of the device, `Device.seconds`, from
+    its FLOPs and the bytes of its inputs and outputs; attention is one operation.
+
+    The memory of a layer that trains is that of its weights, their gradients and Adam's state (for each
+    parameter 16 bytes in all), and of what the forward pass of one batch keeps for the backward pass.  In
+    inference it is that of its weights and of the largest operation's inputs and outputs.
+
+    A tensor is counted twice where the network trains: its gradient comes back.  What depends on the inputs
+    alone, as a mask does, passes between no layers: each stage can make it.
+
+    Examples
+    --------
+    >>> workload = profile("hf:gpt2", devices=["a100-80g"], precision="bf16")  # doctest: +SKIP
+    """
+    check_choice("mode", mode, MODES)
+    if precision is not None:
+        check_choice("precision", precision, PRECISIONS)
+    for name, value, least in (("batch", batch, 1), ("sequence", sequence, 1), ("repeats", repeats, 2)):
+        if value is not None:
+            check_number(name, value, least=least, whole=True)
+    check_number("max_spread", max_spread, above=0)
+    _check_shape(shape)
+    _check_layers(layers)
+    types, measured = _devices(devices, measure, read_devices() if catalogue is None else catalogue)
+    network = read_model(
+        model,
+        example,
+        Options(mode, precision, batch, sequence, shape, layers),
+        measured=measure is not None,
+    )
+    traced = network.trace.layers(network.cuts)
+    seconds = {type_.name: _estimate(traced, type_, network.precision) for type_ in types}
+    spread = np.zeros(len(traced))
+    if measure is not None:
+        times = network.measure(repeats, max_spread)
+        here, spread = Seconds(times.forward, times.backward), times.spread
+        if measured is not None:
+            base = _estimate(traced, measured, network.precision)
+            seconds = {name: _carry(here, base, estimate) for name, estimate in seconds.items()}
+        seconds = {measure: here} | {name: other for name, other in seconds.items() if name != measure}
+    return _workload(network, traced, mode == "train", seconds, spread)
+
+
+def _check_shape(shape: Sequence[int] | None) -> None:
+    if shape is not None and not (shape and all(isinstance(size, int) and size >= 1 for size in shape)):
+        raise ValueError(f"shape is {show(shape)}; it must be a list of whole numbers, 1 or more")
+
+
+def _check_layers(layers: object) -> None:
+    if layers is None:
+        return
+    if isinstance(layers, int):
+        check_number("layers", layers, least=1, whole=True)
+    elif isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
+        raise TypeError(f"layers is {show(layers)}; it must be a list of paths, or a depth")
+
+
+def _devices(
+    devices: Iterable[str | Device], measure: str | None, catalogue: Mapping[str, Device]
+) -> tuple[list[Device], Device | None]:
+    """Devices to estimate for, and the one that is measured where its estimate is needed."""
+    if isinstance(devices, (str, Device)):
+        raise TypeError(f"devices is {show(devices)}; it must be a list")
+    types = [_device(device, catalogue) for device in devices]
+    if not types and measure is None:
+        raise ValueError("device is missing; one to estimate for must be given, or measure")
+    known = {**catalogue} | {type_.name: type_ for type_ in types}
+    if measure is not None and (not isinstance(measure, str) or not measure):
+        raise ValueError(f"measure is {show(measure)}; it must be the name of a device type")
+    if measure is None or not types:
+        return types, None
+    if measure not in known:
+        raise ValueError(
+            f"measure is {show(measure)}; to carry times over to devices it must be one of {', '.join(known)}"
+        )
+    return types, known[measure]
+
+
+def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
+    if isinstance(device, Device):
+        return device
+    if device not in catalogue:
+        raise ValueError(f"device is {show(device)}; it must be one of {', '.join(catalogue)}")
+    return catalogue[device]
+
+
+# Times --------------------------------------------------------------------------------------------------
+
+
+def _estimate(layers: Sequence[TracedLayer], device: Device, precision: str) -> Seconds:
+    def add_up(kernels: Kernels) -> float:
+        return sum((count * device.seconds(*kernel, precision) for kernel, count in kernels.items()), 0.0)
+
+    return Seconds(
+        np.array([add_up(layer.forward) for layer in layers]),
+        np.array([add_up(layer.backward) for layer in layers]),
+    )
+
+
+def _carry(here: Seconds, base: Seconds, other: Seconds) -> Seconds:
+    """Measured times, times the ratio of two estimates; where nothing is to be done, the measured ones."""
+    forward, backward = (
+        measured * np.divide(there, known, out=np.ones_like(known), where=known > 0)
+        for measured, known, there in zip(here, base, other, strict=True)
+    )
+    return Seconds(forward, backward)
+
+
+# Workload -----------------------------------------------------------------------------------------------
+
+
+def _workload(
+    network: Network,
+    traced: Sequence[TracedLayer],
+    train: bool,
+    seconds: Mapping[str, Seconds],
+    spread: Array,
+) -> Workload:
+    trace, cuts = network.trace, network.cuts
+    counted: set[int] = set()  # weights of the layers so far
+    layers = []
+    for index, layer in enumerate(traced):
+        new = layer.weights - counted
+        counted |= new
+        layers.append(
+            Layer(
+                name=layer.name,
+                kind=layer.kind,
+                compute={type_: float(s.forward[index] + s.backward[index]) for type_, s in seconds.items()},
+                backward={type_: float(s.backward[index]) for type_, s in seconds.items()} if train else {},
+                spread=float(spread[index]),
+                flops=layer.flops,
+                parameters=sum(trace.weights[weight].bytes for weight in new),
+                activations=layer.saved,
+                memory=_memory(layer, network, train),
+            )
+        )
+    return Workload(
+        name=network.name,
+        layers=tuple(layers),
+        tensors=tuple(
+            Tensor(
+                producer=traced[producer].name,
+                consumers=tuple(traced[consumer].name for consumer in consumers),
+                bytes=bytes_ * (2 if train else 1),
+            )
+            for (producer, consumers), bytes_ in trace.tensors(cuts).items()
+        ),
+        ties=trace.ties(traced, cuts),
+        batch=network.batch,
+    )
+
+
+def _memory(layer: TracedLayer, network: Network, train: bool) -> float:
+    """Bytes that are resident, as the notes of `profile` say."""
+    weights = [network.trace.weights[weight] for weight in layer.weights]
+    held = sum(weight.bytes for weight in weights)
+    if not train:
+        return held + layer.workspace
+    trained = sum(weight.bytes for weight in weights if weight.trained)
+    return held + trained * (1 + ADAM[network.precision]) + layer.saved
+
+
+# Tables -------------------------------------------------------------------------------------------------
+
+
+def layer_table(workload: Workload) -> str:
+    """List the layers of a workload for people."""
+    types = list(dict.fromkeys(type_ for layer in workload.layers for type_ in layer.compute))
+    spread = any(layer.spread for layer in workload.layers)
+    head = ("layer", "kind", "parameters", "forward", "kept", *types, *(["spread"] if spread else []))
+    rows = [head]
+    for layer in workload.layers:
+        times = (layer.compute.get(type_) for type_ in types)
+        row = [layer.name, layer.kind, f"{layer.parameters / 1e6:.4g} MB", f"{layer.flops / 1e9:.4g} GFLOP"]
+        row += [f"{layer.activations / 1e6:.4g} MB"]
+        row += ["-" if time is None else f"{time * 1e3:.4g} ms" for time in times]
+        rows.append((*row, *([f"{layer.spread:.1%}"] if spread else [])))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([*lines, str(workload)])

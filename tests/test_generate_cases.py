@@ -1,0 +1,421 @@
+"""The preset test script: what becomes of cases, in a project that is quick because it computes nothing."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from stageplan.generate import BasicResult, EnvironmentReport, ExtendedResult, Spec, StepError, environment
+from stageplan.generate.cases import read_script, run
+from stageplan.generate.results import TestResult as Verdicts
+from stageplan.generate.results import artefacts_of, read_result, sha256, write_result
+from stageplan.generate.target import TargetError, target_of
+
+SPEC = Spec(name="fake", task="text-classification")
+COMMON = "import json, os, sys, time\n"
+WORK = (
+    COMMON
+    + """
+os.makedirs("artefacts/metrics", exist_ok=True)
+open("artefacts/weights", "w").write("weights")
+json.dump({"loss": 0.5, "stages": 2}, open("artefacts/metrics/work.json", "w"))
+"""
+)
+CASE = """
+[[case]]
+name = "work"
+command = ["work.py"]
+modes = ["quick", "full"]
+time_limit = 60
+artefacts = ["artefacts/weights"]
+metrics = [{ file = "artefacts/metrics/work.json", name = "loss", most = 1.0 }]
+"""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A run's directory with a whole project in it."""
+    project = tmp_path / "project"
+    (project / "artefacts").mkdir(parents=True)
+    (project / "config.json").write_text("{}")
+    (project / "work.py").write_text(WORK)
+    (project / "artefacts" / "weights").write_text("delivered")
+    keep_manifest(tmp_path)
+    (tmp_path / "cases.toml").write_text(CASE)
+    return tmp_path
+
+
+def keep_manifest(directory, kind=BasicResult, name="manifest-basic.json", **more):
+    project = directory / "project"
+    result = kind(
+        training="full",
+        config_sha256=sha256(project / "config.json"),
+        artefacts=artefacts_of(project),
+        metrics={},
+        versions={},
+        seconds=0.0,
+        **more,
+    )
+    write_result(directory / name, result)
+
+
+@pytest.fixture
+def verdicts(directory, monkeypatch):
+    """Run the cases, in an environment that is as required."""
+    monkeypatch.setattr(environment, "check", lambda *_: ([], []))
+
+    def verdicts(text=None, mode="quick", said=None):
+        if text is not None:
+            (directory / "cases.toml").write_text(text)
+        target = target_of(SPEC, directory)
+        return run(
+            SPEC, REPORT, target, directory, mode=mode, progress=(said if said is not None else []).append
+        )
+
+    return verdicts
+
+
+REPORT = EnvironmentReport(
+    target="local", python=sys.executable, items=(), requirements=(), lock=(), seconds=0.0
+)
+
+
+def statuses(result):
+    return {case.name: case.status for case in result.cases}
+
+
+def program(directory, name, code):
+    (directory / "project" / name).write_text(COMMON + code)
+
+
+def test_all_passes_and_is_kept(verdicts, directory):
+    said = []
+    result = verdicts(said=said)
+    assert statuses(result) == {"environment": "PASS", "integrity": "PASS", "work": "PASS"}
+    assert result.passed
+    assert read_result(directory / "test-result.json", Verdicts) == result
+    assert said == ["test environment", "test integrity", "test work"]
+    assert str(result).startswith("test of fake, quick: passed (3 PASS)\n")
+
+
+def test_what_is_tested_stays_as_it_was_and_the_copy_is_there_to_look_at(verdicts, directory):
+    verdicts()
+    assert (directory / "project/artefacts/weights").read_text() == "delivered"
+    assert not (directory / "project/artefacts/metrics").exists()
+    assert (directory / "test/project/artefacts/weights").read_text() == "weights"
+
+
+FAULTS = {
+    "exit status": ("sys.exit('no good')", "FAIL", "work.py ended with exit status 1: no good"),
+    "exception": ("1 / 0", "FAIL", "work.py ended with exit status 1: ZeroDivisionError: division by zero"),
+    "syntax": ("if", "FAIL", "work.py ended with exit status 1: SyntaxError: invalid syntax"),
+    "hang": ("time.sleep(600)", "TIMEOUT", "work.py was stopped at its time limit, after 1"),
+    "killed": ("os.kill(os.getpid(), 9)", "ERROR", "work.py was ended by signal SIGKILL"),
+    "crash": ("os.abort()", "ERROR", "work.py was ended by signal SIGABRT"),
+    "no artefact": (WORK + "os.remove('artefacts/weights')", "FAIL", "artefacts/weights was not made"),
+    "empty artefact": (
+        WORK + "open('artefacts/weights', 'w').close()",
+        "FAIL",
+        "artefacts/weights is empty",
+    ),
+    "no metrics": (
+        WORK + "os.remove('artefacts/metrics/work.json')",
+        "FAIL",
+        "artefacts/metrics/work.json was not made",
+    ),
+    "half a file of metrics": (
+        WORK + "open('artefacts/metrics/work.json', 'w').write('{')",
+        "FAIL",
+        "artefacts/metrics/work.json is no JSON: Expecting property name",
+    ),
+    "metrics of another form": (
+        WORK + "open('artefacts/metrics/work.json', 'w').write('[1]')",
+        "FAIL",
+        "artefacts/metrics/work.json holds no names and numbers",
+    ),
+    "no such metric": (
+        WORK + "json.dump({}, open('artefacts/metrics/work.json', 'w'))",
+        "FAIL",
+        "artefacts/metrics/work.json has no loss",
+    ),
+    "metric too large": (
+        WORK + "json.dump({'loss': 1.5}, open('artefacts/metrics/work.json', 'w'))",
+        "FAIL",
+        "loss is 1.5 in artefacts/metrics/work.json; it must be at most 1",
+    ),
+    "metric is no number": (
+        WORK + "json.dump({'loss': float('nan')}, open('artefacts/metrics/work.json', 'w'))",
+        "FAIL",
+        "loss is nan in artefacts/metrics/work.json; it must be at most 1 and finite",
+    ),
+    "metric is null": (
+        WORK + "json.dump({'loss': None}, open('artefacts/metrics/work.json', 'w'))",
+        "FAIL",
+        "loss is None in artefacts/metrics/work.json; it must be a number",
+    ),
+    "nothing made anew": (
+        "",
+        "FAIL",
+        "artefacts/weights was not made; artefacts/metrics/work.json was not made",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_turns_its_case_red_and_what_needs_it_is_skipped(verdicts, directory, name):
+    code, status, message = FAULTS[name]
+    program(directory, "work.py", code)
+    after = '[[case]]\nname = "after"\ncommand = ["after.py"]\nmodes = ["quick"]\ntime_limit = 60\n'
+    cases = CASE.replace("60", "1" if status == "TIMEOUT" else "60") + after + 'needs = ["work"]\n'
+    result = verdicts(cases)
+    assert statuses(result) == {"environment": "PASS", "integrity": "PASS", "work": status, "after": "SKIP"}
+    assert result.case("work").message.startswith(message)
+    assert result.case("after").message == "it needs work, which did not pass"
+    assert not result.passed
+
+
+def test_what_needs_nothing_of_a_failure_still_runs(verdicts, directory):
+    program(directory, "work.py", "sys.exit(1)")
+    program(directory, "other.py", "print('fine')")
+    other = '[[case]]\nname = "other"\ncommand = ["other.py"]\nmodes = ["quick"]\ntime_limit = 60\n'
+    result = verdicts(CASE + other)
+    assert (result.case("work").status, result.case("other").status) == ("FAIL", "PASS")
+    assert result.case("other").log == "fine\n"
+
+
+def test_a_case_that_need_not_pass(verdicts, directory):
+    program(directory, "work.py", "sys.exit(1)")
+    result = verdicts(CASE + "must_pass = false\n")
+    assert result.case("work").status == "FAIL"
+    assert result.passed
+
+
+def test_skipping_what_must_pass_is_red(verdicts, directory):
+    program(directory, "work.py", "sys.exit(1)")
+    after = '[[case]]\nname = "after"\ncommand = ["work.py"]\nmodes = ["quick"]\ntime_limit = 60\n'
+    result = verdicts(CASE + "must_pass = false\n" + after + 'needs = ["work"]\n')
+    assert result.case("after").status == "SKIP"
+    assert not result.passed
+
+
+def test_modes_choose_and_needs_of_other_modes_count_as_passed(verdicts, directory):
+    program(directory, "look.py", "print(open('artefacts/weights').read())")
+    look = '[[case]]\nname = "look"\ncommand = ["look.py"]\nmodes = ["quick", "infer"]\ntime_limit = 60\n'
+    text = look + 'needs = ["work"]\n' + CASE  # its need comes after it in the file
+    assert list(statuses(verdicts(text))) == ["environment", "integrity", "work", "look"]
+    result = verdicts(mode="infer")
+    assert list(statuses(result)) == ["environment", "integrity", "look"]
+    assert result.case("look").log == "delivered\n"
+
+
+def test_arguments_never_reach_a_shell(verdicts, directory):
+    program(directory, "say.py", "print(ascii(sys.argv[1:]))")
+    case = '[[case]]\nname = "say"\ncommand = ["say.py", "$(touch x)", "; touch x"]\nmodes = ["quick"]\n'
+    result = verdicts(case + "time_limit = 60\n")
+    assert result.case("say").log == "['$(touch x)', '; touch x']\n"
+    assert not list(directory.rglob("x"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "passes"),
+    [
+        ("equals = 2", True),
+        ("equals = 2.05, tolerance = 0.1", True),
+        ("equals = 3", False),
+        ("least = 2", True),
+        ("least = 3", False),
+        ("least = 1, most = 3", True),
+        ("least = 1, most = 1.5", False),
+    ],
+)
+def test_limits_of_a_metric(verdicts, metric, passes):
+    result = verdicts(CASE.replace('"loss", most = 1.0', f'"stages", {metric}'))
+    assert (result.case("work").status == "PASS") is passes
+
+
+# Integrity and environment ------------------------------------------------------------------------------
+
+
+def test_a_tampered_artefact(verdicts, directory):
+    (directory / "project/artefacts/weights").write_text("tampered!")
+    result = verdicts()
+    assert result.case("integrity").status == "FAIL"
+    assert result.case("integrity").message == ("artefacts/weights has another checksum than in the manifest")
+    assert not result.passed
+
+
+def test_an_artefact_that_is_gone(verdicts, directory):
+    (directory / "project/artefacts/weights").unlink()
+    assert verdicts().case("integrity").message == "artefacts/weights is missing; the manifest lists it"
+
+
+def test_a_configuration_that_was_changed(verdicts, directory):
+    (directory / "project/config.json").write_text("{ }")
+    assert verdicts().case("integrity").message.startswith("config.json has changed since ")
+
+
+def test_the_second_manifest_stands_for_its_own_and_the_first_s_artefacts(verdicts, directory):
+    (directory / "project/config.json").write_text('{"more": 1}')
+    (directory / "project/artefacts/onnx").write_text("onnx")
+    keep_manifest(directory, ExtendedResult, "manifest-extended.json", steps=("onnx",))
+    assert verdicts().case("integrity").status == "PASS"
+    (directory / "project/artefacts/onnx").write_text("tampered")
+    assert verdicts().case("integrity").status == "FAIL"
+
+
+def test_no_manifest(verdicts, directory):
+    (directory / "manifest-basic.json").unlink()
+    assert verdicts().case("integrity").message == "there is no manifest-basic.json"
+
+
+def test_an_environment_that_lacks_something(verdicts, monkeypatch):
+    item = environment.Item(name="package torch", status="WRONG", found="1.0", wanted="2.13.0", advice="do")
+    monkeypatch.setattr(environment, "check", lambda *_: ([item], []))
+    result = verdicts()
+    assert statuses(result) == {"environment": "FAIL", "integrity": "PASS", "work": "SKIP"}
+    assert result.case("environment").message == "package torch is WRONG, 1.0: do"
+
+
+def test_a_target_that_is_lost(verdicts, monkeypatch):
+    def lose(*_):
+        raise TargetError("ssh:a cannot be reached: no")
+
+    monkeypatch.setattr(environment, "check", lose)
+    result = verdicts()
+    assert result.case("environment").status == "ERROR"
+    assert result.case("environment").message == "ssh:a cannot be reached: no"
+    assert result.case("work").status == "SKIP"
+
+
+# Results ------------------------------------------------------------------------------------------------
+
+
+def test_junit(verdicts, directory):
+    program(directory, "work.py", r"print('<&\x1b[0m\x00 é'); sys.exit('<bad> & \x07')")
+    hang = '[[case]]\nname = "hang"\ncommand = ["hang.py"]\nmodes = ["quick"]\ntime_limit = 1\n'
+    after = '[[case]]\nname = "after"\ncommand = ["hang.py"]\nmodes = ["quick"]\ntime_limit = 1\n'
+    program(directory, "hang.py", "time.sleep(600)")
+    verdicts(CASE + hang + after + 'needs = ["hang"]\n')
+    suite = ElementTree.parse(directory / "test-result.xml").getroot().find("testsuite")
+    counts = {name: suite.get(name) for name in ("name", "tests", "failures", "errors", "skipped")}
+    assert counts == {"name": "fake", "tests": "5", "failures": "1", "errors": "1", "skipped": "1"}
+    cases = {case.get("name"): case for case in suite}
+    assert cases["work"].find("failure").get("message") == "work.py ended with exit status 1: <bad> & ?"
+    assert cases["work"].find("system-out").text.startswith("<&?[0m? é\n")
+    assert cases["hang"].find("error").get("type") == "TIMEOUT"
+    assert cases["after"].find("skipped") is not None
+    assert all(float(case.get("time")) >= 0 for case in suite)
+
+
+def test_an_earlier_result_does_not_stand_for_a_run_that_is_killed(verdicts, directory):
+    verdicts()
+    program(directory, "work.py", "open(sys.argv[0] + '.begun', 'w').close(); time.sleep(600)")
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_generate_cases as own
+from pathlib import Path
+own.environment.check = lambda *_: ([], [])
+directory = Path({str(directory)!r})
+target = own.target_of(own.SPEC, directory)
+own.run(own.SPEC, own.REPORT, target, directory, mode="quick", progress=print)
+"""
+    begun = directory / "test/project/work.py.begun"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as runner:
+        while not begun.exists():
+            assert runner.poll() is None
+            time.sleep(0.05)
+        runner.kill()
+    assert not (directory / "test-result.json").exists()
+    assert not (directory / "test-result.xml").exists()
+    (directory / "project/work.py").write_text(WORK)
+    assert verdicts().passed
+
+
+# The script's file --------------------------------------------------------------------------------------
+
+
+def test_defaults(directory):
+    case = read_script(directory / "cases.toml").case[0]
+    assert (case.needs, case.must_pass, case.outputs) == (
+        ("environment",),
+        True,
+        ("artefacts/weights", "artefacts/metrics/work.json"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('name = "work"', 'name = "integrity"', "case[0].name is 'integrity'; another case has it already"),
+        ('name = "work"', "", "case[0].name is missing; it must be 1 to 100 printable ASCII characters"),
+        (
+            '["work.py"]',
+            '["/bin/sh"]',
+            "case[0].command[0] is '/bin/sh'; it must be a .py file",
+        ),
+        ('["work.py"]', '["../work.py"]', "case[0].command[0] is '../work.py'; it must be a .py file"),
+        ('["work.py"]', "[]", "case[0].command has 0 items; it must be a list of 1 text or more"),
+        ('"artefacts/weights"', '"../weights"', "case[0].artefacts[0] is '../weights'; artefacts must be "),
+        ('"artefacts/weights"', '"a/../../b"', "case[0].artefacts[0] is 'a/../../b'; artefacts must be "),
+        ('"artefacts/weights"', '"/etc/passwd"', "case[0].artefacts[0] is '/etc/passwd'; artefacts must be "),
+        ("60", "0", "case[0].time_limit is 0; it must be more than 0 and at most 1e7 seconds"),
+        ('"quick", "full"', '"slow"', "case[0].modes[0] is 'slow'; modes must be a list of 1 or more of "),
+        (", most = 1.0", "", "case[0].metrics[0].most is absent; it, least or equals must be given"),
+        ("most", "mots", "case[0].metrics[0].mots is no known field; it must be one of file, name, most, "),
+        ("time_limit", 'needs = ["x"]\ntime_limit', "case[0].needs has 'x'; there is no case of that name"),
+        ("time_limit", 'needs = ["work"]\ntime_limit', "case needs must not lead round in a circle, as work"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_allowed(directory, old, new, sentence):
+    path = directory / "cases.toml"
+    path.write_text(CASE.replace(old, new))
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as raised:
+        read_script(path)
+    assert str(raised.value).startswith(f"{path}: {sentence}")
+
+
+def test_a_script_is_looked_at_before_anything_is_run(verdicts, directory):
+    verdicts()
+    with pytest.raises(ValueError, match=r"^mode is infer; .*cases.toml has no case of it$"):
+        verdicts(mode="infer")
+    assert (directory / "test-result.json").exists()
+
+
+def test_earlier_outputs_that_cannot_be_deleted(verdicts, directory, monkeypatch):
+    import stageplan.generate.cases as own
+
+    monkeypatch.setattr(own, "_DELETE", "raise OSError('busy')")
+    result = verdicts()
+    assert result.case("work").status == "ERROR"
+    assert result.case("work").message == (
+        "earlier outputs cannot be deleted: it ended with exit status 1: OSError: busy"
+    )
+    assert issubclass(TargetError, StepError)
+
+
+def test_an_output_that_is_a_folder(verdicts, directory):
+    code = "import os\nos.makedirs('artefacts/folder')\nopen('artefacts/folder/a', 'w').close()\n"
+    program(directory, "work.py", WORK + code)
+    (directory / "project/artefacts/folder").mkdir()
+    (directory / "project/artefacts/folder/old").write_text("")
+    text = CASE.replace('"artefacts/weights"]', '"artefacts/weights", "artefacts/folder"]')
+    assert verdicts(text).passed
+    assert [path.name for path in (directory / "test/project/artefacts/folder").iterdir()] == ["a"]
+
+
+def test_json_of_the_result_is_plain(verdicts, directory):
+    verdicts()
+    document = json.loads((directory / "test-result.json").read_text())
+    assert document["cases"][2] | {"seconds": 0} == {
+        "name": "work",
+        "status": "PASS",
+        "must_pass": True,
+        "seconds": 0,
+        "message": "",
+        "log": "",
+    }

@@ -1,0 +1,115 @@
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from stageplan.profiling import huggingface  # noqa: E402
+
+
+def build(name):
+    return huggingface.build(name, torch.bfloat16, "meta")
+
+
+def count(module):
+    return sum(weight.numel() for weight in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "tolerance"),
+    [
+        ("gpt2", 124.439808, 0),  # huggingface.co/openai-community/gpt2; "124M" in github.com/openai/gpt-2
+        ("google-bert/bert-large-uncased", 336.226108, 0),  # huggingface.co; Devlin et al. 2019: 340M
+        ("microsoft/resnet-50", 25.557032, 0),  # docs.pytorch.org, torchvision.models.resnet50
+        ("meta-llama/Llama-2-70b-hf", 68976.648192, 0),  # huggingface.co/meta-llama/Llama-2-70b-hf
+        ("mistralai/Mixtral-8x7B-v0.1", 46.7e3, 1e-3),  # Jiang et al. 2024: 47B; mistral.ai: 46.7B
+        ("resnet-18", 11.689512, 0),  # docs.pytorch.org, torchvision.models.resnet18
+        ("Qwen3-30B-A3B", 30.5e3, 1e-2),  # Qwen Team 2025, table 2
+        ("vit-base-patch16-224", 86.567656, 0),  # docs.pytorch.org, torchvision.models.vit_b_16
+        ("t5-small", 60.506624, 0),  # huggingface.co/google-t5/t5-small: 60.5M
+    ],
+)
+def test_parameters_are_as_published(name, millions, tolerance):
+    assert count(build(name)) / 1e6 == pytest.approx(millions, rel=tolerance or 1e-12)
+
+
+def test_every_published_name_builds():
+    for name, entry in huggingface.published().items():
+        assert entry["source"]
+        config = transformers.AutoConfig.for_model(**entry["config"])
+        assert hasattr(transformers, entry["architecture"]), name
+        unknown = set(entry["config"]) - set(config.to_dict()) - set(config.attribute_map) - {"num_labels"}
+        assert not unknown, name  # a misspelt field would silently keep its default
+
+
+def test_a_model_type_has_defaults():
+    assert type(build("bert")).__name__ == "BertForPreTraining"
+    assert type(build("vit")).__name__ == "ViTForImageClassification"
+    assert next(build("gpt2").parameters()).dtype == torch.bfloat16
+
+
+TINY = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 11}
+
+
+def test_a_configuration_in_a_file_or_its_directory(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(TINY | {"architectures": ["GPT2Model"]}))
+    assert type(build(str(path))).__name__ == type(build(str(tmp_path))).__name__ == "GPT2Model"
+    path.write_text(json.dumps(TINY))
+    assert type(build(str(path))).__name__ == "GPT2LMHeadModel"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "config.json: it is no valid JSON"),
+        ("[]", "config.json: it has no model_type; it must be a configuration of transformers"),
+        ('{"model_type": "nothing"}', "config.json: model_type is 'nothing'; transformers does not know it"),
+        (json.dumps(TINY | {"n_head": 3}), "transformers cannot build it"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(tmp_path, text, words):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        build(str(path))
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known():
+    with pytest.raises(
+        ValueError, match=r"model is 'hf:gtp2'; it must be hf: and one of gpt2, .*llama-2-70b.*config.json"
+    ):
+        build("gtp2")
+    with pytest.raises(FileNotFoundError):
+        build("nowhere/config.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("gpt2", {"input_ids": (2, 512)}),
+        ("t5", {"input_ids": (2, 512), "decoder_input_ids": (2, 512)}),
+        ("resnet", {"pixel_values": (2, 3, 224, 224)}),
+        ("whisper", {"input_features": (2, 80, 3000), "decoder_input_ids": (2, 448)}),
+        ("wav2vec2", {"input_values": (2, 16_000)}),
+    ],
+)
+def test_examples_are_what_networks_take(name, shapes):
+    made = huggingface.example(build(name), 2)
+    assert {key: tuple(value.shape) for key, value in made.items()} == shapes
+
+
+def test_examples_of_other_sizes():
+    assert huggingface.example(build("gpt2"), 3, sequence=7)["input_ids"].shape == (3, 7)
+    images = huggingface.example(build("resnet"), 1, shape=(1, 3, 64, 32))
+    assert images["pixel_values"].shape == (1, 3, 64, 32)
+    with pytest.raises(ValueError, match="sequence is 1025; it must be at most 1024"):
+        huggingface.example(build("gpt2"), 1, sequence=1025)
+
+
+def test_tokens_are_of_the_vocabulary_and_always_the_same(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    first, second = (huggingface.example(build(str(tmp_path)), 4)["input_ids"] for _ in range(2))
+    assert torch.equal(first, second)
+    assert 0 <= first.min() < first.max() < 11

@@ -1,0 +1,345 @@
+import json
+import sys
+from collections import UserDict
+
+import numpy as np
+import pytest
+
+import stageplan as sp
+from stageplan.profiling.profile import layer_table
+
+torch = pytest.importorskip("torch")
+
+from networks import Returning, Stack, Tied  # noqa: E402
+
+DEVICE = sp.Device(
+    name="plain",
+    peak={"fp32": 1e9, "fp16": 2e9, "bf16": 2e9, "tf32": 1e9},
+    memory=1e9,
+    memory_bandwidth=1e9,
+    compute_fraction=1,
+    bandwidth_fraction=1,
+)
+SLOW = sp.Device(
+    name="slow",
+    peak={"fp32": 1e6},
+    memory=1e9,
+    memory_bandwidth=1e6,
+    compute_fraction=1,
+    bandwidth_fraction=1,
+)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A configuration of GPT-2 in a file."""
+    pytest.importorskip("transformers")
+    path = tmp_path / "config.json"
+    fields = {
+        "model_type": "gpt2",
+        "n_layer": 3,
+        "n_embd": 16,
+        "n_head": 2,
+        "vocab_size": 31,
+        "n_positions": 24,
+    }
+    path.write_text(json.dumps(fields))
+    return f"hf:{path}"
+
+
+def stack(**options):
+    return sp.profile(Stack(), torch.rand(3, 4), **{"devices": [DEVICE]} | options)
+
+
+def test_torch_is_not_imported_before_it_is_needed():
+    import subprocess
+
+    code = "import sys, stageplan; print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_an_estimate_adds_up_rooflines_of_operations():
+    workload = sp.profile(torch.nn.Linear(4, 8), torch.rand(3, 4), devices=[DEVICE], mode="inference")
+    (layer,) = workload.layers
+    moved, flops = 4 * (3 * 4 + 4 * 8 + 8 + 3 * 8), 2 * 3 * 4 * 8
+    assert (layer.name, layer.kind, layer.flops) == ("Linear", "linear", flops)
+    assert layer.compute == {"plain": max(flops, moved) / 1e9}
+    assert layer.backward == {}
+    assert (layer.parameters, layer.activations, layer.memory) == (160, 0, 160 + moved)
+    assert workload.batch == 3
+
+
+def test_a_workload_that_trains():
+    workload = stack()
+    assert [layer.name for layer in workload.layers] == [
+        "stem",
+        *(f"blocks.{i}" for i in range(3)),
+        "norm",
+        "out",
+    ]
+    for layer in workload.layers:
+        assert 0 < layer.backward["plain"] < layer.compute["plain"]
+        assert layer.memory == 4 * layer.parameters + layer.activations  # weight, gradient, two moments
+    assert [tensor.consumers for tensor in workload.tensors] == [
+        (layer.name,) for layer in workload.layers[1:]
+    ]
+    assert {tensor.bytes for tensor in workload.tensors} == {2 * 3 * 8 * 4}  # there, and its gradient back
+    assert (workload.name, workload.batch, workload.ties) == ("Stack", 3, ())
+
+
+def test_inference_keeps_nothing():
+    workload = stack(mode="inference")
+    assert {tensor.bytes for tensor in workload.tensors} == {3 * 8 * 4}
+    assert all(not layer.activations for layer in workload.layers)
+    slow = stack()
+    assert all(
+        a.compute["plain"] < b.compute["plain"] for a, b in zip(workload.layers, slow.layers, strict=True)
+    )
+
+
+def test_memory_of_mixed_precision():
+    half, full = stack(precision="bf16"), stack()
+    for a, b in zip(half.layers, full.layers, strict=True):
+        assert 2 * a.parameters == b.parameters
+        assert a.memory - a.activations == 8 * a.parameters  # 16 bytes for each 2
+        assert a.activations < b.activations < 2.5 * a.activations
+
+
+def test_frozen_weights_have_no_gradients_and_no_state():
+    module = Stack()
+    for weight in module.blocks.parameters():
+        weight.requires_grad_(False)
+    layers = sp.profile(module, torch.rand(3, 4), devices=[DEVICE]).layers
+    assert layers[1].memory == layers[1].parameters + layers[1].activations
+    assert layers[-1].memory == 4 * layers[-1].parameters + layers[-1].activations
+
+
+def test_shared_weights_count_in_the_first_layer_and_are_resident_in_both():
+    workload = sp.profile(Tied(), torch.zeros(3, 5, dtype=torch.long), devices=[DEVICE], mode="inference")
+    embed, mix, head = workload.layers
+    assert workload.ties == (("embed", "head"),)
+    assert (embed.parameters, mix.parameters, head.parameters) == (160, 80, 0)
+    assert head.memory >= 160
+
+
+def test_several_devices():
+    workload = stack(devices=["a100-80g", DEVICE, SLOW])
+    assert list(workload.layers[0].compute) == ["a100-80g", "plain", "slow"]
+    for layer in workload.layers:
+        assert layer.compute["slow"] == pytest.approx(1000 * layer.compute["plain"])
+    catalogue = {"mine": DEVICE}
+    assert stack(devices=["mine"], catalogue=catalogue) == stack()
+
+
+def test_a_batch():
+    assert stack(batch=1).batch == 1
+    assert sp.profile(Stack(), (torch.rand(7, 4),), devices=[DEVICE]).batch == 7
+    assert sp.profile(Stack(), {"x": torch.rand(7, 4)}, devices=[DEVICE]).batch == 7
+
+
+def test_layers_of_ones_own():
+    assert [layer.name for layer in stack(layers=["stem", "blocks.2"]).layers] == ["stem", "blocks.2"]
+    assert len(stack(layers=2).layers) == 6
+    assert len(stack(layers=3).layers) == 9
+    total = sum(layer.compute["plain"] for layer in stack().layers)
+    for layers in (["blocks.1"], 3):
+        other = sum(layer.compute["plain"] for layer in stack(layers=layers).layers)
+        assert other == pytest.approx(total)
+
+
+def test_a_configuration_of_transformers(tiny):
+    workload = sp.profile(tiny, devices=[DEVICE], batch=2, sequence=10)
+    names = [layer.name for layer in workload.layers]
+    assert names == [
+        "transformer.wte",
+        "transformer.wpe",
+        *(f"transformer.h.{i}" for i in range(3)),
+        "transformer.ln_f",
+        "lm_head",
+    ]
+    kinds = [layer.kind for layer in workload.layers]
+    assert kinds == ["embedding", "embedding", "block", "block", "block", "norm", "head"]
+    assert workload.ties == (("transformer.wte", "lm_head"),)
+    assert workload.batch == 2
+    block = 2 * 20 * (12 * 16 * 16) + 4 * 2 * 10 * 10 * 16  # Kaplan et al. 2020 (arXiv:2001.08361), table 1
+    assert [layer.flops for layer in workload.layers[2:5]] == [block] * 3
+    assert workload.layers[-1].flops == 2 * 20 * 16 * 31
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_experts_count_as_often_as_tokens_choose_them(tmp_path, precision):
+    pytest.importorskip("transformers")
+    fields = {
+        "model_type": "mixtral", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 31, "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    workload = sp.profile(f"hf:{tmp_path}", devices=[DEVICE], precision=precision, sequence=10)
+    block = workload.layers[1]
+    experts, router, attention = (
+        2 * 10 * 2 * 3 * 16 * 24,
+        2 * 10 * 16 * 4,
+        2 * 10 * 4 * 16 * 16 + 4 * 10 * 10 * 16,
+    )
+    assert block.flops == experts + router + attention
+    size = 4 if precision == "fp32" else 2
+    assert block.parameters == size * (4 * 3 * 16 * 24 + 16 * 4 + 4 * 16 * 16 + 2 * 16)  # of all experts
+    assert block.backward["plain"] > 0
+
+
+# Operations of one forward pass, as published.
+PUBLISHED = {
+    # The parts in Kaplan et al. 2020 (arXiv:2001.08361), table 1, with all logits: 1024 tokens, 12 layers.
+    "gpt2": (1024, 1024 * (12 * (24 * 768**2 + 4 * 1024 * 768) + 2 * 768 * 50257)),
+    # Narayanan et al. 2021 (arXiv:2104.04473), appendix: 24 B s h^2 + 4 B s^2 h a layer; logits 2 B s h V.
+    "bert-large-uncased": (512, 24 * (24 * 512 * 1024**2 + 4 * 512**2 * 1024) + 2 * 512 * 1024 * 30522),
+    # 4.09 billion multiply-adds: docs.pytorch.org, torchvision.models.resnet50.
+    "resnet-50": (None, 2 * 4.09e9),
+    # A token: 2 N and attention, Chowdhery et al. 2022 (arXiv:2204.02311), appendix B; N without embeddings.
+    "llama-2-70b": (4096, 4096 * (2 * (68.977e9 - 32000 * 8192) + 4 * 80 * 8192 * 4096)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_operations_are_as_published(name):
+    pytest.importorskip("transformers")
+    sequence, flops = PUBLISHED[name]
+    workload = sp.profile(
+        f"hf:{name}", devices=["a100-80g"], mode="inference", precision="bf16", sequence=sequence
+    )
+    assert sum(layer.flops for layer in workload.layers) == pytest.approx(flops, rel=0.02)
+
+
+def test_what_a_function_gives(monkeypatch, tmp_path):
+    workload = sp.profile("networks:stack", shape=(3, 4), devices=[DEVICE])
+    assert workload.layers == stack().layers
+    assert (workload.name, workload.batch) == ("networks:stack", 3)
+    assert sp.profile("networks:stack_with_example", devices=[DEVICE]).layers == stack().layers
+    (tmp_path / "mine.py").write_text("import torch\ndef make():\n    return torch.nn.Embedding(5, 4)\n")
+    monkeypatch.chdir(tmp_path)
+    assert sp.profile("mine:make", sequence=9, batch=2, devices=[DEVICE]).batch == 2
+    assert str(tmp_path) not in sys.path
+
+
+def test_measured_times(tiny):
+    workload = sp.profile(tiny, measure="here", sequence=16, repeats=12, max_spread=10)
+    for layer in workload.layers:
+        assert set(layer.compute) == {"here"}
+        assert 0 < layer.backward["here"] < layer.compute["here"]
+        assert layer.spread > 0
+    assert workload.layers[2].compute["here"] > workload.layers[5].compute["here"]  # a block, the last norm
+
+
+def test_measured_times_are_carried_over_by_the_ratio_of_estimates():
+    options = {"mode": "inference", "repeats": 12, "max_spread": 10.0}
+    workload = stack(measure="plain", devices=[DEVICE, SLOW], **options)
+    for layer in workload.layers:
+        assert list(layer.compute) == ["plain", "slow"]
+        assert layer.compute["slow"] == pytest.approx(1000 * layer.compute["plain"])
+    assert workload.layers[0].compute["plain"] != stack(**options).layers[0].compute["plain"]
+
+
+def test_profiles_can_be_planned():
+    workload = stack(devices=["t4", "a100-80g"])
+    cluster = sp.make_cluster(["t4:2", "a100-80g:1"])
+    result = sp.solve(sp.Problem(workload, cluster, sp.Goal(objective="throughput")))
+    assert result.plan.feasible
+    assert result.plan.problem.layer_kinds[1] == "block"
+
+
+def test_a_table_of_layers():
+    table = layer_table(stack()).splitlines()
+    assert table[0].split() == ["layer", "kind", "parameters", "forward", "kept", "plain"]
+    assert len(table) == 1 + 6 + 1
+    assert len({len(line) for line in table[:-1]}) == 1
+    assert table[-1] == str(stack())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"devices": []}, ValueError, "device is missing; one to estimate for"),
+        ({"devices": "t4"}, TypeError, "devices is 't4'; it must be a list"),
+        ({"devices": ["t5"]}, ValueError, "device is 't5'; it must be one of t4, l4,"),
+        ({"devices": ["t4"], "precision": "bf16"}, ValueError, "precision is 'bf16'; it must be one that"),
+        ({"mode": "eval"}, ValueError, "mode is 'eval'; it must be one of 'train'"),
+        ({"precision": "fp8"}, ValueError, "precision is 'fp8'; it must be one of 'fp32',"),
+        ({"batch": 0}, ValueError, "batch is 0; it must be a whole number, at least 1"),
+        ({"batch": -2}, ValueError, "batch is -2; it must be a whole number, at least 1"),
+        ({"sequence": 1.5}, TypeError, "sequence is 1.5; it must be a whole number, at least 1"),
+        ({"shape": (0, 4)}, ValueError, r"shape is \(0, 4\); it must be a list of whole"),
+        ({"repeats": 0}, ValueError, "repeats is 0; it must be a whole number, at least 2"),
+        ({"max_spread": 0}, ValueError, "max_spread is 0; it must be a finite number, more than 0"),
+        ({"layers": "stem"}, TypeError, "layers is 'stem'; it must be a list of paths, or a depth"),
+        ({"layers": 0}, ValueError, "layers is 0; it must be a whole number, at least 1"),
+        ({"layers": ["x"]}, ValueError, r"layers\[0\] is 'x'; it must be the path of a module"),
+        ({"measure": "unknown"}, ValueError, "measure is 'unknown'; to carry times over"),
+        ({"measure": ""}, ValueError, "measure is ''; it must be the name of a device type"),
+        ({"measure": "plain", "precision": "fp16"}, ValueError, "precision is 'fp16', but the module is"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        stack(**options)
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "options", "words"),
+    [
+        (Stack(), None, {}, "example is None; it must be what the module is called with"),
+        (Returning(), torch.rand(1, 4), {}, "layers cannot be told: module 'first' runs again"),
+        ("hf:gpt2", torch.rand(1, 4), {}, "example is given, but model is 'hf:gpt2'; an example goes with"),
+        ("gpt2", None, {}, "model is 'gpt2'; it must be hf:NAME, package.module:function"),
+        ("nowhere:stack", None, {"shape": (1, 4)}, "model is 'nowhere:stack'; it cannot be made: No module"),
+        ("networks:nobody", None, {"shape": (1, 4)}, "model is 'networks:nobody'; it cannot be made: module"),
+        ("networks:unmakable", None, {}, "model is 'networks:unmakable'; it cannot be made: no weights here"),
+        ("networks:nothing", None, {"shape": (1, 4)}, "gives None; it must give a torch module"),
+        ("networks:stack", None, {}, "shape is None; 'networks:stack' gives no example"),
+        ("networks:stack", None, {"shape": (3, 4), "batch": 2}, "batch is 2; it must be the first of"),
+    ],
+)  # fmt: skip
+def test_wrong_models_are_refused(model, example, options, words):
+    with pytest.raises(ValueError, match=words):
+        sp.profile(model, example, devices=[DEVICE], **options)
+
+
+def test_what_a_tokenizer_gives_is_a_table():
+    example = UserDict(x=torch.rand(3, 4))
+    assert sp.profile(Stack(), example, devices=[DEVICE]) == stack()
+
+
+@pytest.mark.parametrize("example", [5, "text"])
+def test_examples_of_another_type_are_refused(example):
+    with pytest.raises(TypeError, match=r"example is .*; it must be a tensor"):
+        sp.profile(Stack(), example, devices=[DEVICE])
+
+
+def test_a_model_of_another_type_is_refused():
+    with pytest.raises(TypeError, match="model is 3; it must be a torch module, hf:NAME"):
+        sp.profile(3, devices=[DEVICE])
+
+
+@pytest.mark.parametrize(
+    ("model", "library", "importer"),
+    [
+        ("hf:gpt2", "transformers", "huggingface"),
+        ("hf:gpt2", "torch", "modules"),
+        ("a.onnx", "onnx", "onnx_file"),
+    ],
+)
+def test_absent_libraries_are_named_with_what_installs_them(model, library, importer, monkeypatch):
+    import stageplan.readers
+
+    monkeypatch.delitem(sys.modules, f"stageplan.profiling.{importer}", raising=False)
+    monkeypatch.delattr(stageplan.profiling, importer, raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=rf'{library} is needed .*; pip install "stageplan\[{library}\]"'):
+        sp.profile(model, devices=["t4"])
+
+
+def test_estimates_are_the_same_every_time():
+    first, second = stack(), stack()
+    assert first == second
+    assert np.isfinite([layer.compute["plain"] for layer in first.layers]).all()
