@@ -330,7 +330,7 @@ def test_a_model_of_another_type_is_refused():
     ],
 )
 def test_absent_libraries_are_named_with_what_installs_them(model, library, importer, monkeypatch):
-    import stageplan.readers
+    import stageplan.profiling
 
     monkeypatch.delitem(sys.modules, f"stageplan.profiling.{importer}", raising=False)
     monkeypatch.delattr(stageplan.profiling, importer, raising=False)
