@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from placement import FOLDER, PUBLISHED, problem_of
+from stageplan._core.testing import placement_bound
 
 import stageplan as sp
-from stageplan._core import Annealing, placement_bound
+from stageplan._core import Annealing
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of published workloads is absent")
 

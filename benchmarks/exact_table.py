@@ -18,10 +18,10 @@ from measure import cpu, no_garbage_collection
 from placement import FOLDER, PUBLISHED, problem_of, search
 from rich.console import Console
 from rich.table import Table
+from stageplan._core.testing import placement_bound
 
 import stageplan as sp
 from stageplan import _core
-from stageplan._core import placement_bound
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from strategies import random_problem
@@ -98,7 +98,9 @@ def beside_highs(L: int, T: int, quick: bool) -> str:
         problem = limited_at_target(L, T, seed)
 
         def ours(problem: sp.Problem = problem) -> tuple[float, float, object]:
-            return _core.Scorer(problem.core, None).cheapest_at(1 / problem.goal.min_throughput)
+            return _core.testing.cheapest_at(
+                _core.Scorer(problem.core, None), 1 / problem.goal.min_throughput
+            )
 
         rival, price = arc_model.model(problem), []
         seconds = cpu(lambda rival=rival, price=price: price.append(arc_model.price(rival)))
@@ -117,7 +119,7 @@ def fixed_target(L: int, T: int, quick: bool) -> str:
     times = []
     for seed in range(1 if quick else 3):
         scorer = family(L, T, seed).scorer(None)
-        times.append(timed(partial(scorer.cheapest_at, 1.0)))
+        times.append(timed(partial(_core.testing.cheapest_at, scorer, 1.0)))
     return f"{1e3 * median(times):.3g} ms"
 
 

@@ -17,9 +17,9 @@ from measure import cpu
 from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
+from stageplan._core.testing import placement_bound
 
 import stageplan as sp
-from stageplan._core import placement_bound
 
 FOLDER = Path(__file__).parents[2] / "shared" / "workloads" / "dnn-partitioning"
 

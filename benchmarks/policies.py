@@ -55,7 +55,7 @@ class Native:
     def __init__(self, task: Task) -> None:
         shape = _core.PolicyShape(*task.shape)
         self.task, self.weights = task, task.weights.copy()
-        self.rollout, self.adam = _core.Rollout(shape, *task.size), _core.Adam(shape.weights)
+        self.rollout, self.adam = _core.testing.Rollout(shape, *task.size), _core.testing.Adam(shape.weights)
         self.labels = np.eye(task.shape[3], dtype=np.float32)
         self.random = np.random.default_rng(1)
 

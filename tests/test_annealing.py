@@ -113,7 +113,7 @@ def test_a_contiguous_plan_is_a_start() -> None:
     """Its stages keep their layers and types, and with a device each their loads."""
     contiguous, by_type = (graph(merge=merge) for merge in ("adjacent", "type"))
     best = sp.solve(contiguous, seed=1, population=64).plan
-    start = _core.relabel_contiguous(contiguous.core, best.scheme, by_type.core)
+    start = _core.testing.relabel_contiguous(contiguous.core, best.scheme, by_type.core)
     plan = sp.Plan.of(by_type, start)
     assert plan.feasible
     assert [(s.type, s.layers) for s in plan.stages] == [(s.type, s.layers) for s in best.stages]
@@ -125,13 +125,13 @@ def test_a_contiguous_plan_is_a_start() -> None:
 def test_without_split_a_contiguous_scheme_stays_as_it_is() -> None:
     contiguous, by_type = (graph(merge=merge, split=False) for merge in ("adjacent", "type"))
     scheme = np.tile([0, 1, 1, 0], 10).astype(np.int8)
-    assert _core.relabel_contiguous(contiguous.core, scheme, by_type.core).tolist() == scheme.tolist()
+    assert _core.testing.relabel_contiguous(contiguous.core, scheme, by_type.core).tolist() == scheme.tolist()
 
 
 def test_stages_beyond_the_labels_share_them() -> None:
     contiguous, by_type = (graph(merge=merge, limit=[2, 0]) for merge in ("adjacent", "type"))
     scheme = np.repeat([0, 1, 0, 2], 10).astype(np.int8)  # the last on a type without any device
-    relabelled = _core.relabel_contiguous(contiguous.core, scheme, by_type.core)
+    relabelled = _core.testing.relabel_contiguous(contiguous.core, scheme, by_type.core)
     assert relabelled.tolist() == np.repeat([0, 1, 0, 0], 10).tolist()
 
 

@@ -81,17 +81,17 @@ def test_children(layers: int, labels: int) -> None:
     stage = random.integers(0, labels, (50, 1 + layers // 5), dtype=np.int8)
     parents = np.ascontiguousarray(np.repeat(stage, 5, axis=1)[:, :layers])
     fitness = random.random(50)
-    children = _core.breed(parents, fitness, labels, generation=7, first=3, count=200)
+    children = _core.testing.breed(parents, fitness, labels, generation=7, first=3, count=200)
     assert children.tolist() == [child(parents, fitness, labels, 7, 3 + i) for i in range(200)]
 
 
 def test_children_of_one_parent_that_cannot_change() -> None:
     parents = np.zeros((1, 9), np.int8)
-    children = _core.breed(parents, np.zeros(1), 1, generation=0, first=0, count=40)
+    children = _core.testing.breed(parents, np.zeros(1), 1, generation=0, first=0, count=40)
     assert not children.any()
 
 
 def test_the_fitter_has_more_children() -> None:
     parents = np.repeat(np.arange(2, dtype=np.int8), 64).reshape(2, 64)
-    children = _core.breed(parents, np.array([1.0, 2.0]), 2, generation=1, first=0, count=4000)
+    children = _core.testing.breed(parents, np.array([1.0, 2.0]), 2, generation=1, first=0, count=4000)
     assert 0.7 < np.mean(children == 0) < 0.8

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import Draw
 from hypothesis import given
+from stageplan._core.testing import cheapest_at
 from strategies import problems, random_problem
 
 import stageplan as sp
@@ -195,7 +196,7 @@ def test_cheapest_at_a_target_is_that_of_highs(n_layers: int, n_types: int) -> N
         limit = np.random.default_rng(seed).integers(0, 4, n_types)
         limit[0] = 2
         problem = family(n_layers, n_types, seed, limit=limit)
-        price, bound, scheme = problem.scorer(None).cheapest_at(1.0)
+        price, bound, scheme = cheapest_at(problem.scorer(None), 1.0)
         rival = arc_model.price(arc_model.model(problem))
         assert price == pytest.approx(rival, rel=1e-6)
         assert bound == pytest.approx(price, rel=1e-9)
@@ -218,7 +219,7 @@ def test_cheapest_at_a_target_is_that_of_all_schemes(draw: Draw) -> None:
         scores = sp.evaluate(problem, schemes, target=target)
         keeps = (scores.violation == 0) & (scores.throughput >= target * (1 - 1e-9))
         hourly = 3600 * scores.cost[keeps] * scores.throughput[keeps] / problem.goal.examples
-        price, bound, _ = problem.scorer(None).cheapest_at(1 / target)
+        price, bound, _ = cheapest_at(problem.scorer(None), 1 / target)
         assert price == pytest.approx(hourly.min(initial=inf), rel=1e-9)
         assert bound == pytest.approx(price, rel=1e-8)
         reached += bool(keeps.any())

@@ -15,17 +15,9 @@ import pytest
 import reference as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stageplan._core.testing import Adam, Adam64, Rollout, Rollout64, elementary
 
-from stageplan._core import (
-    Adam,
-    Adam64,
-    PolicyShape,
-    Rollout,
-    Rollout64,
-    elementary,
-    instruction_set,
-    instruction_sets,
-)
+from stageplan._core import PolicyShape, instruction_set, instruction_sets
 
 GOLDEN = "f46172e3cb793cfd"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stageplan._core.testing import Adam, Rollout
 
-from stageplan._core import Adam, PolicyShape, Rollout
+from stageplan._core import PolicyShape
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from stageplan.learning.policy_torch import PolicyModule  # noqa: E402

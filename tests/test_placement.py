@@ -28,7 +28,7 @@ def walks(draw: st.DrawFn) -> tuple[sp.Problem, Any, list[int], list[tuple[list[
     return problem, ref.plain_problem(**arguments), scheme, batches
 
 
-def loads(placement: _core.Placement, problem: sp.Problem) -> list[tuple[float, ...]]:
+def loads(placement: _core.testing.Placement, problem: sp.Problem) -> list[tuple[float, ...]]:
     return [placement.load_of(label) for label in range(problem.n_labels)]
 
 
@@ -40,7 +40,7 @@ def expected_loads(oracle: Any, scheme: list[int]) -> list[tuple[float, ...]]:
 @given(walks())
 def test_loads_after_moves(walk: Any) -> None:
     problem, oracle, scheme, batches = walk
-    placement = _core.Placement(problem.core, np.array(scheme, np.int8))
+    placement = _core.testing.Placement(problem.core, np.array(scheme, np.int8))
     for moves, kept in batches:
         before, changed = loads(placement, problem), list(scheme)
         for layer, label in moves:
@@ -63,8 +63,8 @@ def test_loads_after_moves(walk: Any) -> None:
 def test_scores_after_moves(walk: Any) -> None:
     """Scores of the labels that were touched, the rest as last seen, are those of the plan."""
     problem, _, scheme, batches = walk
-    placement = _core.Placement(problem.core, np.array(scheme, np.int8))
-    energy = _core.Energy(problem.core)
+    placement = _core.testing.Placement(problem.core, np.array(scheme, np.int8))
+    energy = _core.testing.Energy(problem.core)
     energy.of(placement)
     for moves, kept in batches:
         for layer, label in moves:
@@ -91,16 +91,16 @@ def test_rounding_errors_do_not_grow_fast() -> None:
         rng.lognormal(0, 2, (L, 2)), [1.0, 2.0], limit=[4, 3], merge="type", split=True,
         tensors=tensors, bandwidth=[1.5, 3.0], send=rng.lognormal(0, 1, (L, 2)),
     )  # fmt: skip
-    placement = _core.Placement(problem.core, np.zeros(L, np.int8))
+    placement = _core.testing.Placement(problem.core, np.zeros(L, np.int8))
     for layer, label in zip(rng.integers(0, L, 100_000), rng.integers(0, 7, 100_000), strict=True):
         placement.move(layer, label)
-    fresh = _core.Placement(problem.core, placement.scheme)
+    fresh = _core.testing.Placement(problem.core, placement.scheme)
     np.testing.assert_allclose(loads(placement, problem), loads(fresh, problem), rtol=1e-9)
 
 
 def test_a_label_without_layers_is_empty_to_the_bit() -> None:
     problem = sp.Problem.from_arrays([[0.1], [0.2], [0.3]], [1.0], limit=[2], merge="type", split=True)
-    placement = _core.Placement(problem.core, np.array([0, 0, 0], np.int8))
+    placement = _core.testing.Placement(problem.core, np.array([0, 0, 0], np.int8))
     for layer in range(3):
         placement.move(layer, 1)
     assert placement.load_of(0) == (0, 0, 0, 0, 0, 0)
@@ -109,4 +109,4 @@ def test_a_label_without_layers_is_empty_to_the_bit() -> None:
 def test_a_bad_gene_is_refused() -> None:
     problem = sp.Problem.from_arrays([[1.0]], [1.0], merge="type")
     with pytest.raises(ValueError, match=r"^scheme\[0, 0\] is 1; it must be a label from 0 to 0"):
-        _core.Placement(problem.core, np.array([1], np.int8))
+        _core.testing.Placement(problem.core, np.array([1], np.int8))

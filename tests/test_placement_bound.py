@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Draw
+from stageplan._core.testing import placement_bound
 
 import stageplan as sp
-from stageplan._core import placement_bound
 
 
 def by_type(compute: Any, price: Any, **fixed: Any) -> sp.Problem:

@@ -9,6 +9,7 @@ import pytest
 import reference as ref
 from hypothesis import given
 from hypothesis import strategies as st
+from stageplan._core.testing import cheapest_at
 from strategies import problems, random_problem
 
 import stageplan as sp
@@ -47,7 +48,7 @@ def check_price(arguments: dict[str, Any], tau: float) -> bool:
     arguments = arguments | {"merge": "adjacent"}
     problem, plain = sp.Problem.from_arrays(**arguments), ref.plain_problem(**arguments)
     expected = plain_prices(plain, tau)[-1].min() + plain.fixed_price
-    price, bound, scheme = problem.scorer(None).cheapest_at(tau)
+    price, bound, scheme = cheapest_at(problem.scorer(None), tau)
     assert price == pytest.approx(expected, rel=1e-12)
     assert bound == pytest.approx(expected, rel=1e-12)
     if price < inf:
@@ -113,7 +114,7 @@ def test_free_target_is_that_of_halved_stage_times(n_layers: int) -> None:
         result = sp.solve(problem, "exact")
         assert result.status == "optimal"
         scorer, times = problem.scorer(None), np.geomspace(0.1, 20.0, 400)
-        prices = [scorer.cheapest_at(time)[0] for time in times]
+        prices = [cheapest_at(scorer, time)[0] for time in times]
         assert result.plan.cost >= min(np.array(prices[1:]) * times[:-1]) * (1 - 1e-9)
         assert result.plan.cost <= min(np.array(prices) * times) * (1 + 1e-9)
 
@@ -142,6 +143,6 @@ def test_types_without_devices_are_in_no_plan() -> None:
         arguments["price"][1] = 0.0
         arguments["limit"] = [inf, 0.0, inf]
         problem = sp.Problem.from_arrays(**arguments)
-        price, _, scheme = problem.scorer(None).cheapest_at(20.0)
+        price, _, scheme = cheapest_at(problem.scorer(None), 20.0)
         assert 1 not in {problem.label_types[label] for label in scheme}
         assert check_price(arguments, 20.0) == (price < inf)

@@ -1,58 +1,61 @@
 """Native core of stageplan."""
 
+import enum
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar, final
+from types import ModuleType
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
 
-_Real = TypeVar("_Real", np.float32, np.float64)
-
 TOLERANCE: float
 MAX_DEVICES: int
+testing: ModuleType  # what only tests and benchmarks call
 
 def instruction_set() -> str: ...
 def instruction_sets() -> list[str]: ...
-def breed(
-    parents: npt.NDArray[np.int8],
-    fitness: npt.NDArray[np.float64],
-    labels: int,
-    generation: int,
-    first: int,
-    count: int,
-) -> npt.NDArray[np.int8]: ...
+
+@final
+class Objective(enum.Enum):
+    cost = 0
+    throughput = 1
+
+@final
+class Merge(enum.Enum):
+    adjacent = 0
+    type = 1
+
+@final
+class ProblemData:
+    layers: int
+    types: int
+    compute: npt.NDArray[np.float64]
+    send: npt.NDArray[np.float64]
+    receive: npt.NDArray[np.float64]
+    compute_parallel: npt.NDArray[np.float64]
+    transfer_parallel: npt.NDArray[np.float64]
+    memory: npt.NDArray[np.float64]
+    price: npt.NDArray[np.float64]
+    limit: npt.NDArray[np.float64]
+    capacity: npt.NDArray[np.float64]
+    bandwidth: npt.NDArray[np.float64]
+    kinds: Sequence[int]
+    fixed_price: float
+    examples: float
+    min_throughput: float
+    max_duration: float
+    max_cost: float
+    max_price: float
+    objective: Objective
+    merge: Merge
+    overlap: bool
+    split: bool
+    max_devices_per_stage: int
+    def set_tensors(self, tensors: Sequence[tuple[int, Sequence[int], float]]) -> None: ...
 
 @final
 class Problem:
-    def __init__(
-        self,
-        *,
-        layers: int,
-        types: int,
-        compute: npt.NDArray[np.float64],
-        send: npt.NDArray[np.float64],
-        receive: npt.NDArray[np.float64],
-        compute_parallel: npt.NDArray[np.float64],
-        transfer_parallel: npt.NDArray[np.float64],
-        memory: npt.NDArray[np.float64],
-        price: npt.NDArray[np.float64],
-        limit: npt.NDArray[np.float64],
-        capacity: npt.NDArray[np.float64],
-        bandwidth: npt.NDArray[np.float64],
-        kinds: Sequence[int],
-        tensors: Sequence[tuple[int, Sequence[int], float]],
-        fixed_price: float,
-        examples: float,
-        min_throughput: float,
-        max_duration: float,
-        max_cost: float,
-        max_price: float,
-        fastest: bool,
-        by_type: bool,
-        overlap: bool,
-        split: bool,
-        max_devices_per_stage: int,
-    ) -> None: ...
+    def __init__(self, data: ProblemData) -> None: ...
     @property
     def label_types(self) -> list[int]: ...
 
@@ -96,7 +99,6 @@ class Scorer:
         threads: int,
     ) -> None: ...
     def provision(self, scheme: npt.NDArray[np.int8]) -> tuple[list[Stage], Score]: ...
-    def cheapest_at(self, time: float, width: int = 16384) -> tuple[float, float, npt.NDArray[np.int8]]: ...
 
 @final
 class OrderSplits:
@@ -110,74 +112,12 @@ class OrderSplits:
     def loads(self, order: Sequence[int]) -> list[npt.NDArray[np.float64]]: ...
 
 @final
-class Placement:
-    def __init__(self, problem: Problem, scheme: npt.NDArray[np.int8]) -> None: ...
-    def move(self, layer: int, label: int) -> None: ...
-    def keep(self) -> None: ...
-    def undo(self) -> None: ...
-    def load_of(self, label: int) -> tuple[float, float, float, float, float, int]: ...
-    @property
-    def scheme(self) -> npt.NDArray[np.int8]: ...
-
-@final
-class Energy:
-    def __init__(self, problem: Problem) -> None: ...
-    def of(self, placement: Placement) -> Score: ...
-    def of_touched(self, placement: Placement) -> Score: ...
-    def undo(self) -> None: ...
-
-def placement_bound(problem: Problem) -> tuple[float, float]: ...
-def relabel_contiguous(
-    contiguous: Problem, scheme: npt.NDArray[np.int8], by_type: Problem
-) -> npt.NDArray[np.int8]: ...
-
-@final
 class PolicyShape:
     def __init__(self, cell: str, shared: int, own: int, labels: int, hidden: int) -> None: ...
     @property
     def parts(self) -> list[tuple[str, int, int, int]]: ...
     @property
     def weights(self) -> int: ...
-
-@final
-class Rollout:
-    def __init__(self, shape: PolicyShape, episodes: int, steps: int) -> None: ...
-    def begin(self, weights: npt.NDArray[np.float32]) -> None: ...
-    def step(
-        self, shared: npt.NDArray[np.float32], own: npt.NDArray[np.float32], previous: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.float32]: ...
-    def sample(
-        self, shared: npt.NDArray[np.float32], own: npt.NDArray[np.float32], uniform: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
-    def backward(self, dlogits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
-
-@final
-class Rollout64:
-    def __init__(self, shape: PolicyShape, episodes: int, steps: int) -> None: ...
-    def begin(self, weights: npt.NDArray[np.float64]) -> None: ...
-    def step(
-        self, shared: npt.NDArray[np.float64], own: npt.NDArray[np.float64], previous: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.float64]: ...
-    def sample(
-        self, shared: npt.NDArray[np.float64], own: npt.NDArray[np.float64], uniform: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]: ...
-    def backward(self, dlogits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]: ...
-
-@final
-class Adam:
-    def __init__(self, weights: int) -> None: ...
-    def update(
-        self, weights: npt.NDArray[np.float32], gradient: npt.NDArray[np.float32], rate: float, clip: float
-    ) -> float: ...
-
-@final
-class Adam64:
-    def __init__(self, weights: int) -> None: ...
-    def update(
-        self, weights: npt.NDArray[np.float64], gradient: npt.NDArray[np.float64], rate: float, clip: float
-    ) -> float: ...
-
-def elementary(name: str, values: npt.NDArray[_Real]) -> npt.NDArray[_Real]: ...
 
 class Search:
     def step(self) -> None: ...

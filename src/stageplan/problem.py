@@ -244,24 +244,24 @@ class Problem:
     def _make_core(self) -> _core.Problem:
         goal = self.goal
         most = goal.max_devices_per_stage
-        return _core.Problem(
-            layers=self.n_layers,
-            types=self.n_types,
-            **{name: getattr(self, name) for name in _ARRAYS},
-            kinds=[_kind_code(kind) for kind in self.layer_kinds],
-            tensors=self.tensors,
-            fixed_price=self.fixed_price,
-            examples=goal.examples,
-            min_throughput=goal.min_throughput or 0.0,
-            max_duration=goal.max_duration or math.inf,
-            max_cost=goal.max_cost or math.inf,
-            max_price=goal.max_price or math.inf,
-            fastest=goal.objective == "throughput",
-            by_type=goal.merge == "type",
-            overlap=goal.overlap,
-            split=goal.split,
-            max_devices_per_stage=_core.MAX_DEVICES if most is None else min(most, _core.MAX_DEVICES),
-        )
+        data = _core.ProblemData()
+        data.layers, data.types = self.n_layers, self.n_types
+        for name in _ARRAYS:
+            setattr(data, name, getattr(self, name))
+        data.kinds = [_kind_code(kind) for kind in self.layer_kinds]
+        data.set_tensors(self.tensors)
+        data.fixed_price = self.fixed_price
+        data.examples = goal.examples
+        data.min_throughput = goal.min_throughput or 0.0
+        data.max_duration = goal.max_duration or math.inf
+        data.max_cost = goal.max_cost or math.inf
+        data.max_price = goal.max_price or math.inf
+        data.objective = getattr(_core.Objective, goal.objective)
+        data.merge = getattr(_core.Merge, goal.merge)
+        data.overlap = goal.overlap
+        data.split = goal.split
+        data.max_devices_per_stage = _core.MAX_DEVICES if most is None else min(most, _core.MAX_DEVICES)
+        return _core.Problem(data)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Problem cannot be changed: {name} is fixed; make another Problem")

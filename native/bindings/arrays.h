@@ -1,0 +1,44 @@
+// Arrays of Python as the core takes them, and the other way round.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "model/problem.h"
+#include "search/schemes.h"
+
+namespace stageplan {
+
+namespace py = pybind11;
+
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using GeneArray = py::array_t<std::int8_t, py::array::c_style>;
+template <class Real>
+using Reals = py::array_t<Real, py::array::c_style>;
+using TensorTuple = std::tuple<int, std::vector<int>, double>;
+
+std::vector<double> to_vector(const Doubles& array);
+py::array_t<std::int8_t> to_array(const Genes& genes);
+std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples);
+
+// Throws where one of `count` genes, which follow after `before` others, is no label.
+void check_genes(const Problem& problem, const char* name, const std::int8_t* genes, size_t count,
+                 size_t before = 0);
+
+// Throws where a scheme of `initial` has a gene that is no label.
+Genes genes_of(const Problem& problem, const GeneArray& schemes);
+
+template <class Array>
+void check_size(const char* name, const Array& array, size_t size) {
+  if (static_cast<size_t>(array.size()) == size) return;
+  throw std::invalid_argument(std::string(name) + " has " + std::to_string(array.size()) +
+                              " numbers; it must have " + std::to_string(size));
+}
+
+}  // namespace stageplan

@@ -1,0 +1,15 @@
+// What each file of bindings adds to the module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace stageplan {
+
+void bind_problem(pybind11::module_& m);
+void bind_scorer(pybind11::module_& m);
+void bind_orders(pybind11::module_& m);
+void bind_searches(pybind11::module_& m);
+void bind_policy(pybind11::module_& m);
+void bind_testing(pybind11::module_& m);
+
+}  // namespace stageplan

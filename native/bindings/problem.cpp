@@ -1,0 +1,65 @@
+// What a problem is made from, and the problem.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bindings/arrays.h"
+#include "bindings/bind.h"
+
+namespace stageplan {
+namespace {
+
+constexpr std::pair<const char*, std::vector<double> ProblemData::*> kArrays[] = {
+    {"compute", &ProblemData::compute},
+    {"send", &ProblemData::send},
+    {"receive", &ProblemData::receive},
+    {"compute_parallel", &ProblemData::compute_parallel},
+    {"transfer_parallel", &ProblemData::transfer_parallel},
+    {"memory", &ProblemData::memory},
+    {"price", &ProblemData::price},
+    {"limit", &ProblemData::limit},
+    {"capacity", &ProblemData::capacity},
+    {"bandwidth", &ProblemData::bandwidth},
+};
+
+}  // namespace
+
+void bind_problem(py::module_& m) {
+  py::enum_<Objective>(m, "Objective")
+      .value("cost", Objective::cost)
+      .value("throughput", Objective::throughput);
+  py::enum_<Merge>(m, "Merge").value("adjacent", Merge::adjacent).value("type", Merge::type);
+  py::class_<ProblemData> data(m, "ProblemData");
+  data.def(py::init<>())
+      .def_readwrite("layers", &ProblemData::layers)
+      .def_readwrite("types", &ProblemData::types)
+      .def_readwrite("kinds", &ProblemData::kinds)
+      .def_readwrite("fixed_price", &ProblemData::fixed_price)
+      .def_readwrite("examples", &ProblemData::examples)
+      .def_readwrite("min_throughput", &ProblemData::min_throughput)
+      .def_readwrite("max_duration", &ProblemData::max_duration)
+      .def_readwrite("max_cost", &ProblemData::max_cost)
+      .def_readwrite("max_price", &ProblemData::max_price)
+      .def_readwrite("objective", &ProblemData::objective)
+      .def_readwrite("merge", &ProblemData::merge)
+      .def_readwrite("overlap", &ProblemData::overlap)
+      .def_readwrite("split", &ProblemData::split)
+      .def_readwrite("max_devices_per_stage", &ProblemData::max_devices_per_stage)
+      .def("set_tensors", [](ProblemData& self, const std::vector<TensorTuple>& tensors) {
+        self.tensors = make_tensors(tensors);
+      });
+  for (const auto& [name, member] : kArrays) {
+    data.def_property(
+        name,
+        [member](const ProblemData& self) {
+          const std::vector<double>& values = self.*member;
+          return Doubles(static_cast<py::ssize_t>(values.size()), values.data());
+        },
+        [member](ProblemData& self, const Doubles& values) { self.*member = to_vector(values); });
+  }
+  py::class_<Problem>(m, "Problem")
+      .def(py::init<ProblemData>(), py::arg("data"))
+      .def_property_readonly("label_types", &Problem::label_types);
+}
+
+}  // namespace stageplan

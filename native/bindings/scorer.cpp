@@ -1,0 +1,111 @@
+// Scores, and the stages of a provisioned scheme.
+#include "kernels/scorer.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <optional>
+
+#include "bindings/arrays.h"
+#include "bindings/bind.h"
+#include "common/threads.h"
+#include "kernels/instruction_set.h"
+#include "model/merge.h"
+#include "model/provision.h"
+
+namespace stageplan {
+namespace {
+
+std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double> target) {
+  return target ? std::make_unique<Scorer>(problem, 1 / *target) : std::make_unique<Scorer>(problem);
+}
+
+// Scores in blocks that stay in cache; nothing but the results grows with the population.
+void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double>& cost,
+              py::array_t<double>& throughput, py::array_t<double>& violation, int threads) {
+  const size_t layers = scorer.problem().layers, count = static_cast<size_t>(schemes.size()) / layers;
+  const std::int8_t* genes = schemes.data();
+  const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data()};
+  py::gil_scoped_release release;
+  constexpr size_t block = 4096;
+  std::atomic<size_t> first_bad{count};  // block; blocks are begun in order, so that those before it end
+  parallel_for((count + block - 1) / block, threads, [&](size_t b) {
+    if (b > first_bad) return;
+    const size_t from = b * block, size = std::min(block, count - from);
+    const ScoreArrays scores = all.from(from);
+    if (!scorer.score(genes + from * layers, size, scores)) {
+      for (size_t known = first_bad; b < known && !first_bad.compare_exchange_weak(known, b);) {
+      }
+      return;
+    }
+    for (size_t i = 0; i < size; ++i) scores.time[i] = 1 / scores.time[i];
+  });
+  if (first_bad == count) return;
+  const size_t from = first_bad * block, size = std::min(block, count - from);
+  check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
+}
+
+struct StageReport {
+  int label, type, devices;
+  std::vector<int> layers;
+  double time, compute, transfer, memory;
+};
+
+std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
+  std::vector<int> layers;
+  for (int l = stage.first; l <= stage.last; ++l)
+    if (problem.merge == Merge::adjacent || scheme[l] == stage.label) layers.push_back(l);
+  return layers;
+}
+
+std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const GeneArray& scheme) {
+  const Problem& problem = scorer.problem();
+  check_genes(problem, "scheme", scheme.data(), scheme.size());
+  std::vector<Stage> stages;
+  merge(problem, scorer.loads(), scheme.data(), stages);
+  Provisioner provisioner(problem);
+  const Score score = provisioner.best(stages);
+  std::vector<StageReport> reports;
+  for (size_t s = 0; s < stages.size(); ++s) {
+    const StageLoad& load = stages[s].load;
+    const int devices = provisioner.devices()[s];
+    reports.push_back({stages[s].label, stages[s].type, devices, layers_of(problem, stages[s], scheme.data()),
+                       stage_time(problem, load, devices), load.compute_time(devices),
+                       load.transfer_time(devices), load.memory});
+  }
+  return {reports, score};
+}
+
+}  // namespace
+
+void bind_scorer(py::module_& m) {
+  m.def("instruction_set", [] { return instruction_set().name; });
+  m.def("instruction_sets", &instruction_sets);
+
+  py::class_<Score>(m, "Score")
+      .def_readonly("cost", &Score::cost)
+      .def_readonly("time", &Score::time)
+      .def_readonly("violation", &Score::violation);
+
+  py::class_<StageReport>(m, "Stage")
+      .def_readonly("label", &StageReport::label)
+      .def_readonly("type", &StageReport::type)
+      .def_readonly("devices", &StageReport::devices)
+      .def_readonly("layers", &StageReport::layers)
+      .def_readonly("time", &StageReport::time)
+      .def_readonly("compute", &StageReport::compute)
+      .def_readonly("transfer", &StageReport::transfer)
+      .def_readonly("memory", &StageReport::memory);
+
+  py::class_<Scorer>(m, "Scorer")
+      .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
+      .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
+           py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("threads"))
+      .def("provision", &provision, py::arg("scheme").noconvert());
+}
+
+}  // namespace stageplan
