@@ -1,12 +1,12 @@
 """Whole generations of genetic algorithms: fixed work, the best cost checked."""
 
 import numpy as np
-import peers
 import pytest
-from baselines import INFEASIBLE, NumbaGenetic
-from instances import best_plan, family
 
 import stageplan as sp
+from benchmarks.support import peers
+from benchmarks.support.baselines import INFEASIBLE, NumbaGenetic
+from benchmarks.support.instances import best_plan, family
 
 GENERATIONS = 10
 PEER_POPULATION = 256

@@ -3,8 +3,9 @@
 from functools import partial
 
 import pytest
-from compare_methods import METHODS, Case, Settings, workloads
-from instances import family, mixed
+
+from benchmarks.support.instances import family, mixed
+from benchmarks.tables.methods import METHODS, Case, Settings, workloads
 
 BRIEF = Settings(types=(3,), workloads=1, episodes=500, random=10_000, bayes=0.3)
 PROVEN, CLOSE = ("exact", "brute force"), ("LSTM", "RNN", "genetic")

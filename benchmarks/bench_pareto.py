@@ -1,16 +1,16 @@
 """Fronts of 20 proven points beside 20 single proofs: the same answers, and the CPU time of both.
 
-``python benchmarks/bench_pareto.py`` prints the table; pytest checks the answers.
+``python -m benchmarks.bench_pareto`` prints the table; pytest checks the answers.
 """
 
 from functools import partial
 from statistics import median
 
 import pytest
-from instances import family
-from measure import compare
 
 import stageplan as sp
+from benchmarks.support.instances import family
+from benchmarks.support.measure import compare
 
 POINTS = 20
 SPAN = 3.0  # throughput of the last point, of that of the cheapest plan

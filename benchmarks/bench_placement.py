@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from placement import FOLDER, PUBLISHED, problem_of
 from stageplan._core.testing import placement_bound
 
 import stageplan as sp
+from benchmarks.support.placement import FOLDER, PUBLISHED, problem_of
 from stageplan._core import Annealing
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of published workloads is absent")

@@ -1,9 +1,10 @@
 """One update of a policy: fixed work; what was learned is checked against the native network."""
 
 import numpy as np
-import policies
 import pytest
 import torch
+
+from benchmarks.support import policies
 
 
 @pytest.fixture(autouse=True)

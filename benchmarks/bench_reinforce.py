@@ -1,10 +1,10 @@
 """The search that learns: fixed generations, the answer beside the proven optimum."""
 
 import pytest
-from instances import best_plan, family
-from reinforce_table import learn
 
 import stageplan as sp
+from benchmarks.support.instances import best_plan, family
+from benchmarks.tables.reinforce import learn
 from stageplan import _core
 
 

@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
-from baselines import NumbaScorer, NumpyScorer
-from instances import EXAMPLES, FAMILIES, POPULATIONS, example, family, published, workload_files
 
 import stageplan as sp
+from benchmarks.support.baselines import NumbaScorer, NumpyScorer
+from benchmarks.support.instances import (
+    EXAMPLES,
+    FAMILIES,
+    POPULATIONS,
+    example,
+    family,
+    published,
+    workload_files,
+)
 
 SCHEMES = 4096
 LIMITS = (None, 4)

@@ -1,9 +1,9 @@
 """Searches to an answer: fixed generations, the answer beside the proven optimum."""
 
 import pytest
-from instances import FAMILIES, best_plan, family
 
 import stageplan as sp
+from benchmarks.support.instances import FAMILIES, best_plan, family
 
 
 def check(result: sp.Result, factor: float) -> None:

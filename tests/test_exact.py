@@ -1,12 +1,10 @@
 """The exact method: the same optimum as brute force, valid bounds at any time, infeasibility proven."""
 
-import importlib
 import itertools
-import sys
 from math import inf, isclose
-from pathlib import Path
 from typing import Any
 
+import arc_model
 import numpy as np
 import pytest
 from conftest import Draw
@@ -15,18 +13,11 @@ from stageplan._core.testing import cheapest_at
 from strategies import problems, random_problem
 
 import stageplan as sp
+from benchmarks.support.instances import family
 from stageplan import _core
 from stageplan.solve import Method
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NONE = {"cost": inf, "throughput": 0.0}
-
-
-def load_benchmark(name: str) -> Any:
-    """Import a module of the benchmarks, which HiGHS's model of the problem is part of."""
-    if str(BENCHMARKS) not in sys.path:
-        sys.path.append(str(BENCHMARKS))
-    return importlib.import_module(name)
 
 
 def objective(plan: sp.Plan) -> float:
@@ -189,8 +180,6 @@ def test_the_same_answer_each_time() -> None:
 
 @pytest.mark.parametrize(("n_layers", "n_types"), [(8, 3), (12, 4), (20, 5)])
 def test_cheapest_at_a_target_is_that_of_highs(n_layers: int, n_types: int) -> None:
-    arc_model = load_benchmark("arc_model")
-    family = load_benchmark("instances").family
     found = set()
     for seed in range(5):
         limit = np.random.default_rng(seed).integers(0, 4, n_types)

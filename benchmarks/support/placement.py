@@ -1,6 +1,6 @@
 """Print how well layers of published graphs are placed, contiguous or not, and how fast the graphs are read.
 
-python benchmarks/placement.py [--seconds S] [--seeds N]
+python -m benchmarks.support.placement [--seconds S] [--seeds N]
 """
 
 import argparse
@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-from measure import cpu
 from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from stageplan._core.testing import placement_bound
 
 import stageplan as sp
+from benchmarks.support.measure import cpu
 
-FOLDER = Path(__file__).parents[2] / "shared" / "workloads" / "dnn-partitioning"
+FOLDER = Path(__file__).parents[3] / "shared" / "workloads" / "dnn-partitioning"
 
 
 class Published(NamedTuple):

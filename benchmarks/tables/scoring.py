@@ -1,6 +1,6 @@
 """Print how fast stageplan is beside its rivals, and beside the figures that it has to reach.
 
-python benchmarks/table.py [--only SUBSTRING] [--quick]
+python -m benchmarks.tables.scoring [--only SUBSTRING] [--quick]
 """
 
 import argparse
@@ -20,10 +20,15 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-import peers
-from baselines import NumbaGenetic, NumbaScorer, NumpyScorer, empty_scores, one_thread
-from instances import POPULATIONS, best_plan, family
-from measure import (
+from numba import njit
+from rich.console import Console
+from rich.table import Table
+
+import stageplan as sp
+from benchmarks.support import peers
+from benchmarks.support.baselines import NumbaGenetic, NumbaScorer, NumpyScorer, empty_scores, one_thread
+from benchmarks.support.instances import POPULATIONS, best_plan, family
+from benchmarks.support.measure import (
     compare,
     compare_generations,
     compare_undisturbed,
@@ -32,11 +37,6 @@ from measure import (
     no_garbage_collection,
     wall,
 )
-from numba import njit
-from rich.console import Console
-from rich.table import Table
-
-import stageplan as sp
 
 COUNT_LIMIT = 16  # devices of each type in the rows on speed: all rivals have to count them
 LIMIT = 4  # and in those on searches within limits
@@ -152,13 +152,13 @@ def by_instruction_set(name: str, kind: str, L: int, T: int, settings: Settings)
     if name not in sp._core.instruction_sets():
         return "not on this processor"
     work = (
-        "import dataclasses, json, table; table.one_thread(); "
-        f"reading = table.against_numba({kind!r}, {L}, {T}, table.{settings}); "
+        "import dataclasses, json; from benchmarks.tables import scoring; scoring.one_thread(); "
+        f"reading = scoring.against_numba({kind!r}, {L}, {T}, scoring.{settings}); "
         "print(json.dumps(dataclasses.asdict(reading)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", work],
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[2],
         env=os.environ | {"STAGEPLAN_ISA": name},
         stdout=subprocess.PIPE,
         check=True,

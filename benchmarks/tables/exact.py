@@ -1,6 +1,6 @@
 """Print what the exact method proves, how fast, and beside HiGHS, with the figures that it has to reach.
 
-python benchmarks/exact_table.py [--only SUBSTRING] [--quick]
+python -m benchmarks.tables.exact [--only SUBSTRING] [--quick]
 """
 
 import argparse
@@ -11,26 +11,26 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import arc_model
 import numpy as np
-from instances import family, published
-from measure import cpu, no_garbage_collection
-from placement import FOLDER, PUBLISHED, problem_of, search
 from rich.console import Console
 from rich.table import Table
 from stageplan._core.testing import placement_bound
 
 import stageplan as sp
+from benchmarks.support.instances import family, published
+from benchmarks.support.measure import cpu, no_garbage_collection
+from benchmarks.support.placement import FOLDER, PUBLISHED, problem_of, search
 from stageplan import _core
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
+import arc_model
 from strategies import random_problem
 
 NOTES = """\
 All on one core, CPU seconds (time.process_time), medians of five.
 brute force: random problems of up to 8 layers and 3 types with limits, memory, split and both objectives.
 HiGHS: the least price per hour at the goal's throughput with 1 to 4 devices of each type; the arc
-  formulation of benchmarks/arc_model.py, its solver's time alone, ours with all that it needs.
+  formulation of tests/arc_model.py, its solver's time alone, ours with all that it needs.
 fixed target: the same without limits; the problem's prefix sums are there already.
 free target: solve(method="exact") to a gap of 0, or to 0.1 %.
 limited: fewer devices of 0 to 6 types than the best plan without limits uses; a third of the problems fastest

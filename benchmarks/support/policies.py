@@ -1,16 +1,16 @@
 """One update of a policy, natively and in torch: sampled episodes, backward, clipping, a step of Adam.
 
-``python benchmarks/policies.py`` measures them in turns, as CPU time on one core.
+``python -m benchmarks.support.policies`` measures them in turns, as CPU time on one core.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from measure import compare
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.support.measure import compare
 from stageplan import _core
 from stageplan.learning.policy_torch import PolicyModule
 

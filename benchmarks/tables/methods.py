@@ -1,6 +1,6 @@
 """Print how well methods choose a device type for each layer: costs beside the proven optimum, and CPU time.
 
-python benchmarks/compare_methods.py [--only SUBSTRING] [--quick]
+python -m benchmarks.tables.methods [--only SUBSTRING] [--quick]
 """
 
 import argparse
@@ -21,13 +21,13 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-from instances import WORKLOADS, family, mixed, on_kin
-from measure import cpu, no_garbage_collection
-from reinforce_table import learn
 from rich.console import Console
 from rich.table import Table
 
 import stageplan as sp
+from benchmarks.support.instances import WORKLOADS, family, mixed, on_kin
+from benchmarks.support.measure import cpu, no_garbage_collection
+from benchmarks.tables.reinforce import learn
 
 MOST_SCHEMES = 1 << 18  # of brute force
 RUNS = 100  # schemes that Bayesian optimisation begins with, behind those of one type
@@ -37,10 +37,10 @@ NOTES = """\
 Costs as multiples of the optimum, which method "exact" proves and which uses two types or more; "none": no
 plan within the limits was found. All are provisioned exactly. One core; CPU seconds (time.process_time).
 Workloads: the built-in examples with their goals, profiles of PipeDream at eight times a V100's throughput,
-  and the main family of benchmarks/instances.py. Types, but for the family's: like those of the example's
-  cluster (the profiles': V100, T4, A100), with log-normal speeds by kind of layer, and prices; where one type
-  alone is best, half of its devices are taken away, as often as it takes. One problem a column and number of
-  types, with one seed each; medians of the columns' evaluations and seconds.
+  and the main family of benchmarks/support/instances.py. Types, but for the family's: like those of the
+  example's cluster (the profiles': V100, T4, A100), with log-normal speeds by kind of layer and prices; where
+  one type alone is best, half of its devices are taken away, as often as it takes. One problem a column and
+  number of types, with one seed each; medians of the columns' evaluations and seconds.
 LSTM, RNN, genetic: as solve runs them, until 200 generations are no better. Their evaluations are mostly
   those of local search, which looks at many plans without scoring a whole one.
 LSTM alone, RNN alone: the best plan of {episodes:,} episodes of the policy, without local search.

@@ -16,7 +16,7 @@ from stageplan.workload import Workload
 Schemes = npt.NDArray[np.int8]
 Array = npt.NDArray[np.float64]
 
-WORKLOADS = Path(__file__).resolve().parents[2] / "shared" / "workloads"
+WORKLOADS = Path(__file__).resolve().parents[3] / "shared" / "workloads"
 EXAMPLES = ("ctr", "bert-large", "resnet50")
 
 GPUS = Cluster(  # for profiles, which hold the times of a V100 alone

@@ -4,7 +4,7 @@ All get the numba batch fitness of `baselines`, and the same operators as batche
 let their users bring operators. A peer is a function that starts a search and returns an
 ``advance(generations)``, which runs so many more generations and returns the least fitness so far.
 
-    python benchmarks/peers.py [CPU seconds]
+    python -m benchmarks.support.peers [CPU seconds]
 """
 
 import os
@@ -21,11 +21,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import numpy.typing as npt
-from baselines import NumbaGenetic, NumbaScorer, crossed, mutated, one_thread, winners
-from instances import best_plan, family
-from measure import no_garbage_collection
 
 import stageplan as sp
+from benchmarks.support.baselines import NumbaGenetic, NumbaScorer, crossed, mutated, one_thread, winners
+from benchmarks.support.instances import best_plan, family
+from benchmarks.support.measure import no_garbage_collection
 
 Advance = Callable[[int], float]
 Start = Callable[[sp.Problem, int, int], Advance]

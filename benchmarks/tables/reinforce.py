@@ -1,6 +1,6 @@
 """Print how good the search that learns is, alone and with local search, and the figures to reach.
 
-python benchmarks/reinforce_table.py [--only SUBSTRING] [--quick]
+python -m benchmarks.tables.reinforce [--only SUBSTRING] [--quick]
 """
 
 import argparse
@@ -10,12 +10,12 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from instances import FAMILIES, best_plan, family
-from measure import cpu, no_garbage_collection
 from rich.console import Console
 from rich.table import Table
 
 import stageplan as sp
+from benchmarks.support.instances import FAMILIES, best_plan, family
+from benchmarks.support.measure import cpu, no_garbage_collection
 from stageplan import _core
 
 NOTES = """\

@@ -1,6 +1,6 @@
 """Print what the whole chain costs for each task, from a specification to its verdict, and how exact it is.
 
-python benchmarks/generate_table.py [--only SUBSTRING] [--extend]
+python -m benchmarks.tables.generate [--only SUBSTRING] [--extend]
 """
 
 import argparse

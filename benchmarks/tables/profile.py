@@ -1,6 +1,6 @@
 """Figures of profiles: how well they repeat, what an estimate takes, and whether pipelines do as predicted.
 
-python benchmarks/profile_table.py [repeat] [estimate] [pipeline]; default: all.
+python -m benchmarks.tables.profile [repeat] [estimate] [pipeline]; default: all.
 """
 
 import multiprocessing
@@ -30,7 +30,7 @@ REPEATS = 5
 
 VGG = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 PIPELINES = {
-    "VGG-16, 2 x 96x96": {"model": "profile_table:vgg16"},
+    "VGG-16, 2 x 96x96": {"model": "benchmarks.tables.profile:vgg16"},
     "GPT-2, 2 x 128 tokens": {"model": "hf:gpt2", "batch": 2, "sequence": 128},
 }
 
