@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from stageplan.generate import BasicResult, EnvironmentReport, ExtendedResult, StepError, environment, steps
-from stageplan.generate.results import artefacts_of, copy_folder, sha256, staged
+from stageplan.generate.digests import sha256
+from stageplan.generate.folders import copy_folder, staged, write_files
+from stageplan.generate.results import artefacts_of
 
 TRAIN = """
 import json, os, time
@@ -53,7 +55,7 @@ def build(spec, report, target, directory, *, training):
         (project / "infer.py").write_text("print(len(open('artefacts/weights', 'rb').read()))")
         (project / "config.json").write_text(f'{{"seed": {spec.seed}}}')
         result = make(BasicResult, "basic", report, target, project, training)
-    (directory / "cases.toml").write_text(CASES)
+    write_files(directory, {"cases.toml": CASES.encode()})
     return result
 
 
@@ -72,6 +74,7 @@ def make(kind, step, report, target, project, training, **more):
     if not finished.ok:
         raise StepError(f"{step}: {name} {finished.complaint}", finished.output)
     target.collect(project)
+    target.forget(project)
     return kind(
         training=training,
         config_sha256=sha256(project / "config.json"),

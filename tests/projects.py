@@ -13,6 +13,7 @@ from stageplan.generate import EnvironmentReport, Spec, basic, extended
 REPORT = EnvironmentReport(
     target="local", python=sys.executable, items=(), requirements=("torch==2",), lock=(), seconds=0.0
 )
+RUN_ID = "0123456789abcdef" * 2
 TASKS = ("causal-language-model", "text-classification", "image-classification", "click-through-rate")
 
 

@@ -55,7 +55,7 @@ def test_commands_run_in_order_and_the_manifest_lists_what_they_made(tmp_path):
     ]
     assert result.metrics["train"] == {"number": 1.0}
     assert result.training == "quick"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.toml", "project"]
+    assert {path.name for path in tmp_path.iterdir()} == {".stageplan-files.json", "cases.toml", "project"}
     assert target.forgotten.name.startswith(".project-")
 
 

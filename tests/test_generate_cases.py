@@ -8,11 +8,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from projects import RUN_ID
 
 from stageplan.generate import BasicResult, EnvironmentReport, ExtendedResult, Spec, StepError, environment
 from stageplan.generate.cases import read_script, run
+from stageplan.generate.digests import sha256
 from stageplan.generate.results import TestResult as Verdicts
-from stageplan.generate.results import artefacts_of, read_result, sha256, write_result
+from stageplan.generate.results import artefacts_of, read_result, write_result
 from stageplan.generate.target import TargetError, target_of
 
 SPEC = Spec(name="fake", task="text-classification")
@@ -71,7 +73,7 @@ def verdicts(directory, monkeypatch):
     def verdicts(text=None, mode="quick", said=None):
         if text is not None:
             (directory / "cases.toml").write_text(text)
-        target = target_of(SPEC, directory)
+        target = target_of(SPEC, directory, RUN_ID)
         return run(
             SPEC, REPORT, target, directory, mode=mode, progress=(said if said is not None else []).append
         )
@@ -321,12 +323,11 @@ import test_generate_cases as own
 from pathlib import Path
 own.environment.check = lambda *_: ([], [])
 directory = Path({str(directory)!r})
-target = own.target_of(own.SPEC, directory)
+target = own.target_of(own.SPEC, directory, own.RUN_ID)
 own.run(own.SPEC, own.REPORT, target, directory, mode="quick", progress=print)
 """
-    begun = directory / "test/project/work.py.begun"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as runner:
-        while not begun.exists():
+        while not list(directory.glob(".test-*.part/project/work.py.begun")):
             assert runner.poll() is None
             time.sleep(0.05)
         runner.kill()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from projects import RUN_ID
 
 from stageplan.generate import Item, Spec, TargetError, environment
 from stageplan.generate.environment import GIB, Accelerator, Facts, check, prepare, probe, requirements
@@ -23,7 +24,7 @@ def make(**fields):
 
 
 def prepared(spec, tmp_path):
-    return prepare(spec, target_of(spec, tmp_path), tmp_path)
+    return prepare(spec, target_of(spec, tmp_path, RUN_ID), tmp_path)
 
 
 def item(report, name):
@@ -45,7 +46,7 @@ def machine(monkeypatch):
 
 
 def test_this_machine_is_probed_without_packages(tmp_path):
-    facts = probe(target_of(make(), tmp_path), sys.executable, tmp_path)
+    facts = probe(target_of(make(), tmp_path, RUN_ID), sys.executable, tmp_path)
     assert facts.machine == platform.machine()
     assert facts.python == platform.python_version()
     assert 1 <= facts.cores <= os.cpu_count()
@@ -80,7 +81,7 @@ def test_a_build_s_suffix_counts_where_it_is_asked_for(tmp_path, machine):
 
     def status(version):
         spec = make(environment={"torch": version})
-        items, _ = check(spec, target_of(spec, tmp_path), sys.executable, tmp_path)
+        items, _ = check(spec, target_of(spec, tmp_path, RUN_ID), sys.executable, tmp_path)
         return next(item.status for item in items if item.name == "package torch")
 
     assert [status(version) for version in ("2.13.0", "2.13.0+cpu", "2.13.0+cu130", "2.13", "2.12.0")] == [
@@ -202,7 +203,7 @@ def test_accelerators_are_read_from_their_tool(tmp_path, monkeypatch):
     tool.write_text('#!/bin/sh\necho "NVIDIA H100 80GB HBM3, 81559, 550.54.15"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    facts = probe(target_of(make(), tmp_path), sys.executable, tmp_path)
+    facts = probe(target_of(make(), tmp_path, RUN_ID), sys.executable, tmp_path)
     assert facts.accelerators == (
         Accelerator(name="NVIDIA H100 80GB HBM3", memory=81559 * 2**20, driver="550.54.15"),
     )
@@ -285,6 +286,49 @@ def test_an_installation_that_takes_too_long(tmp_path, wheels):
     assert item(report, "environment").found.startswith("was stopped at its time limit, after 0.0")
 
 
+# One that was made earlier ------------------------------------------------------------------------------
+
+
+def test_earlier_environment_is_replaced_unless_it_holds_other_files(tmp_path, wheels):
+    assert prepared(make(), tmp_path).ok
+    folder = tmp_path / "environment"
+    (folder / "notes.md").write_text("mine")
+    wrong = item(prepared(make(), tmp_path), "environment")
+    assert wrong.found.endswith(f"{folder} holds notes.md, which this run did not make; move it elsewhere")
+    assert (folder / "bin/python").exists()
+    (folder / "notes.md").unlink()
+    (folder / "lib/old").symlink_to("python")
+    record = folder / ".stageplan-files.json"
+    record.write_text(json.dumps([*json.loads(record.read_text()), "lib/old"]))
+    assert prepared(make(), tmp_path).ok
+    assert not (folder / "lib/old").is_symlink()
+
+
+def test_folder_that_no_run_made_is_not_replaced(tmp_path):
+    (tmp_path / "environment").mkdir()
+    (tmp_path / "environment/notes").write_text("precious")
+    wrong = item(prepared(make(), tmp_path), "environment")
+    assert wrong.status == "WRONG"
+    assert wrong.found.endswith("environment was not made by this run; rename or remove it")
+    assert (tmp_path / "environment/notes").read_text() == "precious"
+
+
+def test_folder_on_the_target_that_the_run_did_not_make_is_not_removed(ssh_server, tmp_path):
+    there = tmp_path / "there"
+    spec = make(
+        target=ssh_server.target,
+        ssh={"config": str(ssh_server.config), "directory": str(there)},
+        environment={"python": sys.executable},
+    )
+    (tmp_path / "here").mkdir()
+    target = target_of(spec, tmp_path / "here", RUN_ID)
+    target.path(target.root)  # which marks it
+    (there / "environment").mkdir()
+    (there / "environment/notes").write_text("precious")
+    assert item(prepare(spec, target, target.root), "environment").status == "WRONG"
+    assert (there / "environment/notes").read_text() == "precious"
+
+
 # Containers ---------------------------------------------------------------------------------------------
 
 
@@ -329,7 +373,7 @@ def test_over_ssh(ssh_server, tmp_path):
     report = prepared(spec, here)
     assert report.ok, str(report)
     assert report.target == ssh_server.target
-    assert sorted(path.name for path in here.iterdir()) == ["container"]
+    assert sorted(path.name for path in here.iterdir()) == [".stageplan-files.json", "container"]
     assert Path(tmp_path / "there").is_dir()
 
 

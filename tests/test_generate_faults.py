@@ -11,13 +11,16 @@ import time
 from importlib import metadata
 
 import pytest
+from projects import RUN_ID
 
 from stageplan import cli
 from stageplan.generate import BasicResult, EnvironmentReport, Spec, environment
 from stageplan.generate.basic import write_cases, write_project
+from stageplan.generate.digests import sha256
 from stageplan.generate.extended import _write_files
+from stageplan.generate.folders import owned
 from stageplan.generate.results import TestResult as Verdicts
-from stageplan.generate.results import artefacts_of, read_result, sha256, write_result
+from stageplan.generate.results import artefacts_of, read_result, write_result
 from stageplan.generate.target import target_of
 
 for package in ("torch", "safetensors", "onnxruntime", "onnxscript", "fastapi", "uvicorn"):
@@ -47,8 +50,9 @@ def delivered(tmp_path_factory):
         hardware={"types": [{"name": "a", "price": 1.0}]},
         extend={"steps": STEPS, "server": {"port": port}},
     )
-    target = target_of(spec, root)
-    report = environment.prepare(spec, target, root)
+    target = target_of(spec, root, RUN_ID)
+    with owned(root, RUN_ID):
+        report = environment.prepare(spec, target, root)
     assert report.ok, str(report)
     project = root / "project"
     project.mkdir()

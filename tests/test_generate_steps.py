@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -41,11 +42,25 @@ def done():
         said = []
         made = generate(spec, "out", progress=said.append, **{"mode": "quick"} | options)
         assert made.passed
-        return [word for word in said if not word.startswith("test ")] + ["test"] * any(
-            word.startswith("test ") for word in said
-        )
+        begun = [words.split()[0] for words in said if not words.startswith("files that ")]
+        return list(dict.fromkeys(begun))
 
     return done
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that has to be refused; returns its one sentence."""
+
+    def refused(*argv):
+        assert cli.main([str(argument) for argument in argv]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("stageplan: error: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("stageplan: error: ").rstrip()
+
+    return refused
 
 
 PREPARE = environment.prepare  # the real one
@@ -60,7 +75,8 @@ FILES = {
     "test",
     "test-result.json",
     "test-result.xml",
-    ".lock",
+    ".stageplan-run",
+    ".stageplan-files.json",
 }
 
 
@@ -190,7 +206,7 @@ def test_over_ssh_all_is_done_there_and_comes_back(done, ssh_server, tmp_path):
     Path("spec.toml").write_text(f"{SPEC}{config}[environment]\npython = '{sys.executable}'\n")
     assert done(target=ssh_server.target) == ALL
     assert names() == FILES
-    assert (there / "test/project/artefacts/weights").exists()
+    assert names(there) == {".stageplan-run"}
     assert {path.name for path in Path("out/project/artefacts").iterdir()} == {"weights", "metrics", "pruned"}
     assert done(target=ssh_server.target, resume=True) == ["test"]
     assert run_test("out", mode="infer").passed
@@ -218,7 +234,7 @@ def test_a_step_whose_need_is_not_there(step, needed):
     sentence = f"^step {needed} has no result of this specification; run it first, or all steps$"
     with pytest.raises(StepError, match=sentence):
         generate("spec.toml", "out", step=step)
-    assert names() == {".lock"}
+    assert names() == {".stageplan-run"}
 
 
 def test_a_step_does_not_go_on_from_what_another_specification_made(done):
@@ -231,7 +247,7 @@ def test_a_step_does_not_go_on_from_what_another_specification_made(done):
 
 
 def test_the_test_alone(done):
-    with pytest.raises(ValueError, match=r"^directory is out; it must be of an earlier run, with spec\.json"):
+    with pytest.raises(ValueError, match=r"^directory is out; it must be made by an earlier run"):
         run_test("out")
     done()
     assert run_test("out", mode="infer").passed
@@ -250,6 +266,127 @@ def test_an_environment_that_is_not_as_required_ends_the_run(monkeypatch):
     assert "WRONG    memory: 1 GiB; 1 GiB short" in str(made)
     with pytest.raises(StepError, match=r"^step environment has no result"):
         generate("spec.toml", "out", step="basic")
+
+
+# A user's files -----------------------------------------------------------------------------------------
+
+
+def tree(folder):
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def foreign(folder):
+    """Fill a folder with files of the names that a run uses, but without its marker."""
+    for name in ("project/thesis.tex", "test/project/data", "environment/bin/notes", "manifest-basic.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("precious")
+    (folder / "spec.json").write_text('{"name": "mine", "task": "text-classification"}')
+    return tree(folder)
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, *({"step": step} for step in ALL)])
+def test_folder_with_a_spec_json_is_not_taken_for_an_earlier_run(options):
+    files = foreign(Path("out"))
+    with pytest.raises(
+        ValueError, match=r"^directory is .*/out; it must be new, empty, or made by an earlier"
+    ):
+        generate("spec.toml", "out", mode="quick", **options)
+    with pytest.raises(ValueError, match=r"^directory is out; it must be made by an earlier run"):
+        run_test("out")
+    assert tree("out") == files
+
+
+def test_link_to_an_empty_folder_is_followed_and_to_another_is_refused(done, refused):
+    Path("elsewhere").mkdir()
+    Path("out").symlink_to("elsewhere")
+    assert done() == ALL
+    assert names("elsewhere") == FILES
+    Path("mine").mkdir()
+    files = foreign(Path("mine"))
+    Path("link").symlink_to("mine")
+    assert "/mine; it must be new, empty, or made by" in refused("generate", "spec.toml", "-o", "link")
+    assert tree("mine") == files
+    Path("circle").symlink_to("circle")
+    assert "circle, a file; it must be a directory" in refused("generate", "spec.toml", "-o", "circle")
+
+
+def test_files_added_or_changed_in_a_run_are_kept(done):
+    done()
+    project = Path("out/project")
+    (project / "notes.md").write_text("mine")
+    (project / "artefacts/notes.md").write_text("mine")
+    (project / "artefacts/weights").write_text("trained on")
+    (project / "prune.py").write_text("mine")
+    Path("out/cases.toml").write_text("mine")
+    Path("out/notes.md").write_text("mine")
+    Path("out/test/project/notes.md").write_text("mine")
+    said = []
+    generate("spec.toml", "out", mode="quick", progress=said.append)
+    assert Path("out/notes.md").read_text() == "mine"
+    kept = {path.relative_to("out/kept").as_posix()[2:]: text for path, text in tree("out/kept").items()}
+    assert kept == {
+        "project/notes.md": b"mine",
+        "project/artefacts/notes.md": b"mine",
+        "project/artefacts/weights": b"trained on",
+        "project/prune.py": b"mine",
+        "cases.toml": b"mine",
+        "test/project/notes.md": b"mine",
+    }
+    root = Path("out").resolve()
+    assert said[-3:] == [f"files that no run wrote were moved to {root}/kept/{i}" for i in (1, 2, 3)]
+
+
+def test_files_added_before_the_extended_step_stay_where_they_are(done):
+    done()
+    notes = [Path("out/project/notes.md"), Path("out/project/artefacts/notes.md")]
+    for path in notes:
+        path.write_text("mine")
+    for _ in range(2):
+        assert done(step="extended") == ["extended"]
+        assert [path.read_text() for path in notes] == ["mine", "mine"]
+    assert not Path("out/kept").exists()
+    assert done() == ALL
+    assert Path("out/kept/1/project/notes.md").read_text() == "mine"
+
+
+def test_results_survive_a_target_that_is_refused_or_not_reached(done, ssh_server, tmp_path):
+    done()
+    there = tmp_path / "there"
+    there.mkdir()
+    here_before, there_before = tree("out"), foreign(there)
+    config = f'[ssh]\nconfig = "{ssh_server.config}"\ndirectory = "{there}"\n'
+    Path("spec.toml").write_text(f"{SPEC}{config}[environment]\npython = '{sys.executable}'\n")
+    with pytest.raises(
+        ValueError, match=rf"^ssh.directory is {there}; on ssh:\S+ it must be new, empty, or "
+    ):
+        generate("spec.toml", "out", target=ssh_server.target)
+    with pytest.raises(StepError, match=r"^ssh:127\.0\.0\.1:1 cannot be reached: "):
+        generate("spec.toml", "out", target="ssh:127.0.0.1:1")
+    assert (tree("out"), tree(there)) == (here_before, there_before)
+
+
+def test_folder_on_the_target_that_is_not_of_this_run_is_refused(done, refused, ssh_server, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    config = f'[ssh]\nconfig = "{ssh_server.config}"\ndirectory = "{there}"\n'
+    Path("spec.toml").write_text(f"{SPEC}{config}[environment]\npython = '{sys.executable}'\n")
+    over_ssh = ("generate", "spec.toml", "--target", ssh_server.target, "--mode", "quick", "-o")
+    (there / ".hidden").write_text("precious")
+    assert refused(*over_ssh, "out").startswith(f"ssh.directory is {there}; on ssh:")
+    files = foreign(there)
+    assert refused(*over_ssh, "out").startswith(f"ssh.directory is {there}; on ssh:")
+    assert tree(there) == files
+    assert not Path("out").exists()
+    for path in there.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert done(target=ssh_server.target) == ALL
+    marker = (there / ".stageplan-run").read_text()
+    assert marker == Path("out/.stageplan-run").read_text()
+    assert refused(*over_ssh, "other").startswith(f"ssh.directory is {there}; on ssh:")
+    assert (there / ".stageplan-run").read_text() == marker
+    (there / ".stageplan-run").unlink()
+    (there / "thesis.tex").write_text("precious")
+    assert refused("test", "out").startswith(f"ssh.directory is {there}; on ssh:")
 
 
 # What goes wrong ----------------------------------------------------------------------------------------
@@ -318,7 +455,7 @@ def test_a_step_that_fails(done, monkeypatch):
     sentence = r"^basic: train\.py ended with exit status 1: no good; its output is in .*/out/failure\.log$"
     with pytest.raises(StepError, match=sentence):
         generate("spec.toml", "out")
-    assert names() == {"spec.json", "environment.json", ".lock", "failure.log"}
+    assert names() == {"spec.json", "environment.json", ".stageplan-run", "failure.log"}
     assert Path("out/failure.log").read_text() == "no good\n"
     with pytest.raises(StepError, match=r"^step basic has no result of this specification"):
         generate("spec.toml", "out", step="test")
@@ -333,39 +470,25 @@ def test_a_disk_without_room_for_what_a_command_printed(monkeypatch):
     monkeypatch.setattr(steps, "write_whole", full)
     with pytest.raises(StepError, match=r"^basic: train\.py ended with exit status 1: no good$"):
         generate("spec.toml", "out")
-    assert names() == {"spec.json", "environment.json", ".lock"}
+    assert names() == {"spec.json", "environment.json", ".stageplan-run"}
 
 
 def test_two_runs_in_one_directory(done):
     done()
-    with open("out/.lock", "w") as lock:
+    with open("out/.stageplan-run", "r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match=r"^directory is .*; another run is at work in it$"):
+        with pytest.raises(ValueError, match=r"^directory is .*; another run is using it$"):
             generate("spec.toml", "out")
 
 
 # Arguments ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def refused(capsys):
-    """Run a command that has to be refused; returns its one sentence."""
-
-    def refused(*argv):
-        assert cli.main([str(argument) for argument in argv]) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith("stageplan: error: ")
-        assert err.count("\n") == 1
-        return err.removeprefix("stageplan: error: ").rstrip()
-
-    return refused
-
-
 def test_a_directory_that_holds_something_else_is_not_touched(refused, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    assert refused(*GENERATE) == f"directory is {tmp_path}/out; it must be new, empty, or of an earlier run"
+    allowed = "it must be new, empty, or made by an earlier run, whose marker .stageplan-run is absent"
+    assert refused(*GENERATE) == f"directory is {tmp_path}/out; {allowed}"
     assert names() == {"thesis.tex"}
     (tmp_path / "file").touch()
     assert refused("generate", "spec.toml", "-o", "file").startswith(
@@ -380,7 +503,7 @@ def test_a_directory_that_holds_something_else_is_not_touched(refused, tmp_path)
         (("generate", "spec.toml"), "the following arguments are required: -o/--output"),
         ((*GENERATE, "--step", "x"), "argument --step: invalid choice: 'x' (choose from "),
         ((*GENERATE, "--target", "moon"), "--target is 'moon'; it must be 'local', 'ssh:USER@HOST' or "),
-        (("test", "nowhere"), "directory is nowhere; it must be of an earlier run, with spec.json in it"),
+        (("test", "nowhere"), "directory is nowhere; it must be made by an earlier run, with "),
     ],
 )
 def test_wrong_arguments(refused, argv, sentence):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from projects import RUN_ID
 
 from stageplan.generate import Spec, TargetError
 from stageplan.generate.target import TAIL, Finished, target_of
@@ -20,15 +21,15 @@ NASTY = "a b'\"$(touch x);`touch x`\n\\ é *"
 def target(request, tmp_path):
     """A target, and its directory here."""
     if request.param == "local":
-        return target_of(Spec(name="t", task="text-classification"), tmp_path)
+        return target_of(Spec(name="t", task="text-classification"), tmp_path, RUN_ID)
     return over_ssh(request.getfixturevalue("ssh_server"), tmp_path)
 
 
-def over_ssh(server, tmp_path, **ssh):
+def over_ssh(server, tmp_path, run_id=RUN_ID, **ssh):
     there = tmp_path / "the other side's" / NASTY.replace("\n", "")
     ssh = {"config": str(server.config), "directory": str(there)} | ssh
     here = tmp_path / "here"
-    here.mkdir()
+    here.mkdir(exist_ok=True)
     spec = Spec(
         name="t",
         task="text-classification",
@@ -36,7 +37,7 @@ def over_ssh(server, tmp_path, **ssh):
         ssh=ssh,
         environment={"python": sys.executable},
     )
-    return target_of(spec, here)
+    return target_of(spec, here, run_id)
 
 
 def python(target, code, *arguments, limit=60.0, **more):
@@ -148,16 +149,18 @@ def test_folders_there_and_back(target):
 @pytest.mark.parametrize("where", ["local", "ssh"])
 def test_a_command_ends_where_whoever_started_it_is_killed(where, request, tmp_path):
     server = request.getfixturevalue("ssh_server") if where == "ssh" else None
-    more = f"target={server.target!r}, ssh={{'config': {str(server.config)!r}}}," if server else ""
+    ssh = {"config": str(server.config), "directory": str(tmp_path / "there")} if server else {}
+    more = f"target={server.target!r}, ssh={ssh!r}," if server else ""
     code = f"""
 import sys
 from pathlib import Path
 from stageplan.generate import Spec
 from stageplan.generate.target import target_of
+folder = Path({str(tmp_path)!r})
 spec = Spec(name="t", task="text-classification", {more} environment={{"python": sys.executable}})
 script = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
-folder = Path({str(tmp_path)!r})
-target_of(spec, folder).run([sys.executable, "-c", script, str(folder / "pid")], folder, limit=600)
+command = [sys.executable, "-c", script, str(folder / "pid")]
+target_of(spec, folder, "{RUN_ID}").run(command, folder, limit=600)
 """
     environment = os.environ | {"HOME": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as runner:
@@ -219,7 +222,7 @@ def test_a_host_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
         spec = Spec(name="t", task="text-classification", target=address, ssh={"connect_timeout": 1})
         start = time.monotonic()
         with pytest.raises(TargetError, match=rf"^{address} cannot be reached: "):
-            target_of(spec, tmp_path).run(["true"], tmp_path, limit=1)
+            target_of(spec, tmp_path, RUN_ID).run(["true"], tmp_path, limit=1)
         assert time.monotonic() - start < 30
 
 

@@ -31,7 +31,12 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="skip the steps whose result is there and whole")
     _add_mode(parser)
     add(
-        "-o", "--output", type=Path, metavar="DIR", required=True, help="a new directory, or an earlier run's"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="a new or empty directory, or that of an earlier run, where your own files are kept",
     )
 
 

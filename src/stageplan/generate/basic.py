@@ -15,15 +15,9 @@ from typing import Any
 import msgspec
 
 from ..output import to_json
-from .results import (
-    BasicResult,
-    EnvironmentReport,
-    StepError,
-    Training,
-    artefacts_of,
-    sha256,
-    staged,
-)
+from .digests import sha256
+from .folders import staged, write_files
+from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of
 from .spec import Spec, Task
 from .target import Target
 
@@ -65,7 +59,7 @@ def build(
     target : Target
         Where.
     directory : pathlib.Path
-        Of the run; its ``project`` is written when all went well, and then ``cases.toml``.
+        Directory of the run; its ``project`` is written when all went well, and then ``cases.toml``.
     training : {"quick", "full"}
         How long to train.
 
@@ -141,7 +135,7 @@ def write_cases(spec: Spec, directory: Path, extensions: Iterable[str]) -> None:
     ]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     limit = f"time_limit = {spec.training.time_limit:g}\n"
-    (directory / "cases.toml").write_text(text.replace(LONG, limit), encoding="utf-8")
+    write_files(directory, {"cases.toml": text.replace(LONG, limit).encode()})
 
 
 # The configuration --------------------------------------------------------------------------------------

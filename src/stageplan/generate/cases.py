@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,8 @@ from ..fields import FINITE, check_fields, show
 from ..output import write_whole
 from ..readers.documents import build
 from . import environment
+from .digests import sha256
+from .folders import copy_folder, staged
 from .results import (
     BasicResult,
     CaseResult,
@@ -33,9 +34,7 @@ from .results import (
     Status,
     StepError,
     TestResult,
-    copy_folder,
     read_result,
-    sha256,
     tampered,
     write_result,
 )
@@ -252,7 +251,8 @@ def run(
     for name in (RESULT, JUNIT):
         (directory / name).unlink(missing_ok=True)
     start = time.monotonic()
-    done = _Bench(spec, report, target, directory, progress).run(chosen)
+    with staged(directory / "test") as folder:
+        done = _Bench(spec, report, target, directory, folder / "project", progress).run(chosen)
     result = TestResult(name=spec.name, mode=mode, cases=tuple(done), seconds=time.monotonic() - start)
     write_whole(directory / JUNIT, lambda stream: stream.write(junit(result)))
     write_result(directory / RESULT, result)
@@ -268,20 +268,23 @@ class _Bench:
         report: EnvironmentReport,
         target: Target,
         directory: Path,
+        project: Path,
         say: Callable[[str], object],
     ) -> None:
         self.spec, self.report, self.target, self.directory, self.say = spec, report, target, directory, say
-        self.project = directory / "test" / "project"
+        self.project = project
         self.done: dict[str, CaseResult] = {}
 
     def run(self, cases: Sequence[Case]) -> list[CaseResult]:
         """Run the cases of every script, and then these."""
-        if self.project.parent.exists():
-            shutil.rmtree(self.project.parent)
-        self._keep("environment", True, self._environment)
-        self._keep("integrity", True, self._integrity)
-        for case in cases:
-            self._keep(case.name, case.must_pass, partial(self._case, case), case.needs)
+        try:
+            self._keep("environment", True, self._environment)
+            self._keep("integrity", True, self._integrity)
+            for case in cases:
+                self._keep(case.name, case.must_pass, partial(self._case, case), case.needs)
+        finally:
+            if self.project.exists():
+                self.target.forget(self.project.parent)
         return list(self.done.values())
 
     def _keep(

@@ -13,7 +13,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from .results import EnvironmentReport, Item, digest
+from .digests import digest
+from .folders import MARKER, RECORD, marker_text, write_files
+from .results import EnvironmentReport, Item
 from .spec import Extension, Spec
 from .target import Finished, Target, last_line
 
@@ -80,7 +82,7 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
         The target cannot be reached, or was lost.
     """
     start = time.monotonic()
-    write_recipes(spec, directory / "container")
+    write_files(directory, recipes(spec))
     items, python, lock = _look(spec, target, directory)
     return EnvironmentReport(
         target=target.name,
@@ -278,9 +280,11 @@ def _made(spec: Spec, target: Target, directory: Path, facts: Facts) -> str | It
         )
     folder, limit = target.path(directory / "environment"), spec.environment.time_limit
     python = f"{folder}/bin/python"
-    made = target.run([target.python, "-m", "venv", "--clear", folder], directory, limit=limit)
+    script, text = _script("make_environment.py"), marker_text(target.run_id)
+    arguments = [target.python, "-I", "-c", script, folder, MARKER, text, RECORD]
+    made = target.run(arguments, directory, limit=limit)
     if not made.ok:
-        return _not_made("environment", made, "see whether the disk is full or the directory read-only")
+        return _not_made("environment", made, f"see whether {folder} can be written and the disk has room")
     installed = target.run([python, *pip_arguments(spec), *requirements(spec)], directory, limit=limit)
     return python if installed.ok else _not_made("packages", installed, _about_pip(installed))
 
@@ -355,24 +359,20 @@ def _compute_item(spec: Spec, target: Target, python: str, directory: Path) -> I
 # Containers ---------------------------------------------------------------------------------------------
 
 
-def write_recipes(spec: Spec, folder: Path) -> None:
-    """Write recipes of containers with the same environment, to be built in the run's directory.
+def recipes(spec: Spec) -> dict[str, bytes]:
+    """Return recipes of containers with the same environment, to be built in the run's directory.
 
-    Parameters
-    ----------
-    spec : Spec
-        What is required.
-    folder : pathlib.Path
-        Made where absent; gets ``requirements.txt``, ``Dockerfile`` and ``apptainer.def``.
+    Returns
+    -------
+    dict of bytes
+        Path in the run's directory -> content of ``requirements.txt``, ``Dockerfile`` and ``apptainer.def``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "requirements.txt": "".join(f"{requirement}\n" for requirement in requirements(spec)),
         "Dockerfile": _dockerfile(spec),
         "apptainer.def": _apptainer(spec),
     }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    return {f"container/{name}": text.encode() for name, text in texts.items()}
 
 
 IMAGE = "docker.io/library/python:3.11-slim-bookworm"

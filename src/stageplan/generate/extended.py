@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,8 @@ from ..problem import Problem
 from ..readers import read_workload
 from ..solve import solve
 from .basic import Runner, copy_files, layer_names, running, versions, write_cases
+from .digests import sha256
+from .folders import copy_folder, foreign_files, staged
 from .results import (
     BasicResult,
     EnvironmentReport,
@@ -27,9 +29,6 @@ from .results import (
     StepError,
     Training,
     artefacts_of,
-    copy_folder,
-    sha256,
-    staged,
 )
 from .spec import Extension, Spec
 from .target import Target
@@ -102,9 +101,10 @@ def extend(
     start = time.monotonic()
     steps = ordered(spec.extend.steps)
     with staged(directory / "project") as project:
+        theirs = foreign_files(directory / "project")
         project.rmdir()
         copy_folder(directory / "project", project)
-        _leave_basic(project, basic)
+        _leave_basic(project, basic, theirs)
         _write_files(spec, steps, project)
         commands = [parts.command for step in steps if (parts := _EXTENSIONS[step]).command is not None]
         with running("extended", spec, report, target, project) as runner:
@@ -114,7 +114,11 @@ def extend(
         result = ExtendedResult(
             training=training,
             config_sha256=sha256(project / "config.json"),
-            artefacts=tuple(a for a in artefacts_of(project) if a not in basic.artefacts),
+            artefacts=tuple(
+                artefact
+                for artefact in artefacts_of(project)
+                if artefact not in basic.artefacts and theirs.get(artefact.path) != artefact.sha256
+            ),
             metrics={command: runner.numbers(command) for command in commands},
             versions=versions(report),
             seconds=time.monotonic() - start,
@@ -136,14 +140,14 @@ def ordered(steps: Sequence[Extension]) -> tuple[Extension, ...]:
     return tuple(TopologicalSorter(graph).static_order())
 
 
-def _leave_basic(project: Path, basic: BasicResult) -> None:
-    """Remove what an earlier extended function left in a project."""
-    kept = {artefact.path for artefact in basic.artefacts}
-    extended = {file for parts in _EXTENSIONS.values() for file in (*parts.files, PLAN, "extended.json")}
-    for path in [artefact.path for artefact in artefacts_of(project) if artefact.path not in kept]:
-        (project / path).unlink()
-    for name in extended:
-        (project / name).unlink(missing_ok=True)
+def _leave_basic(project: Path, basic: BasicResult, theirs: Container[str]) -> None:
+    """Remove from a project what an earlier extended function wrote, and not the user's files."""
+    of_basic = {artefact.path for artefact in basic.artefacts}
+    made = {artefact.path for artefact in artefacts_of(project)} - of_basic
+    made |= {file for parts in _EXTENSIONS.values() for file in (*parts.files, PLAN, "extended.json")}
+    for path in made:
+        if path not in theirs:
+            (project / path).unlink(missing_ok=True)
 
 
 def _write_files(spec: Spec, steps: Sequence[Extension], project: Path) -> None:

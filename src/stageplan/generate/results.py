@@ -6,25 +6,15 @@ is there, was made from the same inputs and has artefacts with the right checksu
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import secrets
-import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from .._version import __version__
 from ..output import to_json, write_whole
+from .digests import sha256
 
 Status = Literal["PASS", "FAIL", "ERROR", "TIMEOUT", "SKIP"]
 Mode = Literal["quick", "infer", "full"]
@@ -292,37 +282,6 @@ def read_result(path: Path, kind: type[Result]) -> Result | None:
         return None
 
 
-def digest(*parts: object) -> str:
-    """SHA-256 of the values that a result depends on."""
-    seen = hashlib.sha256()
-    for part in parts:
-        seen.update(msgspec.json.encode(part) + b"\n")
-    return seen.hexdigest()
-
-
-@cache
-def code() -> str:
-    """SHA-256 of the version and the source of this package, the project's files with it."""
-    seen = hashlib.sha256(__version__.encode())
-    for file in _sources(resources.files(__package__)):
-        seen.update(file.name.encode() + b"\0" + file.read_bytes())
-    return seen.hexdigest()
-
-
-def _sources(folder: Traversable) -> Iterator[Traversable]:
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.is_dir():
-            yield from _sources(file)
-        elif not file.name.endswith(".pyc"):
-            yield file
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def artefacts_of(project: Path) -> tuple[Artefact, ...]:
     """List what was made in a project, by path: the files below ``artefacts``, a plan, and settings."""
     files = sorted(path for path in (project / "artefacts").rglob("*") if path.is_file())
@@ -343,36 +302,3 @@ def tampered(project: Path, result: BasicResult) -> list[str]:
         elif sha256(path) != artefact.sha256:
             said.append(f"{artefact.path} has another checksum than in the manifest")
     return said
-
-
-@contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside, which takes the place of `folder` when all went well.
-
-    What it leaves behind where it is killed ends in ``.part``.
-    """
-    beside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        replace_folder(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def copy_folder(folder: Path, to: Path) -> None:
-    """Copy a folder to where there is none; OSError, of the first file that failed, where that fails."""
-    try:
-        shutil.copytree(folder, to)
-    except shutil.Error as error:
-        source, _, reason = error.args[0][0]
-        raise OSError(errno.EIO, f"it cannot be copied: {reason}", source) from None
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Rename a folder to another name, in place of what has that name."""
-    old = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(new, folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
 from ..checks import check_choice
 from ..output import write_whole
-from . import basic, cases, environment, extended
+from . import basic, cases, environment, extended, folders
+from .digests import code, digest, sha256
 from .results import (
     BasicResult,
     EnvironmentReport,
@@ -24,10 +24,7 @@ from .results import (
     StepError,
     TestResult,
     Training,
-    code,
-    digest,
     read_result,
-    sha256,
     tampered,
     write_result,
 )
@@ -89,7 +86,9 @@ def generate(
     spec : Spec or path
         What is wanted, or the file that says so.
     directory : path
-        Where all of it is put: a new or empty directory, or that of an earlier run.
+        Where all of it is put: a new or empty directory, or one that an earlier run made, which has its
+        marker ``.stageplan-run``. Files there that no run wrote, or that were changed since, are moved to
+        ``kept`` in it where they are in the way.
     target : str, optional
         ``"local"`` or ``"ssh:USER@HOST"``, in place of the specification's.
     mode : {"quick", "infer", "full"}
@@ -111,7 +110,8 @@ def generate(
     Raises
     ------
     ValueError, TypeError
-        An argument or the specification is wrong, or the directory holds something else.
+        An argument or the specification is wrong, or the directory, here or on the target, holds files and
+        was not made by a run, or by another one.
     OSError
         The specification cannot be read, or the directory not be made.
     StepError
@@ -124,16 +124,16 @@ def generate(
         spec = read_spec(spec, target)
     elif target is not None:
         spec = msgspec.structs.replace(spec, target=target)
-    root = Path(directory).resolve()
     _check_files(spec)
     basic.configuration(spec, None)  # what is wrong is said before the first step takes its time
     extended.check_plan(spec)
-    _check_directory(root)
-    root.mkdir(parents=True, exist_ok=True)
-    with _alone(root):
-        for left in root.glob(".*.part"):  # of a run that was killed
-            shutil.rmtree(left)
-        return _Run(spec, root, mode, resume, progress or _say_nothing).steps(step)
+    say = progress or _say_nothing
+    root = Path(os.path.realpath(directory))
+    run_id = folders.id_for(root)
+    target_ = target_of(spec, root, run_id)
+    target_.check()
+    with _at_work(root, run_id, say):
+        return _Run(spec, root, target_, mode, resume, say).steps(step)
 
 
 def run_test(
@@ -161,17 +161,21 @@ def run_test(
     ValueError, OSError, StepError
         As `generate` does.
     """
-    path = Path(directory) / SPEC
-    if not path.is_file():
-        raise ValueError(f"directory is {directory}; it must be of an earlier run, with {SPEC} in it")
     check_choice("mode", mode, MODES)
-    spec, root = read_spec(path), path.parent.resolve()
-    with _alone(root):
+    root = Path(os.path.realpath(directory))
+    run_id = folders.run_id(root)
+    if run_id is None or not (root / SPEC).is_file():
+        needed = f"{folders.MARKER} and {SPEC}"
+        raise ValueError(f"directory is {directory}; it must be made by an earlier run, with {needed} in it")
+    spec = read_spec(root / SPEC)
+    target = target_of(spec, root, run_id)
+    target.check()
+    say = progress or _say_nothing
+    with _at_work(root, run_id, say):
         report = read_result(root / ENVIRONMENT, EnvironmentReport)
         if report is None:
             raise StepError(f"there is no {ENVIRONMENT} in {root}; generate it first")
-        say = progress or _say_nothing
-        return cases.run(spec, report, target_of(spec, root), root, mode=mode, progress=say)
+        return cases.run(spec, report, target, root, mode=mode, progress=say)
 
 
 def _say_nothing(_: str) -> None:
@@ -187,24 +191,13 @@ def _check_files(spec: Spec) -> None:
             raise ValueError(f"{field} is {file}; it must be a file that is there")
 
 
-def _check_directory(root: Path) -> None:
-    """Refuse to put anything into a directory that holds something else."""
-    if root.exists() and not root.is_dir():
-        raise ValueError(f"directory is {root}, a file; it must be a directory, or a new one")
-    of_a_run = not root.is_dir() or (root / SPEC).is_file()
-    if not of_a_run and any(not path.name.startswith(".") for path in root.iterdir()):
-        raise ValueError(f"directory is {root}; it must be new, empty, or of an earlier run")
-
-
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Refuse to work where another run is at work, and make a step's failure of what the disk refuses."""
-    with (root / ".lock").open("w") as lock:
+def _at_work(root: Path, run_id: str, say: Callable[[str], object]) -> Iterator[None]:
+    """Let no other run work in a directory, and make a step's failure of what the disk refuses."""
+    with folders.owned(root, run_id):
+        before = folders.kept(root)
         try:
-            _lock(lock)
-        except BlockingIOError:
-            raise ValueError(f"directory is {root}; another run is at work in it") from None
-        try:
+            folders.remove_leftovers(root)
             (root / LOG).unlink(missing_ok=True)
             yield
         except StepError as error:
@@ -213,6 +206,9 @@ def _alone(root: Path) -> Iterator[None]:
             raise StepError(f"{error}; its output is in {root / LOG}", error.log) from error
         except OSError as error:
             raise StepError(f"{error.filename or root}: {error.strerror or error}") from error
+        finally:
+            for folder in sorted(folders.kept(root) - before):
+                say(f"files that no run wrote were moved to {folder}")
 
 
 def _written(path: Path, text: str) -> bool:
@@ -224,24 +220,21 @@ def _written(path: Path, text: str) -> bool:
     return True
 
 
-def _lock(stream: IO[str]) -> None:
-    """Lock a file; BlockingIOError where it is locked. The system forgets the lock of a killed process."""
-    try:
-        import fcntl
-    except ImportError:  # where there is none, as on Windows, nobody is refused
-        return
-    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 class _Run:
     """One run, with what all its steps need."""
 
     def __init__(
-        self, spec: Spec, root: Path, mode: Mode, resume: bool, say: Callable[[str], object]
+        self,
+        spec: Spec,
+        root: Path,
+        target: Target,
+        mode: Mode,
+        resume: bool,
+        say: Callable[[str], object],
     ) -> None:
-        self.spec, self.root, self.mode, self.resume, self.say = spec, root, mode, resume, say
+        self.spec, self.root, self.target = spec, root, target
+        self.mode, self.resume, self.say = mode, resume, say
         self.training: Training = "quick" if mode == "quick" else "full"
-        self.target: Target = target_of(spec, root)
 
     def steps(self, only: Step | None) -> Generated:
         """Do all steps, or one alone, the earlier ones as they are."""

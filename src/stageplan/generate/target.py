@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
@@ -18,16 +17,35 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Literal
 
 from msgspec import Struct
 
-from .results import StepError, staged
+from .digests import digest
+from .folders import MARKER, marker_text, replace, scratch
+from .results import StepError
 from .spec import Spec
 
 TAIL = 64 * 2**10  # bytes of a command's output that are kept
 GRACE = 15.0  # seconds that a target may take to say that a time limit was reached
 COPY_LIMIT = 3600.0  # seconds that a folder may take to be copied
+
+# Exit statuses: of the OpenSSH client for its own errors, and of the script below.
+_SSH_ERROR, _FOREIGN = 255, 3
+# Arguments: a directory, its marker's name and text, and "check", or "make", which prints where it is.
+_CLAIM = f"""\
+set -e
+[ "$4" = check ] || mkdir -p -- "$1"
+[ -e "$1" ] || exit 0
+cd -- "$1"
+found=
+[ ! -f "$2" ] || found=$(cat -- "$2")
+others=$(find . ! -name . ! -name "$2" -prune)
+[ "$found" = "$3" ] || [ -z "$found$others" ] || exit {_FOREIGN}
+[ "$4" = make ] || exit 0
+[ "$found" = "$3" ] || printf '%s\\n' "$3" > "$2"
+pwd -P
+"""
 
 
 class TargetError(StepError):
@@ -97,13 +115,20 @@ class Target(ABC):
         ``"local"`` or ``"ssh:..."``.
     root : pathlib.Path
         Directory of the run on this machine.
+    run_id : str
+        Id of the run.
     python : str
         Interpreter on the target that runs what needs no packages.
     """
 
     name: str
     root: Path
+    run_id: str
     python: str
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse a directory on the target that this run did not make, with a ValueError; change nothing."""
 
     @abstractmethod
     def path(self, folder: Path) -> str:
@@ -178,22 +203,25 @@ class Target(ABC):
 class Local(Target):
     """The machine that stageplan runs on: a folder is where it is."""
 
-    def __init__(self, spec: Spec, root: Path) -> None:
-        self.name, self.root = spec.target, root
+    def __init__(self, spec: Spec, root: Path, run_id: str) -> None:
+        self.name, self.root, self.run_id = spec.target, root, run_id
         self.python = spec.environment.python or sys.executable
+
+    def check(self) -> None:
+        """No-op: `root` itself was checked."""
 
     def path(self, folder: Path) -> str:
         """Path on the target of a folder below `root`: its own."""
         return str(folder)
 
     def place(self, folder: Path) -> None:
-        """Do nothing: it is there."""
+        """No-op for a local target."""
 
     def collect(self, folder: Path) -> None:
-        """Do nothing: it is here."""
+        """No-op for a local target."""
 
     def forget(self, folder: Path) -> None:
-        """Do nothing: it is no copy."""
+        """No-op for a local target."""
 
     def _reach(self, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, *arguments[1:]]  # the interpreter that makes environments may be absent
@@ -205,10 +233,10 @@ class Local(Target):
 class Ssh(Target):
     """A machine that the OpenSSH client reaches, with no questions asked."""
 
-    def __init__(self, spec: Spec, root: Path) -> None:
-        self.name, self.root = spec.target, root
+    def __init__(self, spec: Spec, root: Path, run_id: str) -> None:
+        self.name, self.root, self.run_id = spec.target, root, run_id
         self.python = spec.environment.python or "python3"
-        self._wanted_base = spec.ssh.directory or f".stageplan/{spec.name}-{_origin(root)}"
+        self._wanted_base = spec.ssh.directory or f".stageplan/{spec.name}-{_origin(root, run_id)}"
         host, port = _host_and_port(spec.target)
         options = ["BatchMode=yes", f"ConnectTimeout={spec.ssh.connect_timeout}", "ServerAliveInterval=5"]
         self._ssh = ["ssh", "-T", *(word for option in options for word in ("-o", option))]
@@ -216,16 +244,29 @@ class Ssh(Target):
         self._ssh += ["-p", port] if port else []
         self._ssh += ["--", host]
 
+    def check(self) -> None:
+        """Refuse a directory on the target that this run did not make, with a ValueError; change nothing."""
+        self._claim("check")
+
     @cached_property
     def base(self) -> PurePosixPath:
-        """Directory on the target that stands for `root`; it is made where it is absent."""
-        wanted = shlex.quote(self._wanted_base)
-        status, output, stderr = _exchange(
-            [*self._ssh, f"mkdir -p -- {wanted} && cd -- {wanted} && pwd -P"], COPY_LIMIT, self.name
-        )
-        if status or not output.strip():
+        """Directory on the target that stands for `root`; made and marked where it is new or empty."""
+        return PurePosixPath(last_line(self._claim("make")))
+
+    def _claim(self, how: Literal["check", "make"]) -> str:
+        text = marker_text(self.run_id).rstrip()
+        arguments = ["sh", "-c", _CLAIM, "sh", self._wanted_base, MARKER, text, how]
+        status, output, stderr = _exchange([*self._ssh, shlex.join(arguments)], COPY_LIMIT, self.name)
+        if status == _FOREIGN:
+            raise ValueError(
+                f"ssh.directory is {self._wanted_base}; on {self.name} it must be new, empty, or made by the "
+                f"run in {self.root} (with its {MARKER})"
+            )
+        if status == _SSH_ERROR:
             raise TargetError(f"{self.name} cannot be reached: {last_line(stderr)}")
-        return PurePosixPath(last_line(output))
+        if status:
+            raise TargetError(f"{self.name}: {self._wanted_base} cannot be used: {last_line(stderr)}")
+        return output
 
     def path(self, folder: Path) -> str:
         """Path on the target of a folder below `root`."""
@@ -243,10 +284,12 @@ class Ssh(Target):
     def collect(self, folder: Path) -> None:
         """Bring a folder back from the target, in place of what is here."""
         command = f"tar -cf - -C {shlex.quote(self.path(folder))} ."
-        with staged(folder) as beside, self._copying(command) as process:
-            assert process.stdout is not None
-            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                archive.extractall(beside, filter="data")
+        with scratch(folder) as beside:
+            with self._copying(command) as process:
+                assert process.stdout is not None
+                with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                    archive.extractall(beside, filter="data")
+            replace(beside, folder)
 
     def forget(self, folder: Path) -> None:
         """Remove a folder from the target, where it can still be reached."""
@@ -275,14 +318,14 @@ class Ssh(Target):
         return [*self._ssh, shlex.join(arguments)]  # ssh gives the target's shell one text
 
     def _unreached(self, status: int, stderr: str) -> str:
-        if status == 255:  # of the OpenSSH client, for its own errors
+        if status == _SSH_ERROR:
             raise TargetError(f"{self.name} cannot be reached: {last_line(stderr)}")
         return f"{self.python}: {last_line(stderr)}"
 
 
-def target_of(spec: Spec, root: Path) -> Target:
-    """Return the target of a specification, for a run whose directory here is `root`."""
-    return (Local if spec.target == "local" else Ssh)(spec, root.resolve())
+def target_of(spec: Spec, root: Path, run_id: str) -> Target:
+    """Return the target of a specification, for a run with its directory here and its id."""
+    return (Local if spec.target == "local" else Ssh)(spec, root.resolve(), run_id)
 
 
 def _host_and_port(target: str) -> tuple[str, str]:
@@ -294,9 +337,9 @@ def _host_and_port(target: str) -> tuple[str, str]:
     return host.replace("[", "").replace("]", ""), port
 
 
-def _origin(root: Path) -> str:
-    """Eight digits that tell runs of the same name apart."""
-    return hashlib.sha256(f"{socket.gethostname()}:{root}".encode()).hexdigest()[:8]
+def _origin(root: Path, run_id: str) -> str:
+    """Eight digits that tell runs of the same name apart, and a copy of a run's directory from the run."""
+    return digest(socket.gethostname(), str(root), run_id)[:8]
 
 
 def _exchange(arguments: Sequence[str], limit: float, name: str) -> tuple[int, str, str]:
