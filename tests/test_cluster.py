@@ -72,9 +72,9 @@ def test_device_type_refuses_bad_values(fields, error, sentence):
         (
             [device("a", like="a")],
             ValueError,
-            "types[0].like is 'a'; it must not lead round in a circle, as a -> a",
+            "types[0].like is 'a'; it must not be cyclic, as a -> a",
         ),
-        ([device("a", like="b"), device("b", like="a")], ValueError, "in a circle, as a -> b -> a does"),
+        ([device("a", like="b"), device("b", like="a")], ValueError, "cyclic, as a -> b -> a is"),
     ],
 )
 def test_cluster_refuses_bad_types(types, error, sentence):

@@ -173,7 +173,7 @@ def test_a_bad_workload_document_is_refused(tmp_path, document, sentence):
     [
         ("price = 2", "price = -2", "types[1].price is -2; it must be 0 or more $/hour and finite"),
         ("limit = 8", "limit = 8.5", "types[1].limit is 8.5; it must be a whole number of devices"),
-        ('like = "cpu"', 'like = "gpu"', "types[1].like is 'gpu'; it must not lead round in a circle"),
+        ('like = "cpu"', 'like = "gpu"', "types[1].like is 'gpu'; it must not be cyclic"),
         (
             "fixed_price = 0.5",
             "fixed_price = 1979-05-27",

@@ -1,4 +1,4 @@
-"""The hardware: device types that can be hired, and what they cost."""
+"""The hardware: device types that can be rented, and their prices."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from .fields import FINITE, check_fields, show
+from .fields import Bandwidth, Capacity, Fraction, Name, Positive, Price, check_fields, show, whole
 
 __all__ = ["Cluster", "DeviceType"]
-
-Factor = Annotated[float, Meta(gt=0, le=FINITE)]
 
 
 class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,24 +41,15 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A field has a wrong type, or a value that is not allowed.
     """
 
-    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
-    price: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more $/hour and finite")]
-    limit: Annotated[
-        Annotated[int, Meta(ge=0, le=2**53)] | None,
-        Meta(description="a whole number of devices from 0 to 2**53"),
-    ] = None
-    capacity: Annotated[
-        Annotated[float, Meta(gt=0, le=FINITE)] | None, Meta(description="more than 0 bytes and finite")
-    ] = None
-    bandwidth: Annotated[
-        Annotated[float, Meta(gt=0, le=FINITE)] | None, Meta(description="more than 0 bytes/s and finite")
-    ] = None
-    transfer_parallel: Annotated[float, Meta(ge=0, le=1, description="a fraction from 0 to 1")] = 1.0
-    like: Annotated[
-        Annotated[str, Meta(min_length=1)] | None, Meta(description="the name of another device type")
-    ] = None
+    name: Name
+    price: Price
+    limit: Annotated[int, whole(0, 2**53, "devices")] | None = None
+    capacity: Capacity | None = None
+    bandwidth: Bandwidth | None = None
+    transfer_parallel: Fraction = 1.0
+    like: Annotated[str, Meta(min_length=1, description="the name of another device type")] | None = None
     speed: Annotated[
-        Factor | Mapping[str, Factor],
+        Positive | Mapping[str, Positive],
         Meta(description="a factor more than 0 and finite, or a table of that by layer kind"),
     ] = 1.0
 
@@ -94,7 +83,7 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     types : sequence of DeviceType
         At least one; their names differ.
     fixed_price : float
-        $/hour that is paid whatever the plan.
+        $/hour that every plan costs besides its devices.
 
     Raises
     ------
@@ -102,11 +91,11 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A field has a wrong type, or a value that is not allowed.
     """
 
-    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+    name: Name
     types: Annotated[
         tuple[DeviceType, ...], Meta(min_length=1, description="a list of 1 device type or more")
     ]
-    fixed_price: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more $/hour and finite")] = 0.0
+    fixed_price: Price = 0.0
 
     def __post_init__(self) -> None:
         owner = f"cluster {show(self.name)}"
@@ -123,8 +112,8 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             chain = self._chain(type_)
             if len(set(chain)) < len(chain):
                 raise ValueError(
-                    f"types[{place}].like is {show(type_.like)}; it must not lead round in a circle, "
-                    f"as {' -> '.join(chain)} does ({owner})"
+                    f"types[{place}].like is {show(type_.like)}; it must not be cyclic, "
+                    f"as {' -> '.join(chain)} is ({owner})"
                 )
 
     def _chain(self, type_: DeviceType) -> list[str]:

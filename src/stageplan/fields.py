@@ -1,4 +1,4 @@
-"""Checks that all nouns share: a bad value is named, shown, and told what is allowed."""
+"""Fields of all nouns: types that say in words what is allowed, and the check of a struct's fields."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from numbers import Integral, Real
-from typing import Any, NoReturn, TypeVar, get_args
+from types import NoneType
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import FieldInfo
 
 K = TypeVar("K")
@@ -36,6 +38,70 @@ class FrozenDict(dict[K, V]):
 
     def __reduce__(self) -> tuple[type, tuple[dict[K, V]]]:
         return type(self), (dict(self),)
+
+
+# Types -------------------------------------------------------------------------------------------------
+
+
+def positive(unit: str = "") -> Meta:
+    """Allow finite numbers above 0, of a unit."""
+    return Meta(gt=0, le=FINITE, description=f"more than 0{unit and f' {unit}'} and finite")
+
+
+def not_negative(unit: str = "") -> Meta:
+    """Allow finite numbers from 0, of a unit."""
+    return Meta(ge=0, le=FINITE, description=f"0 or more{unit and f' {unit}'} and finite")
+
+
+def whole(least: int, most: int, unit: str = "") -> Meta:
+    """Allow whole numbers in a range, of a unit."""
+    number = f"a whole number{unit and f' of {unit}'}"
+    return Meta(ge=least, le=most, description=f"{number} from {least} to {_power(most)}")
+
+
+def _power(number: int) -> str:
+    """Write a large number as a power of two, or one less, where it is."""
+    for power, text in ((number, ""), (number + 1, " - 1")):
+        if power > 2**16 and power.bit_count() == 1:
+            return f"2**{power.bit_length() - 1}{text}"
+    return str(number)
+
+
+Text = Annotated[str, Meta(description="text")]
+Name = Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+Fraction = Annotated[float, Meta(ge=0, le=1, description="a fraction from 0 to 1")]
+Positive = Annotated[float, positive()]
+Seconds = Annotated[float, not_negative("seconds")]
+Bytes = Annotated[float, not_negative("bytes")]
+Price = Annotated[float, not_negative("$/hour")]
+Capacity = Annotated[float, positive("bytes")]
+Bandwidth = Annotated[float, positive("bytes/s")]
+
+
+def allowed(field: FieldInfo) -> str:
+    """Say what a field must be: as its type's description says, or as its type itself does."""
+    return _words(field.type, field.name)
+
+
+def _words(type_: Any, name: str) -> str:
+    for meta in reversed(getattr(type_, "__metadata__", ())):
+        if isinstance(meta, Meta) and meta.description:
+            return meta.description
+    arguments = get_args(type_)
+    if type_ is bool:
+        return "true or false"
+    if get_origin(type_) is Literal:
+        choices = list(map(repr, arguments))
+        return " or ".join(choices) if len(choices) <= 2 else f"one of {', '.join(choices)}"
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return f"a table of {', '.join(field.encode_name for field in fields_of(type_))}"
+    if len(arguments) == 2 and NoneType in arguments:
+        return f"{_words(arguments[arguments.index(NoneType) - 1], name)}, or absent"
+    raise LookupError(f"field {name} has no description")
+
+
+# Checks -------------------------------------------------------------------------------------------------
 
 
 def check_fields(struct: msgspec.Struct, owner: str) -> None:
@@ -85,14 +151,6 @@ def _unchecked(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
 def fields_of(struct: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
     """Fields of a struct, in their order."""
     return msgspec.structs.fields(struct)
-
-
-def allowed(field: FieldInfo) -> str:
-    """Say what a field must be."""
-    for meta in get_args(field.type):
-        if isinstance(meta, msgspec.Meta) and meta.description:
-            return meta.description
-    raise LookupError(f"field {field.name} has no description")
 
 
 def _complaint(field: FieldInfo, value: Any, error: msgspec.ValidationError) -> str:

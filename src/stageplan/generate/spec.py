@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..cluster import DeviceType
-from ..fields import FINITE, check_fields
+from ..fields import Bytes, Positive, check_fields, not_negative, positive, whole
 from ..readers.documents import build
 
 Task = Literal["causal-language-model", "text-classification", "image-classification", "click-through-rate"]
@@ -51,12 +51,24 @@ _METRICS: dict[Task, tuple[str, ...]] = {
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])"
 _TARGET = rf"^(local|ssh:([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?)$"
 
-Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-Positive = Annotated[float, Meta(gt=0, le=FINITE)]
+Size = Annotated[int, whole(1, 2**31 - 1)]
+Choices = Annotated[int, whole(2, 2**31 - 1)]
+Parts = Annotated[int, whole(1, 2**20)]
+TimeLimit = Annotated[float, Meta(gt=0, le=1e7, description="more than 0 and at most 1e7 seconds")]
 Requirement = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
 ]
-Path_ = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+LocalPath = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+$", description="a path")]
+Version = Annotated[
+    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", description="numbers separated by dots, as '550.54'")
+]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?|file)://[^\s]+$", description="a URL that begins with https://, http:// or file://"
+    ),
+]
+TargetPath = Annotated[LocalPath, Meta(description="a path on the target")]
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,21 +90,12 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Classes to tell apart, for the two classifications.
     """
 
-    preset: Annotated[Literal["tiny", "small"], Meta(description="'tiny' or 'small'")] = "tiny"
-    layers: Annotated[
-        Annotated[int, Meta(ge=1, le=10_000)] | None,
-        Meta(description="a whole number from 1 to 10000, or absent"),
-    ] = None
-    width: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
-    heads: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
-    vocabulary: Annotated[
-        Annotated[int, Meta(ge=2, le=2**31 - 1)] | None,
-        Meta(description="a whole number, 2 or more, or absent"),
-    ] = None
-    classes: Annotated[
-        Annotated[int, Meta(ge=2, le=2**31 - 1)] | None,
-        Meta(description="a whole number, 2 or more, or absent"),
-    ] = None
+    preset: Literal["tiny", "small"] = "tiny"
+    layers: Annotated[int, whole(1, 10_000)] | None = None
+    width: Size | None = None
+    heads: Size | None = None
+    vocabulary: Choices | None = None
+    classes: Choices | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
@@ -125,28 +128,16 @@ class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Least examples/s of inference; also what a plan for pipelined training has to reach.
     """
 
-    model: Annotated[Model, Meta(description="a table of preset, layers, width, ...")] = Model()
+    model: Model = Model()
     input_shape: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=2**20)], ...],
-        Meta(max_length=3, description="a list of whole numbers, 1 or more"),
+        tuple[Parts, ...], Meta(max_length=3, description="a list of up to 3 whole numbers from 1 to 2**20")
     ] = ()
-    batch: Annotated[
-        Annotated[int, Meta(ge=1, le=2**20)], Meta(description="a whole number from 1 to 2**20")
-    ] = 16
-    precision: Annotated[Literal["float32", "bfloat16"], Meta(description="'float32' or 'bfloat16'")] = (
-        "float32"
-    )
-    metric: Annotated[str | None, Meta(description="the name of a metric of the task, or absent")] = None
-    threshold: Annotated[
-        Annotated[float, Meta(ge=0, le=FINITE)] | None,
-        Meta(description="0 or more and finite, or absent"),
-    ] = None
-    max_latency: Annotated[Positive | None, Meta(description="more than 0 seconds and finite, or absent")] = (
-        None
-    )
-    min_throughput: Annotated[
-        Positive | None, Meta(description="more than 0 examples/s and finite, or absent")
-    ] = None
+    batch: Parts = 16
+    precision: Literal["float32", "bfloat16"] = "float32"
+    metric: Annotated[str, Meta(description="the name of a metric of the task")] | None = None
+    threshold: Annotated[float, not_negative()] | None = None
+    max_latency: Annotated[float, positive("seconds")] | None = None
+    min_throughput: Annotated[float, positive("examples/s")] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "service")
@@ -180,23 +171,16 @@ class Hardware(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         For pipelined training: device types, with their count as `limit` and memory as `capacity`.
     """
 
-    device: Annotated[Literal["cpu", "cuda"], Meta(description="'cpu' or 'cuda'")] = "cpu"
-    cores: Annotated[
-        Annotated[int, Meta(ge=1, le=2**31 - 1)], Meta(description="a whole number, 1 or more")
-    ] = 1
-    memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+    device: Literal["cpu", "cuda"] = "cpu"
+    cores: Size = 1
+    memory: Bytes = 0.0
     instruction_sets: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_]+$")], ...],
         Meta(description="a list of names in small letters, digits and _"),
     ] = ()
-    accelerators: Annotated[int, Meta(ge=0, le=2**20, description="a whole number, 0 or more")] = 0
-    accelerator_memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = (
-        0.0
-    )
-    driver: Annotated[
-        Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$")] | None,
-        Meta(description="numbers with dots between, as '550.54', or absent"),
-    ] = None
+    accelerators: Annotated[int, whole(0, 2**20)] = 0
+    accelerator_memory: Bytes = 0.0
+    driver: Version | None = None
     types: Annotated[tuple[DeviceType, ...], Meta(description="a list of device types")] = ()
 
     def __post_init__(self) -> None:
@@ -228,20 +212,14 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Most seconds that installing may take.
     """
 
-    reuse: Annotated[Path_ | None, Meta(description="a path on the target, or absent")] = None
-    python: Annotated[Path_ | None, Meta(description="a program on the target, or absent")] = None
+    reuse: TargetPath | None = None
+    python: Annotated[TargetPath, Meta(description="a program on the target")] | None = None
     torch: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$")],
-        Meta(description="a version, as '2.13.0'"),
+        str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$", description="a version, as '2.13.0'")
     ] = "2.13.0"
     requirements: Annotated[tuple[Requirement, ...], Meta(description="a list of 'name==version'")] = ()
-    index: Annotated[
-        Annotated[str, Meta(pattern=r"^(https?|file)://[^\s]+$")] | None,
-        Meta(description="a URL that begins with https://, http:// or file://, or absent"),
-    ] = None
-    time_limit: Annotated[float, Meta(gt=0, le=1e6, description="more than 0 and at most 1e6 seconds")] = (
-        1800.0
-    )
+    index: Url | None = None
+    time_limit: TimeLimit = 1800.0
 
     def __post_init__(self) -> None:
         check_fields(self, "environment")
@@ -262,12 +240,10 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Most seconds that one command of the project may take.
     """
 
-    steps: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
-    quick_steps: Annotated[Count | None, Meta(description="a whole number, 1 or more, or absent")] = None
-    learning_rate: Annotated[Positive | None, Meta(description="more than 0 and finite, or absent")] = None
-    time_limit: Annotated[float, Meta(gt=0, le=1e7, description="more than 0 and at most 1e7 seconds")] = (
-        3600.0
-    )
+    steps: Size | None = None
+    quick_steps: Size | None = None
+    learning_rate: Positive | None = None
+    time_limit: TimeLimit = 3600.0
 
     def __post_init__(self) -> None:
         check_fields(self, "training")
@@ -283,7 +259,7 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         relative to the specification's. Absent: synthetic examples that follow a rule.
     """
 
-    file: Annotated[Path_ | None, Meta(description="a path, or absent")] = None
+    file: LocalPath | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
@@ -306,14 +282,11 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Most processes of all stages with their replicas.
     """
 
-    plan: Annotated[Path_ | None, Meta(description="a path, or absent")] = None
-    method: Annotated[
-        Literal["auto", "exact", "genetic", "reinforce"],
-        Meta(description="'auto', 'exact', 'genetic' or 'reinforce'"),
-    ] = "auto"
-    microbatches: Annotated[int, Meta(ge=1, le=2**20, description="a whole number from 1 to 2**20")] = 4
-    schedule: Annotated[Literal["gpipe", "1f1b"], Meta(description="'gpipe' or '1f1b'")] = "1f1b"
-    max_processes: Annotated[int, Meta(ge=1, le=2**16, description="a whole number from 1 to 2**16")] = 4
+    plan: LocalPath | None = None
+    method: Literal["auto", "exact", "genetic", "reinforce"] = "auto"
+    microbatches: Parts = 4
+    schedule: Literal["gpipe", "1f1b"] = "1f1b"
+    max_processes: Annotated[int, whole(1, 2**16)] = 4
 
     def __post_init__(self) -> None:
         check_fields(self, "pipeline")
@@ -331,10 +304,9 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     host: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$")],
-        Meta(description="an address or a name"),
+        str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$", description="an address or a name")
     ] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")] = 0
+    port: Annotated[int, whole(0, 65535)] = 0
 
     def __post_init__(self) -> None:
         check_fields(self, "server")
@@ -360,9 +332,9 @@ class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     steps: Annotated[
         tuple[Extension, ...], Meta(description=f"a list of any of {', '.join(map(repr, EXTENSIONS))}")
     ] = ()
-    pipeline: Annotated[Pipeline, Meta(description="a table of plan, method, ...")] = Pipeline()
-    server: Annotated[Server, Meta(description="a table of host and port")] = Server()
-    accumulation: Annotated[int, Meta(ge=1, le=2**20, description="a whole number from 1 to 2**20")] = 4
+    pipeline: Pipeline = Pipeline()
+    server: Server = Server()
+    accumulation: Parts = 4
     sparsity: Annotated[float, Meta(gt=0, lt=1, description="a fraction between 0 and 1")] = 0.5
 
     def __post_init__(self) -> None:
@@ -383,9 +355,9 @@ class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Most seconds that a connection may take.
     """
 
-    directory: Annotated[Path_ | None, Meta(description="a path on the target, or absent")] = None
-    config: Annotated[Path_ | None, Meta(description="a path, or absent")] = None
-    connect_timeout: Annotated[int, Meta(ge=1, le=3600, description="a whole number from 1 to 3600")] = 10
+    directory: TargetPath | None = None
+    config: LocalPath | None = None
+    connect_timeout: Annotated[int, whole(1, 3600)] = 10
 
     def __post_init__(self) -> None:
         check_fields(self, "ssh")
@@ -420,18 +392,18 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="1 to 64 letters, digits, '.', '_' or '-', a letter or a digit first",
         ),
     ]
-    task: Annotated[Task, Meta(description=f"one of {', '.join(map(repr, TASKS))}")]
+    task: Task
     target: Annotated[
         str, Meta(pattern=_TARGET, description="'local', 'ssh:USER@HOST' or 'ssh:USER@HOST:PORT'")
     ] = "local"
-    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="a whole number from 0 to 2**31 - 1")] = 0
-    service: Annotated[Service, Meta(description="a table")] = Service()
-    hardware: Annotated[Hardware, Meta(description="a table")] = Hardware()
-    environment: Annotated[Environment, Meta(description="a table")] = Environment()
-    training: Annotated[Training, Meta(description="a table")] = Training()
-    data: Annotated[Data, Meta(description="a table")] = Data()
-    extend: Annotated[Extend, Meta(description="a table")] = Extend()
-    ssh: Annotated[Ssh, Meta(description="a table")] = Ssh()
+    seed: Annotated[int, whole(0, 2**31 - 1)] = 0
+    service: Service = Service()
+    hardware: Hardware = Hardware()
+    environment: Environment = Environment()
+    training: Training = Training()
+    data: Data = Data()
+    extend: Extend = Extend()
+    ssh: Ssh = Ssh()
 
     def __post_init__(self) -> None:
         check_fields(self, "specification")

@@ -18,7 +18,7 @@ from importlib import metadata
 
 def files_of(folder: str) -> set[str]:
     """List the files and links below a folder by their paths in it, without compiled Python."""
-    found = set()
+    found: set[str] = set()
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         folders[:] = [name for name in folders if name != "__pycache__"]
@@ -28,7 +28,7 @@ def files_of(folder: str) -> set[str]:
 
 def packaged(folder: str) -> set[str]:
     """List the files of the packages that are installed in an environment."""
-    found = set()
+    found: set[str] = set()
     for path in glob.glob(os.path.join(folder, "lib*", "python*", "site-packages")):
         for distribution in metadata.distributions(path=[path]):
             for file in distribution.files or ():
