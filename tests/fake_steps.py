@@ -1,6 +1,6 @@
-"""Steps that are quick because they compute nothing: for tests of what is around the steps.
+"""Steps that are quick because they compute nothing, for tests of how steps are run.
 
-Like the real ones they work in a folder beside, run commands on the target, and say what they made.
+Like the real ones they work in a scratch folder, run commands on the target, and return their results.
 """
 
 import sys
@@ -28,7 +28,7 @@ modes = ["quick", "full"]
 needs = ["environment", "integrity"]
 time_limit = 60
 artefacts = ["artefacts/weights"]
-metrics = [{ file = "artefacts/metrics/train.json", name = "loss", most = 1.0 }]
+metrics = [{ file = "artefacts/metrics/train.json", name = "loss", max = 1.0 }]
 [[case]]
 name = "infer"
 command = ["infer.py"]
@@ -72,9 +72,9 @@ def make(kind, step, report, target, project, training, **more):
     target.place(project)
     finished = target.run([report.python, name], project, limit=600)
     if not finished.ok:
-        raise StepError(f"{step}: {name} {finished.complaint}", finished.output)
+        raise StepError(f"{step}: {name} {finished.failure}", finished.output)
     target.collect(project)
-    target.forget(project)
+    target.remove(project)
     return kind(
         training=training,
         config_sha256=sha256(project / "config.json"),
@@ -87,9 +87,9 @@ def make(kind, step, report, target, project, training, **more):
 
 
 def install(set_attribute=setattr):
-    """Put them in place of the real ones."""
+    """Replace the real steps."""
     set_attribute(environment, "prepare", prepare)
-    set_attribute(environment, "check", lambda *_: ([], []))
+    set_attribute(environment, "check_interpreter", lambda *_: ([], []))
     set_attribute(steps.basic, "build", build)
     set_attribute(steps.extended, "extend", extend)
 

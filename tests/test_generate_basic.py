@@ -1,4 +1,4 @@
-"""The basic function: what is written, what is refused, and in which order its commands run."""
+"""The basic function: the files it writes, the order of its commands, and requirements it refuses."""
 
 import json
 import tomllib
@@ -9,6 +9,7 @@ from projects import REPORT, TASKS, make_spec
 
 from stageplan.generate import StepError, basic, generate
 from stageplan.generate.cases import read_script
+from stageplan.generate.layout import METRICS
 from stageplan.generate.target import Finished
 
 GIB = 2**30
@@ -28,22 +29,22 @@ class Recorder:
     def collect(self, folder):
         pass
 
-    def forget(self, folder):
-        self.forgotten = folder
+    def remove(self, folder):
+        self.removed = folder
 
     def run(self, arguments, folder, *, limit, variables=None):
         self.ran.append((arguments, limit))
         command = arguments[1].removesuffix(".py")
         if command == self.failing:
             return Finished(status=1, output=f"{command}: the disk is full\n")
-        path = folder / basic.METRICS / f"{command}.json"
+        path = folder / METRICS / f"{command}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         numbers = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 32e9}
         path.write_text(json.dumps(numbers if command == "sizes" else {"number": 1.0}))
         return Finished(output="{}")
 
 
-def test_commands_run_in_order_and_the_manifest_lists_what_they_made(tmp_path):
+def test_commands_run_in_order_and_the_manifest_lists_their_artefacts(tmp_path):
     target = Recorder(tmp_path)
     result = basic.build(make_spec(), REPORT, target, tmp_path, training="quick")
     assert [arguments[1] for arguments, _ in target.ran] == [
@@ -56,10 +57,10 @@ def test_commands_run_in_order_and_the_manifest_lists_what_they_made(tmp_path):
     assert result.metrics["train"] == {"number": 1.0}
     assert result.training == "quick"
     assert {path.name for path in tmp_path.iterdir()} == {".stageplan-files.json", "cases.toml", "project"}
-    assert target.forgotten.name.startswith(".project-")
+    assert target.removed.name.startswith(".project-")
 
 
-def test_the_project_has_the_files_of_its_task_alone(tmp_path):
+def test_project_has_only_the_files_of_its_task(tmp_path):
     basic.build(
         make_spec("click-through-rate"), REPORT, target := Recorder(tmp_path), tmp_path, training="full"
     )
@@ -70,7 +71,7 @@ def test_the_project_has_the_files_of_its_task_alone(tmp_path):
     assert (tmp_path / "project/requirements.txt").read_text() == "torch==2\n"
 
 
-def test_a_command_that_fails_leaves_nothing(tmp_path):
+def test_failed_command_leaves_no_files(tmp_path):
     with pytest.raises(
         StepError, match=r"basic: export.py ended with exit status 1: export: the disk is full"
     ):
@@ -78,7 +79,7 @@ def test_a_command_that_fails_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_time_limit_is_that_of_the_specification(tmp_path):
+def test_time_limit_comes_from_the_specification(tmp_path):
     spec = make_spec(training={"time_limit": 77.0})
     basic.build(spec, REPORT, target := Recorder(tmp_path), tmp_path, training="quick")
     assert {limit for _, limit in target.ran} == {77.0}
@@ -92,7 +93,7 @@ def test_the_time_limit_is_that_of_the_specification(tmp_path):
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("preset", ["tiny", "small"])
-def test_a_configuration_of_a_preset(task, preset):
+def test_configuration_of_a_preset(task, preset):
     spec = make_spec(task, service={"model": {"preset": preset}}, hardware={"cores": 3})
     made = basic.configuration(spec, None)
     assert made["threads"] == 3
@@ -102,7 +103,7 @@ def test_a_configuration_of_a_preset(task, preset):
     assert (made["metric"]["quick_threshold"] is not None) == (preset == "tiny")
 
 
-def test_what_is_given_replaces_the_preset():
+def test_given_sizes_replace_the_preset():
     spec = make_spec(
         service={"model": {"layers": 5, "width": 48, "heads": 3}, "input_shape": [20], "threshold": 7.5},
         training={"steps": 9},
@@ -125,13 +126,13 @@ def test_what_is_given_replaces_the_preset():
         {"data": {"file": "text.txt"}},
     ],
 )
-def test_nothing_is_promised_of_what_is_not_the_preset(fields):
+def test_no_default_threshold_without_the_unchanged_preset(fields):
     made = basic.configuration(make_spec(**fields), None)
     assert made["metric"]["threshold"] is None
     assert made["metric"]["quick_threshold"] is None
 
 
-def test_a_text_has_a_token_for_each_byte():
+def test_text_has_a_token_for_each_byte():
     assert basic.configuration(make_spec(data={"file": "text.txt"}), "x")["model"]["vocabulary"] == 256
     with pytest.raises(ValueError, match=r"service.model.vocabulary is 99; for a text it must be 256"):
         basic.configuration(
@@ -140,7 +141,7 @@ def test_a_text_has_a_token_for_each_byte():
 
 
 @pytest.mark.parametrize(
-    ("task", "model", "said"),
+    ("task", "model", "sentence"),
     [
         (
             "causal-language-model",
@@ -152,12 +153,12 @@ def test_a_text_has_a_token_for_each_byte():
         ("image-classification", {"width": 6}, "width is 6; it must be a multiple of 4"),
     ],
 )
-def test_sizes_that_do_not_go_with_the_task_are_refused(task, model, said):
-    with pytest.raises(ValueError, match=said):
+def test_sizes_not_valid_for_the_task_are_refused(task, model, sentence):
+    with pytest.raises(ValueError, match=sentence):
         basic.configuration(make_spec(task, service={"model": model}), None)
 
 
-def test_sizes_that_do_not_go_with_the_task_are_refused_before_anything_is_run(tmp_path):
+def test_sizes_not_valid_for_the_task_are_refused_before_any_step(tmp_path):
     spec = make_spec(service={"model": {"classes": 3}}, environment={"reuse": "/nowhere"})
     with pytest.raises(ValueError, match=r"service.model.classes is 3"):
         generate(spec, tmp_path / "out")
@@ -168,7 +169,7 @@ def test_sizes_that_do_not_go_with_the_task_are_refused_before_anything_is_run(t
 
 
 @pytest.mark.parametrize(
-    ("hardware", "said"),
+    ("hardware", "sentence"),
     [
         ({"memory": 8.0 * GIB}, r"needs 14.9 GiB, hardware.memory is 8 GiB: 6.9\d* GiB short"),
         ({"memory": 64.0 * GIB}, r"needs 14.9 GiB, the target has 10 GiB: 4.9\d* GiB short"),
@@ -179,13 +180,13 @@ def test_sizes_that_do_not_go_with_the_task_are_refused_before_anything_is_run(t
         ),
     ],
 )
-def test_an_impossible_requirement_says_which_and_by_how_much(hardware, said):
+def test_too_little_memory_is_refused_with_the_shortfall(hardware, sentence):
     sizes = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 10 * GIB}
-    with pytest.raises(StepError, match=said):
+    with pytest.raises(StepError, match=sentence):
         basic.check_memory(make_spec(hardware=hardware), sizes)
 
 
-def test_memory_that_is_enough_is_not_refused():
+def test_enough_memory_is_accepted():
     sizes = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 32e9}
     basic.check_memory(make_spec(hardware={"memory": 16e9}), sizes)
 
@@ -193,7 +194,7 @@ def test_memory_that_is_enough_is_not_refused():
 # The cases ----------------------------------------------------------------------------------------------
 
 
-def test_every_shipped_case_is_read_and_needs_what_is_there(tmp_path):
+def test_packaged_cases_are_valid_and_their_files_exist(tmp_path):
     from stageplan.generate.extended import _EXTENSIONS
 
     commands = [name for name, parts in _EXTENSIONS.items() if parts.command is not None]
@@ -210,7 +211,7 @@ def test_every_shipped_case_is_read_and_needs_what_is_there(tmp_path):
             )
 
 
-def test_defaults_name_metrics_of_their_task():
+def test_default_thresholds_are_of_metrics_of_their_task():
     for task in TASKS:
         for preset in tomllib.loads(basic.packaged(task, "defaults.toml").read_text()).values():
             assert msgspec.convert(preset["model"], dict[str, int])

@@ -1,4 +1,4 @@
-"""The preset test script: what becomes of cases, in a project that is quick because it computes nothing."""
+"""The preset test script: outcomes of cases, in a project that is quick because it computes nothing."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from projects import RUN_ID
 
 from stageplan.generate import BasicResult, EnvironmentReport, ExtendedResult, Spec, StepError, environment
-from stageplan.generate.cases import read_script, run
+from stageplan.generate.cases import read_script, run_cases
 from stageplan.generate.digests import sha256
 from stageplan.generate.results import TestResult as Verdicts
 from stageplan.generate.results import artefacts_of, read_result, write_result
@@ -34,13 +34,13 @@ command = ["work.py"]
 modes = ["quick", "full"]
 time_limit = 60
 artefacts = ["artefacts/weights"]
-metrics = [{ file = "artefacts/metrics/work.json", name = "loss", most = 1.0 }]
+metrics = [{ file = "artefacts/metrics/work.json", name = "loss", max = 1.0 }]
 """
 
 
 @pytest.fixture
 def directory(tmp_path):
-    """A run's directory with a whole project in it."""
+    """A run's directory with a complete project."""
     project = tmp_path / "project"
     (project / "artefacts").mkdir(parents=True)
     (project / "config.json").write_text("{}")
@@ -68,13 +68,13 @@ def keep_manifest(directory, kind=BasicResult, name="manifest-basic.json", **mor
 @pytest.fixture
 def verdicts(directory, monkeypatch):
     """Run the cases, in an environment that is as required."""
-    monkeypatch.setattr(environment, "check", lambda *_: ([], []))
+    monkeypatch.setattr(environment, "check_interpreter", lambda *_: ([], []))
 
     def verdicts(text=None, mode="quick", said=None):
         if text is not None:
             (directory / "cases.toml").write_text(text)
         target = target_of(SPEC, directory, RUN_ID)
-        return run(
+        return run_cases(
             SPEC, REPORT, target, directory, mode=mode, progress=(said if said is not None else []).append
         )
 
@@ -94,7 +94,7 @@ def program(directory, name, code):
     (directory / "project" / name).write_text(COMMON + code)
 
 
-def test_all_passes_and_is_kept(verdicts, directory):
+def test_all_cases_pass_and_the_result_is_written(verdicts, directory):
     said = []
     result = verdicts(said=said)
     assert statuses(result) == {"environment": "PASS", "integrity": "PASS", "work": "PASS"}
@@ -104,7 +104,7 @@ def test_all_passes_and_is_kept(verdicts, directory):
     assert str(result).startswith("test of fake, quick: passed (3 PASS)\n")
 
 
-def test_what_is_tested_stays_as_it_was_and_the_copy_is_there_to_look_at(verdicts, directory):
+def test_project_is_unchanged_and_its_tested_copy_remains(verdicts, directory):
     verdicts()
     assert (directory / "project/artefacts/weights").read_text() == "delivered"
     assert not (directory / "project/artefacts/metrics").exists()
@@ -118,7 +118,7 @@ FAULTS = {
     "hang": ("time.sleep(600)", "TIMEOUT", "work.py was stopped at its time limit, after 1"),
     "killed": ("os.kill(os.getpid(), 9)", "ERROR", "work.py was ended by signal SIGKILL"),
     "crash": ("os.abort()", "ERROR", "work.py was ended by signal SIGABRT"),
-    "no artefact": (WORK + "os.remove('artefacts/weights')", "FAIL", "artefacts/weights was not made"),
+    "no artefact": (WORK + "os.remove('artefacts/weights')", "FAIL", "artefacts/weights was not written"),
     "empty artefact": (
         WORK + "open('artefacts/weights', 'w').close()",
         "FAIL",
@@ -127,17 +127,17 @@ FAULTS = {
     "no metrics": (
         WORK + "os.remove('artefacts/metrics/work.json')",
         "FAIL",
-        "artefacts/metrics/work.json was not made",
+        "artefacts/metrics/work.json was not written",
     ),
     "half a file of metrics": (
         WORK + "open('artefacts/metrics/work.json', 'w').write('{')",
         "FAIL",
-        "artefacts/metrics/work.json is no JSON: Expecting property name",
+        "artefacts/metrics/work.json is not valid JSON: Expecting property name",
     ),
     "metrics of another form": (
         WORK + "open('artefacts/metrics/work.json', 'w').write('[1]')",
         "FAIL",
-        "artefacts/metrics/work.json holds no names and numbers",
+        "artefacts/metrics/work.json does not map names to numbers",
     ),
     "no such metric": (
         WORK + "json.dump({}, open('artefacts/metrics/work.json', 'w'))",
@@ -162,13 +162,13 @@ FAULTS = {
     "nothing made anew": (
         "",
         "FAIL",
-        "artefacts/weights was not made; artefacts/metrics/work.json was not made",
+        "artefacts/weights was not written; artefacts/metrics/work.json was not written",
     ),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_turns_its_case_red_and_what_needs_it_is_skipped(verdicts, directory, name):
+def test_fault_fails_its_case_and_dependent_cases_are_skipped(verdicts, directory, name):
     code, status, message = FAULTS[name]
     program(directory, "work.py", code)
     after = '[[case]]\nname = "after"\ncommand = ["after.py"]\nmodes = ["quick"]\ntime_limit = 60\n'
@@ -180,7 +180,7 @@ def test_a_fault_turns_its_case_red_and_what_needs_it_is_skipped(verdicts, direc
     assert not result.passed
 
 
-def test_what_needs_nothing_of_a_failure_still_runs(verdicts, directory):
+def test_independent_case_runs_after_a_failure(verdicts, directory):
     program(directory, "work.py", "sys.exit(1)")
     program(directory, "other.py", "print('fine')")
     other = '[[case]]\nname = "other"\ncommand = ["other.py"]\nmodes = ["quick"]\ntime_limit = 60\n'
@@ -189,14 +189,14 @@ def test_what_needs_nothing_of_a_failure_still_runs(verdicts, directory):
     assert result.case("other").log == "fine\n"
 
 
-def test_a_case_that_need_not_pass(verdicts, directory):
+def test_optional_case_may_fail(verdicts, directory):
     program(directory, "work.py", "sys.exit(1)")
     result = verdicts(CASE + "must_pass = false\n")
     assert result.case("work").status == "FAIL"
     assert result.passed
 
 
-def test_skipping_what_must_pass_is_red(verdicts, directory):
+def test_skipped_required_case_fails_the_test(verdicts, directory):
     program(directory, "work.py", "sys.exit(1)")
     after = '[[case]]\nname = "after"\ncommand = ["work.py"]\nmodes = ["quick"]\ntime_limit = 60\n'
     result = verdicts(CASE + "must_pass = false\n" + after + 'needs = ["work"]\n')
@@ -204,7 +204,7 @@ def test_skipping_what_must_pass_is_red(verdicts, directory):
     assert not result.passed
 
 
-def test_modes_choose_and_needs_of_other_modes_count_as_passed(verdicts, directory):
+def test_mode_selects_cases_and_needs_of_other_modes_count_as_passed(verdicts, directory):
     program(directory, "look.py", "print(open('artefacts/weights').read())")
     look = '[[case]]\nname = "look"\ncommand = ["look.py"]\nmodes = ["quick", "infer"]\ntime_limit = 60\n'
     text = look + 'needs = ["work"]\n' + CASE  # its need comes after it in the file
@@ -228,21 +228,21 @@ def test_arguments_never_reach_a_shell(verdicts, directory):
         ("equals = 2", True),
         ("equals = 2.05, tolerance = 0.1", True),
         ("equals = 3", False),
-        ("least = 2", True),
-        ("least = 3", False),
-        ("least = 1, most = 3", True),
-        ("least = 1, most = 1.5", False),
+        ("min = 2", True),
+        ("min = 3", False),
+        ("min = 1, max = 3", True),
+        ("min = 1, max = 1.5", False),
     ],
 )
-def test_limits_of_a_metric(verdicts, metric, passes):
-    result = verdicts(CASE.replace('"loss", most = 1.0', f'"stages", {metric}'))
+def test_metric_limits(verdicts, metric, passes):
+    result = verdicts(CASE.replace('"loss", max = 1.0', f'"stages", {metric}'))
     assert (result.case("work").status == "PASS") is passes
 
 
 # Integrity and environment ------------------------------------------------------------------------------
 
 
-def test_a_tampered_artefact(verdicts, directory):
+def test_changed_artefact_fails_integrity(verdicts, directory):
     (directory / "project/artefacts/weights").write_text("tampered!")
     result = verdicts()
     assert result.case("integrity").status == "FAIL"
@@ -250,17 +250,17 @@ def test_a_tampered_artefact(verdicts, directory):
     assert not result.passed
 
 
-def test_an_artefact_that_is_gone(verdicts, directory):
+def test_missing_artefact_fails_integrity(verdicts, directory):
     (directory / "project/artefacts/weights").unlink()
     assert verdicts().case("integrity").message == "artefacts/weights is missing; the manifest lists it"
 
 
-def test_a_configuration_that_was_changed(verdicts, directory):
+def test_changed_configuration_fails_integrity(verdicts, directory):
     (directory / "project/config.json").write_text("{ }")
     assert verdicts().case("integrity").message.startswith("config.json has changed since ")
 
 
-def test_the_second_manifest_stands_for_its_own_and_the_first_s_artefacts(verdicts, directory):
+def test_integrity_checks_artefacts_of_both_manifests(verdicts, directory):
     (directory / "project/config.json").write_text('{"more": 1}')
     (directory / "project/artefacts/onnx").write_text("onnx")
     keep_manifest(directory, ExtendedResult, "manifest-extended.json", steps=("onnx",))
@@ -269,24 +269,24 @@ def test_the_second_manifest_stands_for_its_own_and_the_first_s_artefacts(verdic
     assert verdicts().case("integrity").status == "FAIL"
 
 
-def test_no_manifest(verdicts, directory):
+def test_missing_manifest_fails_integrity(verdicts, directory):
     (directory / "manifest-basic.json").unlink()
     assert verdicts().case("integrity").message == "there is no manifest-basic.json"
 
 
-def test_an_environment_that_lacks_something(verdicts, monkeypatch):
+def test_incomplete_environment_fails(verdicts, monkeypatch):
     item = environment.Item(name="package torch", status="WRONG", found="1.0", wanted="2.13.0", advice="do")
-    monkeypatch.setattr(environment, "check", lambda *_: ([item], []))
+    monkeypatch.setattr(environment, "check_interpreter", lambda *_: ([item], []))
     result = verdicts()
     assert statuses(result) == {"environment": "FAIL", "integrity": "PASS", "work": "SKIP"}
     assert result.case("environment").message == "package torch is WRONG, 1.0: do"
 
 
-def test_a_target_that_is_lost(verdicts, monkeypatch):
+def test_lost_target_is_an_error(verdicts, monkeypatch):
     def lose(*_):
         raise TargetError("ssh:a cannot be reached: no")
 
-    monkeypatch.setattr(environment, "check", lose)
+    monkeypatch.setattr(environment, "check_interpreter", lose)
     result = verdicts()
     assert result.case("environment").status == "ERROR"
     assert result.case("environment").message == "ssh:a cannot be reached: no"
@@ -313,7 +313,7 @@ def test_junit(verdicts, directory):
     assert all(float(case.get("time")) >= 0 for case in suite)
 
 
-def test_an_earlier_result_does_not_stand_for_a_run_that_is_killed(verdicts, directory):
+def test_killed_run_leaves_no_earlier_result(verdicts, directory):
     verdicts()
     program(directory, "work.py", "open(sys.argv[0] + '.begun', 'w').close(); time.sleep(600)")
     code = f"""
@@ -321,10 +321,10 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_generate_cases as own
 from pathlib import Path
-own.environment.check = lambda *_: ([], [])
+own.environment.check_interpreter = lambda *_: ([], [])
 directory = Path({str(directory)!r})
 target = own.target_of(own.SPEC, directory, own.RUN_ID)
-own.run(own.SPEC, own.REPORT, target, directory, mode="quick", progress=print)
+own.run_cases(own.SPEC, own.REPORT, target, directory, mode="quick", progress=print)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as runner:
         while not list(directory.glob(".test-*.part/project/work.py.begun")):
@@ -340,7 +340,7 @@ own.run(own.SPEC, own.REPORT, target, directory, mode="quick", progress=print)
 # The script's file --------------------------------------------------------------------------------------
 
 
-def test_defaults(directory):
+def test_case_defaults(directory):
     case = read_script(directory / "cases.toml").case[0]
     assert (case.needs, case.must_pass, case.outputs) == (
         ("environment",),
@@ -352,7 +352,11 @@ def test_defaults(directory):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('name = "work"', 'name = "integrity"', "case[0].name is 'integrity'; another case has it already"),
+        (
+            'name = "work"',
+            'name = "integrity"',
+            "case[0].name is 'integrity'; it must differ from all other names",
+        ),
         ('name = "work"', "", "case[0].name is missing; it must be 1 to 100 printable ASCII characters"),
         (
             '["work.py"]',
@@ -366,13 +370,13 @@ def test_defaults(directory):
         ('"artefacts/weights"', '"/etc/passwd"', "case[0].artefacts[0] is '/etc/passwd'; artefacts must be "),
         ("60", "0", "case[0].time_limit is 0; it must be more than 0 and at most 1e7 seconds"),
         ('"quick", "full"', '"slow"', "case[0].modes[0] is 'slow'; modes must be a list of 1 or more of "),
-        (", most = 1.0", "", "case[0].metrics[0].most is absent; it, least or equals must be given"),
-        ("most", "mots", "case[0].metrics[0].mots is no known field; it must be one of file, name, most, "),
-        ("time_limit", 'needs = ["x"]\ntime_limit', "case[0].needs has 'x'; there is no case of that name"),
-        ("time_limit", 'needs = ["work"]\ntime_limit', "case needs must not lead round in a circle, as work"),
+        (", max = 1.0", "", "case[0].metrics[0].max is absent; max, min or equals must be given"),
+        ("max", "most", "case[0].metrics[0].most is no known field; it must be one of file, name, max, "),
+        ("time_limit", 'needs = ["x"]\ntime_limit', "case[0].needs has 'x'; it must be the name of a case"),
+        ("time_limit", 'needs = ["work"]\ntime_limit', "case needs must not be cyclic, as work"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_allowed(directory, old, new, sentence):
+def test_wrong_field_is_named_with_what_is_allowed(directory, old, new, sentence):
     path = directory / "cases.toml"
     path.write_text(CASE.replace(old, new))
     with pytest.raises(ValueError, match=r"^[^\n]*$") as raised:
@@ -380,26 +384,26 @@ def test_a_wrong_field_is_named_with_what_is_allowed(directory, old, new, senten
     assert str(raised.value).startswith(f"{path}: {sentence}")
 
 
-def test_a_script_is_looked_at_before_anything_is_run(verdicts, directory):
+def test_script_is_checked_before_any_case_runs(verdicts, directory):
     verdicts()
     with pytest.raises(ValueError, match=r"^mode is infer; .*cases.toml has no case of it$"):
         verdicts(mode="infer")
     assert (directory / "test-result.json").exists()
 
 
-def test_earlier_outputs_that_cannot_be_deleted(verdicts, directory, monkeypatch):
+def test_earlier_outputs_that_cannot_be_deleted_are_an_error(verdicts, directory, monkeypatch):
     import stageplan.generate.cases as own
 
     monkeypatch.setattr(own, "_DELETE", "raise OSError('busy')")
     result = verdicts()
     assert result.case("work").status == "ERROR"
     assert result.case("work").message == (
-        "earlier outputs cannot be deleted: it ended with exit status 1: OSError: busy"
+        "earlier outputs cannot be deleted: the command ended with exit status 1: OSError: busy"
     )
     assert issubclass(TargetError, StepError)
 
 
-def test_an_output_that_is_a_folder(verdicts, directory):
+def test_output_may_be_a_folder(verdicts, directory):
     code = "import os\nos.makedirs('artefacts/folder')\nopen('artefacts/folder/a', 'w').close()\n"
     program(directory, "work.py", WORK + code)
     (directory / "project/artefacts/folder").mkdir()
@@ -409,7 +413,7 @@ def test_an_output_that_is_a_folder(verdicts, directory):
     assert [path.name for path in (directory / "test/project/artefacts/folder").iterdir()] == ["a"]
 
 
-def test_json_of_the_result_is_plain(verdicts, directory):
+def test_result_as_json(verdicts, directory):
     verdicts()
     document = json.loads((directory / "test-result.json").read_text())
     assert document["cases"][2] | {"seconds": 0} == {

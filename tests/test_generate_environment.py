@@ -1,4 +1,4 @@
-"""The environment: what a target has against what is required; made anew, or one that is there; recipes."""
+"""The environment: requirements against the target, environments made or reused, recipes for containers."""
 
 import json
 import os
@@ -14,7 +14,15 @@ import pytest
 from projects import RUN_ID
 
 from stageplan.generate import Item, Spec, TargetError, environment
-from stageplan.generate.environment import GIB, Accelerator, Facts, check, prepare, probe, requirements
+from stageplan.generate.environment import (
+    GIB,
+    Accelerator,
+    Facts,
+    check_interpreter,
+    prepare,
+    probe,
+    requirements,
+)
 from stageplan.generate.target import target_of
 
 
@@ -33,7 +41,7 @@ def item(report, name):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Stand for another machine: with the facts given, and this interpreter's packages."""
+    """Replace facts about this machine."""
 
     def machine(**facts):
         def other(target, python, directory):
@@ -55,7 +63,7 @@ def test_this_machine_is_probed_without_packages(tmp_path):
     assert facts.processor
 
 
-def test_a_reused_environment_that_has_everything(tmp_path):
+def test_reused_environment_that_meets_every_requirement(tmp_path):
     pytest.importorskip("torch")
     spec = make(environment={"reuse": sys.executable, "torch": metadata.version("torch")})
     report = prepared(spec, tmp_path)
@@ -67,7 +75,7 @@ def test_a_reused_environment_that_has_everything(tmp_path):
     assert str(report).startswith("environment on local: OK\n")
 
 
-def test_a_virtual_environment_is_reused_by_its_directory(tmp_path):
+def test_virtual_environment_is_reused_by_its_directory(tmp_path):
     bin_ = tmp_path / "venv" / "bin"
     bin_.mkdir(parents=True)
     (bin_ / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
@@ -76,12 +84,12 @@ def test_a_virtual_environment_is_reused_by_its_directory(tmp_path):
     assert report.python == str(bin_ / "python")
 
 
-def test_a_build_s_suffix_counts_where_it_is_asked_for(tmp_path, machine):
+def test_build_suffix_matters_only_where_required(tmp_path, machine):
     machine(packages={"torch": "2.13.0+cpu", "numpy": "1.0", "safetensors": "1.0"})
 
     def status(version):
         spec = make(environment={"torch": version})
-        items, _ = check(spec, target_of(spec, tmp_path, RUN_ID), sys.executable, tmp_path)
+        items, _ = check_interpreter(spec, target_of(spec, tmp_path, RUN_ID), sys.executable, tmp_path)
         return next(item.status for item in items if item.name == "package torch")
 
     assert [status(version) for version in ("2.13.0", "2.13.0+cpu", "2.13.0+cu130", "2.13", "2.12.0")] == [
@@ -93,13 +101,13 @@ def test_a_build_s_suffix_counts_where_it_is_asked_for(tmp_path, machine):
     ]
 
 
-def test_packages_that_are_missing_and_wrong_say_what_to_do(tmp_path, machine):
+def test_missing_and_wrong_packages_come_with_advice(tmp_path, machine):
     machine(packages={"torch": "2.12.0", "numpy": "1.0"})
     spec = make(environment={"reuse": sys.executable, "requirements": ["Some_Thing==1.0"]})
     report = prepared(spec, tmp_path)
     assert not report.ok
     assert {item.name: item.status for item in report.items if item.name.startswith("package")} == {
-        "package numpy": "OK",  # another version than the default one, which nobody asked for
+        "package numpy": "OK",  # not the default version, but not pinned
         "package safetensors": "MISSING",
         "package some-thing": "MISSING",
         "package torch": "WRONG",
@@ -110,7 +118,7 @@ def test_packages_that_are_missing_and_wrong_say_what_to_do(tmp_path, machine):
     assert all(item.name != "computation" for item in report.items)
 
 
-def test_pytorch_that_does_not_compute(tmp_path, machine, monkeypatch):
+def test_pytorch_that_cannot_compute_is_wrong(tmp_path, machine, monkeypatch):
     machine(packages={"torch": "2.13.0", "numpy": "1.0", "safetensors": "1.0"})
     script = environment._script
     monkeypatch.setattr(
@@ -144,7 +152,7 @@ GPU = Accelerator(name="GPU", memory=24 * GIB, driver="535.104.05")
     [
         ({"memory": 80 * GIB}, "memory", "WRONG", "the hardware requirement asks for 80 GiB: 56 GiB short; "),
         ({"cores": 12}, "cores", "WRONG", "the hardware requirement asks for 12: 8 short; "),
-        ({"instruction_sets": ["amx_tile"]}, "instruction set amx_tile", "MISSING", "take another target"),
+        ({"instruction_sets": ["amx_tile"]}, "instruction set amx_tile", "MISSING", "use another target"),
         ({"accelerators": 2}, "accelerators", "WRONG", "the hardware requirement asks for 2: 1 short; "),
         (
             {"accelerators": 1, "accelerator_memory": 80 * GIB},
@@ -155,7 +163,7 @@ GPU = Accelerator(name="GPU", memory=24 * GIB, driver="535.104.05")
         ({"driver": "550.54"}, "driver", "WRONG", "install driver 550.54 or newer"),
     ],
 )
-def test_an_impossible_requirement_says_by_how_much(tmp_path, machine, hardware, name, status, advice):
+def test_unmet_hardware_requirement_gives_the_shortfall(tmp_path, machine, hardware, name, status, advice):
     machine(memory=24 * GIB, cores=4, instruction_sets=("avx2",), accelerators=(GPU,))
     report = prepared(make(hardware=hardware), tmp_path)
     assert [item.name for item in report.items if item.status != "OK"] == [name]
@@ -164,7 +172,7 @@ def test_an_impossible_requirement_says_by_how_much(tmp_path, machine, hardware,
     assert not (tmp_path / "environment").exists()
 
 
-def test_a_requirement_that_is_met(tmp_path, machine):
+def test_hardware_requirement_is_met(tmp_path, machine):
     machine(memory=24 * GIB, cores=4, instruction_sets=("avx2",), accelerators=(GPU,), packages={})
     hardware = {
         "memory": 24 * GIB,
@@ -182,7 +190,7 @@ def test_a_requirement_that_is_met(tmp_path, machine):
     }
 
 
-def test_no_accelerator_for_what_needs_one(tmp_path, machine):
+def test_missing_accelerator(tmp_path, machine):
     machine(accelerators=())
     report = prepared(make(hardware={"device": "cuda", "driver": "550"}), tmp_path)
     assert [(item.name, item.status) for item in report.items if item.status != "OK"] == [
@@ -191,14 +199,14 @@ def test_no_accelerator_for_what_needs_one(tmp_path, machine):
     ]
 
 
-def test_an_old_python(tmp_path, machine):
+def test_old_python_is_wrong(tmp_path, machine):
     machine(python="3.9.1")
     report = prepared(make(environment={"reuse": sys.executable}), tmp_path)
     assert item(report, "python").status == "WRONG"
     assert item(report, "python").found.startswith("3.9.1 ")
 
 
-def test_accelerators_are_read_from_their_tool(tmp_path, monkeypatch):
+def test_accelerators_are_read_from_nvidia_smi(tmp_path, monkeypatch):
     tool = tmp_path / "nvidia-smi"
     tool.write_text('#!/bin/sh\necho "NVIDIA H100 80GB HBM3, 81559, 550.54.15"\n')
     tool.chmod(0o755)
@@ -209,17 +217,17 @@ def test_accelerators_are_read_from_their_tool(tmp_path, monkeypatch):
     )
 
 
-# Interpreters that are not there ------------------------------------------------------------------------
+# Missing interpreters -----------------------------------------------------------------------------------
 
 
-def test_an_interpreter_that_is_not_there(tmp_path):
+def test_missing_interpreter(tmp_path):
     report = prepared(make(environment={"python": "/no/python"}), tmp_path)
     assert [(item.name, item.status) for item in report.items] == [("python", "MISSING")]
     assert report.items[0].found == "/no/python could not be run: /no/python: No such file or directory"
     assert "environment.python" in report.items[0].advice
 
 
-def test_an_environment_to_reuse_that_is_not_there(tmp_path):
+def test_missing_environment_to_reuse(tmp_path):
     report = prepared(make(environment={"reuse": "/no/venv"}), tmp_path)
     missing = item(report, "environment")
     assert (missing.status, missing.found) == (
@@ -229,14 +237,14 @@ def test_an_environment_to_reuse_that_is_not_there(tmp_path):
     assert report.python == ""
 
 
-def test_an_interpreter_that_makes_no_environments(tmp_path, machine):
+def test_interpreter_without_venv(tmp_path, machine):
     machine(makes_environments=False)
     report = prepared(make(), tmp_path)
     assert item(report, "environment").status == "MISSING"
     assert "python3-venv" in item(report, "environment").advice
 
 
-# Making one ---------------------------------------------------------------------------------------------
+# Making an environment ----------------------------------------------------------------------------------
 
 TORCH = """
 class Tensor(float):
@@ -248,7 +256,7 @@ def ones(*shape, device): return Tensor(1.0)
 
 @pytest.fixture
 def wheels(tmp_path, monkeypatch):
-    """Packages that do next to nothing, in a folder that pip takes for its only index."""
+    """Minimal packages, in a folder that is pip's only index."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for name, version in (("torch", "2.13.0"), ("numpy", "2.4.6"), ("safetensors", "0.8.0")):
@@ -264,7 +272,7 @@ def wheels(tmp_path, monkeypatch):
     return folder
 
 
-def test_an_environment_is_made_with_what_is_pinned(tmp_path, wheels):
+def test_environment_is_made_with_pinned_packages(tmp_path, wheels):
     report = prepared(make(), tmp_path)
     assert report.ok, str(report)
     assert report.python == str(tmp_path / "environment/bin/python")
@@ -272,7 +280,7 @@ def test_an_environment_is_made_with_what_is_pinned(tmp_path, wheels):
     assert item(report, "computation").status == "OK"
 
 
-def test_a_package_that_cannot_be_had(tmp_path, wheels):
+def test_unavailable_package(tmp_path, wheels):
     (wheels / "numpy-2.4.6-py3-none-any.whl").unlink()
     report = prepared(make(), tmp_path)
     wrong = item(report, "packages")
@@ -281,12 +289,12 @@ def test_a_package_that_cannot_be_had(tmp_path, wheels):
     assert "environment.requirements" in wrong.advice
 
 
-def test_an_installation_that_takes_too_long(tmp_path, wheels):
+def test_installation_reaches_its_time_limit(tmp_path, wheels):
     report = prepared(make(environment={"time_limit": 0.01}), tmp_path)
     assert item(report, "environment").found.startswith("was stopped at its time limit, after 0.0")
 
 
-# One that was made earlier ------------------------------------------------------------------------------
+# An earlier environment ---------------------------------------------------------------------------------
 
 
 def test_earlier_environment_is_replaced_unless_it_holds_other_files(tmp_path, wheels):
@@ -333,7 +341,7 @@ def test_folder_on_the_target_that_the_run_did_not_make_is_not_removed(ssh_serve
 
 
 def test_recipes_hold_the_same_requirements_and_quote_the_index(tmp_path, machine):
-    machine(cores=0)  # recipes are written all the same
+    machine(cores=0)  # recipes are written nevertheless
     index = "https://example.org/$(id)/`id`;id"
     spec = make(environment={"index": index})
     assert not prepared(spec, tmp_path).ok
@@ -377,7 +385,7 @@ def test_over_ssh(ssh_server, tmp_path):
     assert Path(tmp_path / "there").is_dir()
 
 
-def test_no_python_over_ssh(ssh_server, tmp_path):
+def test_missing_interpreter_over_ssh(ssh_server, tmp_path):
     spec = make(
         target=ssh_server.target,
         ssh={"config": str(ssh_server.config), "directory": str(tmp_path / "there")},
@@ -387,12 +395,12 @@ def test_no_python_over_ssh(ssh_server, tmp_path):
     assert [(item.name, item.status) for item in report.items] == [("python", "MISSING")]
 
 
-def test_a_target_that_is_not_reached(tmp_path):
+def test_unreachable_target_is_an_error(tmp_path):
     spec = make(target="ssh:127.0.0.1:1")
     with pytest.raises(TargetError, match=r"^ssh:127\.0\.0\.1:1 cannot be reached: "):
         prepared(spec, tmp_path)
 
 
-def test_items_are_plain_values():
+def test_items_survive_json():
     made = Item(name="a", status="OK", found="1", wanted="1")
     assert msgspec.json.decode(msgspec.json.encode(made), type=Item) == made

@@ -1,4 +1,4 @@
-"""The extended function: the order of extensions, the plan, and stages that train as one process does."""
+"""The extended function: order of extensions, the plan, and pipelined training equal to one process."""
 
 import json
 
@@ -8,13 +8,13 @@ from projects import REPORT, drive, make_spec, write
 from test_generate_basic import Recorder
 
 from stageplan.generate import StepError, basic, extended, generate
-from stageplan.generate.results import tampered
+from stageplan.generate.results import changed_artefacts
 
 LAYERS = ("embedding", "block0", "block1", "head")
 TYPES = [{"name": "cpu", "price": 1.0, "limit": 2}, {"name": "fast", "price": 3.0, "limit": 1, "speed": 2.0}]
 
 
-def test_extensions_come_after_those_that_they_need():
+def test_extensions_come_after_their_requirements():
     assert extended.ordered(["onnx"]) == ("onnx",)
     order = extended.ordered(["replicas", "server"])
     assert set(order) == {"pipeline", "replicas", "server"}
@@ -43,7 +43,7 @@ def spec_for(types=TYPES, **fields):
 
 
 @pytest.mark.parametrize("method", ["auto", "exact", "genetic", "reinforce"])
-def test_the_fastest_plan_uses_all_devices_one_a_stage(workload, method):
+def test_fastest_plan_uses_every_device_for_one_stage(workload, method):
     extend = {"steps": ["pipeline"], "pipeline": {"method": method}}
     plan = extended._plan(make_spec(hardware={"types": TYPES}, extend=extend), False, workload)
     assert [stage.devices for stage in plan.stages] == [1, 1, 1]
@@ -51,24 +51,24 @@ def test_the_fastest_plan_uses_all_devices_one_a_stage(workload, method):
     assert plan.time == pytest.approx(0.4 / 16, rel=0.1)
 
 
-def test_replicas_are_several_devices_of_a_stage(workload):
+def test_replicas_allow_several_devices_a_stage(workload):
     plan = extended._plan(spec_for([TYPES[0] | {"limit": 4}]), True, workload)
     assert max(stage.devices for stage in plan.stages) > 1
     assert sum(stage.devices for stage in plan.stages) == 4
 
 
-def test_a_wanted_throughput_makes_the_cheapest_plan_that_reaches_it(workload):
+def test_min_throughput_gives_the_cheapest_plan_that_reaches_it(workload):
     plan = extended._plan(spec_for(service={"min_throughput": 15.0}), False, workload)
     assert plan.throughput >= 15
     assert [stage.type for stage in plan.stages] == ["cpu"]
 
 
-def test_a_throughput_out_of_reach_says_by_how_much(workload):
+def test_unreachable_throughput_gives_the_shortfall(workload):
     with pytest.raises(StepError, match=r"throughput: \S+ examples/s, allowed 1000, \S+ short"):
         extended._plan(spec_for(service={"min_throughput": 1000.0}), False, workload)
 
 
-def test_a_type_that_nothing_is_known_of_is_like_the_one_that_was_measured():
+def test_type_without_times_is_like_the_measured_one():
     types = extended._cluster(spec_for()).types
     assert [type_.like for type_ in types] == [None, "cpu"]
 
@@ -82,37 +82,40 @@ def planned(*devices, layers=LAYERS):
     ).encode()
 
 
-def test_a_plan_with_more_processes_than_may_run_is_refused():
+def test_plan_with_too_many_processes_is_refused():
     spec = spec_for()
     extended._check_plan(spec, ["pipeline"], planned(1, 1, 1, 1), "plan.json")
     with pytest.raises(StepError, match=r"needs 5 processes, extend.pipeline.max_processes is 4: 1 short"):
         extended._check_plan(spec, ["pipeline"], planned(1, 1, 1, 1, 1, layers=tuple("abcde")), "plan.json")
-    with pytest.raises(ValueError, match=r"gives a stage 2 devices; 'replicas' must be in extend.steps"):
+    with pytest.raises(ValueError, match=r"gives a stage 2 devices; then 'replicas' must be in"):
         extended._check_plan(spec, ["pipeline"], planned(2, 1), "plan.json")
     extended._check_plan(spec, ["pipeline", "replicas"], planned(2, 1), "plan.json")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
-        (b'{"scheme": [0]}', "it must be a plan in JSON"),
-        (b"", "it must be a plan in JSON"),
-        (b'{"stages": []}', "it must be a plan in JSON"),
-        (planned(0, 1), "it must be a plan in JSON: Expected `int` >= 1"),
-        (planned(1, 1, layers=("embedding",)), "it must be a plan in JSON: Expected `array` of length >= 1"),
+        (b'{"scheme": [0]}', "it must be a valid plan in JSON"),
+        (b"", "it must be a valid plan in JSON"),
+        (b'{"stages": []}', "it must be a valid plan in JSON"),
+        (planned(0, 1), "it must be a valid plan in JSON: Expected `int` >= 1"),
+        (
+            planned(1, 1, layers=("embedding",)),
+            "it must be a valid plan in JSON: Expected `array` of length >= 1",
+        ),
         (
             planned(1, 1, layers=("stem", "block0", "head")),
             "which has the layers stem, block0, head; they must be embedding, block0, block1, head, in this",
         ),
     ],
 )
-def test_a_plan_that_does_not_fit_is_refused_before_anything_is_run(tmp_path, text, said):
+def test_plan_that_does_not_match_is_refused_before_any_step(tmp_path, text, sentence):
     (tmp_path / "my.json").write_bytes(text)
     pipeline = {"plan": str(tmp_path / "my.json")}
     spec = make_spec(extend={"steps": ["pipeline"], "pipeline": pipeline}, environment={"reuse": "/nowhere"})
     with pytest.raises(ValueError, match=r"extend.pipeline.plan is .*my.json") as caught:
         generate(spec, tmp_path / "out")
-    assert said in str(caught.value)
+    assert sentence in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -125,14 +128,14 @@ def build(tmp_path, *steps):
     return spec, first
 
 
-def test_extensions_add_their_files_and_cases_and_leave_the_basic_function_as_it_was(tmp_path):
+def test_extensions_add_files_and_cases_and_do_not_change_the_basic_function(tmp_path):
     spec, first = build(tmp_path, "quantize", "checkpoint")
     result = extended.extend(spec, REPORT, target := Recorder(tmp_path), tmp_path, first, training="quick")
     assert [arguments[1] for arguments, _ in target.ran] == ["quantize.py", "resume.py"]
     assert {artefact.path for artefact in result.artefacts} == {
         "artefacts/metrics/quantize.json", "artefacts/metrics/resume.json", "extended.json",
     }  # fmt: skip
-    assert tampered(tmp_path / "project", first) == []
+    assert changed_artefacts(tmp_path / "project", first) == []
     assert json.loads((tmp_path / "project/extended.json").read_bytes()) == {"checkpoint": {"every": 5}}
     cases = (tmp_path / "cases.toml").read_text()
     assert 'name = "quantize"' in cases
@@ -151,7 +154,7 @@ def test_other_extensions_replace_earlier_ones(tmp_path):
     assert not (tmp_path / "project/artefacts/metrics/quantize.json").exists()
 
 
-def test_an_extension_that_fails_leaves_the_project_as_it_was(tmp_path):
+def test_failed_extension_does_not_change_the_project(tmp_path):
     spec, first = build(tmp_path, "quantize", "prune")
     with pytest.raises(StepError, match=r"extended: prune.py ended with exit status 1"):
         extended.extend(spec, REPORT, Recorder(tmp_path, "prune"), tmp_path, first, training="quick")
@@ -159,7 +162,7 @@ def test_an_extension_that_fails_leaves_the_project_as_it_was(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {".stageplan-files.json", "cases.toml", "project"}
 
 
-def test_stages_that_ran_must_be_those_of_the_plan(tmp_path):
+def test_stages_run_must_match_the_plan(tmp_path):
     (tmp_path / "artefacts").mkdir()
     stages = [("a", ["x", "y"], 2), ("b", ["z"], 1)]
     (tmp_path / "plan.json").write_text(
@@ -167,10 +170,10 @@ def test_stages_that_ran_must_be_those_of_the_plan(tmp_path):
     )
     ran = [{"type": "a", "layers": ["x", "y"], "ranks": [0, 1]}, {"type": "b", "layers": ["z"], "ranks": [2]}]
     (tmp_path / "artefacts/pipeline.json").write_text(json.dumps(ran))
-    assert [stage.ranks for stage in extended._ran(tmp_path)] == [(0, 1), (2,)]
+    assert [stage.ranks for stage in extended._stages_run(tmp_path)] == [(0, 1), (2,)]
     (tmp_path / "artefacts/pipeline.json").write_text(json.dumps(ran[:1]))
     with pytest.raises(StepError, match="the plan has"):
-        extended._ran(tmp_path)
+        extended._stages_run(tmp_path)
 
 
 # Pipelined training -------------------------------------------------------------------------------------
@@ -191,7 +194,7 @@ PLANS = {
 
 @pytest.fixture(scope="module")
 def pipelined(tmp_path_factory):
-    """Numbers of training by each plan, by the other schedule, and where shared weights are not mended."""
+    """Metrics of training by each plan, by the other schedule, and with shared weights not tied."""
     pytest.importorskip("torch", reason="the generated project computes with PyTorch")
     pytest.importorskip("safetensors", reason="the generated project keeps weights in safetensors")
     folder = write(tmp_path_factory.mktemp("pipelined") / "project", make_spec())
@@ -210,7 +213,7 @@ def pipelined(tmp_path_factory):
     for wrong in (plan((LAYERS[:1], 1), (LAYERS[2:], 1)), plan((LAYERS[:1], 0), (LAYERS[1:], 1))):
         steps += [written(wrong), ["pipeline", "pipeline", {}, True]]
     results = [result for result in drive(folder, *steps) if result is not None]
-    return dict(zip([*PLANS, "not mended", "gpipe", "a layer too few", "no device"], results, strict=True))
+    return dict(zip([*PLANS, "not tied", "gpipe", "a layer too few", "no device"], results, strict=True))
 
 
 def written(files):
@@ -229,12 +232,12 @@ def test_stages_train_as_one_process_does(pipelined, name):
     assert numbers["processes"] == sum(stage["devices"] for stage in stages)
 
 
-def test_shared_weights_that_are_not_mended_are_found_out(pipelined):
-    assert pipelined["not mended"]["largest_copy_difference"] > 0
-    assert pipelined["not mended"]["largest_loss_difference"] > 1e-5
+def test_untied_shared_weights_are_detected(pipelined):
+    assert pipelined["not tied"]["largest_copy_difference"] > 0
+    assert pipelined["not tied"]["largest_loss_difference"] > 1e-5
 
 
-def test_a_plan_of_other_layers_is_refused(pipelined):
+def test_plan_of_other_layers_is_refused(pipelined):
     assert "they must be" in pipelined["a layer too few"]
     assert "a stage without layers or devices" in pipelined["no device"]
 
@@ -242,7 +245,7 @@ def test_a_plan_of_other_layers_is_refused(pipelined):
 # Others -------------------------------------------------------------------------------------------------
 
 
-def test_training_that_is_killed_goes_on_bit_by_bit(tmp_path):
+def test_resumed_training_is_bit_identical(tmp_path):
     pytest.importorskip("torch", reason="the generated project computes with PyTorch")
     folder = write(tmp_path / "project", make_spec("click-through-rate"))
     (numbers,) = drive(folder, ["resume", "resume", {}, True])
@@ -250,7 +253,7 @@ def test_training_that_is_killed_goes_on_bit_by_bit(tmp_path):
 
 
 @pytest.mark.parametrize("task", ["click-through-rate"])
-def test_onnx_and_the_server_give_what_the_network_gives(tmp_path, task):
+def test_onnx_and_server_outputs_equal_the_networks(tmp_path, task):
     for package in ("torch", "onnxscript", "onnxruntime", "fastapi", "uvicorn"):
         pytest.importorskip(package, reason="the generated project exports and serves with it")
     folder = write(tmp_path / "project", make_spec(task))

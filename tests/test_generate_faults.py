@@ -1,4 +1,4 @@
-"""Faults of many kinds, planted in a generated project: the test script finds each, in the right case."""
+"""Faults planted in a generated project: the test script detects each, in the right case."""
 
 import json
 import os
@@ -92,11 +92,11 @@ def directory(delivered, tmp_path):
 
 @pytest.fixture
 def tested(directory, monkeypatch, capsys):
-    """Run some of the shipped cases, the environment taken as sound; returns exit status and result."""
+    """Run some of the shipped cases, with a valid environment; return exit status and result."""
 
     def tested(*names, look=False, limit=300):
         if not look:
-            monkeypatch.setattr(environment, "check", lambda *_: ([], []))
+            monkeypatch.setattr(environment, "check_interpreter", lambda *_: ([], []))
         choose(directory / "cases.toml", names, limit)
         status = cli.main(["test", str(directory), "--mode", "quick"])
         result = read_result(directory / "test-result.json", Verdicts)
@@ -123,13 +123,13 @@ def plant(directory, file, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_without_a_fault_these_cases_pass(tested):
+def test_cases_pass_without_a_fault(tested):
     names = ("train quickly", "evaluate quick training", "export", "quantize", "pipeline quickly")
     status, result = tested(*names, look=True)
     assert (status, str(result).count("PASS ")) == (0, 7), str(result)
 
 
-def test_a_sound_model_from_its_specification_to_a_green_verdict(tmp_path, capfd):
+def test_model_is_generated_and_passes_its_test(tmp_path, capfd):
     torch = metadata.version("torch")
     (tmp_path / "spec.toml").write_text(
         'name = "clicks"\ntask = "click-through-rate"\n'
@@ -195,7 +195,7 @@ FAULTS = {
         "",
         "train quickly",
         "FAIL",
-        "artefacts/model.safetensors was not made",
+        "artefacts/model.safetensors was not written",
     ),
     "training hangs": (
         "train.py",
@@ -269,7 +269,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_in_the_code_turns_its_case_red(directory, tested, fault):
+def test_fault_in_the_code_fails_its_case(directory, tested, fault):
     file, old, new, name, status, message = FAULTS[fault]
     plant(directory, file, old, new)
     before = ["train quickly"] if name.startswith("evaluate") else []
@@ -281,7 +281,7 @@ def test_a_fault_in_the_code_turns_its_case_red(directory, tested, fault):
 
 
 @pytest.mark.parametrize("file", ["artefacts/model.safetensors", "plan.json", "extended.json", "config.json"])
-def test_a_tampered_file_turns_integrity_red(directory, tested, file):
+def test_changed_file_fails_integrity(directory, tested, file):
     path = directory / "project" / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -303,9 +303,7 @@ def test_a_tampered_file_turns_integrity_red(directory, tested, file):
         ({"torch": "1.0.0"}, f"package torch is WRONG, {metadata.version('torch')}: "),
     ],
 )
-def test_packages_that_are_missing_or_wrong_turn_the_environment_red(
-    directory, tested, environment_, message
-):
+def test_missing_or_wrong_packages_fail_the_environment(directory, tested, environment_, message):
     spec = json.loads((directory / "spec.json").read_text())
     spec["environment"] |= environment_
     (directory / "spec.json").write_text(json.dumps(spec))
@@ -319,7 +317,7 @@ def test_packages_that_are_missing_or_wrong_turn_the_environment_red(
     assert result.case("environment").message.startswith(message)
 
 
-def test_an_interpreter_that_is_gone_turns_the_environment_red(directory, tested):
+def test_missing_interpreter_fails_the_environment(directory, tested):
     report = read_result(directory / "environment.json", EnvironmentReport)
     write_result(directory / "environment.json", type(report)(**fields(report) | {"python": "/no/python"}))
     exit_status, result = tested("export", look=True)
@@ -334,8 +332,8 @@ def fields(struct):
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 
-def test_a_case_that_is_killed_from_outside_is_an_error(directory, tested):
-    """As the system does where memory runs out."""
+def test_killed_case_is_an_error(directory, tested):
+    """As the system does when memory runs out."""
     begun = directory / "begun"
     plant(
         directory,

@@ -1,4 +1,4 @@
-"""The generated project: every task learns, and a network that is blind to what it needs does not."""
+"""The generated project: every task learns, and a network without the needed inputs does not."""
 
 import json
 import subprocess
@@ -83,20 +83,20 @@ def made(request, tmp_path_factory):
     return folder, dict(zip(steps, drive(folder, *steps.values()), strict=True))
 
 
-def test_training_reaches_what_is_asked_for_and_a_blind_network_does_not(made):
+def test_training_reaches_the_threshold_and_a_blind_network_does_not(made):
     _, numbers = made
     assert numbers["train"]["loss_fall"] > 0.2
     assert numbers["evaluate"]["margin"] > 0
     assert numbers["blind"]["margin"] < 0
 
 
-def test_layers_are_named_as_plans_are_checked_against(made):
+def test_layer_names_are_those_that_plans_are_checked_against(made):
     folder, numbers = made
     task = json.loads((folder / "config.json").read_bytes())["task"]
     assert numbers["names"] == basic.layer_names(make_spec(task))
 
 
-def test_the_exported_program_gives_the_same_outputs(made):
+def test_exported_program_gives_the_same_outputs(made):
     folder, numbers = made
     assert numbers["export"]["largest_difference"] <= 1e-4
     answers = json.loads((folder / "artefacts/answers.json").read_bytes())
@@ -136,7 +136,7 @@ def test_extensions_keep_the_quality(made):
     assert numbers["prune"]["sparsity"] == pytest.approx(0.5, abs=1e-3)
 
 
-def test_a_batch_is_the_same_again_and_others_differ(made):
+def test_batches_are_reproducible_and_differ(made):
     for split in made[1]["sample"]:
         assert split["same"]
         assert split["other"]
@@ -145,7 +145,7 @@ def test_a_batch_is_the_same_again_and_others_differ(made):
     assert training["inputs"] != evaluation["inputs"]
 
 
-def test_files_of_the_project_do_not_know_what_made_them(made):
+def test_project_does_not_depend_on_stageplan(made):
     folder, _ = made
     for file in folder.glob("*.py"):
         assert "stageplan" not in file.read_text()
@@ -155,7 +155,7 @@ def test_files_of_the_project_do_not_know_what_made_them(made):
 
 
 @pytest.mark.parametrize(("rule", "learned"), [("label = word", True), ("chance", False), ("one", False)])
-def test_examples_that_teach_nothing_do_not_pass(tmp_path, rule, learned):
+def test_unlearnable_examples_do_not_pass(tmp_path, rule, learned):
     """The labels are those of the words, by chance, or, nine in ten, the same one."""
     random = np.random.default_rng(3)
     words, chance = random.integers(4, size=6000), random.integers(4, size=6000)
@@ -219,7 +219,7 @@ SAID = {
 }
 
 
-def test_files_that_cannot_be_used_are_named(made):
+def test_unusable_files_are_named(made):
     _, numbers = made
     wrong = SAID.keys() & numbers.keys()
     assert wrong
@@ -236,7 +236,7 @@ def run(folder, *arguments):
     )
 
 
-def test_a_command_that_fails_says_why_in_one_sentence_and_leaves_no_numbers(tmp_path):
+def test_failed_command_prints_one_sentence_and_leaves_no_metrics(tmp_path):
     folder = write(tmp_path / "project", make_spec())
     numbers = folder / "artefacts/metrics/evaluate.json"
     numbers.parent.mkdir(parents=True)
@@ -249,7 +249,7 @@ def test_a_command_that_fails_says_why_in_one_sentence_and_leaves_no_numbers(tmp
     assert not numbers.exists()
 
 
-def test_a_configuration_that_is_wrong_is_named(tmp_path):
+def test_invalid_configuration_is_named(tmp_path):
     folder = write(tmp_path / "project", make_spec())
     whole = json.loads((folder / "config.json").read_bytes())
     for change, said in (
@@ -263,7 +263,7 @@ def test_a_configuration_that_is_wrong_is_named(tmp_path):
         assert done.stderr.count("\n") == 1
 
 
-def test_weights_that_are_cut_short_are_found_out(tmp_path):
+def test_truncated_weights_are_detected(tmp_path):
     folder = write(tmp_path / "project", make_spec())
     (folder / "artefacts").mkdir()
     (folder / "artefacts/model.safetensors").write_bytes(b"\x40" + bytes(7) + b'{"embedding')

@@ -1,4 +1,4 @@
-"""The specification: what is accepted, what is filled in, and how a wrong field is named."""
+"""The specification: accepted fields, defaults, and error messages."""
 
 import msgspec
 import pytest
@@ -24,7 +24,7 @@ def spec(tmp_path):
     return spec
 
 
-def test_the_smallest_has_the_defaults_of_its_task(spec):
+def test_smallest_specification_has_the_defaults_of_its_task(spec):
     made = spec(SMALL)
     assert made == Spec(name="net", task="text-classification")
     assert (made.service.input_shape, made.service.metric) == ((32,), "accuracy")
@@ -94,12 +94,12 @@ extend = {{ pipeline = {{ plan = "plan.json" }} }}
     assert made.ssh.config == "/etc/ssh_config"
 
 
-def test_a_path_of_a_target_over_ssh_is_the_target_s(spec):
+def test_paths_of_an_ssh_target_are_not_changed(spec):
     made = spec(f'{SMALL}target = "ssh:host"\nenvironment = {{ reuse = "venv" }}')
     assert made.environment.reuse == "venv"
 
 
-def test_another_target_than_the_file_s(spec, tmp_path):
+def test_target_argument_replaces_the_files(spec, tmp_path):
     spec(f'{SMALL}environment = {{ reuse = "venv" }}')
     assert read_spec(tmp_path / "spec.toml", "ssh:host").environment.reuse == "venv"
     assert read_spec(tmp_path / "spec.toml", "local").environment.reuse == str(tmp_path / "venv")
@@ -107,7 +107,7 @@ def test_another_target_than_the_file_s(spec, tmp_path):
         read_spec(tmp_path / "spec.toml", "moon")
 
 
-def test_what_a_run_keeps_is_read_as_the_same(spec, tmp_path):
+def test_written_specification_is_read_back(spec, tmp_path):
     made = spec(f'{SMALL}extend = {{ steps = ["prune"] }}')
     (tmp_path / "spec.json").write_bytes(msgspec.json.encode(made))
     assert read_spec(tmp_path / "spec.json") == made
@@ -159,13 +159,13 @@ def test_all_tasks_and_extensions_are_known(task):
         ("name = ", "Invalid value"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_allowed(spec, tmp_path, text, sentence):
+def test_wrong_field_is_named_with_what_is_allowed(spec, tmp_path, text, sentence):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as raised:
         spec(text)
     assert str(raised.value).startswith(f"{tmp_path / 'spec.toml'}: {sentence}")
 
 
-def test_text_that_is_no_utf_8(tmp_path):
+def test_text_that_is_not_utf_8(tmp_path):
     (tmp_path / "spec.toml").write_bytes(b"name = '\xff'")
     with pytest.raises(ValueError, match=r"spec\.toml: .*utf-8"):
         read_spec(tmp_path / "spec.toml")

@@ -1,4 +1,4 @@
-"""The steps around their work: order, resuming, what is killed or cut short, and the command line."""
+"""The steps: order, resuming, a user's files, killed and failed runs, and the command line."""
 
 import errno
 import fcntl
@@ -36,7 +36,7 @@ def fakes(monkeypatch, tmp_path):
 
 @pytest.fixture
 def done():
-    """Run; returns the steps that were done and not taken from an earlier run."""
+    """Run; return the steps that ran, without those whose earlier results were used."""
 
     def done(*, spec="spec.toml", **options):
         said = []
@@ -50,7 +50,7 @@ def done():
 
 @pytest.fixture
 def refused(capsys):
-    """Run a command that has to be refused; returns its one sentence."""
+    """Run a command that must be refused; return its one sentence."""
 
     def refused(*argv):
         assert cli.main([str(argument) for argument in argv]) == 2
@@ -103,12 +103,12 @@ def test_results_are_typed():
     assert "extended function (prune): 3 artefacts, " in str(made)
 
 
-def test_without_extension_there_is_none(done):
+def test_run_without_extensions(done):
     assert done(spec=Spec(name="a", task="text-classification")) == ["environment", "basic", "test"]
     assert "manifest-extended.json" not in names()
 
 
-def test_a_spec_may_be_an_object_or_what_a_run_keeps(done):
+def test_specification_may_be_an_object_or_a_runs_spec_json(done):
     done()
     assert done(spec="out/spec.json", resume=True) == ["test"]
 
@@ -116,12 +116,12 @@ def test_a_spec_may_be_an_object_or_what_a_run_keeps(done):
 # Resuming -----------------------------------------------------------------------------------------------
 
 
-def test_what_is_whole_is_not_done_again(done):
+def test_resume_skips_complete_steps(done):
     done()
     assert done(resume=True) == ["test"]
 
 
-def test_without_resume_all_is_done_again(done):
+def test_without_resume_all_steps_run_again(done):
     done()
     assert done() == ALL
 
@@ -138,26 +138,26 @@ def test_without_resume_all_is_done_again(done):
         ({"extend": {}}, ["basic", "test"]),
     ],
 )
-def test_what_a_change_reaches_is_done_again(done, change, again):
+def test_resume_repeats_the_steps_that_a_change_affects(done, change, again):
     fields = {"name": "fake", "task": "text-classification", "extend": {"steps": ["prune"]}}
     done(spec=Spec(**fields))
     assert done(spec=Spec(**fields | change), resume=True) == again
     assert done(spec=Spec(**fields | change), resume=True) == ["test"]
 
 
-def test_another_length_of_training_is_done_again(done):
+def test_resume_repeats_training_of_another_length(done):
     done()
     assert done(mode="full", resume=True) == ["basic", "extended", "test"]
     assert done(mode="infer", resume=True) == ["test"]
 
 
-def test_another_version_of_the_code_does_all_again(done, monkeypatch):
+def test_resume_repeats_all_steps_after_a_change_of_the_code(done, monkeypatch):
     done()
     monkeypatch.setattr(steps, "code", lambda: "other")
     assert done(resume=True) == ALL
 
 
-def test_the_user_s_data_and_plan_count_by_their_content(done):
+def test_resume_compares_data_and_plan_by_content(done):
     Path("data.csv").write_text("a")
     Path("plan.json").write_text("{}")
     more = 'pipeline = { plan = "plan.json" }\n[data]\nfile = "data.csv"\n'
@@ -171,7 +171,7 @@ def test_the_user_s_data_and_plan_count_by_their_content(done):
     assert done(resume=True) == ["basic", "extended", "test"]
 
 
-def test_a_tampered_artefact_is_made_again(done):
+def test_resume_repeats_steps_with_changed_artefacts(done):
     done()
     Path("out/project/artefacts/pruned").write_text("tampered")
     assert done(resume=True) == ["extended", "test"]
@@ -179,7 +179,7 @@ def test_a_tampered_artefact_is_made_again(done):
     assert done(resume=True) == ["basic", "extended", "test"]
 
 
-def test_an_earlier_verdict_goes_with_what_it_was_about(done, monkeypatch):
+def test_failed_step_removes_later_results(done, monkeypatch):
     done()
     monkeypatch.setattr(fake_steps, "TRAIN", "raise OSError('no')")
     with pytest.raises(StepError, match=r"^basic: "):
@@ -187,20 +187,20 @@ def test_an_earlier_verdict_goes_with_what_it_was_about(done, monkeypatch):
     assert not names() & {"manifest-basic.json", "test-result.json", "test-result.xml"}
 
 
-def test_a_result_that_is_cut_short_does_not_count(done):
+def test_truncated_result_is_ignored(done):
     done()
     whole = Path("out/manifest-extended.json").read_bytes()
     Path("out/manifest-extended.json").write_bytes(whole[:-20])
     assert done(resume=True) == ["extended", "test"]
 
 
-def test_an_environment_whose_interpreter_is_gone_is_made_again(done, monkeypatch):
+def test_missing_interpreter_recreates_environment(done, monkeypatch):
     done()
-    monkeypatch.setattr(environment, "runs", lambda *_: False)
+    monkeypatch.setattr(environment, "interpreter_runs", lambda *_: False)
     assert done(resume=True)[0] == "environment"
 
 
-def test_over_ssh_all_is_done_there_and_comes_back(done, ssh_server, tmp_path):
+def test_steps_over_ssh_copy_their_results_back(done, ssh_server, tmp_path):
     there = tmp_path / "there"
     config = f'[ssh]\nconfig = "{ssh_server.config}"\ndirectory = "{there}"\n'
     Path("spec.toml").write_text(f"{SPEC}{config}[environment]\npython = '{sys.executable}'\n")
@@ -212,7 +212,7 @@ def test_over_ssh_all_is_done_there_and_comes_back(done, ssh_server, tmp_path):
     assert run_test("out", mode="infer").passed
 
 
-def test_a_target_that_is_not_reached_fails_in_one_sentence(capsys, monkeypatch):
+def test_unreachable_target_fails_with_one_sentence(capsys, monkeypatch):
     monkeypatch.setattr(environment, "prepare", PREPARE)
     assert cli.main([*GENERATE, "--target", "ssh:127.0.0.1:1"]) == 1
     sentence = capsys.readouterr().err.splitlines()[-1]
@@ -222,7 +222,7 @@ def test_a_target_that_is_not_reached_fails_in_one_sentence(capsys, monkeypatch)
 # One step -----------------------------------------------------------------------------------------------
 
 
-def test_steps_one_by_one(done):
+def test_steps_run_one_by_one(done):
     for step in ALL:
         assert done(step=step) == [step]
     assert done(step="basic") == ["basic"]
@@ -230,14 +230,14 @@ def test_steps_one_by_one(done):
 
 
 @pytest.mark.parametrize(("step", "needed"), [("basic", "environment"), ("test", "environment")])
-def test_a_step_whose_need_is_not_there(step, needed):
-    sentence = f"^step {needed} has no result of this specification; run it first, or all steps$"
+def test_step_without_the_earlier_results_is_refused(step, needed):
+    sentence = f"^step {needed} has no result for this specification; run it first, or all steps$"
     with pytest.raises(StepError, match=sentence):
         generate("spec.toml", "out", step=step)
     assert names() == {".stageplan-run"}
 
 
-def test_a_step_does_not_go_on_from_what_another_specification_made(done):
+def test_step_does_not_use_results_of_another_specification(done):
     done()
     kept = Path("out/spec.json").read_bytes()
     other = Spec(name="fake", task="text-classification", seed=5, extend={"steps": ["prune"]})
@@ -246,7 +246,7 @@ def test_a_step_does_not_go_on_from_what_another_specification_made(done):
     assert Path("out/spec.json").read_bytes() == kept
 
 
-def test_the_test_alone(done):
+def test_test_alone(done):
     with pytest.raises(ValueError, match=r"^directory is out; it must be made by an earlier run"):
         run_test("out")
     done()
@@ -256,7 +256,7 @@ def test_the_test_alone(done):
         run_test("out")
 
 
-def test_an_environment_that_is_not_as_required_ends_the_run(monkeypatch):
+def test_unmet_environment_ends_the_run(monkeypatch):
     bad = Item(name="memory", status="WRONG", found="1 GiB", wanted="2 GiB", advice="1 GiB short")
     report = fake_steps.prepare
     monkeypatch.setattr(environment, "prepare", lambda *a: msgspec.structs.replace(report(*a), items=(bad,)))
@@ -333,7 +333,7 @@ def test_files_added_or_changed_in_a_run_are_kept(done):
         "test/project/notes.md": b"mine",
     }
     root = Path("out").resolve()
-    assert said[-3:] == [f"files that no run wrote were moved to {root}/kept/{i}" for i in (1, 2, 3)]
+    assert said[-3:] == [f"files that you added or changed were moved to {root}/kept/{i}" for i in (1, 2, 3)]
 
 
 def test_files_added_before_the_extended_step_stay_where_they_are(done):
@@ -389,7 +389,7 @@ def test_folder_on_the_target_that_is_not_of_this_run_is_refused(done, refused, 
     assert refused("test", "out").startswith(f"ssh.directory is {there}; on ssh:")
 
 
-# What goes wrong ----------------------------------------------------------------------------------------
+# Failures -----------------------------------------------------------------------------------------------
 
 
 def run(*arguments, **options):
@@ -401,7 +401,7 @@ GENERATE = ("generate", "spec.toml", "-o", "out", "--mode", "quick")
 
 
 @pytest.mark.parametrize("how", ["TERM", "KILL"])
-def test_a_run_that_is_killed_half_way_leaves_nothing_that_counts_and_is_resumed(done, tmp_path, how):
+def test_killed_run_leaves_no_partial_result_and_is_resumed(done, tmp_path, how):
     (tmp_path / "hang").touch()
     command = [sys.executable, str(fake_steps.FILE), *GENERATE]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as runner:
@@ -417,7 +417,7 @@ def test_a_run_that_is_killed_half_way_leaves_nothing_that_counts_and_is_resumed
     assert names() == FILES
 
 
-def test_interrupted(tmp_path):
+def test_interrupt_leaves_no_scratch_folder(tmp_path):
     (tmp_path / "hang").touch()
     command = [sys.executable, str(fake_steps.FILE), *GENERATE]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as runner:
@@ -430,7 +430,7 @@ def test_interrupted(tmp_path):
     assert not [name for name in names() if name.endswith(".part")]
 
 
-def test_a_disk_that_fills(done, tmp_path):
+def test_full_disk_fails_the_step(done, tmp_path):
     finished = run("--small-files", *GENERATE)
     assert finished.returncode == 1
     assert finished.stderr.splitlines()[-1] == (
@@ -441,7 +441,7 @@ def test_a_disk_that_fills(done, tmp_path):
     assert done(resume=True) == ["basic", "extended", "test"]
 
 
-def test_a_disk_that_fills_while_the_test_begins(done):
+def test_full_disk_at_the_beginning_of_the_test(done):
     done()
     finished = run("--small-files", "test", "out", "--mode", "quick")
     assert finished.returncode == 1
@@ -450,19 +450,19 @@ def test_a_disk_that_fills_while_the_test_begins(done):
     assert not names() & {"test-result.json", "test-result.xml"}
 
 
-def test_a_step_that_fails(done, monkeypatch):
+def test_failed_step_writes_its_log(done, monkeypatch):
     monkeypatch.setattr(fake_steps, "TRAIN", "import sys; sys.exit('no good')")
     sentence = r"^basic: train\.py ended with exit status 1: no good; its output is in .*/out/failure\.log$"
     with pytest.raises(StepError, match=sentence):
         generate("spec.toml", "out")
     assert names() == {"spec.json", "environment.json", ".stageplan-run", "failure.log"}
     assert Path("out/failure.log").read_text() == "no good\n"
-    with pytest.raises(StepError, match=r"^step basic has no result of this specification"):
+    with pytest.raises(StepError, match=r"^step basic has no result for this specification"):
         generate("spec.toml", "out", step="test")
     assert "failure.log" not in names()
 
 
-def test_a_disk_without_room_for_what_a_command_printed(monkeypatch):
+def test_full_disk_without_room_for_the_log(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -473,7 +473,7 @@ def test_a_disk_without_room_for_what_a_command_printed(monkeypatch):
     assert names() == {"spec.json", "environment.json", ".stageplan-run"}
 
 
-def test_two_runs_in_one_directory(done):
+def test_directory_in_use_is_refused(done):
     done()
     with open("out/.stageplan-run", "r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -484,7 +484,7 @@ def test_two_runs_in_one_directory(done):
 # Arguments ----------------------------------------------------------------------------------------------
 
 
-def test_a_directory_that_holds_something_else_is_not_touched(refused, tmp_path):
+def test_directory_with_other_files_is_not_changed(refused, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
     allowed = "it must be new, empty, or made by an earlier run, whose marker .stageplan-run is absent"
@@ -514,21 +514,21 @@ def test_wrong_arguments(refused, argv, sentence):
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ('[data]\nfile = "no.csv"', "data.file is {}/no.csv; it must be a file that is there"),
-        ('[ssh]\nconfig = "no"', "ssh.config is {}/no; it must be a file that is there"),
+        ('[data]\nfile = "no.csv"', "data.file is {}/no.csv; it must be an existing file"),
+        ('[ssh]\nconfig = "no"', "ssh.config is {}/no; it must be an existing file"),
         (
             'pipeline = { plan = "no.json" }',
-            "extend.pipeline.plan is {}/no.json; it must be a file that is there",
+            "extend.pipeline.plan is {}/no.json; it must be an existing file",
         ),
     ],
 )
-def test_files_that_are_not_there(refused, tmp_path, more, sentence):
+def test_missing_files_are_named(refused, tmp_path, more, sentence):
     Path("spec.toml").write_text(SPEC + more)
     assert refused(*GENERATE) == sentence.format(tmp_path)
     assert not Path("out").exists()
 
 
-def test_wrong_arguments_of_the_function():
+def test_wrong_arguments_in_python():
     with pytest.raises(ValueError, match=r"^mode is 'slow'; it must be one of 'quick', 'infer', 'full'$"):
         generate("spec.toml", "out", mode="slow")
     with pytest.raises(ValueError, match=r"^step is 'all'; it must be one of None, 'environment', "):

@@ -19,7 +19,7 @@ NASTY = "a b'\"$(touch x);`touch x`\n\\ é *"
 
 @pytest.fixture(params=["local", "ssh"])
 def target(request, tmp_path):
-    """A target, and its directory here."""
+    """A target, local or over ssh."""
     if request.param == "local":
         return target_of(Spec(name="t", task="text-classification"), tmp_path, RUN_ID)
     return over_ssh(request.getfixturevalue("ssh_server"), tmp_path)
@@ -53,7 +53,7 @@ def alive(number):
 
 
 def gone(number):
-    """Whether a process ends within a while."""
+    """Whether a process ends within 5 seconds."""
     for _ in range(100):
         if not alive(number):
             return True
@@ -61,7 +61,7 @@ def gone(number):
     return False
 
 
-def test_arguments_and_variables_arrive_as_they_are(target):
+def test_arguments_and_variables_are_passed_unchanged(target):
     code = "import os, sys; print(ascii(sys.argv[1:]), ascii(os.environ['WHAT']))"
     finished = python(target, code, NASTY, "", variables={"WHAT": NASTY})
     assert finished.output.strip() == f"{[NASTY, '']!a} {NASTY!a}"
@@ -69,7 +69,7 @@ def test_arguments_and_variables_arrive_as_they_are(target):
     assert not list(target.root.rglob("x"))
 
 
-def test_it_runs_in_its_folder_with_no_input_and_no_python_path_of_ours(target, monkeypatch):
+def test_command_runs_in_its_folder_without_input_and_python_path(target, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     folder = target.root / "a folder"
     folder.mkdir()
@@ -79,22 +79,22 @@ def test_it_runs_in_its_folder_with_no_input_and_no_python_path_of_ours(target, 
     assert finished.output.strip() == str([target.path(folder), "", None])
 
 
-def test_exit_status_and_last_line(target):
+def test_exit_status_and_last_line_are_reported(target):
     finished = python(target, "print('first'); import sys; sys.exit('too bad')")
-    assert (finished.status, finished.complaint) == (1, "ended with exit status 1: too bad")
+    assert (finished.status, finished.failure) == (1, "ended with exit status 1: too bad")
 
 
-def test_what_cannot_be_run_is_an_error(target):
+def test_missing_program_is_an_error(target):
     finished = target.run(["/no/such program"], target.root, limit=60)
-    assert finished.complaint == "could not be run: /no/such program: No such file or directory"
+    assert finished.failure == "could not be run: /no/such program: No such file or directory"
 
 
-def test_the_signal_that_ended_it_is_named(target):
+def test_signal_is_named(target):
     finished = python(target, "import os; os.kill(os.getpid(), 11)")
-    assert (finished.status, finished.complaint) == (-signal.SIGSEGV, "was ended by signal SIGSEGV")
+    assert (finished.status, finished.failure) == (-signal.SIGSEGV, "was ended by signal SIGSEGV")
 
 
-def test_a_command_and_what_it_started_end_at_the_time_limit(target):
+def test_time_limit_ends_a_command_and_its_descendants(target):
     code = """
 import subprocess, sys, time
 sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -104,31 +104,31 @@ time.sleep(600)
 """
     finished = python(target, code, limit=1.5)
     assert finished.timed_out
-    assert finished.complaint.startswith("was stopped at its time limit, after 1.5")
+    assert finished.failure.startswith("was stopped at its time limit, after 1.5")
     assert all(gone(int(number)) for number in finished.output.split())
     assert len(finished.output.split()) == 2
 
 
-def test_what_a_command_leaves_running_ends_with_it(target):
+def test_descendants_end_with_the_command(target):
     code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
     finished = python(target, code)
     assert finished.ok
     assert gone(int(finished.output))
 
 
-def test_the_end_of_a_long_output_is_kept(target):
+def test_end_of_a_long_output_is_kept(target):
     finished = python(target, "for i in range(100_000): print(i)")
     assert finished.output.endswith("99998\n99999\n")
     assert len(finished.output) <= TAIL
 
 
-def test_output_that_is_no_text_and_looks_like_a_report(target):
+def test_binary_output_that_looks_like_a_report(target):
     finished = python(target, r"import os; os.write(1, b'\xff\x00'); os.write(2, b'{\"status\": 3}\n')")
     assert finished.status == 0
     assert finished.output.startswith("\ufffd\x00")
 
 
-def test_folders_there_and_back(target):
+def test_folders_are_copied_there_and_back(target):
     folder = target.root / "sub" / NASTY.replace("\n", "")
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "data").write_bytes(bytes(range(256)) * 1000)
@@ -147,7 +147,7 @@ def test_folders_there_and_back(target):
 
 
 @pytest.mark.parametrize("where", ["local", "ssh"])
-def test_a_command_ends_where_whoever_started_it_is_killed(where, request, tmp_path):
+def test_command_ends_when_its_caller_is_killed(where, request, tmp_path):
     server = request.getfixturevalue("ssh_server") if where == "ssh" else None
     ssh = {"config": str(server.config), "directory": str(tmp_path / "there")} if server else {}
     more = f"target={server.target!r}, ssh={ssh!r}," if server else ""
@@ -174,7 +174,7 @@ target_of(spec, folder, "{RUN_ID}").run(command, folder, limit=600)
     assert gone(int(number))
 
 
-def test_a_python_that_is_not_there_is_an_error_of_the_target(ssh_server, tmp_path):
+def test_missing_interpreter_on_the_target_is_an_error(ssh_server, tmp_path):
     target = over_ssh(ssh_server, tmp_path)
     target.python = "/no/python"
     finished = python(target, "")
@@ -182,7 +182,7 @@ def test_a_python_that_is_not_there_is_an_error_of_the_target(ssh_server, tmp_pa
     assert not finished.ok
 
 
-def test_a_folder_that_cannot_be_copied_is_said_in_one_sentence(ssh_server, tmp_path):
+def test_failed_copy_gives_one_sentence(ssh_server, tmp_path):
     target = over_ssh(ssh_server, tmp_path)
     folder = target.root / "sub"
     folder.mkdir()
@@ -199,13 +199,13 @@ def test_a_folder_that_cannot_be_copied_is_said_in_one_sentence(ssh_server, tmp_
         ("ssh:no-such-host.invalid", "Could not resolve hostname|Name or service not known"),
     ],
 )
-def test_a_host_that_is_not_reached_is_said_in_one_sentence(address, reason, ssh_server, tmp_path):
+def test_unreachable_host_gives_one_sentence(address, reason, ssh_server, tmp_path):
     target = over_ssh(ssh_server._replace(target=address), tmp_path, connect_timeout=3)
     with pytest.raises(TargetError, match=rf"^{address} cannot be reached: [^\n]*({reason})[^\n]*$"):
         target.run(["true"], target.root, limit=1)
 
 
-def test_a_key_that_is_not_known_is_said_in_one_sentence(ssh_server, tmp_path):
+def test_unknown_key_gives_one_sentence(ssh_server, tmp_path):
     config = tmp_path / "config"
     config.write_text(f"IdentityFile {tmp_path}/none\nIdentitiesOnly yes\n")
     target = over_ssh(ssh_server, tmp_path, config=str(config))
@@ -213,8 +213,8 @@ def test_a_key_that_is_not_known_is_said_in_one_sentence(ssh_server, tmp_path):
         target.run(["true"], target.root, limit=1)
 
 
-def test_a_host_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
-    """A server that takes connections and says nothing."""
+def test_silent_host_reaches_the_time_limit(tmp_path, monkeypatch):
+    """A server that accepts connections and sends nothing."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -226,13 +226,13 @@ def test_a_host_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
         assert time.monotonic() - start < 30
 
 
-def test_default_directory_is_of_the_name_and_of_where_the_run_is(ssh_server, tmp_path):
+def test_default_directory_has_the_runs_name_and_origin(ssh_server, tmp_path):
     first = over_ssh(ssh_server, tmp_path, directory=None)
-    assert first._wanted_base.startswith(".stageplan/t-")
-    assert shlex.quote(first._wanted_base) == first._wanted_base
+    assert first._directory.startswith(".stageplan/t-")
+    assert shlex.quote(first._directory) == first._directory
 
 
-def test_complaints():
+def test_failure_sentences():
     assert Finished().ok
-    assert Finished(status=3).complaint == "ended with exit status 3: it printed nothing"
-    assert Finished(status=-99).complaint == "was ended by signal 99"
+    assert Finished(status=3).failure == "ended with exit status 3: it printed nothing"
+    assert Finished(status=-99).failure == "was ended by signal 99"

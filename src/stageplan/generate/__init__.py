@@ -1,14 +1,14 @@
-"""From a service and a hardware requirement to a model that runs on its target, extended and tested.
+"""Generate a model from a service and a hardware requirement, extend it, and test it on its target.
 
-Four steps, each with a typed result that is kept in a file of the directory:
+Four steps, each with a typed result in a file of the directory:
 
 ===========  ============================================  ==========================
-step         what it makes                                 its result
+step         makes                                         result
 ===========  ============================================  ==========================
 environment  a Python environment on the target            environment.json
 basic        ``project``: data, network, training, ...     manifest-basic.json
 extended     pipelined training, quantization, ...         manifest-extended.json
-test         a verdict on the cases of ``cases.toml``      test-result.json and .xml
+test         the outcomes of the cases in ``cases.toml``   test-result.json and .xml
 ===========  ============================================  ==========================
 """
 

@@ -1,4 +1,4 @@
-"""The basic function: a project that trains, evaluates, exports and infers, and what it made."""
+"""The basic function: a project that trains, evaluates, exports and infers, and the results of running it."""
 
 from __future__ import annotations
 
@@ -16,69 +16,70 @@ import msgspec
 
 from ..output import to_json
 from .digests import sha256
+from .environment import GIB
 from .folders import staged, write_files
+from .layout import CASES_FILE, CONFIG_FILE, METRICS, PROJECT
 from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of
 from .spec import Spec, Task
 from .target import Target
 
+DEFAULTS_FILE = "defaults.toml"
 COMMANDS = ("train", "evaluate", "export", "infer")
-METRICS = "artefacts/metrics"
-GIB = 2**30
 LONG = "time_limit = 3600\n"  # of the cases that train as long as the specification says
 
-# What a task's input shape says, by the names that its network has for it.
+# Names of the dimensions of a task's input shape in its network.
 _SHAPES: dict[Task, tuple[str, ...]] = {
     "causal-language-model": ("tokens",),
     "text-classification": ("tokens",),
     "image-classification": ("channels", "rows", "columns"),
     "click-through-rate": ("numbers", "categories"),
 }
-# First layer of a task's network, and what its repeated ones are called; the last one is ``head``.
+# Name of the first layer of a task's network, and prefix of its repeated layers; the last one is ``head``.
 _LAYERS: dict[Task, tuple[str, str]] = {
     "causal-language-model": ("embedding", "block"),
     "text-classification": ("embedding", "block"),
     "image-classification": ("stem", "block"),
     "click-through-rate": ("embedding", "cross"),
 }
-_BYTES = 256  # different tokens of a text, each a byte
-_GROUPS = 4  # of channels, which the normalisation of images is by
-_USUAL_BATCH = 16  # that thresholds of the defaults were measured with
+_BYTE_VALUES = 256  # a text has one token for each byte
+_NORM_GROUPS = 4  # groups of channels in the group normalisation of images
+_DEFAULT_BATCH = 16  # the batch that the default thresholds were measured with
 
 
 def build(
     spec: Spec, report: EnvironmentReport, target: Target, directory: Path, *, training: Training
 ) -> BasicResult:
-    """Generate the project, and run it on the target: train, evaluate, export, infer.
+    """Generate the project and run it on the target: train, evaluate, export, infer.
 
     Parameters
     ----------
     spec : Spec
-        What is required.
+        The requirements.
     report : EnvironmentReport
         The environment to run in.
     target : Target
-        Where.
+        Where to run.
     directory : pathlib.Path
-        Directory of the run; its ``project`` is written when all went well, and then ``cases.toml``.
+        Directory of the run; after success its ``project`` is replaced, and then ``cases.toml``.
     training : {"quick", "full"}
-        How long to train.
+        Length of the training.
 
     Returns
     -------
     BasicResult
-        The manifest of what was made.
+        The manifest of the generated project.
 
     Raises
     ------
     ValueError
-        A size does not go with the task.
+        A size is not valid for the task.
     StepError
         The requirements cannot be met, or a command did not succeed.
     TargetError
         The target cannot be reached, or was lost.
     """
     start = time.monotonic()
-    with staged(directory / "project") as project:
+    with staged(directory / PROJECT) as project:
         write_project(spec, report, project)
         with running("basic", spec, report, target, project) as runner:
             runner.run("sizes", training=training)
@@ -86,7 +87,7 @@ def build(
             runner.run(*COMMANDS, training=training)
         result = BasicResult(
             training=training,
-            config_sha256=sha256(project / "config.json"),
+            config_sha256=sha256(project / CONFIG_FILE),
             artefacts=artefacts_of(project),
             metrics={command: runner.numbers(command) for command in ("sizes", *COMMANDS)},
             versions=versions(report),
@@ -100,61 +101,61 @@ def build(
 
 
 def write_project(spec: Spec, report: EnvironmentReport, project: Path) -> None:
-    """Write the files of the basic function, as they are, and the configuration of this one."""
-    copy_files(project, "basic", _names("basic", {"cases.toml"}))
-    copy_files(project, spec.task, _names(spec.task, {"defaults.toml"}))
+    """Write the files of the basic function, unchanged, and this project's configuration."""
+    copy_files(project, "basic", _file_names("basic", {CASES_FILE}))
+    copy_files(project, spec.task, _file_names(spec.task, {DEFAULTS_FILE}))
     source = spec.data.file and f"examples{Path(spec.data.file).suffix}"
     if spec.data.file is not None and source is not None:
         shutil.copyfile(spec.data.file, project / source)
-    (project / "config.json").write_bytes(to_json(configuration(spec, source)) + b"\n")
+    (project / CONFIG_FILE).write_bytes(to_json(configuration(spec, source)) + b"\n")
     for name, packages in (("requirements.txt", report.requirements), ("requirements.lock", report.lock)):
         (project / name).write_text("".join(f"{package}\n" for package in packages))
 
 
 def packaged(*path: str) -> Traversable:
-    """Return a file or folder of the project as it is in the package."""
+    """Return a file or folder of the packaged project."""
     return resources.files(__package__).joinpath("project", *path)
 
 
-def _names(folder: str, without: set[str]) -> list[str]:
+def _file_names(folder: str, without: set[str]) -> list[str]:
     files = (file for file in packaged(folder).iterdir() if file.is_file())
     return sorted(file.name for file in files if file.name not in without)
 
 
 def copy_files(project: Path, folder: str, names: Iterable[str]) -> None:
-    """Copy files of the package into a project."""
+    """Copy packaged files into a project."""
     for name in names:
         (project / name).write_bytes(packaged(folder, name).read_bytes())
 
 
 def write_cases(spec: Spec, directory: Path, extensions: Iterable[str]) -> None:
-    """Write the preset test script of the basic function and of extensions."""
+    """Write the preset test script of the basic function and of the extensions."""
     files = [
-        packaged("basic", "cases.toml"),
+        packaged("basic", CASES_FILE),
         *(packaged("extended", "cases", f"{e}.toml") for e in extensions),
     ]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     limit = f"time_limit = {spec.training.time_limit:g}\n"
-    write_files(directory, {"cases.toml": text.replace(LONG, limit).encode()})
+    write_files(directory, {CASES_FILE: text.replace(LONG, limit).encode()})
 
 
 # The configuration --------------------------------------------------------------------------------------
 
 
 def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
-    """Return ``config.json``: what is required, and the task's own values for the rest.
+    """Return ``config.json``: the requirements, and the task's defaults for the rest.
 
     Parameters
     ----------
     spec : Spec
-        What is required.
+        The requirements.
     source : str, optional
-        The examples, a file in the project; None for synthetic ones.
+        File of examples in the project; None for synthetic examples.
 
     Raises
     ------
     ValueError
-        A size does not go with the task.
+        A size is not valid for the task.
     """
     service, preset = spec.service, _preset(spec)
     model = _model(spec, preset["model"]) | dict(zip(_SHAPES[spec.task], service.input_shape, strict=True))
@@ -166,7 +167,7 @@ def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
         "threads": spec.hardware.cores,
         "model": model,
         "data": {"source": source, "evaluation_examples": 512},
-        "train": preset["train"] | _given(spec.training, "steps", "quick_steps", "learning_rate")
+        "train": preset["train"] | _given_fields(spec.training, "steps", "quick_steps", "learning_rate")
         | {"batch": service.batch, "precision": service.precision},
         "metric": {
             "name": service.metric,
@@ -191,20 +192,20 @@ def layer_names(spec: Spec) -> list[str]:
 
 
 def _preset(spec: Spec) -> dict[str, Any]:
-    text = packaged(spec.task, "defaults.toml").read_text(encoding="utf-8")
+    text = packaged(spec.task, DEFAULTS_FILE).read_text(encoding="utf-8")
     preset: dict[str, Any] = tomllib.loads(text)[spec.service.model.preset]
     return preset
 
 
-def _given(struct: msgspec.Struct, *names: str) -> dict[str, Any]:
-    """Return the fields that are not absent."""
+def _given_fields(struct: msgspec.Struct, *names: str) -> dict[str, Any]:
+    """Return the fields that are present."""
     pairs = ((name, getattr(struct, name)) for name in names)
     return {name: value for name, value in pairs if value is not None}
 
 
 def _model(spec: Spec, preset: dict[str, int]) -> dict[str, int]:
-    """Return the sizes of the network, those that are given and those of the preset."""
-    given = _given(spec.service.model, "layers", "width", "heads", "vocabulary", "classes")
+    """Return the sizes of the network: those given, and the preset's for the rest."""
+    given = _given_fields(spec.service.model, "layers", "width", "heads", "vocabulary", "classes")
     for name, value in given.items():
         if name not in preset:
             raise ValueError(
@@ -212,27 +213,28 @@ def _model(spec: Spec, preset: dict[str, int]) -> dict[str, int]:
                 f"{', '.join(preset)} may be given"
             )
     text = spec.task == "causal-language-model" and spec.data.file is not None
-    sizes = preset | ({"vocabulary": _BYTES} if text else {}) | given
-    if text and sizes["vocabulary"] < _BYTES:
-        raise ValueError(f"service.model.vocabulary is {sizes['vocabulary']}; for a text it must be {_BYTES}")
-    divisor = sizes.get("heads", _GROUPS if spec.task == "image-classification" else 1)
+    sizes = preset | ({"vocabulary": _BYTE_VALUES} if text else {}) | given
+    if text and sizes["vocabulary"] < _BYTE_VALUES:
+        raise ValueError(
+            f"service.model.vocabulary is {sizes['vocabulary']}; for a text it must be {_BYTE_VALUES} or more"
+        )
+    divisor = sizes.get("heads", _NORM_GROUPS if spec.task == "image-classification" else 1)
     if sizes["width"] % divisor:
         raise ValueError(f"service.model.width is {sizes['width']}; it must be a multiple of {divisor}")
     return sizes
 
 
 def _thresholds(spec: Spec, preset: dict[str, Any]) -> dict[str, float | None]:
-    """Return what is to be reached.
+    """Return the thresholds of quality.
 
-    Where the specification does not say, it is what is known of the preset; where something else than the
-    preset is trained, nothing is known of it.
+    By default they are those measured with the preset; None where anything but the preset is trained.
     """
     service = spec.service
     known = (
         spec.data.file is None
-        and service.batch >= _USUAL_BATCH
-        and not _given(service.model, "layers", "width", "heads", "vocabulary", "classes")
-        and not _given(spec.training, "steps", "quick_steps", "learning_rate")
+        and service.batch >= _DEFAULT_BATCH
+        and not _given_fields(service.model, "layers", "width", "heads", "vocabulary", "classes")
+        and not _given_fields(spec.training, "steps", "quick_steps", "learning_rate")
         and service.input_shape == type(spec)(name="usual", task=spec.task).service.input_shape
     )
     whole, quick = ((preset.get(key, {}) if known else {}) for key in ("threshold", "quick_threshold"))
@@ -244,7 +246,7 @@ def _thresholds(spec: Spec, preset: dict[str, Any]) -> dict[str, float | None]:
 
 
 class Runner:
-    """Runs commands of a project on its target, and brings back what they made."""
+    """Runs commands of a project on its target, and copies back the files that they write."""
 
     def __init__(
         self, step: str, spec: Spec, report: EnvironmentReport, target: Target, project: Path
@@ -252,53 +254,53 @@ class Runner:
         self.step, self.spec, self.report, self.target, self.project = step, spec, report, target, project
 
     def run(self, *commands: str, training: Training) -> None:
-        """Run commands; StepError where one does not succeed."""
+        """Run commands; StepError where one fails."""
         for command in commands:
             arguments = [self.report.python, f"{command}.py", "--mode", training]
             finished = self.target.run(arguments, self.project, limit=self.spec.training.time_limit)
             if not finished.ok:
-                raise StepError(f"{self.step}: {command}.py {finished.complaint}", finished.output)
+                raise StepError(f"{self.step}: {command}.py {finished.failure}", finished.output)
         self.target.collect(self.project)
 
     def numbers(self, command: str) -> dict[str, float]:
-        """Return the numbers that a command wrote."""
+        """Return the metrics that a command wrote."""
         path = self.project / METRICS / f"{command}.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, float])
         except (FileNotFoundError, ValueError) as error:
-            raise StepError(f"{self.step}: {command}.py wrote no numbers: {error}") from None
+            raise StepError(f"{self.step}: {command}.py wrote no metrics: {error}") from None
 
 
 @contextmanager
 def running(
     step: str, spec: Spec, report: EnvironmentReport, target: Target, project: Path
 ) -> Iterator[Runner]:
-    """Bring a project to its target, for its commands to run there, and leave no copy of it."""
+    """Copy a project to its target, to run its commands there, and remove the copy at the end."""
     target.place(project)
     try:
         yield Runner(step, spec, report, target, project)
     finally:
-        target.forget(project)
+        target.remove(project)
 
 
 def versions(report: EnvironmentReport) -> dict[str, str]:
-    """Return the versions of the packages that were required."""
+    """Return the versions of the required packages."""
     wanted = {requirement.partition("==")[0].lower() for requirement in report.requirements}
     there = dict(package.split("==", 1) for package in report.lock)
     return {name: version for name, version in there.items() if name in wanted}
 
 
 def check_memory(spec: Spec, sizes: dict[str, float]) -> None:
-    """Refuse a network whose training needs more memory than its device is required to have, or has."""
+    """Check that training fits into the memory that the device is required to have, and has."""
     hardware = spec.hardware
     field = "memory" if hardware.device == "cpu" else "accelerator_memory"
     required = getattr(hardware, field)
     limit = min(required or sizes["device_bytes"], sizes["device_bytes"])
     needed = sizes["training_bytes"]
     if needed > limit:
-        said = f"hardware.{field} is" if limit == required else "the target has"
+        where = f"hardware.{field} is" if limit == required else "the target has"
         raise StepError(
             f"the service requirement is impossible: training {sizes['parameters']:.4g} parameters needs "
-            f"{needed / GIB:.4g} GiB, {said} {limit / GIB:.4g} GiB: {(needed - limit) / GIB:.4g} GiB short; "
-            "take a smaller service.model or service.batch, or more memory"
+            f"{needed / GIB:.4g} GiB, {where} {limit / GIB:.4g} GiB: {(needed - limit) / GIB:.4g} GiB short; "
+            "use a smaller service.model or service.batch, or more memory"
         )

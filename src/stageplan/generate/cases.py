@@ -1,6 +1,6 @@
-"""The preset test script: cases from a TOML file are run on the target, and what became of each is kept.
+"""The preset test script: runs the cases of a TOML file on the target and writes their outcomes.
 
-The cases run in a copy of the project, in the directory's ``test``, so that what is tested stays as it was.
+The cases run in a copy of the project, in the directory's ``test``, so that the project does not change.
 """
 
 from __future__ import annotations
@@ -19,12 +19,22 @@ from xml.etree import ElementTree
 
 from msgspec import Meta, Struct
 
-from ..fields import FINITE, check_fields, show
+from ..fields import FINITE, Name, check_fields, not_negative, show
 from ..output import write_whole
 from ..readers.documents import build
 from . import environment
 from .digests import sha256
 from .folders import copy_folder, staged
+from .layout import (
+    BASIC_FILE,
+    CASES_FILE,
+    CONFIG_FILE,
+    EXTENDED_FILE,
+    JUNIT_FILE,
+    PROJECT,
+    TEST,
+    TEST_FILE,
+)
 from .results import (
     BasicResult,
     CaseResult,
@@ -34,23 +44,24 @@ from .results import (
     Status,
     StepError,
     TestResult,
+    changed_artefacts,
     read_result,
-    tampered,
     write_result,
 )
-from .spec import Spec
+from .spec import Spec, TimeLimit
 from .target import Target
 
-CASES = "cases.toml"
-RESULT, JUNIT = "test-result.json", "test-result.xml"
 BUILT_IN = ("environment", "integrity")
-LOG = 4000  # characters of a case's output that are kept
+LOG_LENGTH = 4000  # characters of a case's output that are kept, at its end
 DELETE_LIMIT = 120.0  # seconds
 
-# A path below the project: no root, no way up, nothing that a shell or a terminal would take amiss.
-File = Annotated[str, Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[^\x00-\x1f\\]+$")]
+# A path below the project: relative, without "..", backslashes and control characters.
+File = Annotated[
+    str,
+    Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[^\x00-\x1f\\]+$", description="a path below the project"),
+]
 Word = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
-Bound = Annotated[float, Meta(ge=-FINITE, le=FINITE)]
+Finite = Annotated[float, Meta(ge=-FINITE, le=FINITE, description="a finite number")]
 
 _DELETE = """\
 import os, shutil, sys
@@ -63,71 +74,75 @@ for path in sys.argv[1:]:
 
 
 class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A number that a command writes, and what it has to be.
+    """A number that a command writes, and its limits.
 
     Parameters
     ----------
     file : str
-        JSON file of names and numbers, its path in the project.
+        Path in the project of a JSON file that maps names to numbers.
     name : str
-        Of the number.
-    most, least : float, optional
+        Name of the number.
+    max, min : float, optional
         Limits.
     equals : float, optional
-        What it is, give or take `tolerance`.
+        Required value, within `tolerance`.
     tolerance : float
-        Greatest difference from `equals`.
+        Maximum difference from `equals`.
     """
 
-    file: Annotated[File, Meta(description="a path below the project")]
-    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
-    most: Annotated[Bound | None, Meta(description="a finite number, or absent")] = None
-    least: Annotated[Bound | None, Meta(description="a finite number, or absent")] = None
-    equals: Annotated[Bound | None, Meta(description="a finite number, or absent")] = None
-    tolerance: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more and finite")] = 0.0
+    file: File
+    name: Name
+    max: Finite | None = None
+    min: Finite | None = None
+    equals: Finite | None = None
+    tolerance: Annotated[float, not_negative()] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self, f"metric {show(self.name)}")
-        if self.most is None and self.least is None and self.equals is None:
-            raise ValueError(f"most is absent; it, least or equals must be given (metric {show(self.name)})")
+        if self.max is None and self.min is None and self.equals is None:
+            raise ValueError(f"max is absent; max, min or equals must be given (metric {show(self.name)})")
 
-    def complaint(self, value: object) -> str:
-        """Say in what a value is not as it must be; nothing where it is."""
+    def failure(self, value: object) -> str:
+        """Say which limits a value breaks; empty where it is within all of them."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"{self.name} is {show(value)} in {self.file}; it must be a number"
-        wanted = []
-        if self.most is not None and not value <= self.most:
-            wanted.append(f"at most {self.most:g}")
-        if self.least is not None and not value >= self.least:
-            wanted.append(f"at least {self.least:g}")
+        required = []
+        if self.max is not None and not value <= self.max:
+            required.append(f"at most {self.max:g}")
+        if self.min is not None and not value >= self.min:
+            required.append(f"at least {self.min:g}")
         if self.equals is not None and not abs(value - self.equals) <= self.tolerance:
-            wanted.append(f"{self.equals:g} within {self.tolerance:g}")
+            required.append(f"{self.equals:g} within {self.tolerance:g}")
         if not math.isfinite(value):
-            wanted.append("finite")
-        return f"{self.name} is {value:g} in {self.file}; it must be {' and '.join(wanted)}" if wanted else ""
+            required.append("finite")
+        return (
+            f"{self.name} is {value:g} in {self.file}; it must be {' and '.join(required)}"
+            if required
+            else ""
+        )
 
 
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command, and what must come of it.
+    """A command, and the outputs that it must produce.
 
     Parameters
     ----------
     name : str
-        Unique; not ``environment`` or ``integrity``, which are cases of every script.
+        Unique; not ``environment`` or ``integrity``, which every script has.
     command : sequence of str
         A Python file of the project, and its arguments; run by the environment's interpreter.
     modes : sequence of {"quick", "infer", "full"}
-        In which modes it is run.
+        Modes in which it runs.
     needs : sequence of str
-        Cases that must pass before. One that is not of the mode counts as passed.
+        Cases that must pass first. A case that does not run in the mode counts as passed.
     time_limit : float
-        Seconds after which the command and all that it started are killed.
+        Seconds after which the command and all processes that it started are killed.
     artefacts : sequence of str
-        Files that the command must make, their paths in the project. Earlier ones are deleted before.
+        Paths in the project of files that the command must write. Earlier ones are deleted first.
     metrics : sequence of Metric
-        Numbers that it must write. Earlier files of them are deleted before.
+        Numbers that it must write. Their earlier files are deleted first.
     must_pass : bool
-        Whether the whole is red where it does not pass.
+        Whether the test fails where it does not pass.
     """
 
     name: Annotated[str, Meta(pattern=r"^[ -~]{1,100}$", description="1 to 100 printable ASCII characters")]
@@ -137,11 +152,11 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     modes: Annotated[
         tuple[Mode, ...], Meta(min_length=1, description="a list of 1 or more of 'quick', 'infer', 'full'")
     ]
-    time_limit: Annotated[float, Meta(gt=0, le=1e7, description="more than 0 and at most 1e7 seconds")]
+    time_limit: TimeLimit
     needs: Annotated[tuple[str, ...], Meta(description="a list of names of cases")] = ("environment",)
     artefacts: Annotated[tuple[File, ...], Meta(description="a list of paths below the project")] = ()
     metrics: Annotated[tuple[Metric, ...], Meta(description="a list of metrics")] = ()
-    must_pass: Annotated[bool, Meta(description="true or false")] = True
+    must_pass: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self, f"case {show(self.name)}")
@@ -153,12 +168,12 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Files that the command makes."""
+        """Files that the command writes."""
         return tuple(dict.fromkeys([*self.artefacts, *(metric.file for metric in self.metrics)]))
 
 
 class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Cases in any order; their needs lead round in no circle."""
+    """Cases in any order; their needs must not be cyclic."""
 
     case: Annotated[tuple[Case, ...], Meta(min_length=1, description="a list of 1 case or more")]
 
@@ -167,20 +182,22 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         seen = set(BUILT_IN)
         for place, case in enumerate(self.case):
             if case.name in seen:
-                raise ValueError(f"case[{place}].name is {show(case.name)}; another case has it already")
+                raise ValueError(
+                    f"case[{place}].name is {show(case.name)}; it must differ from all other names"
+                )
             seen.add(case.name)
         for place, case in enumerate(self.case):
             for need in case.needs:
                 if need not in seen:
-                    raise ValueError(f"case[{place}].needs has {show(need)}; there is no case of that name")
+                    raise ValueError(f"case[{place}].needs has {show(need)}; it must be the name of a case")
         try:
             self.ordered()
         except CycleError as error:
-            circle = " -> ".join(reversed(error.args[1]))
-            raise ValueError(f"case needs must not lead round in a circle, as {circle} does") from None
+            cycle = " -> ".join(reversed(error.args[1]))
+            raise ValueError(f"case needs must not be cyclic, as {cycle} is") from None
 
     def ordered(self) -> list[Case]:
-        """Return the cases, each after those that it needs, else as they stand in the file."""
+        """Return the cases, each after those that it needs, otherwise in the order of the file."""
         sorter = TopologicalSorter({case.name: case.needs for case in self.case})
         by_name = {case.name: case for case in self.case}
         return [by_name[name] for name in sorter.static_order() if name in by_name]
@@ -192,14 +209,14 @@ def read_script(path: Path) -> Script:
     Parameters
     ----------
     path : pathlib.Path
-        TOML, with a table ``[[case]]`` of each case.
+        TOML, with a table ``[[case]]`` for each case.
 
     Raises
     ------
     OSError
         It cannot be read.
     ValueError
-        It is no TOML, or a field is missing, unknown or wrong.
+        It is not valid TOML, or a field is missing, unknown or not valid.
     """
     try:
         return build(Script, tomllib.loads(path.read_bytes().decode()))
@@ -207,7 +224,7 @@ def read_script(path: Path) -> Script:
         raise ValueError(f"{path}: {error}") from None
 
 
-def run(
+def run_cases(
     spec: Spec,
     report: EnvironmentReport,
     target: Target,
@@ -221,46 +238,46 @@ def run(
     Parameters
     ----------
     spec : Spec
-        What was required.
+        The requirements.
     report : EnvironmentReport
         The environment to run in.
     target : Target
-        Where.
+        Where to run.
     directory : pathlib.Path
-        Of the run. ``test-result.json`` and ``test-result.xml`` (JUnit) are written into it when all cases
-        have ended; earlier ones are removed at the beginning.
+        Directory of the run. ``test-result.json`` and ``test-result.xml`` (JUnit) are written into it when
+        all cases have ended; earlier ones are removed at the beginning.
     mode : {"quick", "infer", "full"}
-        Which cases.
+        Which cases to run.
     progress : callable
-        Told the name of each case, and what became of it.
+        Called with the name of each case when it begins.
 
     Returns
     -------
     TestResult
-        What became of each case.
+        Outcome of each case.
 
     Raises
     ------
     ValueError, OSError
-        The script is wrong, has no case of the mode, or a file cannot be read or written.
+        The script is not valid or has no case of the mode, or a file cannot be read or written.
     """
-    script = read_script(directory / CASES)
+    script = read_script(directory / CASES_FILE)
     chosen = [case for case in script.ordered() if mode in case.modes]
     if not chosen:
-        raise ValueError(f"mode is {mode}; {directory / CASES} has no case of it")
-    for name in (RESULT, JUNIT):
+        raise ValueError(f"mode is {mode}; {directory / CASES_FILE} has no case of it")
+    for name in (TEST_FILE, JUNIT_FILE):
         (directory / name).unlink(missing_ok=True)
     start = time.monotonic()
-    with staged(directory / "test") as folder:
-        done = _Bench(spec, report, target, directory, folder / "project", progress).run(chosen)
+    with staged(directory / TEST) as folder:
+        done = _TestRun(spec, report, target, directory, folder / PROJECT, progress).run(chosen)
     result = TestResult(name=spec.name, mode=mode, cases=tuple(done), seconds=time.monotonic() - start)
-    write_whole(directory / JUNIT, lambda stream: stream.write(junit(result)))
-    write_result(directory / RESULT, result)
+    write_whole(directory / JUNIT_FILE, lambda stream: stream.write(junit(result)))
+    write_result(directory / TEST_FILE, result)
     return result
 
 
-class _Bench:
-    """A copy of the project, and what the cases that ran in it came to."""
+class _TestRun:
+    """Runs cases in a copy of the project, and collects their outcomes."""
 
     def __init__(
         self,
@@ -276,18 +293,18 @@ class _Bench:
         self.done: dict[str, CaseResult] = {}
 
     def run(self, cases: Sequence[Case]) -> list[CaseResult]:
-        """Run the cases of every script, and then these."""
+        """Run the built-in cases, and then these."""
         try:
-            self._keep("environment", True, self._environment)
-            self._keep("integrity", True, self._integrity)
+            self._run_or_skip("environment", True, self._environment)
+            self._run_or_skip("integrity", True, self._integrity)
             for case in cases:
-                self._keep(case.name, case.must_pass, partial(self._case, case), case.needs)
+                self._run_or_skip(case.name, case.must_pass, partial(self._case, case), case.needs)
         finally:
             if self.project.exists():
-                self.target.forget(self.project.parent)
+                self.target.remove(self.project.parent)
         return list(self.done.values())
 
-    def _keep(
+    def _run_or_skip(
         self, name: str, must_pass: bool, judge: Callable[[], _Verdict], needs: Sequence[str] = ()
     ) -> None:
         """Run a case, or skip it where one that it needs did not pass."""
@@ -297,20 +314,20 @@ class _Bench:
             verdict = _Verdict("SKIP", f"it needs {', '.join(failed)}, which did not pass")
         else:
             self.say(f"test {name}")
-            verdict = _judged(judge)
+            verdict = _verdict_of(judge)
         self.done[name] = CaseResult(
             name=name,
             status=verdict.status,
             must_pass=must_pass,
             seconds=time.monotonic() - start,
             message=verdict.message,
-            log=verdict.log[-LOG:],
+            log=verdict.log[-LOG_LENGTH:],
         )
 
     def _environment(self) -> _Verdict:
-        """Whether the interpreter has what is required, and computes."""
-        items, _ = environment.check(self.spec, self.target, self.report.python, self.directory)
-        return _failed_by(
+        """Check that the environment is still as required."""
+        items, _ = environment.check_interpreter(self.spec, self.target, self.report.python, self.directory)
+        return _verdict_from(
             [
                 f"{item.name} is {item.status}, {item.found}: {item.advice}"
                 for item in items
@@ -319,59 +336,59 @@ class _Bench:
         )
 
     def _integrity(self) -> _Verdict:
-        """Whether what the manifests list is as it was made."""
-        first = read_result(self.directory / "manifest-basic.json", BasicResult)
-        second = read_result(self.directory / "manifest-extended.json", ExtendedResult)
+        """Check that the files that the manifests list have not changed."""
+        first = read_result(self.directory / BASIC_FILE, BasicResult)
+        second = read_result(self.directory / EXTENDED_FILE, ExtendedResult)
         if first is None:
-            return _Verdict("FAIL", "there is no manifest-basic.json")
-        project = self.directory / "project"
+            return _Verdict("FAIL", f"there is no {BASIC_FILE}")
+        project = self.directory / PROJECT
         newest = second or first
-        faults = [*tampered(project, first), *(tampered(project, second) if second else ())]
-        config = project / "config.json"
+        faults = [*changed_artefacts(project, first), *(changed_artefacts(project, second) if second else ())]
+        config = project / CONFIG_FILE
         if not config.is_file() or sha256(config) != newest.config_sha256:
-            faults.append("config.json has changed since the artefacts were made; generate again")
-        return _failed_by(list(dict.fromkeys(faults)))
+            faults.append(f"{CONFIG_FILE} has changed since the artefacts were written; generate again")
+        return _verdict_from(list(dict.fromkeys(faults)))
 
     def _case(self, case: Case) -> _Verdict:
-        """Run a case's command, and look at what came of it."""
+        """Run a case's command, and check its outputs."""
         if not self.project.exists():
-            copy_folder(self.directory / "project", self.project)
+            copy_folder(self.directory / PROJECT, self.project)
             self.target.place(self.project)
         self._delete(case.outputs)
         finished = self.target.run([self.report.python, *case.command], self.project, limit=case.time_limit)
         if not finished.ok:
             status: Status = "FAIL" if finished.status > 0 else "ERROR"
             status = "TIMEOUT" if finished.timed_out else status
-            return _Verdict(status, f"{case.command[0]} {finished.complaint}", finished.output)
+            return _Verdict(status, f"{case.command[0]} {finished.failure}", finished.output)
         self.target.collect(self.project)
-        return _failed_by(list(self._faults(case)), finished.output)
+        return _verdict_from(list(self._faults(case)), finished.output)
 
     def _delete(self, paths: Sequence[str]) -> None:
-        """Remove files of the copy on the target, so that a command that does not make them is seen."""
+        """Remove earlier outputs on the target, so that a command that does not write them is detected."""
         deleted = self.target.run(
             [self.target.python, "-I", "-c", _DELETE, *paths], self.project, limit=DELETE_LIMIT
         )
         if not deleted.ok:
-            raise StepError(f"earlier outputs cannot be deleted: it {deleted.complaint}")
+            raise StepError(f"earlier outputs cannot be deleted: the command {deleted.failure}")
 
     def _faults(self, case: Case) -> Iterator[str]:
-        """Say which artefacts and metrics are not as they must be."""
+        """Say which artefacts are missing or empty, and which metrics are missing or out of their limits."""
         for path in case.artefacts:
             file = self.project / path
             if not file.exists():
-                yield f"{path} was not made"
+                yield f"{path} was not written"
             elif file.is_file() and not file.stat().st_size:
                 yield f"{path} is empty"
         for metric in case.metrics:
             try:
-                numbers = _numbers(self.project / metric.file)
+                numbers = _read_metrics(self.project / metric.file)
             except ValueError as error:
                 yield f"{metric.file} {error}"
                 continue
             if metric.name not in numbers:
                 yield f"{metric.file} has no {metric.name}"
-            elif complaint := metric.complaint(numbers[metric.name]):
-                yield complaint
+            elif failure := metric.failure(numbers[metric.name]):
+                yield failure
 
 
 class _Verdict(Struct, frozen=True):
@@ -380,27 +397,27 @@ class _Verdict(Struct, frozen=True):
     log: str = ""
 
 
-def _judged(judge: Callable[[], _Verdict]) -> _Verdict:
+def _verdict_of(judge: Callable[[], _Verdict]) -> _Verdict:
     try:
         return judge()
     except StepError as error:
         return _Verdict("ERROR", str(error))
 
 
-def _failed_by(faults: Sequence[str], log: str = "") -> _Verdict:
+def _verdict_from(faults: Sequence[str], log: str = "") -> _Verdict:
     return _Verdict("FAIL" if faults else "PASS", "; ".join(faults), log)
 
 
-def _numbers(path: Path) -> dict[str, Any]:
-    """Read a file of metrics; ValueError, to follow its name, where it is none."""
+def _read_metrics(path: Path) -> dict[str, Any]:
+    """Read a file of metrics; ValueError where that fails, with a message that continues the file's name."""
     try:
         numbers = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ValueError("was not made") from None
+        raise ValueError("was not written") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON: {error}") from None
+        raise ValueError(f"is not valid JSON: {error}") from None
     if not isinstance(numbers, dict):
-        raise ValueError("holds no names and numbers")
+        raise ValueError("does not map names to numbers")
     return numbers
 
 
@@ -411,7 +428,7 @@ _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(result: TestResult) -> bytes:
-    """Return a result as JUnit XML, in UTF-8; a time limit that was reached is an error there."""
+    """Return a result as JUnit XML, in UTF-8; a TIMEOUT is an error there."""
     counts = dict.fromkeys(("failure", "error", "skipped"), 0)
     suite = ElementTree.Element("testsuite", name=result.name, time=f"{result.seconds:.3f}")
     for case in result.cases:

@@ -1,4 +1,4 @@
-"""The basic operating environment: what the target has, and an interpreter with the packages."""
+"""The basic operating environment: checks of the target, and an interpreter with the packages."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from .digests import digest
 from .folders import MARKER, RECORD, marker_text, write_files
+from .layout import CONTAINER, ENVIRONMENT
 from .results import EnvironmentReport, Item
 from .spec import Extension, Spec
 from .target import Finished, Target, last_line
@@ -23,7 +24,7 @@ PROBE_LIMIT = 300.0  # seconds; a busy machine takes long to import PyTorch from
 OLDEST_PYTHON = "3.10"
 GIB = 2**30
 
-# Package -> version that the generated project was tested with. PyTorch's is of the specification.
+# Package -> version that the generated project was tested with. The specification gives PyTorch's.
 _PACKAGES = {"numpy": "2.4.6", "safetensors": "0.8.0"}
 _EXTENSION_PACKAGES: dict[Extension, dict[str, str]] = {
     "onnx": {"onnx": "1.23.2", "onnxscript": "0.7.2", "onnxruntime": "1.32.0"},
@@ -40,7 +41,7 @@ class Accelerator(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """What a machine and one of its interpreters have, as ``probe.py`` prints it."""
+    """Properties of a machine and of one of its interpreters, as ``probe.py`` prints them."""
 
     machine: str
     processor: str
@@ -54,27 +55,27 @@ class Facts(Struct, frozen=True):
     packages: dict[str, str]
 
 
-def runs(target: Target, python: str, directory: Path) -> bool:
+def interpreter_runs(target: Target, python: str, directory: Path) -> bool:
     """Whether an interpreter runs on the target."""
     return target.run([python, "-I", "-c", ""], directory, limit=PROBE_LIMIT).ok
 
 
 def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
-    """Probe the target, make or check an environment there, and write recipes of containers.
+    """Probe the target, make or check an environment there, and write recipes for containers.
 
     Parameters
     ----------
     spec : Spec
-        What is required.
+        The requirements.
     target : Target
-        Where.
+        Where to prepare it.
     directory : pathlib.Path
         Directory of the run; a new environment is its ``environment``, the recipes are in ``container``.
 
     Returns
     -------
     EnvironmentReport
-        Each item OK, MISSING or WRONG. After one that is not OK, what depends on it is not looked at.
+        Each item is OK, MISSING or WRONG. Items that depend on one that is not OK are not checked.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
     """
     start = time.monotonic()
     write_files(directory, recipes(spec))
-    items, python, lock = _look(spec, target, directory)
+    items, python, lock = _prepare_interpreter(spec, target, directory)
     return EnvironmentReport(
         target=target.name,
         python=python,
@@ -95,13 +96,13 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
 
 
 def inputs(spec: Spec) -> str:
-    """Digest of what the environment depends on."""
+    """Digest of everything that the environment depends on."""
     of_target = (spec.target, spec.ssh, spec.hardware.of_target)
     return digest(*of_target, spec.environment, requirements(spec))
 
 
 def requirements(spec: Spec) -> list[str]:
-    """List the packages that the project of a specification needs, as ``"name==version"``, by name."""
+    """List the packages that a specification's project needs, as ``"name==version"``, sorted by name."""
     versions = _PACKAGES | {"torch": spec.environment.torch}
     for step in spec.extend.steps:
         versions |= _EXTENSION_PACKAGES.get(step, {})
@@ -110,17 +111,17 @@ def requirements(spec: Spec) -> list[str]:
 
 
 def _pinned(spec: Spec) -> dict[str, str]:
-    """Return the packages whose version the specification itself says."""
+    """Return the packages whose version the specification gives."""
     pairs = [requirement.split("==") for requirement in spec.environment.requirements]
-    return {"torch": spec.environment.torch} | {_normal(name): version for name, version in pairs}
+    return {"torch": spec.environment.torch} | {_normalised(name): version for name, version in pairs}
 
 
-def _normal(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _look(spec: Spec, target: Target, directory: Path) -> tuple[list[Item], str, list[str]]:
-    """Items, interpreter and packages, as far as one depends on another."""
+def _prepare_interpreter(spec: Spec, target: Target, directory: Path) -> tuple[list[Item], str, list[str]]:
+    """Return items, interpreter and installed packages; stop at the first item that others depend on."""
     facts = probe(target, target.python, directory)
     if isinstance(facts, Item):
         return [facts], "", []
@@ -128,24 +129,26 @@ def _look(spec: Spec, target: Target, directory: Path) -> tuple[list[Item], str,
     if any(item.status != "OK" for item in items):
         return items, "", []
     if spec.environment.reuse is not None:
-        python = _reused(spec.environment.reuse, target, directory)
+        python = _reused_interpreter(spec.environment.reuse, target, directory)
     else:
-        python = _made(spec, target, directory, facts)
+        python = _make_environment(spec, target, directory, facts)
     if isinstance(python, Item):
         return [*items, python], "", []
-    inside, lock = check(spec, target, python, directory)
+    inside, lock = check_interpreter(spec, target, python, directory)
     return [*items, *inside], python, lock
 
 
-def check(spec: Spec, target: Target, python: str, directory: Path) -> tuple[list[Item], list[str]]:
-    """Look whether an interpreter has what is required, and computes.
+def check_interpreter(
+    spec: Spec, target: Target, python: str, directory: Path
+) -> tuple[list[Item], list[str]]:
+    """Check that an interpreter has the required packages, and that PyTorch computes with it.
 
     Returns
     -------
     items : list of Item
-        The interpreter, each package, and, where they are as required, a computation.
+        The interpreter, each package, and, where all of them are OK, a computation.
     lock : list of str
-        Packages that are there, as ``"name==version"``.
+        Installed packages, as ``"name==version"``.
     """
     facts = probe(target, python, directory)
     if isinstance(facts, Item):
@@ -157,17 +160,17 @@ def check(spec: Spec, target: Target, python: str, directory: Path) -> tuple[lis
 
 
 def probe(target: Target, python: str, directory: Path) -> Facts | Item:
-    """Ask the target what it has, and an interpreter what it has; an item where that cannot run."""
+    """Return the properties of the target and of an interpreter; an item where the interpreter fails."""
     finished = target.run([python, "-I", "-c", _script("probe.py")], directory, limit=PROBE_LIMIT)
     if finished.ok:
         return msgspec.json.decode(last_line(finished.output), type=Facts)
     return Item(
         name="python",
         status="MISSING" if finished.error else "WRONG",
-        found=f"{python} {finished.complaint}",
+        found=f"{python} {finished.failure}",
         wanted=f"Python {OLDEST_PYTHON} or newer",
-        advice=f"install Python {OLDEST_PYTHON} or newer on {target.name}, or say in environment.python or "
-        "environment.reuse where it is",
+        advice=f"install Python {OLDEST_PYTHON} or newer on {target.name}, or give its path in "
+        "environment.python or environment.reuse",
     )
 
 
@@ -182,8 +185,10 @@ def _machine_items(spec: Spec, facts: Facts) -> Iterator[Item]:
     """Compare a machine with the hardware requirement."""
     hardware = spec.hardware
     yield Item(name="processor", status="OK", found=f"{facts.processor} ({facts.machine})", wanted="any")
-    yield _amount("cores", facts.cores, hardware.cores, "", "another target, or a smaller hardware.cores")
-    yield _amount(
+    yield _amount_item(
+        "cores", facts.cores, hardware.cores, "", "another target, or a smaller hardware.cores"
+    )
+    yield _amount_item(
         "memory",
         facts.memory / GIB,
         hardware.memory / GIB,
@@ -195,9 +200,9 @@ def _machine_items(spec: Spec, facts: Facts) -> Iterator[Item]:
         yield Item(
             name=f"instruction set {name}",
             status="OK" if there else "MISSING",
-            found="it is there" if there else "the processor does not list it",
+            found="present" if there else "not listed by the processor",
             wanted=name,
-            advice="" if there else "take another target, or leave it out of hardware.instruction_sets",
+            advice="" if there else "use another target, or remove it from hardware.instruction_sets",
         )
     yield from _accelerator_items(spec, facts)
 
@@ -205,12 +210,12 @@ def _machine_items(spec: Spec, facts: Facts) -> Iterator[Item]:
 def _accelerator_items(spec: Spec, facts: Facts) -> Iterator[Item]:
     hardware, found = spec.hardware, facts.accelerators
     count = max(hardware.accelerators, 1 if hardware.device == "cuda" else 0)
-    yield _amount(
+    yield _amount_item(
         "accelerators", len(found), count, "", "another target, fewer hardware.accelerators, or device 'cpu'"
     )
     if hardware.accelerator_memory:
         least = min((one.memory for one in found), default=0)
-        yield _amount(
+        yield _amount_item(
             "accelerator memory",
             least / GIB,
             hardware.accelerator_memory / GIB,
@@ -221,8 +226,8 @@ def _accelerator_items(spec: Spec, facts: Facts) -> Iterator[Item]:
         yield _driver_item(hardware.driver, found[0].driver if found else "")
 
 
-def _amount(name: str, found: float, wanted: float, unit: str, instead: str) -> Item:
-    """Compare a number with the least that is required, and say by how much it falls short."""
+def _amount_item(name: str, found: float, wanted: float, unit: str, instead: str) -> Item:
+    """Compare a number with the required minimum, and say by how much it falls short."""
     if found >= wanted:
         return Item(name=name, status="OK", found=f"{found:.4g}{unit}", wanted=f"{wanted:.4g}{unit}")
     return Item(
@@ -231,12 +236,12 @@ def _amount(name: str, found: float, wanted: float, unit: str, instead: str) -> 
         found=f"{found:.4g}{unit}",
         wanted=f"{wanted:.4g}{unit}",
         advice=f"the hardware requirement asks for {wanted:.4g}{unit}: {wanted - found:.4g}{unit} short; "
-        f"take {instead}",
+        f"use {instead}",
     )
 
 
 def _driver_item(wanted: str, found: str) -> Item:
-    ok = bool(found) and _numbers(found) >= _numbers(wanted)
+    ok = bool(found) and _version_numbers(found) >= _version_numbers(wanted)
     return Item(
         name="driver",
         status="OK" if ok else "WRONG" if found else "MISSING",
@@ -246,30 +251,30 @@ def _driver_item(wanted: str, found: str) -> Item:
     )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
 # The interpreter and its packages -----------------------------------------------------------------------
 
 
-def _reused(path: str, target: Target, directory: Path) -> str | Item:
-    """Return the interpreter of an environment, or the one that the path itself is."""
+def _reused_interpreter(path: str, target: Target, directory: Path) -> str | Item:
+    """Return the interpreter in an environment, or the path itself where it is an interpreter."""
     inside = f"{path.rstrip('/')}/bin/python"
     for python in (inside, path):
-        if runs(target, python, directory):
+        if interpreter_runs(target, python, directory):
             return python
     return Item(
         name="environment",
         status="MISSING",
         found=f"neither {inside} nor {path} runs on {target.name}",
         wanted=path,
-        advice="make it, or leave out environment.reuse so that one is made",
+        advice="make it, or remove environment.reuse so that one is made",
     )
 
 
-def _made(spec: Spec, target: Target, directory: Path, facts: Facts) -> str | Item:
-    """Make a virtual environment with the packages; returns its interpreter."""
+def _make_environment(spec: Spec, target: Target, directory: Path, facts: Facts) -> str | Item:
+    """Make a virtual environment with the packages; return its interpreter."""
     if not facts.makes_environments:
         return Item(
             name="environment",
@@ -278,35 +283,35 @@ def _made(spec: Spec, target: Target, directory: Path, facts: Facts) -> str | It
             wanted="modules venv and ensurepip",
             advice="install the system's package for them (python3-venv), or use environment.reuse",
         )
-    folder, limit = target.path(directory / "environment"), spec.environment.time_limit
+    folder, limit = target.path(directory / ENVIRONMENT), spec.environment.time_limit
     python = f"{folder}/bin/python"
     script, text = _script("make_environment.py"), marker_text(target.run_id)
     arguments = [target.python, "-I", "-c", script, folder, MARKER, text, RECORD]
     made = target.run(arguments, directory, limit=limit)
     if not made.ok:
-        return _not_made("environment", made, f"see whether {folder} can be written and the disk has room")
+        return _failed_item("environment", made, f"see whether {folder} can be written and the disk has room")
     installed = target.run([python, *pip_arguments(spec), *requirements(spec)], directory, limit=limit)
-    return python if installed.ok else _not_made("packages", installed, _about_pip(installed))
+    return python if installed.ok else _failed_item("packages", installed, _pip_advice(installed))
 
 
 def pip_arguments(spec: Spec) -> list[str]:
-    """Arguments of an interpreter that installs packages, up to their names."""
+    """Arguments of an interpreter to install packages, without the packages' names."""
     index = [] if spec.environment.index is None else ["--extra-index-url", spec.environment.index]
     return ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", *index]
 
 
-def _not_made(name: str, finished: Finished, advice: str) -> Item:
-    return Item(name=name, status="WRONG", found=finished.complaint, wanted="it is made", advice=advice)
+def _failed_item(name: str, finished: Finished, advice: str) -> Item:
+    return Item(name=name, status="WRONG", found=finished.failure, wanted="success", advice=advice)
 
 
-def _about_pip(finished: Finished) -> str:
+def _pip_advice(finished: Finished) -> str:
     if finished.timed_out:
-        return "give it longer by environment.time_limit"
+        return "raise environment.time_limit"
     return "see environment.requirements and environment.index, and whether the target has a network"
 
 
 def _python_item(facts: Facts) -> Item:
-    ok = _numbers(facts.python) >= _numbers(OLDEST_PYTHON)
+    ok = _version_numbers(facts.python) >= _version_numbers(OLDEST_PYTHON)
     return Item(
         name="python",
         status="OK" if ok else "WRONG",
@@ -314,20 +319,22 @@ def _python_item(facts: Facts) -> Item:
         wanted=f"{OLDEST_PYTHON} or newer",
         advice=""
         if ok
-        else f"say in environment.python or environment.reuse where {OLDEST_PYTHON} or newer is",
+        else f"give the path of {OLDEST_PYTHON} or newer in environment.python or environment.reuse",
     )
 
 
 def _package_items(spec: Spec, facts: Facts) -> Iterator[Item]:
     """Compare packages with the requirements.
 
-    Of a package that the specification does not pin, any version will do where an environment is reused.
+    In a reused environment any version of a package that the specification does not pin is accepted.
     """
     exact = _pinned(spec) if spec.environment.reuse is not None else None
     for requirement in requirements(spec):
         name, version = requirement.split("==")
-        found = facts.packages.get(_normal(name))
-        right = found is not None and ((exact is not None and name not in exact) or _same(found, version))
+        found = facts.packages.get(_normalised(name))
+        right = found is not None and (
+            (exact is not None and name not in exact) or _same_version(found, version)
+        )
         yield Item(
             name=f"package {name}",
             status="OK" if right else "MISSING" if found is None else "WRONG",
@@ -337,8 +344,8 @@ def _package_items(spec: Spec, facts: Facts) -> Iterator[Item]:
         )
 
 
-def _same(found: str, wanted: str) -> bool:
-    """Whether a version is the wanted one; a build's suffix, as 2.13.0+cpu's, counts where asked for."""
+def _same_version(found: str, wanted: str) -> bool:
+    """Whether a version is the required one; a build suffix such as +cpu matters only where required."""
     return found == wanted or found.partition("+")[0] == wanted
 
 
@@ -350,9 +357,9 @@ def _compute_item(spec: Spec, target: Target, python: str, directory: Path) -> I
     return Item(
         name="computation",
         status="OK" if finished.ok else "WRONG",
-        found=f"PyTorch computes on {device}" if finished.ok else f"PyTorch on {device} {finished.complaint}",
+        found=f"PyTorch computes on {device}" if finished.ok else f"PyTorch on {device} {finished.failure}",
         wanted=f"PyTorch computes on {device}",
-        advice="" if finished.ok else "install PyTorch anew, in a build for this target",
+        advice="" if finished.ok else "reinstall PyTorch, in a build for this target",
     )
 
 
@@ -360,7 +367,7 @@ def _compute_item(spec: Spec, target: Target, python: str, directory: Path) -> I
 
 
 def recipes(spec: Spec) -> dict[str, bytes]:
-    """Return recipes of containers with the same environment, to be built in the run's directory.
+    """Return recipes for containers with the same environment, to be built in the run's directory.
 
     Returns
     -------
@@ -372,7 +379,7 @@ def recipes(spec: Spec) -> dict[str, bytes]:
         "Dockerfile": _dockerfile(spec),
         "apptainer.def": _apptainer(spec),
     }
-    return {f"container/{name}": text.encode() for name, text in texts.items()}
+    return {f"{CONTAINER}/{name}": text.encode() for name, text in texts.items()}
 
 
 IMAGE = "docker.io/library/python:3.11-slim-bookworm"

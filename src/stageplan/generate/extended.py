@@ -1,4 +1,4 @@
-"""The extended function: pipelined training by a plan, and others, on top of the basic function."""
+"""The extended function: pipelined training by a plan, and other extensions of the basic function."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..cluster import Cluster
+from ..fields import Count
 from ..goal import Goal
 from ..output import to_json
 from ..plan import Plan
@@ -21,6 +22,7 @@ from ..solve import solve
 from .basic import Runner, copy_files, layer_names, running, versions, write_cases
 from .digests import sha256
 from .folders import copy_folder, foreign_files, staged
+from .layout import CONFIG_FILE, PIPELINE_FILE, PLAN_FILE, PROJECT, SETTINGS_FILE, WORKLOAD_FILE
 from .results import (
     BasicResult,
     EnvironmentReport,
@@ -33,12 +35,11 @@ from .results import (
 from .spec import Extension, Spec
 from .target import Target
 
-PLAN, WORKLOAD, RAN = "plan.json", "artefacts/workload.json", "artefacts/pipeline.json"
 CHECKPOINT_EVERY = 5  # steps
 
 
 class _Parts(Struct, frozen=True):
-    """Files of an extension, the command that does its work, and extensions that it needs."""
+    """Files of an extension, its command, and the extensions that it requires."""
 
     files: tuple[str, ...] = ()
     command: str | None = None
@@ -47,7 +48,7 @@ class _Parts(Struct, frozen=True):
 
 _EXTENSIONS: dict[Extension, _Parts] = {
     "pipeline": _Parts(("layer_times.py", "pipeline.py"), "pipeline"),
-    "replicas": _Parts(needs=("pipeline",)),  # the plan may give a stage several devices
+    "replicas": _Parts(needs=("pipeline",)),  # the plan may give a stage more than one device
     "mixed-precision": _Parts(("mixed_precision.py",), "mixed_precision"),
     "accumulation": _Parts(("accumulate.py",), "accumulate"),
     "checkpoint": _Parts(("resume.py",), "resume"),
@@ -67,44 +68,44 @@ def extend(
     *,
     training: Training,
 ) -> ExtendedResult:
-    """Add the extensions to the project, and run them on the target, each after those that it needs.
+    """Add extensions to the project and run them on the target, each after those that it requires.
 
     Parameters
     ----------
     spec : Spec
-        What is required; ``extend.steps`` says which extensions.
+        The requirements; ``extend.steps`` lists the extensions.
     report : EnvironmentReport
         The environment to run in.
     target : Target
-        Where.
+        Where to run.
     directory : pathlib.Path
-        Of the run; its ``project`` is replaced when all went well, and then ``cases.toml``.
+        Directory of the run; after success its ``project`` is replaced, and then ``cases.toml``.
     basic : BasicResult
-        What the basic function made; it stays as it is.
+        Result of the basic function, whose artefacts do not change.
     training : {"quick", "full"}
-        How long to train.
+        Length of the training.
 
     Returns
     -------
     ExtendedResult
-        The manifest of what was made.
+        The manifest of the extended project.
 
     Raises
     ------
     ValueError
-        A plan's file is none, or does not go with the specification.
+        A plan file is not valid, or does not match the specification.
     StepError
-        No plan meets the requirements, or a command did not succeed.
+        No plan meets the requirements, or a command failed.
     TargetError
         The target cannot be reached, or was lost.
     """
     start = time.monotonic()
     steps = ordered(spec.extend.steps)
-    with staged(directory / "project") as project:
-        theirs = foreign_files(directory / "project")
+    with staged(directory / PROJECT) as project:
+        theirs = foreign_files(directory / PROJECT)
         project.rmdir()
-        copy_folder(directory / "project", project)
-        _leave_basic(project, basic, theirs)
+        copy_folder(directory / PROJECT, project)
+        _remove_earlier_extensions(project, basic, theirs)
         _write_files(spec, steps, project)
         commands = [parts.command for step in steps if (parts := _EXTENSIONS[step]).command is not None]
         with running("extended", spec, report, target, project) as runner:
@@ -113,7 +114,7 @@ def extend(
             runner.run(*commands, training=training)
         result = ExtendedResult(
             training=training,
-            config_sha256=sha256(project / "config.json"),
+            config_sha256=sha256(project / CONFIG_FILE),
             artefacts=tuple(
                 artefact
                 for artefact in artefacts_of(project)
@@ -123,35 +124,35 @@ def extend(
             versions=versions(report),
             seconds=time.monotonic() - start,
             steps=steps,
-            stages=_ran(project) if "pipeline" in steps else (),
+            stages=_stages_run(project) if "pipeline" in steps else (),
         )
     write_cases(spec, directory, [step for step in steps if _EXTENSIONS[step].command is not None])
     return result
 
 
 def ordered(steps: Sequence[Extension]) -> tuple[Extension, ...]:
-    """Return extensions and all that they need, each after those that it needs."""
+    """Return extensions and those that they require, each after its requirements."""
     graph: dict[Extension, tuple[Extension, ...]] = {}
-    waiting = list(steps)
-    while waiting:
-        step = waiting.pop(0)
+    pending = list(steps)
+    while pending:
+        step = pending.pop(0)
         graph[step] = _EXTENSIONS[step].needs
-        waiting += [need for need in graph[step] if need not in graph]
+        pending += [need for need in graph[step] if need not in graph]
     return tuple(TopologicalSorter(graph).static_order())
 
 
-def _leave_basic(project: Path, basic: BasicResult, theirs: Container[str]) -> None:
-    """Remove from a project what an earlier extended function wrote, and not the user's files."""
+def _remove_earlier_extensions(project: Path, basic: BasicResult, theirs: Container[str]) -> None:
+    """Remove the files of earlier extensions from a project, except those that the user added or changed."""
     of_basic = {artefact.path for artefact in basic.artefacts}
     made = {artefact.path for artefact in artefacts_of(project)} - of_basic
-    made |= {file for parts in _EXTENSIONS.values() for file in (*parts.files, PLAN, "extended.json")}
+    made |= {file for parts in _EXTENSIONS.values() for file in (*parts.files, PLAN_FILE, SETTINGS_FILE)}
     for path in made:
         if path not in theirs:
             (project / path).unlink(missing_ok=True)
 
 
 def _write_files(spec: Spec, steps: Sequence[Extension], project: Path) -> None:
-    """Write the files of extensions, as they are, and their settings."""
+    """Write the files of extensions, unchanged, and their settings."""
     for step in steps:
         copy_files(project, "extended", _EXTENSIONS[step].files)
     extend = spec.extend
@@ -163,35 +164,35 @@ def _write_files(spec: Spec, steps: Sequence[Extension], project: Path) -> None:
         "server": {"host": extend.server.host, "port": extend.server.port},
     }
     used = {name: table for name, table in settings.items() if name in steps}
-    (project / "extended.json").write_bytes(to_json(used) + b"\n")
+    (project / SETTINGS_FILE).write_bytes(to_json(used) + b"\n")
 
 
 # The plan -----------------------------------------------------------------------------------------------
 
 
-class _Stage(Struct, frozen=True):
-    """What is needed of a plan's stage."""
+class _PlannedStage(Struct, frozen=True):
+    """The fields of a plan's stage that are used here."""
 
     type: str
     layers: Annotated[tuple[str, ...], Meta(min_length=1)]
-    devices: Annotated[int, Meta(ge=1)]
+    devices: Count
 
 
-class _Planned(Struct, frozen=True):
-    """What is needed of a plan's file."""
+class _PlannedPipeline(Struct, frozen=True):
+    """The fields of a plan file that are used here."""
 
-    stages: Annotated[tuple[_Stage, ...], Meta(min_length=1)]
+    stages: Annotated[tuple[_PlannedStage, ...], Meta(min_length=1)]
 
 
 def check_plan(spec: Spec) -> None:
-    """Refuse a user's plan that does not go with the specification, before anything is run.
+    """Check a user's plan against the specification, before any step runs.
 
     Raises
     ------
     OSError
-        It cannot be read.
+        The plan cannot be read.
     ValueError, StepError
-        As of `extend`.
+        As for `extend`.
     """
     steps, plan = ordered(spec.extend.steps), spec.extend.pipeline.plan
     if "pipeline" in steps and plan is not None:
@@ -199,20 +200,20 @@ def check_plan(spec: Spec) -> None:
 
 
 def _make_plan(spec: Spec, steps: Sequence[Extension], runner: Runner, training: Training) -> None:
-    """Put the plan into the project: the user's, or one that is made from the times of the layers."""
+    """Write the plan into the project: the user's, or one planned from measured times of the layers."""
     pipeline = spec.extend.pipeline
     if pipeline.plan is not None:
         text = Path(pipeline.plan).read_bytes()
     else:
         runner.run("layer_times", training=training)
-        text = to_json(_plan(spec, "replicas" in steps, runner.project / WORKLOAD).to_dict()) + b"\n"
-    _check_plan(spec, steps, text, pipeline.plan or PLAN)
-    (runner.project / PLAN).write_bytes(text)
+        text = to_json(_plan(spec, "replicas" in steps, runner.project / WORKLOAD_FILE).to_dict()) + b"\n"
+    _check_plan(spec, steps, text, pipeline.plan or PLAN_FILE)
+    (runner.project / PLAN_FILE).write_bytes(text)
     runner.target.place(runner.project)
 
 
 def _plan(spec: Spec, replicas: bool, workload: Path) -> Plan:
-    """Plan the pipelined training: the cheapest that is fast enough, or the fastest where nothing is said."""
+    """Plan the pipelined training: the cheapest that reaches min_throughput, or the fastest without one."""
     service, pipeline = spec.service, spec.extend.pipeline
     goal = Goal(
         objective="throughput" if service.min_throughput is None else "cost",
@@ -229,7 +230,7 @@ def _plan(spec: Spec, replicas: bool, workload: Path) -> Plan:
 
 
 def _cluster(spec: Spec) -> Cluster:
-    """Return the device types; those that nothing is known of are like the one that was measured."""
+    """Return the device types; types without times or `like` are taken to be like the measured one."""
     measured = spec.hardware.device
     types = tuple(
         type_
@@ -241,16 +242,18 @@ def _cluster(spec: Spec) -> Cluster:
 
 
 def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) -> None:
-    """Refuse a plan of another network, or one that asks for more processes than may run."""
+    """Check that a plan is for this network and needs at most the allowed number of processes."""
     try:
-        planned = msgspec.json.decode(text, type=_Planned)
+        planned = msgspec.json.decode(text, type=_PlannedPipeline)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"extend.pipeline.plan is {name}; it must be a plan in JSON: {error}") from None
-    most = max(stage.devices for stage in planned.stages)
-    if most > 1 and "replicas" not in steps:
         raise ValueError(
-            f"extend.pipeline.plan is {name}, which gives a stage {most} devices; 'replicas' must be in "
-            "extend.steps for that"
+            f"extend.pipeline.plan is {name}; it must be a valid plan in JSON: {error}"
+        ) from None
+    max_devices = max(stage.devices for stage in planned.stages)
+    if max_devices > 1 and "replicas" not in steps:
+        raise ValueError(
+            f"extend.pipeline.plan is {name}, which gives a stage {max_devices} devices; then "
+            "'replicas' must be in extend.steps"
         )
     processes, limit = sum(stage.devices for stage in planned.stages), spec.extend.pipeline.max_processes
     if processes > limit:
@@ -266,10 +269,10 @@ def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) 
         )
 
 
-def _ran(project: Path) -> tuple[RanStage, ...]:
-    """Return the stages that ran, as they say themselves; StepError where they are not those of the plan."""
-    planned = msgspec.json.decode((project / PLAN).read_bytes(), type=_Planned).stages
-    ran = msgspec.json.decode((project / RAN).read_bytes(), type=tuple[RanStage, ...])
+def _stages_run(project: Path) -> tuple[RanStage, ...]:
+    """Return the stages that ran, as they report; StepError where they are not those of the plan."""
+    planned = msgspec.json.decode((project / PLAN_FILE).read_bytes(), type=_PlannedPipeline).stages
+    ran = msgspec.json.decode((project / PIPELINE_FILE).read_bytes(), type=tuple[RanStage, ...])
     if [(s.type, s.layers, s.devices) for s in planned] != [(s.type, s.layers, len(s.ranks)) for s in ran]:
         raise StepError(f"extended: the stages that ran are {ran}; the plan has {planned}")
     return ran

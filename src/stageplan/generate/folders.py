@@ -1,9 +1,9 @@
 """The directory of a run: its marker, and folders that are replaced without losing a user's files.
 
-A marker with a random id, written first, says that a directory was made by a run; nothing is changed in a
-directory without one. In each folder that a run made a record lists the files that it wrote, with their
-checksums. Where a folder or file is replaced, whatever is not as recorded is the user's, and is moved to
-``kept`` in the run's directory.
+A marker with a random id, written first, shows that a run made a directory; nothing is changed in a directory
+without one. A record in each folder lists the files that a run wrote there, with their checksums. When a
+folder or file is replaced, files that are not in the record or have changed belong to the user, and are moved
+to ``kept`` in the run's directory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SCRATCH = re.compile(r"\.+[a-z]+(-[0-9a-f]{8}\.part)+")
 
 
 def marker_text(run: str) -> str:
-    """Return what the marker of a run's directory says."""
+    """Return the text of a run's marker."""
     return f"stageplan run {run}\n"
 
 
@@ -89,19 +89,19 @@ def id_for(directory: Path) -> str:
 
 
 def _is_empty(directory: Path) -> bool:
-    """Whether nothing is in a directory but an empty marker, as a run leaves that is killed at once."""
+    """Whether a directory is empty, apart from an empty marker of a run that was killed while writing it."""
     names = os.listdir(directory) if directory.exists() else []
     return not names or (names == [MARKER] and not (directory / MARKER).lstat().st_size)
 
 
 @contextmanager
 def owned(directory: Path, run: str) -> Iterator[None]:
-    """Make and mark a run's directory where it is new or empty, and let no other run use it meanwhile.
+    """Make and mark a run's directory where it is new or empty, and lock it.
 
     Parameters
     ----------
     directory : pathlib.Path
-        Of the run.
+        The run's directory.
     run : str
         Its id, from `id_for`.
 
@@ -124,7 +124,7 @@ def owned(directory: Path, run: str) -> Iterator[None]:
             marker.write(marker_text(run))
             marker.flush()
             os.fsync(marker.fileno())
-        elif found != run:  # it was marked since it was looked at
+        elif found != run:  # it was marked since it was checked
             raise ValueError(f"directory is {directory}; another run is using it")
         yield
 
@@ -133,7 +133,7 @@ def _lock(stream: IO[str]) -> None:
     """Lock a file; BlockingIOError where it is locked. The system releases the lock of a killed process."""
     try:
         import fcntl
-    except ImportError:  # absent on Windows, where no run is refused
+    except ImportError:  # absent on Windows, where nothing is locked
         return
     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -172,7 +172,7 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def replace(new: Path, folder: Path) -> None:
-    """Rename a folder to another name, and remove what had that name."""
+    """Rename a folder, and remove the folder that had the new name."""
     old = _beside(folder)
     if os.path.lexists(folder):
         os.rename(folder, old)
@@ -192,7 +192,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def copy_folder(folder: Path, to: Path) -> None:
-    """Copy a folder to where there is none; OSError, of the first file that failed, where that fails."""
+    """Copy a folder to a new path; OSError with the first file that could not be copied."""
     try:
         shutil.copytree(folder, to, ignore=shutil.ignore_patterns(RECORD))
     except shutil.Error as error:
@@ -216,7 +216,7 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
     _write_record(directory, record)
 
 
-# What a run wrote ---------------------------------------------------------------------------------------
+# Records ------------------------------------------------------------------------------------------------
 
 
 def files_of(folder: Path) -> dict[str, str]:
@@ -233,7 +233,7 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def _checksum(path: Path) -> str:
-    """Return the SHA-256 of a file; of a link or device, what tells it from all files."""
+    """Return the SHA-256 of a file; for a link or a device a text that no file has as checksum."""
     if path.is_symlink():
         return f"link to {os.readlink(path)}"
     return sha256(path) if path.is_file() else "no regular file"
@@ -242,7 +242,7 @@ def _checksum(path: Path) -> str:
 def foreign_files(folder: Path) -> dict[str, str]:
     """Return path -> checksum of the files in a folder that no run wrote, or that were changed since.
 
-    Where there is a file or link in place of the folder, its path is ``"."``.
+    A file or link in place of the folder has the path ``"."``.
     """
     if folder.is_symlink() or folder.is_file():
         return {".": _checksum(folder)}

@@ -1,7 +1,7 @@
-"""Typed results of the steps, and the files that they are kept in.
+"""Typed results of the steps, and their files.
 
-A step works in a folder beside, which is renamed when it is whole, and writes its result last. A result that
-is there, was made from the same inputs and has artefacts with the right checksums stands for a whole step.
+A step works in a scratch folder that is renamed when it is complete, and writes its result last. A step is
+complete if its result exists, was made from the same inputs, and its artefacts have the recorded checksums.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from ..output import to_json, write_whole
 from .digests import sha256
+from .layout import ARTEFACTS, PLAN_FILE, SETTINGS_FILE
 
 Status = Literal["PASS", "FAIL", "ERROR", "TIMEOUT", "SKIP"]
 Mode = Literal["quick", "infer", "full"]
@@ -22,14 +23,14 @@ Training = Literal["quick", "full"]
 
 
 class StepError(RuntimeError):
-    """A step that did not succeed; one sentence says which, and why.
+    """A failed step; one sentence says which, and why.
 
     Parameters
     ----------
     sentence : str
-        What it says.
+        The message.
     log : str
-        What the command printed that failed, if one did.
+        Output of the command that failed, if any.
     """
 
     def __init__(self, sentence: str, log: str = "") -> None:
@@ -38,18 +39,18 @@ class StepError(RuntimeError):
 
 
 class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that the target must have.
+    """A requirement of the target, and whether it is met.
 
     Attributes
     ----------
     name : str
-        What it is.
+        What is required.
     status : {"OK", "MISSING", "WRONG"}
-        Whether it is there, and as it must be.
+        Whether it is met, absent, or different.
     found, wanted : str
-        What is there, and what is required.
+        What was found, and what is required.
     advice : str
-        What to do; empty where it is OK.
+        How to meet it; empty where it is OK.
     """
 
     name: str
@@ -60,24 +61,24 @@ class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Result of the first step: what the target has.
+    """Result of the first step: properties of the target.
 
     Attributes
     ----------
     target : str
         ``"local"`` or ``"ssh:..."``.
     python : str
-        Interpreter of the environment, its path on the target; empty where there is none.
+        Path of the environment's interpreter on the target; empty where there is none.
     items : tuple of Item
-        What was looked at.
+        The requirements that were checked.
     requirements : tuple of str
-        Packages asked for, as ``"name==version"``.
+        Required packages, as ``"name==version"``.
     lock : tuple of str
-        Packages that are there, as ``"name==version"``.
+        Installed packages, as ``"name==version"``.
     seconds : float
-        Duration of the step, of the clock on the wall.
+        Elapsed time of the step.
     inputs, code : str
-        Digests of what the step was made from, and by; filled in by `generate`.
+        Digests of the step's inputs and of this package's source; filled in by `generate`.
     """
 
     target: str
@@ -91,11 +92,11 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing or wrong."""
+        """Whether every requirement is met."""
         return all(item.status == "OK" for item in self.items)
 
     def __str__(self) -> str:
-        head = f"environment on {self.target}: {'OK' if self.ok else 'not as required'}"
+        head = f"environment on {self.target}: {'OK' if self.ok else 'requirements not met'}"
         return "\n".join([head, *map(_item_line, self.items)])
 
 
@@ -104,7 +105,7 @@ def _item_line(item: Item) -> str:
 
 
 class Artefact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that a step made: its path in the project, its size and its SHA-256."""
+    """A file that a step wrote: its path in the project, its size and its SHA-256."""
 
     path: str
     bytes: int
@@ -112,24 +113,24 @@ class Artefact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """First processing result: the manifest of what the basic function made.
+    """First processing result: the manifest of the basic function.
 
     Attributes
     ----------
     training : {"quick", "full"}
-        How long it was trained.
+        Length of the training.
     config_sha256 : str
         Of the project's ``config.json``.
     artefacts : tuple of Artefact
         Files of the project: those below ``artefacts``, and the plan and settings of the extended function.
     metrics : dict of dict of float
-        Command -> name -> number, as the commands wrote them.
+        Command -> name -> value, as the commands wrote them.
     versions : dict of str
-        Package -> version that made them.
+        Package -> version that they were made with.
     seconds : float
-        Duration of the step, of the clock on the wall.
+        Elapsed time of the step.
     inputs, code : str
-        Digests of what the step was made from, and by; filled in by `generate`.
+        Digests of the step's inputs and of this package's source; filled in by `generate`.
     """
 
     training: Training
@@ -145,8 +146,8 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         size = sum(artefact.bytes for artefact in self.artefacts)
         lines = [f"{self._title}: {len(self.artefacts)} artefacts, {size:,} bytes, in {self.seconds:.1f} s"]
         for command, numbers in self.metrics.items():
-            said = ", ".join(f"{name} {number:.6g}" for name, number in numbers.items())
-            lines.append(f"  {command}: {said}")
+            metrics = ", ".join(f"{name} {number:.6g}" for name, number in numbers.items())
+            lines.append(f"  {command}: {metrics}")
         return "\n".join(lines)
 
     @property
@@ -155,7 +156,7 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RanStage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stage as it ran: its layers, and the ranks that shared it."""
+    """A stage that ran: its layers, and the ranks of its replicas."""
 
     type: str
     layers: tuple[str, ...]
@@ -163,14 +164,14 @@ class RanStage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ExtendedResult(BasicResult, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Second processing result: the manifest of what the extended function made.
+    """Second processing result: the manifest of the extended function.
 
     Attributes
     ----------
     steps : tuple of str
-        Extensions that were made, in the order in which they were.
+        Extensions, in the order in which they were applied.
     stages : tuple of RanStage
-        Stages of the pipelined training that ran; empty where none did.
+        Stages of the pipelined training; empty without the extension ``pipeline``.
     """
 
     steps: tuple[str, ...]
@@ -189,22 +190,22 @@ class ExtendedResult(BasicResult, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What became of a case.
+    """Outcome of a case.
 
     Attributes
     ----------
     name : str
-        The case.
+        Name of the case.
     status : {"PASS", "FAIL", "ERROR", "TIMEOUT", "SKIP"}
         See `TestResult`.
     must_pass : bool
-        Whether the whole is red where this case did not pass.
+        Whether the test fails where this case does not pass.
     seconds : float
-        Duration, of the clock on the wall.
+        Elapsed time.
     message : str
-        One sentence; empty where it passed.
+        One sentence about the failure; empty where it passed.
     log : str
-        The end of what the command printed.
+        End of the command's output.
     """
 
     name: str
@@ -218,24 +219,24 @@ class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Result of the preset test script.
 
-    A case passes (PASS) where its command ended with exit status 0, made every artefact, and every metric is
-    within its limits. It fails (FAIL) where the command ran to its end and one of these does not hold. It is
-    an ERROR where the command could not be run or was ended by a signal, a TIMEOUT where it was stopped at
-    its time limit, and is not run (SKIP) where a case that it needs did not pass.
+    A case passes (PASS) if its command ended with exit status 0, wrote every artefact, and every metric is
+    within its limits. It fails (FAIL) if the command ended and one of these does not hold. It is an ERROR if
+    the command could not be run or was ended by a signal, a TIMEOUT if it was stopped at its time limit, and
+    is not run (SKIP) if a case that it needs did not pass.
 
     Attributes
     ----------
     name : str
-        Of the specification.
+        Name of the specification.
     mode : {"quick", "infer", "full"}
-        Which cases were chosen.
+        Which cases were run.
     cases : tuple of CaseResult
-        In the order in which they were run.
+        Outcomes, in the order in which the cases ran.
     seconds : float
-        Duration of all, of the clock on the wall.
+        Elapsed time of all cases.
     """
 
-    __test__ = False  # for pytest, which takes it for a class of tests by its name
+    __test__ = False  # pytest would collect it as a class of tests, by its name
 
     name: str
     mode: Mode
@@ -244,11 +245,11 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def passed(self) -> bool:
-        """Whether every case that had to pass did."""
+        """Whether every case with `must_pass` passed."""
         return all(case.status == "PASS" for case in self.cases if case.must_pass)
 
     def case(self, name: str) -> CaseResult:
-        """Return the case of a name; KeyError where there is none."""
+        """Return the outcome of a case by its name; KeyError where there is none."""
         for case in self.cases:
             if case.name == name:
                 return case
@@ -262,20 +263,20 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         counts = Counter(case.status for case in self.cases)
         verdict = "passed" if self.passed else "not passed"
-        said = ", ".join(f"{count} {status}" for status, count in counts.items())
-        return "\n".join([f"test of {self.name}, {self.mode}: {verdict} ({said})", *rows])
+        summary = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return "\n".join([f"test of {self.name}, {self.mode}: {verdict} ({summary})", *rows])
 
 
 Result = TypeVar("Result", EnvironmentReport, BasicResult, ExtendedResult, TestResult)
 
 
 def write_result(path: Path, result: Struct) -> None:
-    """Write a result, whole or not at all."""
+    """Write a result atomically."""
     write_whole(path, lambda stream: stream.write(to_json(result) + b"\n"))
 
 
 def read_result(path: Path, kind: type[Result]) -> Result | None:
-    """Return a step's result; None where it is absent, or is none of this kind."""
+    """Return a step's result; None where it is absent or not valid."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, ValueError):
@@ -283,22 +284,22 @@ def read_result(path: Path, kind: type[Result]) -> Result | None:
 
 
 def artefacts_of(project: Path) -> tuple[Artefact, ...]:
-    """List what was made in a project, by path: the files below ``artefacts``, a plan, and settings."""
-    files = sorted(path for path in (project / "artefacts").rglob("*") if path.is_file())
-    files += [path for name in ("extended.json", "plan.json") if (path := project / name).is_file()]
+    """List the artefacts of a project by path: files below ``artefacts``, the plan, and the settings."""
+    files = sorted(path for path in (project / ARTEFACTS).rglob("*") if path.is_file())
+    files += [path for name in (SETTINGS_FILE, PLAN_FILE) if (path := project / name).is_file()]
     return tuple(
         Artefact(path=path.relative_to(project).as_posix(), bytes=path.stat().st_size, sha256=sha256(path))
         for path in files
     )
 
 
-def tampered(project: Path, result: BasicResult) -> list[str]:
-    """Say, one sentence each, which artefacts are not as they were when the result was written."""
-    said = []
+def changed_artefacts(project: Path, result: BasicResult) -> list[str]:
+    """Return a sentence for each artefact that is missing or has changed since the result was written."""
+    changes = []
     for artefact in result.artefacts:
         path = project / artefact.path
         if not path.is_file():
-            said.append(f"{artefact.path} is missing; the manifest lists it")
+            changes.append(f"{artefact.path} is missing; the manifest lists it")
         elif sha256(path) != artefact.sha256:
-            said.append(f"{artefact.path} has another checksum than in the manifest")
-    return said
+            changes.append(f"{artefact.path} has another checksum than in the manifest")
+    return changes

@@ -1,4 +1,4 @@
-"""What is wanted: the service requirement, the hardware requirement, and how to get there."""
+"""The specification: service requirement, hardware requirement, and how to meet them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Extension = Literal[
 TASKS: tuple[Task, ...] = get_args(Task)
 EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
 
-# Task -> its input shape where the specification has none, and its metrics, the usual one first.
+# Task -> its default input shape, and its metrics, the default one first.
 _SHAPES: dict[Task, tuple[int, ...]] = {
     "causal-language-model": (32,),
     "text-classification": (32,),
@@ -72,22 +72,22 @@ TargetPath = Annotated[LocalPath, Meta(description="a path on the target")]
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Size of the network: a preset, and what differs from it.
+    """Size of the network: a preset, and sizes that differ from it.
 
     Parameters
     ----------
     preset : {"tiny", "small"}
-        Sizes that go together.
+        A set of sizes.
     layers : int, optional
         Repeated blocks.
     width : int, optional
-        Numbers in the representation that blocks pass on.
+        Size of the hidden representation.
     heads : int, optional
-        Attention heads of a block; they divide `width`.
+        Attention heads of a block; must divide `width`.
     vocabulary : int, optional
-        Different tokens, or different values of a category.
+        Number of tokens, or of values of a category.
     classes : int, optional
-        Classes to tell apart, for the two classifications.
+        Number of classes, for the two classification tasks.
     """
 
     preset: Literal["tiny", "small"] = "tiny"
@@ -104,28 +104,28 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The service requirement: what the model has to do, and how well.
+    """The service requirement: task sizes, quality and speed of the model.
 
     Parameters
     ----------
     model : Model
         Size of the network.
     input_shape : tuple of int
-        One example: ``[tokens]``, ``[channels, height, width]``, or ``[numbers, categories]`` for
+        Shape of one example: ``[tokens]``, ``[channels, height, width]``, or ``[numbers, categories]`` for
         click-through rate; empty for the task's default.
     batch : int
-        Examples of a batch.
+        Examples in a batch.
     precision : {"float32", "bfloat16"}
-        Of weights and inference.
+        Precision of weights and inference.
     metric : str, optional
-        What quality is measured by: ``perplexity``, ``accuracy``, ``auc`` by task, or ``loss``.
+        Measure of quality: ``perplexity``, ``accuracy`` or ``auc``, by task, or ``loss``.
     threshold : float, optional
-        What the metric has to reach after the whole training: at most, for perplexity and loss; at least,
-        for accuracy and auc.
+        Limit of the metric after the full training: a maximum for perplexity and loss, a minimum for
+        accuracy and auc.
     max_latency : float, optional
-        Most seconds that inference of one batch may take.
+        Maximum seconds for inference of one batch.
     min_throughput : float, optional
-        Least examples/s of inference; also what a plan for pipelined training has to reach.
+        Minimum examples/s of inference, and of a plan for pipelined training.
     """
 
     model: Model = Model()
@@ -144,31 +144,31 @@ class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether the metric has to be at least, and not at most, the threshold."""
+        """Whether the threshold is a minimum of the metric."""
         return self.metric in ("accuracy", "auc")
 
 
 class Hardware(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The hardware requirement: what the target must have, and the device types that a plan may use.
+    """The hardware requirement: properties of the target, and the device types that a plan may use.
 
     Parameters
     ----------
     device : {"cpu", "cuda"}
-        What the project computes on.
+        Device that the project computes on.
     cores : int
         Processor cores that may be used.
     memory : float
         Bytes of main memory.
     instruction_sets : tuple of str
-        As the processor lists them, e.g. ``"avx2"``.
+        As listed by the processor, e.g. ``"avx2"``.
     accelerators : int
-        Accelerators.
+        Number of accelerators.
     accelerator_memory : float
         Bytes of memory of each accelerator.
     driver : str, optional
-        Oldest driver of the accelerators that will do, e.g. ``"550.54"``.
+        Oldest accepted driver of the accelerators, e.g. ``"550.54"``.
     types : tuple of DeviceType
-        For pipelined training: device types, with their count as `limit` and memory as `capacity`.
+        Device types for pipelined training; `limit` is their number and `capacity` their memory.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -188,7 +188,7 @@ class Hardware(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def of_target(self) -> Hardware:
-        """What the target must have, without the device types that only a plan uses."""
+        """The requirement of the target, without the device types, which only a plan uses."""
         return msgspec.structs.replace(self, types=())
 
 
@@ -198,18 +198,18 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Parameters
     ----------
     reuse : str, optional
-        A virtual environment, or a Python interpreter, that is on the target already; it is checked and left
-        as it is. Absent: one is made.
+        An existing virtual environment, or Python interpreter, on the target; it is checked and not changed.
+        Absent: an environment is made.
     python : str, optional
-        Interpreter that makes the environment; default: the one running, or ``python3`` over ssh.
+        Interpreter to make the environment with; default: the running one, or ``python3`` over ssh.
     torch : str
         Version of PyTorch.
     requirements : tuple of str
-        Further packages, or other versions than the default ones, as ``"name==version"``.
+        Additional packages, or versions that differ from the defaults, as ``"name==version"``.
     index : str, optional
-        URL of a package index besides the usual one.
+        URL of an additional package index.
     time_limit : float
-        Most seconds that installing may take.
+        Maximum seconds for installation.
     """
 
     reuse: TargetPath | None = None
@@ -226,18 +226,18 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long to train; what is absent is the task's own.
+    """Length of training; absent fields have the task's defaults.
 
     Parameters
     ----------
     steps : int, optional
-        Batches of a whole training.
+        Batches of a full training.
     quick_steps : int, optional
-        Batches of a quick one.
+        Batches of a quick training.
     learning_rate : float, optional
-        Of the optimizer.
+        Learning rate of the optimizer.
     time_limit : float
-        Most seconds that one command of the project may take.
+        Maximum seconds for one command of the project.
     """
 
     steps: Size | None = None
@@ -255,7 +255,7 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     file : str, optional
-        Text (language model), CSV (text classification, click-through rate) or .npz (images), its path
+        Text (language model), CSV (text classification, click-through rate) or .npz (images); its path is
         relative to the specification's. Absent: synthetic examples that follow a rule.
     """
 
@@ -271,15 +271,15 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     plan : str, optional
-        A plan's file, its path relative to the specification's. Absent: planned here.
+        A plan file; its path is relative to the specification's. Absent: a plan is made.
     method : {"auto", "exact", "genetic", "reinforce"}
-        How to plan.
+        Search method of the plan.
     microbatches : int
-        Parts of a batch that are under way at the same time; they divide the batch.
+        Microbatches of a batch; must divide the batch.
     schedule : {"gpipe", "1f1b"}
         Order of forward and backward passes.
     max_processes : int
-        Most processes of all stages with their replicas.
+        Maximum number of processes of all stages and replicas.
     """
 
     plan: LocalPath | None = None
@@ -313,18 +313,18 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is added to the basic function.
+    """Extensions of the basic function.
 
     Parameters
     ----------
     steps : tuple of str
-        Any of `EXTENSIONS`; what they need is added.
+        Any of `EXTENSIONS`; those that they require are added.
     pipeline : Pipeline
-        How to train in a pipeline.
+        Settings of pipelined training.
     server : Server
-        Where to serve.
+        Settings of the server.
     accumulation : int
-        Parts of a batch whose gradients are added up before a step.
+        Parts of a batch whose gradients are accumulated before a step.
     sparsity : float
         Fraction of the weights that pruning sets to zero.
     """
@@ -342,17 +342,17 @@ class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to work on a target over ssh.
+    """Settings of a target over ssh.
 
     Parameters
     ----------
     directory : str, optional
-        Directory on the target, made where absent; default: one of its own in ``.stageplan`` of the user's
-        home.
+        Directory on the target: new, empty, or of this run; default: one in ``.stageplan`` of the user's
+        home, for each run.
     config : str, optional
         Configuration file of the OpenSSH client instead of the user's; relative to the specification's file.
     connect_timeout : int
-        Most seconds that a connection may take.
+        Maximum seconds to connect.
     """
 
     directory: TargetPath | None = None
@@ -364,7 +364,7 @@ class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From what a model is generated.
+    """Requirements of a model to generate.
 
     Parameters
     ----------
@@ -373,16 +373,16 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task : str
         One of `TASKS`.
     target : str
-        ``"local"``, or ``"ssh:USER@HOST"`` with ``:PORT`` where it is another than the usual.
+        ``"local"``, or ``"ssh:USER@HOST"``, with ``:PORT`` where it is not the default port.
     seed : int
-        Of weights, examples and searches.
+        Seed of weights, examples and searches.
     service, hardware, environment, training, data, extend, ssh
         See `Service`, `Hardware`, `Environment`, `Training`, `Data`, `Extend` and `Ssh`.
 
     Raises
     ------
     ValueError, TypeError
-        Where a field is not as described, or does not go with the task.
+        A field is not as described, or not valid for the task.
     """
 
     name: Annotated[
@@ -411,7 +411,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self._check_extension()
 
     def _fill_service(self) -> None:
-        """Put in the task's own shape and metric where there is none, and check those that are there."""
+        """Fill in the task's default shape and metric, and check given ones."""
         service, shape, metrics = self.service, _SHAPES[self.task], _METRICS[self.task]
         if service.input_shape and len(service.input_shape) != len(shape):
             raise ValueError(
@@ -439,19 +439,19 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if pipelined and not self.hardware.types and extend.pipeline.plan is None:
             raise ValueError(
                 "hardware.types is empty; to plan a pipeline it must be a list of 1 device type or more, "
-                "or extend.pipeline.plan must name a plan's file"
+                "or extend.pipeline.plan must name a plan file"
             )
 
 
 def read_spec(path: str | os.PathLike[str], target: str | None = None) -> Spec:
-    """Read a specification from TOML, or from the JSON that a run keeps of it.
+    """Read a specification from TOML, or from the JSON that a run writes.
 
     Parameters
     ----------
     path : str or path
-        The file. Paths in it are relative to it, and absolute in what is returned.
+        The file. Paths in it are relative to its folder, and absolute in the returned specification.
     target : str, optional
-        In place of the one in the file.
+        Instead of the target in the file.
 
     Returns
     -------
@@ -463,7 +463,7 @@ def read_spec(path: str | os.PathLike[str], target: str | None = None) -> Spec:
     OSError
         The file cannot be read.
     ValueError
-        It is neither, or a field is missing, unknown or wrong.
+        It is neither TOML nor JSON, or a field is missing, unknown or not valid.
     """
     path = Path(path)
     text = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The four steps in their order: which are to be done, which are whole, and what each is made from."""
+"""The four steps in order: which have to run, which are complete, and what each depends on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from ..checks import check_choice
 from ..output import write_whole
 from . import basic, cases, environment, extended, folders
 from .digests import code, digest, sha256
+from .layout import (
+    BASIC_FILE,
+    ENVIRONMENT_FILE,
+    EXTENDED_FILE,
+    JUNIT_FILE,
+    LOG_FILE,
+    PROJECT,
+    SPEC_FILE,
+    TEST_FILE,
+)
 from .results import (
     BasicResult,
     EnvironmentReport,
@@ -24,8 +34,8 @@ from .results import (
     StepError,
     TestResult,
     Training,
+    changed_artefacts,
     read_result,
-    tampered,
     write_result,
 )
 from .spec import Spec, read_spec
@@ -35,22 +45,16 @@ Step = Literal["environment", "basic", "extended", "test"]
 STEPS: tuple[Step, ...] = get_args(Step)
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-SPEC = "spec.json"
-ENVIRONMENT = "environment.json"
-BASIC = "manifest-basic.json"
-EXTENDED = "manifest-extended.json"
-LOG = "failure.log"
-
 
 class Generated(Struct, frozen=True, kw_only=True):
-    """What a run made; None stands for a step that was not come to, or not asked for.
+    """Results of a run; None for a step that did not run.
 
     Attributes
     ----------
     directory : str
-        Where it is.
+        The run's directory.
     environment, basic, extended, test
-        The results of the steps.
+        Results of the steps.
     """
 
     directory: str
@@ -65,7 +69,7 @@ class Generated(Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is missing or wrong in the environment, and all that had to pass the test did."""
+        """Whether the environment is as required, and every case that must pass the test did."""
         return (self.environment is None or self.environment.ok) and (self.test is None or self.test.passed)
 
 
@@ -79,44 +83,44 @@ def generate(
     resume: bool = False,
     progress: Callable[[str], object] | None = None,
 ) -> Generated:
-    """Make a model from its requirements, extend it, and test it on its target.
+    """Generate a model from its requirements, extend it, and test it on its target.
 
     Parameters
     ----------
     spec : Spec or path
-        What is wanted, or the file that says so.
+        The specification, or its file.
     directory : path
-        Where all of it is put: a new or empty directory, or one that an earlier run made, which has its
-        marker ``.stageplan-run``. Files there that no run wrote, or that were changed since, are moved to
-        ``kept`` in it where they are in the way.
+        The run's directory: new, empty, or made by an earlier run, as its marker ``.stageplan-run`` shows.
+        Files in it that you added or changed are never removed: where a step would replace them, they are
+        moved to ``kept`` in it.
     target : str, optional
-        ``"local"`` or ``"ssh:USER@HOST"``, in place of the specification's.
+        ``"local"`` or ``"ssh:USER@HOST"``, instead of the specification's.
     mode : {"quick", "infer", "full"}
-        ``"quick"``: a short training, and a test that trains and infers shortly; ``"full"``: all of it;
-        ``"infer"``: the whole training, and a test of the inference alone.
+        ``"quick"``: a short training, and a test with a short training and inference; ``"full"``: the full
+        training and test; ``"infer"``: the full training, and a test of inference only.
     step : {"environment", "basic", "extended", "test"}, optional
-        This step alone; what it needs must be there. Default: all steps.
+        Run this step only; the steps before it must be complete. Default: all steps.
     resume : bool
-        Whether to skip steps whose result is there, was made from the same and has the right checksums. The
-        test is always run.
+        Whether to skip complete steps: those whose result exists, was made from the same inputs, and whose
+        artefacts have the recorded checksums. The test always runs.
     progress : callable, optional
-        Told in a few words what is begun.
+        Called with a few words about each step and case when it begins.
 
     Returns
     -------
     Generated
-        The results. It ends after the environment where that is not as required.
+        The results. The run ends after the environment where that is not as required.
 
     Raises
     ------
     ValueError, TypeError
-        An argument or the specification is wrong, or the directory, here or on the target, holds files and
-        was not made by a run, or by another one.
+        An argument or the specification is not valid, or the directory, here or on the target, holds files
+        and was not made by a run, or was made by another run.
     OSError
-        The specification cannot be read, or the directory not be made.
+        The specification cannot be read, or the directory cannot be made.
     StepError
-        A step did not succeed, for want of space on a disk too, or a requirement is impossible; or the target
-        cannot be reached (TargetError).
+        A step failed, also for lack of disk space; a requirement cannot be met; or the target cannot be
+        reached (TargetError).
     """
     check_choice("mode", mode, MODES)
     check_choice("step", step, (None, *STEPS))
@@ -125,7 +129,7 @@ def generate(
     elif target is not None:
         spec = msgspec.structs.replace(spec, target=target)
     _check_files(spec)
-    basic.configuration(spec, None)  # what is wrong is said before the first step takes its time
+    basic.configuration(spec, None)  # refused before the first step, which takes long
     extended.check_plan(spec)
     say = progress or _say_nothing
     root = Path(os.path.realpath(directory))
@@ -147,35 +151,35 @@ def run_test(
     Parameters
     ----------
     directory : path
-        Of the earlier run.
+        Directory of the earlier run.
     mode, progress
-        As of `generate`.
+        As for `generate`.
 
     Returns
     -------
     TestResult
-        What became of each case.
+        Outcome of each case.
 
     Raises
     ------
     ValueError, OSError, StepError
-        As `generate` does.
+        As for `generate`.
     """
     check_choice("mode", mode, MODES)
     root = Path(os.path.realpath(directory))
     run_id = folders.run_id(root)
-    if run_id is None or not (root / SPEC).is_file():
-        needed = f"{folders.MARKER} and {SPEC}"
+    if run_id is None or not (root / SPEC_FILE).is_file():
+        needed = f"{folders.MARKER} and {SPEC_FILE}"
         raise ValueError(f"directory is {directory}; it must be made by an earlier run, with {needed} in it")
-    spec = read_spec(root / SPEC)
+    spec = read_spec(root / SPEC_FILE)
     target = target_of(spec, root, run_id)
     target.check()
     say = progress or _say_nothing
     with _at_work(root, run_id, say):
-        report = read_result(root / ENVIRONMENT, EnvironmentReport)
+        report = read_result(root / ENVIRONMENT_FILE, EnvironmentReport)
         if report is None:
-            raise StepError(f"there is no {ENVIRONMENT} in {root}; generate it first")
-        return cases.run(spec, report, target, root, mode=mode, progress=say)
+            raise StepError(f"there is no {ENVIRONMENT_FILE} in {root}; generate it first")
+        return cases.run_cases(spec, report, target, root, mode=mode, progress=say)
 
 
 def _say_nothing(_: str) -> None:
@@ -183,36 +187,36 @@ def _say_nothing(_: str) -> None:
 
 
 def _check_files(spec: Spec) -> None:
-    """Refuse a specification that names files which are not there."""
+    """Check that the files that a specification names exist."""
     files = {"data.file": spec.data.file, "ssh.config": spec.ssh.config}
     files["extend.pipeline.plan"] = spec.extend.pipeline.plan
     for field, file in files.items():
         if file is not None and not Path(file).is_file():
-            raise ValueError(f"{field} is {file}; it must be a file that is there")
+            raise ValueError(f"{field} is {file}; it must be an existing file")
 
 
 @contextmanager
 def _at_work(root: Path, run_id: str, say: Callable[[str], object]) -> Iterator[None]:
-    """Let no other run work in a directory, and make a step's failure of what the disk refuses."""
+    """Lock a directory, turn errors of the disk into StepError, and report which files were kept."""
     with folders.owned(root, run_id):
         before = folders.kept(root)
         try:
             folders.remove_leftovers(root)
-            (root / LOG).unlink(missing_ok=True)
+            (root / LOG_FILE).unlink(missing_ok=True)
             yield
         except StepError as error:
-            if not error.log or not _written(root / LOG, error.log):
+            if not error.log or not _try_write(root / LOG_FILE, error.log):
                 raise
-            raise StepError(f"{error}; its output is in {root / LOG}", error.log) from error
+            raise StepError(f"{error}; its output is in {root / LOG_FILE}", error.log) from error
         except OSError as error:
             raise StepError(f"{error.filename or root}: {error.strerror or error}") from error
         finally:
             for folder in sorted(folders.kept(root) - before):
-                say(f"files that no run wrote were moved to {folder}")
+                say(f"files that you added or changed were moved to {folder}")
 
 
-def _written(path: Path, text: str) -> bool:
-    """Write a text, where the disk has room for it."""
+def _try_write(path: Path, text: str) -> bool:
+    """Write a text; return False where that fails, as on a full disk."""
     try:
         write_whole(path, lambda stream: stream.write(text.encode()))
     except OSError:
@@ -221,7 +225,7 @@ def _written(path: Path, text: str) -> bool:
 
 
 class _Run:
-    """One run, with what all its steps need."""
+    """One run: the state that its steps share."""
 
     def __init__(
         self,
@@ -237,7 +241,7 @@ class _Run:
         self.training: Training = "quick" if mode == "quick" else "full"
 
     def steps(self, only: Step | None) -> Generated:
-        """Do all steps, or one alone, the earlier ones as they are."""
+        """Run all steps, or one of them with the earlier results."""
         made = Generated(directory=str(self.root))
         report = self.environment(redo=only in (None, "environment"))
         made = msgspec.structs.replace(made, environment=report)
@@ -255,74 +259,76 @@ class _Run:
         return msgspec.structs.replace(made, test=self.test(report))
 
     def environment(self, redo: bool) -> EnvironmentReport:
-        """Prepare the environment, or take the earlier one."""
-        path, inputs = self.root / ENVIRONMENT, environment.inputs(self.spec)
-        kept = read_result(path, EnvironmentReport)
+        """Prepare the environment, or use the earlier one."""
+        path, inputs = self.root / ENVIRONMENT_FILE, environment.inputs(self.spec)
+        earlier = read_result(path, EnvironmentReport)
         if (
-            kept is not None
-            and kept.ok
-            and self._stands(kept, inputs, redo)
-            and (not redo or environment.runs(self.target, kept.python, self.root))
+            earlier is not None
+            and earlier.ok
+            and self._is_current(earlier, inputs, redo)
+            and (not redo or environment.interpreter_runs(self.target, earlier.python, self.root))
         ):
-            return kept
+            return earlier
         self._begin("environment", redo, path)
-        return self._keep(path, environment.prepare(self.spec, self.target, self.root), inputs)
+        return self._store(path, environment.prepare(self.spec, self.target, self.root), inputs)
 
     def basic(self, report: EnvironmentReport, redo: bool) -> BasicResult:
-        """Generate the basic function, or take the earlier one."""
-        path, inputs = self.root / BASIC, digest(*_basic_inputs(self.spec), report.target, report.lock)
-        kept = read_result(path, BasicResult)
-        left_over = not self.spec.extend.steps and (self.root / EXTENDED).exists()
+        """Generate the basic function, or use the earlier one."""
+        path, inputs = self.root / BASIC_FILE, digest(*_basic_inputs(self.spec), report.target, report.lock)
+        earlier = read_result(path, BasicResult)
+        has_old_extension = not self.spec.extend.steps and (self.root / EXTENDED_FILE).exists()
         if (
-            kept is not None
-            and self._stands(kept, inputs, redo)
-            and self._whole(kept, redo)
-            and not left_over
+            earlier is not None
+            and self._is_current(earlier, inputs, redo)
+            and self._is_intact(earlier, redo)
+            and not has_old_extension
         ):
-            return kept
-        self._begin("basic", redo, path, self.root / EXTENDED)
+            return earlier
+        self._begin("basic", redo, path, self.root / EXTENDED_FILE)
         result = basic.build(self.spec, report, self.target, self.root, training=self.training)
-        return self._keep(path, result, inputs)
+        return self._store(path, result, inputs)
 
     def extended(self, report: EnvironmentReport, first: BasicResult, redo: bool) -> ExtendedResult:
-        """Generate the extended function, or take the earlier one."""
+        """Generate the extended function, or use the earlier one."""
         path, inputs = (
-            self.root / EXTENDED,
+            self.root / EXTENDED_FILE,
             digest(*_extended_inputs(self.spec), first.inputs, first.artefacts),
         )
-        kept = read_result(path, ExtendedResult)
-        if kept is not None and self._stands(kept, inputs, redo) and self._whole(kept, redo):
-            return kept
+        earlier = read_result(path, ExtendedResult)
+        if earlier is not None and self._is_current(earlier, inputs, redo) and self._is_intact(earlier, redo):
+            return earlier
         self._begin("extended", redo, path)
         result = extended.extend(self.spec, report, self.target, self.root, first, training=self.training)
-        return self._keep(path, result, inputs)
+        return self._store(path, result, inputs)
 
-    def _stands(self, kept: EnvironmentReport | BasicResult, inputs: str, redo: bool) -> bool:
-        """Whether an earlier result was made from the same, and by the same code where it is to be redone."""
-        return kept.inputs == inputs and (not redo or (self.resume and kept.code == code()))
+    def _is_current(self, earlier: EnvironmentReport | BasicResult, inputs: str, redo: bool) -> bool:
+        """Whether an earlier result has the same inputs, and the same code where the step would run again."""
+        return earlier.inputs == inputs and (not redo or (self.resume and earlier.code == code()))
 
-    def _whole(self, kept: BasicResult, redo: bool) -> bool:
-        """Whether artefacts are those of the result and of this training; the test looks at them itself."""
-        return not redo or (kept.training == self.training and not tampered(self.root / "project", kept))
+    def _is_intact(self, earlier: BasicResult, redo: bool) -> bool:
+        """Whether artefacts are unchanged and of this training, where the step would run again."""
+        return not redo or (
+            earlier.training == self.training and not changed_artefacts(self.root / PROJECT, earlier)
+        )
 
     def _begin(self, step: Step, redo: bool, *results: Path) -> None:
-        """Remove earlier results before a step, so that they do not stand for it where it is cut short."""
+        """Remove results of the step and of later ones, so that none remains where it is interrupted."""
         if not redo:
-            raise StepError(f"step {step} has no result of this specification; run it first, or all steps")
+            raise StepError(f"step {step} has no result for this specification; run it first, or all steps")
         self.say(step)
-        write_result(self.root / SPEC, self.spec)
-        for path in (*results, self.root / cases.RESULT, self.root / cases.JUNIT):
+        write_result(self.root / SPEC_FILE, self.spec)
+        for path in (*results, self.root / TEST_FILE, self.root / JUNIT_FILE):
             path.unlink(missing_ok=True)
 
-    def _keep(self, path: Path, result: Result, inputs: str) -> Result:
-        """Write the result of a step, which makes it whole."""
+    def _store(self, path: Path, result: Result, inputs: str) -> Result:
+        """Write the result of a step, which completes it."""
         result = msgspec.structs.replace(result, inputs=inputs, code=code())
         write_result(path, result)
         return result
 
     def test(self, report: EnvironmentReport) -> TestResult:
         """Run the preset test script."""
-        return cases.run(self.spec, report, self.target, self.root, mode=self.mode, progress=self.say)
+        return cases.run_cases(self.spec, report, self.target, self.root, mode=self.mode, progress=self.say)
 
 
 def _basic_inputs(spec: Spec) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""The machine that a model is made for: this one, or one that is reached over ssh."""
+"""The machine that a model is generated for: this one, or one that is reached over ssh."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from .folders import MARKER, marker_text, replace, scratch
 from .results import StepError
 from .spec import Spec
 
-TAIL = 64 * 2**10  # bytes of a command's output that are kept
-GRACE = 15.0  # seconds that a target may take to say that a time limit was reached
-COPY_LIMIT = 3600.0  # seconds that a folder may take to be copied
+TAIL = 64 * 2**10  # bytes of a command's output that are kept, at its end
+GRACE = 15.0  # seconds for a target to report that a time limit was reached
+COPY_LIMIT = 3600.0  # seconds for copying a folder
 
-# Exit statuses: of the OpenSSH client for its own errors, and of the script below.
+# Exit statuses of the OpenSSH client for its own errors, and of the script below for a foreign directory.
 _SSH_ERROR, _FOREIGN = 255, 3
-# Arguments: a directory, its marker's name and text, and "check", or "make", which prints where it is.
+# Checks a directory, or makes and marks it and prints its path. Arguments: the directory, the marker's name
+# and text, and "check" or "make".
 _CLAIM = f"""\
 set -e
 [ "$4" = check ] || mkdir -p -- "$1"
@@ -49,24 +50,24 @@ pwd -P
 
 
 class TargetError(StepError):
-    """A target that cannot be reached, or was lost."""
+    """The target cannot be reached, or the connection was lost."""
 
 
 class Finished(Struct, frozen=True, kw_only=True):
-    """What became of a command.
+    """Outcome of a command.
 
     Attributes
     ----------
     status : int
-        Its exit status; minus the number of the signal that ended it.
+        Exit status; minus the signal's number where a signal ended it.
     output : str
-        The end of what it printed, stdout and stderr in the order in which they came.
+        End of its output, stdout and stderr in the order of printing.
     seconds : float
-        How long it ran, of the clock on the wall.
+        Elapsed time.
     timed_out : bool
         Whether it was killed at its time limit.
     error : str
-        Why it could not be run at all; empty where it was.
+        Why it could not be run; empty where it was run.
     """
 
     status: int = 0
@@ -77,12 +78,12 @@ class Finished(Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it ran to its end with exit status 0."""
-        return not self.complaint
+        """Whether it ended with exit status 0."""
+        return not self.failure
 
     @property
-    def complaint(self) -> str:
-        """What went wrong, in a few words and the command's own last line; empty where nothing did."""
+    def failure(self) -> str:
+        """How it failed, with the last line of its output; empty where it did not fail."""
         if self.error:
             return f"could not be run: {self.error}"
         if self.timed_out:
@@ -107,7 +108,7 @@ def last_line(text: str) -> str:
 
 
 class Target(ABC):
-    """A machine. Folders are named by their path here, below `root`; the target has its own path for each.
+    """A machine. Folders are given by their local path, below `root`; `path` maps them to the target.
 
     Attributes
     ----------
@@ -118,7 +119,7 @@ class Target(ABC):
     run_id : str
         Id of the run.
     python : str
-        Interpreter on the target that runs what needs no packages.
+        Interpreter on the target for programs that need no packages.
     """
 
     name: str
@@ -128,7 +129,7 @@ class Target(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Refuse a directory on the target that this run did not make, with a ValueError; change nothing."""
+        """Raise ValueError unless the directory on the target is new, empty or of this run."""
 
     @abstractmethod
     def path(self, folder: Path) -> str:
@@ -136,23 +137,23 @@ class Target(ABC):
 
     @abstractmethod
     def place(self, folder: Path) -> None:
-        """Bring a folder to the target, in place of what is there."""
+        """Copy a scratch folder to the target, and replace an earlier copy."""
 
     @abstractmethod
     def collect(self, folder: Path) -> None:
-        """Bring a folder back from the target, in place of what is here."""
+        """Copy a scratch folder back from the target, and replace the local one."""
 
     @abstractmethod
-    def forget(self, folder: Path) -> None:
-        """Remove what was brought to the target, where that is a copy."""
+    def remove(self, folder: Path) -> None:
+        """Remove the copy of a folder on the target."""
 
     @abstractmethod
-    def _reach(self, arguments: Sequence[str]) -> list[str]:
-        """Arguments of a process here that runs a command there."""
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        """Return the local command that runs a command on the target."""
 
     @abstractmethod
-    def _unreached(self, status: int, stderr: str) -> str:
-        """Say why nothing came back; raises TargetError where the target is not to be had."""
+    def _failure_of(self, status: int, stderr: str) -> str:
+        """Say why there is no report; raise TargetError where the target is unreachable."""
 
     def run(
         self,
@@ -162,23 +163,23 @@ class Target(ABC):
         limit: float,
         variables: Mapping[str, str] | None = None,
     ) -> Finished:
-        """Run a command in a folder of the target, with no shell, and leave nothing of it running.
+        """Run a command in a folder of the target, without a shell, and leave no process of it running.
 
         Parameters
         ----------
         arguments : sequence of str
             The program and its arguments.
         folder : pathlib.Path
-            Working directory, by its path here.
+            Working directory, by its local path.
         limit : float
             Seconds after which it and its descendants are killed.
         variables : mapping of str to str, optional
-            Environment variables besides those that are there.
+            Additional environment variables.
 
         Returns
         -------
         Finished
-            What became of it.
+            Its outcome.
 
         Raises
         ------
@@ -192,26 +193,26 @@ class Target(ABC):
             "variables": dict(variables or {}),
         }
         guard = (resources.files(__package__) / "on_target" / "guard.py").read_text(encoding="utf-8")
-        reached = self._reach([self.python, "-I", "-c", guard, json.dumps(order)])
-        status, output, stderr = _exchange(reached, limit + GRACE, self.name)
+        reached = self._command([self.python, "-I", "-c", guard, json.dumps(order)])
+        status, output, stderr = _run_process(reached, limit + GRACE, self.name)
         try:
             return Finished(output=output, **json.loads(last_line(stderr)))
         except (ValueError, TypeError):
-            return Finished(output=output, error=self._unreached(status, stderr))
+            return Finished(output=output, error=self._failure_of(status, stderr))
 
 
 class Local(Target):
-    """The machine that stageplan runs on: a folder is where it is."""
+    """The machine that stageplan runs on, with the same paths."""
 
     def __init__(self, spec: Spec, root: Path, run_id: str) -> None:
         self.name, self.root, self.run_id = spec.target, root, run_id
         self.python = spec.environment.python or sys.executable
 
     def check(self) -> None:
-        """No-op: `root` itself was checked."""
+        """No-op for a local target: `root` itself was checked."""
 
     def path(self, folder: Path) -> str:
-        """Path on the target of a folder below `root`: its own."""
+        """Path on the target of a folder below `root`: the same."""
         return str(folder)
 
     def place(self, folder: Path) -> None:
@@ -220,23 +221,23 @@ class Local(Target):
     def collect(self, folder: Path) -> None:
         """No-op for a local target."""
 
-    def forget(self, folder: Path) -> None:
+    def remove(self, folder: Path) -> None:
         """No-op for a local target."""
 
-    def _reach(self, arguments: Sequence[str]) -> list[str]:
+    def _command(self, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, *arguments[1:]]  # the interpreter that makes environments may be absent
 
-    def _unreached(self, status: int, stderr: str) -> str:
+    def _failure_of(self, status: int, stderr: str) -> str:
         return f"the guard ended with exit status {status}: {last_line(stderr)}"
 
 
 class Ssh(Target):
-    """A machine that the OpenSSH client reaches, with no questions asked."""
+    """A machine that the OpenSSH client reaches without asking for a password."""
 
     def __init__(self, spec: Spec, root: Path, run_id: str) -> None:
         self.name, self.root, self.run_id = spec.target, root, run_id
         self.python = spec.environment.python or "python3"
-        self._wanted_base = spec.ssh.directory or f".stageplan/{spec.name}-{_origin(root, run_id)}"
+        self._directory = spec.ssh.directory or f".stageplan/{spec.name}-{_origin(root, run_id)}"
         host, port = _host_and_port(spec.target)
         options = ["BatchMode=yes", f"ConnectTimeout={spec.ssh.connect_timeout}", "ServerAliveInterval=5"]
         self._ssh = ["ssh", "-T", *(word for option in options for word in ("-o", option))]
@@ -245,27 +246,27 @@ class Ssh(Target):
         self._ssh += ["--", host]
 
     def check(self) -> None:
-        """Refuse a directory on the target that this run did not make, with a ValueError; change nothing."""
+        """Raise ValueError unless the directory on the target is new, empty or of this run."""
         self._claim("check")
 
     @cached_property
     def base(self) -> PurePosixPath:
-        """Directory on the target that stands for `root`; made and marked where it is new or empty."""
+        """Directory on the target that `root` is mapped to; made and marked where it is new or empty."""
         return PurePosixPath(last_line(self._claim("make")))
 
     def _claim(self, how: Literal["check", "make"]) -> str:
         text = marker_text(self.run_id).rstrip()
-        arguments = ["sh", "-c", _CLAIM, "sh", self._wanted_base, MARKER, text, how]
-        status, output, stderr = _exchange([*self._ssh, shlex.join(arguments)], COPY_LIMIT, self.name)
+        arguments = ["sh", "-c", _CLAIM, "sh", self._directory, MARKER, text, how]
+        status, output, stderr = _run_process([*self._ssh, shlex.join(arguments)], COPY_LIMIT, self.name)
         if status == _FOREIGN:
             raise ValueError(
-                f"ssh.directory is {self._wanted_base}; on {self.name} it must be new, empty, or made by the "
+                f"ssh.directory is {self._directory}; on {self.name} it must be new, empty, or made by the "
                 f"run in {self.root} (with its {MARKER})"
             )
         if status == _SSH_ERROR:
             raise TargetError(f"{self.name} cannot be reached: {last_line(stderr)}")
         if status:
-            raise TargetError(f"{self.name}: {self._wanted_base} cannot be used: {last_line(stderr)}")
+            raise TargetError(f"{self.name}: {self._directory} cannot be used: {last_line(stderr)}")
         return output
 
     def path(self, folder: Path) -> str:
@@ -273,7 +274,7 @@ class Ssh(Target):
         return str(self.base / folder.relative_to(self.root).as_posix())
 
     def place(self, folder: Path) -> None:
-        """Bring a folder to the target, in place of what is there."""
+        """Copy a scratch folder to the target, and replace an earlier copy."""
         there = shlex.quote(self.path(folder))
         with self._copying(f"rm -rf -- {there} && mkdir -p -- {there} && tar -xf - -C {there}") as process:
             assert process.stdin is not None
@@ -282,7 +283,7 @@ class Ssh(Target):
             process.stdin.close()
 
     def collect(self, folder: Path) -> None:
-        """Bring a folder back from the target, in place of what is here."""
+        """Copy a scratch folder back from the target, and replace the local one."""
         command = f"tar -cf - -C {shlex.quote(self.path(folder))} ."
         with scratch(folder) as beside:
             with self._copying(command) as process:
@@ -291,14 +292,14 @@ class Ssh(Target):
                     archive.extractall(beside, filter="data")
             replace(beside, folder)
 
-    def forget(self, folder: Path) -> None:
-        """Remove a folder from the target, where it can still be reached."""
+    def remove(self, folder: Path) -> None:
+        """Remove the copy of a folder on the target, if that can still be reached."""
         with suppress(TargetError):
-            _exchange([*self._ssh, f"rm -rf -- {shlex.quote(self.path(folder))}"], COPY_LIMIT, self.name)
+            _run_process([*self._ssh, f"rm -rf -- {shlex.quote(self.path(folder))}"], COPY_LIMIT, self.name)
 
     @contextmanager
     def _copying(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command of the target's shell that reads or writes an archive; TargetError where it fails."""
+        """Run a shell command on the target that reads or writes an archive; TargetError where it fails."""
         pipe = subprocess.PIPE
         with subprocess.Popen([*self._ssh, command], stdin=pipe, stdout=pipe, stderr=pipe) as process:
             tail = _Tail(process.stderr)
@@ -314,22 +315,22 @@ class Ssh(Target):
             if process.wait() or broken:
                 raise TargetError(f"{self.name}: a folder could not be copied: {last_line(tail.text())}")
 
-    def _reach(self, arguments: Sequence[str]) -> list[str]:
-        return [*self._ssh, shlex.join(arguments)]  # ssh gives the target's shell one text
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return [*self._ssh, shlex.join(arguments)]  # ssh passes one text to the target's shell
 
-    def _unreached(self, status: int, stderr: str) -> str:
+    def _failure_of(self, status: int, stderr: str) -> str:
         if status == _SSH_ERROR:
             raise TargetError(f"{self.name} cannot be reached: {last_line(stderr)}")
         return f"{self.python}: {last_line(stderr)}"
 
 
 def target_of(spec: Spec, root: Path, run_id: str) -> Target:
-    """Return the target of a specification, for a run with its directory here and its id."""
+    """Return the target of a specification, for the run with this directory and id."""
     return (Local if spec.target == "local" else Ssh)(spec, root.resolve(), run_id)
 
 
 def _host_and_port(target: str) -> tuple[str, str]:
-    """Take apart ``ssh:USER@HOST:PORT``; an address with colons is in brackets."""
+    """Split ``ssh:USER@HOST:PORT``; an address with colons is in brackets."""
     whole = target.removeprefix("ssh:")
     host, colon, port = whole.rpartition(":")
     if not colon or "]" in port:
@@ -338,14 +339,14 @@ def _host_and_port(target: str) -> tuple[str, str]:
 
 
 def _origin(root: Path, run_id: str) -> str:
-    """Eight digits that tell runs of the same name apart, and a copy of a run's directory from the run."""
+    """Eight digits that distinguish runs of the same name, and copies of a run's directory."""
     return digest(socket.gethostname(), str(root), run_id)[:8]
 
 
-def _exchange(arguments: Sequence[str], limit: float, name: str) -> tuple[int, str, str]:
-    """Run a process here; returns its exit status and the ends of its stdout and stderr.
+def _run_process(arguments: Sequence[str], limit: float, name: str) -> tuple[int, str, str]:
+    """Run a local process; return its exit status and the ends of its stdout and stderr.
 
-    It is in a session of its own, and its stdin stays open as long as this process lives.
+    It runs in its own session, and its stdin stays open as long as this process lives.
     """
     pipe = subprocess.PIPE
     try:
@@ -358,7 +359,7 @@ def _exchange(arguments: Sequence[str], limit: float, name: str) -> tuple[int, s
         try:
             status = process.wait(limit)
         except subprocess.TimeoutExpired:
-            process.stdin.close()  # the guard, if it lives, ends the command
+            process.stdin.close()  # which makes the guard, if it still runs, end the command
             _end(process)
             raise TargetError(f"{name} did not answer within {limit:g} s") from None
         finally:
@@ -375,7 +376,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Tail(threading.Thread):
-    """Reads a stream to its end, and keeps its last part."""
+    """Reads a stream to its end and keeps its last part."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         super().__init__(daemon=True)
@@ -388,5 +389,5 @@ class _Tail(threading.Thread):
             self._kept = (self._kept + part)[-TAIL:]
 
     def text(self) -> str:
-        self.join(GRACE)  # somebody may hold the other end where nothing can be killed
+        self.join(GRACE)  # another process may hold the other end
         return self._kept.decode(errors="replace")

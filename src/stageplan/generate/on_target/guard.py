@@ -1,8 +1,8 @@
-"""Runs one command on a target, and leaves nothing of it running; sent as text, needs Python 3.8 alone.
+"""Runs one command on a target and leaves no process of it running; sent as text, needs only Python 3.8.
 
 Its argument is an order in JSON: arguments, folder, limit in seconds, variables. The command's output goes to
-stdout; the last line of stderr is a report in JSON. Command and descendants are killed at its time limit,
-when it ends, and when stdin closes, as it does where whoever gave the order is killed or a connection
+stdout; the last line of stderr is a report in JSON. The command and its descendants are killed at the time
+limit, when the command ends, and when stdin closes, which happens when the caller is killed or the connection
 breaks.
 """
 
@@ -23,7 +23,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends, where the system knows how (Linux)."""
+    """Become the parent of orphaned descendants, where the system supports it (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -41,7 +41,7 @@ def children() -> list[int]:
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command's group, and then what has left the group, until there is nothing more."""
+    """Kill a command's process group, and then descendants outside the group, until none is left."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -63,7 +63,7 @@ def end_with_stdin(process: subprocess.Popen[bytes]) -> None:
 
 
 def variables(changes: dict[str, str]) -> dict[str, str]:
-    """Return the environment variables for the command: no Python paths of whoever is logged in."""
+    """Return the environment variables for the command, without the user's Python paths."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     kept.update(PYTHONNOUSERSITE="1", PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
     kept.update(changes)
@@ -71,7 +71,7 @@ def variables(changes: dict[str, str]) -> dict[str, str]:
 
 
 def run(order: dict[str, Any]) -> dict[str, Any]:
-    """Run the command of an order; returns the report."""
+    """Run the command of an order; return the report."""
     start = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -101,4 +101,4 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.write("\n" + json.dumps(report) + "\n")
     sys.stderr.flush()
-    os._exit(0)  # a thread still reads stdin
+    os._exit(0)  # a thread is still reading stdin

@@ -1,8 +1,8 @@
-"""Makes a virtual environment, in place of an earlier one of the run; sent as text, needs Python 3.8 alone.
+"""Makes a virtual environment, in place of an earlier one of the run; sent as text, needs only Python 3.8.
 
 Its arguments are the folder, the name of the marker, the marker's text, and the name of the record. A folder
-that has another marker or none, or files that came neither with the environment nor with its packages, is
-left as it is, and the last line of stderr says so.
+with another marker or none, or with files that belong neither to the environment nor to its packages, is not
+changed, and the last line of stderr says so.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def packaged(folder: str) -> set[str]:
 
 
 def text_of(path: str) -> str:
-    """Return a file's text; nothing where it is absent."""
+    """Return a file's text; empty where it is absent."""
     if not os.path.isfile(path):
         return ""
     with open(path, encoding="utf-8", errors="replace") as stream:
@@ -46,14 +46,14 @@ def text_of(path: str) -> str:
 
 
 def clear(folder: str, marker: str, text: str, record: str) -> None:
-    """Empty the folder of an earlier environment, and leave its marker; exit where it may not be emptied."""
+    """Empty the folder of an earlier environment, except its marker; exit where that is not allowed."""
     names = set(os.listdir(folder)) - {marker}
     if not names:
         return
     if text_of(os.path.join(folder, marker)) != text:
         sys.exit(f"{folder} was not made by this run; rename or remove it")
     recorded = text_of(os.path.join(folder, record))
-    if recorded:  # absent where its making was cut short
+    if recorded:  # absent where making it was interrupted
         known = set(json.loads(recorded)) | packaged(folder) | {marker, record}
         others = sorted(files_of(folder) - known)
         if others:

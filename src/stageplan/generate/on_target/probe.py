@@ -1,4 +1,4 @@
-"""Prints what a machine and an interpreter have as a line of JSON; sent as text, needs Python 3.8 alone."""
+"""Prints properties of a machine and an interpreter as JSON; sent as text, needs only Python 3.8."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def text_of(path: str) -> str:
-    """Return the content of a file; nothing where it cannot be read."""
+    """Return the content of a file; empty where it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read()
@@ -23,7 +23,7 @@ def text_of(path: str) -> str:
 
 
 def processor() -> dict[str, Any]:
-    """Model and instruction sets, as the first processor of Linux's list says."""
+    """Model and instruction sets of the first processor in Linux's list."""
     found: dict[str, str] = {}
     for line in text_of("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
@@ -36,21 +36,21 @@ def processor() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Cores that may be used: by affinity, and by a container's quota."""
+    """Count the usable cores: by affinity and by a container's quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = text_of("/sys/fs/cgroup/cpu.max").partition(" ")
     return max(1, min(count, int(quota) // int(period))) if quota.isdigit() else count
 
 
 def memory() -> int:
-    """Bytes of main memory that may be used: of the machine, and by a container's limit."""
+    """Bytes of usable main memory: of the machine, within a container's limit."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = text_of("/sys/fs/cgroup/memory.max").strip()
     return min(total, int(limit)) if limit.isdigit() else total
 
 
 def accelerators() -> list[dict[str, Any]]:
-    """Name, bytes of memory and driver of each NVIDIA accelerator; none where their tool is absent."""
+    """Name, bytes of memory and driver of each NVIDIA accelerator; empty without nvidia-smi."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         printed = subprocess.run(query, capture_output=True, check=True, timeout=60, text=True).stdout
@@ -60,7 +60,7 @@ def accelerators() -> list[dict[str, Any]]:
 
 
 def packages() -> dict[str, str]:
-    """Version of each package of this interpreter; of one that is there twice, the one that is imported."""
+    """Version of each installed package; for duplicates, of the one that is imported."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]

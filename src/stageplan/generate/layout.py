@@ -1,0 +1,24 @@
+"""Names of the files and folders in a run's directory, and in the project in it."""
+
+SPEC_FILE = "spec.json"
+ENVIRONMENT_FILE = "environment.json"
+BASIC_FILE = "manifest-basic.json"
+EXTENDED_FILE = "manifest-extended.json"
+CASES_FILE = "cases.toml"
+TEST_FILE = "test-result.json"
+JUNIT_FILE = "test-result.xml"
+LOG_FILE = "failure.log"
+
+PROJECT = "project"
+TEST = "test"
+ENVIRONMENT = "environment"
+CONTAINER = "container"
+
+# In the project.
+CONFIG_FILE = "config.json"
+SETTINGS_FILE = "extended.json"
+PLAN_FILE = "plan.json"
+ARTEFACTS = "artefacts"
+METRICS = f"{ARTEFACTS}/metrics"
+WORKLOAD_FILE = f"{ARTEFACTS}/workload.json"
+PIPELINE_FILE = f"{ARTEFACTS}/pipeline.json"
