@@ -58,7 +58,7 @@ def test_a_price_must_be_known():
         ({"memory": -1.0}, "memory is -1.0; it must be more than 0 bytes and finite"),
         ({"memory_bandwidth": 0.0}, "memory_bandwidth is 0.0"),
         ({"network": -1.0}, "network is -1.0; it must be more than 0 bytes/s and finite"),
-        ({"per_machine": 0}, "per_machine is 0; it must be a whole number of devices, 1 or more"),
+        ({"per_machine": 0}, "per_machine is 0; it must be a whole number of devices from 1 to"),
         ({"price": -0.1}, r"price is -0.1; it must be 0 or more \$/hour and finite"),
         ({"compute_fraction": 1.5}, "compute_fraction is 1.5; it must be a fraction more than 0, at most 1"),
     ],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from .fields import Bandwidth, Capacity, Fraction, Name, Positive, Price, check_fields, show, whole
+from .fields import Bandwidth, Capacity, DeviceLimit, Fraction, Name, Positive, Price, check_fields, show
 
 __all__ = ["Cluster", "DeviceType"]
 
@@ -43,7 +43,7 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Name
     price: Price
-    limit: Annotated[int, whole(0, 2**53, "devices")] | None = None
+    limit: DeviceLimit | None = None
     capacity: Capacity | None = None
     bandwidth: Bandwidth | None = None
     transfer_parallel: Fraction = 1.0

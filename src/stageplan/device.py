@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from .checks import check_number
 from .cluster import DeviceType
-from .fields import FINITE, check_fields, show
+from .fields import Bandwidth, Capacity, Positive, Price, Text, check_fields, show, whole
 
 __all__ = ["PRECISIONS", "Device", "Precision"]
 
@@ -19,9 +19,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 USABLE_MEMORY = 0.9
 """Fraction of a device's memory that a plan may fill; the rest is for the runtime and its work space."""
 
-Positive = Annotated[float, Meta(gt=0, le=FINITE)]
-Fraction = Annotated[float, Meta(gt=0, le=1, description="a fraction more than 0, at most 1")]
-Rate = Annotated[Positive | None, Meta(description="more than 0 bytes/s and finite")]
+Share = Annotated[float, Meta(gt=0, le=1, description="a fraction more than 0, at most 1")]
 
 
 class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,20 +66,18 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             min_length=1, description=f"a table of FLOP/s, more than 0, by precision: {', '.join(PRECISIONS)}"
         ),
     ]
-    memory: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 bytes and finite")]
-    memory_bandwidth: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 bytes/s and finite")]
-    title: Annotated[str, Meta(description="text")] = ""
-    link: Rate = None
-    network: Rate = None
-    per_machine: Annotated[int, Meta(ge=1, le=2**53, description="a whole number of devices, 1 or more")] = 1
-    price: Annotated[
-        Annotated[float, Meta(ge=0, le=FINITE)] | None, Meta(description="0 or more $/hour and finite")
-    ] = None
+    memory: Capacity
+    memory_bandwidth: Bandwidth
+    title: Text = ""
+    link: Bandwidth | None = None
+    network: Bandwidth | None = None
+    per_machine: Annotated[int, whole(1, 2**53, "devices")] = 1
+    price: Price | None = None
     price_names: Annotated[tuple[str, ...], Meta(description="a list of names in price lists")] = ()
-    compute_fraction: Fraction = 0.4
-    bandwidth_fraction: Fraction = 0.7
-    source: Annotated[str, Meta(description="text")] = ""
-    date: Annotated[str, Meta(description="text")] = ""
+    compute_fraction: Share = 0.4
+    bandwidth_fraction: Share = 0.7
+    source: Text = ""
+    date: Text = ""
 
     def __post_init__(self) -> None:
         check_fields(self, f"device {show(self.name)}")

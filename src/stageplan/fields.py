@@ -70,6 +70,7 @@ def _power(number: int) -> str:
 Text = Annotated[str, Meta(description="text")]
 Name = Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+DeviceLimit = Annotated[int, whole(0, 2**53, "devices")]
 Fraction = Annotated[float, Meta(ge=0, le=1, description="a fraction from 0 to 1")]
 Positive = Annotated[float, positive()]
 Seconds = Annotated[float, not_negative("seconds")]

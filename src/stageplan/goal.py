@@ -2,11 +2,9 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from .fields import FINITE, check_fields
-
-Positive = Annotated[float, Meta(gt=0, le=FINITE)]
+from .fields import Count, Positive, check_fields, positive
 
 
 class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,22 +40,16 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Where a field is not as described.
     """
 
-    objective: Annotated[Literal["cost", "throughput"], Meta(description="'cost' or 'throughput'")] = "cost"
-    examples: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 and finite")] = 1e6
-    min_throughput: Annotated[
-        Positive | None, Meta(description="more than 0 examples/s and finite, or absent")
-    ] = None
-    max_duration: Annotated[
-        Positive | None, Meta(description="more than 0 seconds and finite, or absent")
-    ] = None
-    max_cost: Annotated[Positive | None, Meta(description="more than 0 $ and finite, or absent")] = None
-    max_price: Annotated[Positive | None, Meta(description="more than 0 $/hour and finite, or absent")] = None
-    overlap: Annotated[bool, Meta(description="true or false")] = True
-    merge: Annotated[Literal["adjacent", "type"], Meta(description="'adjacent' or 'type'")] = "adjacent"
-    split: Annotated[bool, Meta(description="true or false")] = False
-    max_devices_per_stage: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="a whole number, 1 or more, or absent")
-    ] = None
+    objective: Literal["cost", "throughput"] = "cost"
+    examples: Positive = 1e6
+    min_throughput: Annotated[float, positive("examples/s")] | None = None
+    max_duration: Annotated[float, positive("seconds")] | None = None
+    max_cost: Annotated[float, positive("$")] | None = None
+    max_price: Annotated[float, positive("$/hour")] | None = None
+    overlap: bool = True
+    merge: Literal["adjacent", "type"] = "adjacent"
+    split: bool = False
+    max_devices_per_stage: Count | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "goal")

@@ -11,16 +11,34 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
-from .fields import FINITE, FrozenDict, check_fields, show
+from .fields import (
+    FINITE,
+    Bytes,
+    Fraction,
+    FrozenDict,
+    Name,
+    Seconds,
+    Text,
+    check_fields,
+    not_negative,
+    positive,
+    show,
+)
 
 __all__ = ["MAX_LAYERS", "FrozenDict", "Layer", "Tensor", "Workload"]
 
 MAX_LAYERS = 4096
 
-Seconds = Annotated[float, Meta(ge=0, le=FINITE)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
 TypeName = Annotated[str, Meta(min_length=1)]
-LayerName = Annotated[str, Meta(min_length=1)]
+LayerName = Annotated[str, Meta(min_length=1, description="the name of a layer")]
+SecondsByType = Annotated[
+    Seconds | Mapping[TypeName, Seconds],
+    Meta(description="0 or more seconds and finite, or a table of that by device type"),
+]
+FractionByType = Annotated[
+    Fraction | Mapping[TypeName, Fraction],
+    Meta(description="a fraction from 0 to 1, or a table of that by device type"),
+]
 
 
 class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +75,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A field has a wrong type, or a value that is not allowed.
     """
 
-    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+    name: Name
     compute: Annotated[
         Mapping[TypeName, Annotated[float, Meta(ge=0)] | None],
         Meta(
@@ -65,28 +83,19 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="a table from each device type to 0 or more seconds, null or inf if it cannot run it",
         ),
     ]
-    kind: Annotated[str, Meta(description="text")] = ""
-    send: Annotated[
-        Seconds | Mapping[TypeName, Seconds],
-        Meta(description="0 or more seconds and finite, or a table of that by device type"),
-    ] = 0.0
-    receive: Annotated[
-        Seconds | Mapping[TypeName, Seconds],
-        Meta(description="0 or more seconds and finite, or a table of that by device type"),
-    ] = 0.0
-    compute_parallel: Annotated[
-        Fraction | Mapping[TypeName, Fraction],
-        Meta(description="a fraction from 0 to 1, or a table of that by device type"),
-    ] = 1.0
-    memory: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+    kind: Text = ""
+    send: SecondsByType = 0.0
+    receive: SecondsByType = 0.0
+    compute_parallel: FractionByType = 1.0
+    memory: Bytes = 0.0
     backward: Annotated[
         Mapping[TypeName, Seconds],
         Meta(description="a table from device types to 0 or more seconds and finite"),
     ] = msgspec.field(default_factory=dict)
     spread: Annotated[float, Meta(ge=0, le=FINITE, description="a fraction, 0 or more and finite")] = 0.0
-    flops: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more operations and finite")] = 0.0
-    parameters: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
-    activations: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")] = 0.0
+    flops: Annotated[float, not_negative("operations")] = 0.0
+    parameters: Bytes = 0.0
+    activations: Bytes = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self, f"layer {show(self.name)}")
@@ -125,11 +134,11 @@ class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A field has a wrong type, or a value that is not allowed.
     """
 
-    producer: Annotated[LayerName, Meta(description="the name of a layer")]
+    producer: LayerName
     consumers: Annotated[
         tuple[LayerName, ...], Meta(min_length=1, description="a list of the names of 1 layer or more")
     ]
-    bytes: Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")]
+    bytes: Bytes
 
     def __post_init__(self) -> None:
         owner = f"tensor of {show(self.producer)}"
@@ -167,7 +176,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A field has a wrong type, or a value that is not allowed.
     """
 
-    name: Annotated[str, Meta(min_length=1, description="text of 1 character or more")]
+    name: Name
     layers: Annotated[
         tuple[Layer, ...],
         Meta(min_length=1, max_length=MAX_LAYERS, description=f"a list of 1 to {MAX_LAYERS} layers"),
@@ -177,7 +186,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[Annotated[tuple[LayerName, ...], Meta(min_length=2)], ...],
         Meta(description="a list of groups, each a list of the names of 2 layers or more"),
     ] = ()
-    batch: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 examples and finite")] = 1.0
+    batch: Annotated[float, positive("examples")] = 1.0
 
     def __post_init__(self) -> None:
         owner = f"workload {show(self.name)}"

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from ..cluster import Cluster, DeviceType
-from ..fields import FINITE, check_fields, fields_of, show
+from ..fields import FINITE, Bytes, Capacity, DeviceLimit, Text, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
 from .documents import build
@@ -23,15 +23,13 @@ from .order import Devices, find_cycle, linear_order, refuse_cycle
 MAX_NODES = 16 * MAX_LAYERS
 
 Time = Annotated[float, Meta(ge=0, le=FINITE, description="a time, 0 or more and finite")]
-Bytes = Annotated[float, Meta(ge=0, le=FINITE, description="0 or more bytes and finite")]
 Flag = Annotated[Annotated[int, Meta(ge=0, le=1)] | bool, Meta(description="0, 1, true or false")]
-Count = Annotated[int, Meta(ge=0, le=2**53, description="a whole number of devices from 0 to 2**53")]
 Id = Annotated[int, Meta(description="the whole number of a node")]
 
 
 class _Node(Struct, frozen=True, kw_only=True, rename="camel"):
     id: Id
-    name: Annotated[str, Meta(description="text")] = ""
+    name: Text = ""
     supported_on_fpga: Flag = True
     cpu_latency: Time
     fpga_latency: Time
@@ -58,11 +56,9 @@ class _Edge(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _Devices(Struct, frozen=True, kw_only=True):
-    accelerators: Count = field(name="maxFPGAs")
-    cpus: Count = field(name="maxCPUs")
-    capacity: Annotated[float, Meta(gt=0, le=FINITE, description="more than 0 bytes and finite")] = field(
-        name="maxSizePerFPGA"
-    )
+    accelerators: DeviceLimit = field(name="maxFPGAs")
+    cpus: DeviceLimit = field(name="maxCPUs")
+    capacity: Capacity = field(name="maxSizePerFPGA")
     owner: ClassVar[str] = "devices"
 
 
