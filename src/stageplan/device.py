@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
-from .checks import check_number
+from .arguments import check_number
 from .cluster import DeviceType
 from .fields import Bandwidth, Capacity, Positive, Price, Text, check_fields, show, whole
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _core
 from ._version import __version__
-from .checks import check_choice, check_number
+from .arguments import check_choice, check_number
 from .plan import Plan
 from .problem import Problem, check_problem
 from .solve import Result, Status, run_search, solve

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .checks import check_number
+from .arguments import check_number
 from .cluster import Cluster, DeviceType
 from .fields import show
 from .goal import Goal

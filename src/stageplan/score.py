@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .checks import count_threads
+from .arguments import count_threads
 from .fields import show
 from .problem import Problem, check_problem
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._version import __version__
-from .checks import check_choice, check_number, count_threads
+from .arguments import check_choice, check_number, count_threads
 from .learning.policy import CELLS, Cell, Policy
 from .plan import Plan
 from .problem import Problem, check_problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .checks import check_number
+from .arguments import check_number
 
 
 class Progress(NamedTuple):

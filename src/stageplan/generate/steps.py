@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from ..checks import check_choice
+from ..arguments import check_choice
 from ..output import write_whole
 from . import basic, cases, environment, extended, folders
 from .digests import code, digest, sha256

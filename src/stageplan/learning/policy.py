@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..checks import check_choice
+from ..arguments import check_choice
 from ..output import write_whole
 from ..plan import Plan
 from ..problem import Problem, check_problem

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core import PolicyShape
-from ..checks import check_choice, check_number
+from ..arguments import check_choice, check_number
 from .policy import CELLS
 
 try:

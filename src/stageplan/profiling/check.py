@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import check_choice, check_number
+from ..arguments import check_choice, check_number
 from ..plan import Plan
 from .models import load
 from .network import MODES, Mode, Options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import check_choice, check_number
+from ..arguments import check_choice, check_number
 from ..device import Device
 from ..fields import show
 from ..readers import read_devices

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-from ..checks import check_choice
+from ..arguments import check_choice
 from ..plan import Plan
 from ..verify import stage_times
 from . import deepspeed, device_map, document, megatron, paddle, sglang, torch_pipelining, torchtitan, vllm

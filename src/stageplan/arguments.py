@@ -1,4 +1,4 @@
-"""Checks of single values: one clear sentence that names the field, the value and what is allowed."""
+"""Checks of functions' arguments: one clear sentence with the name, the value and what is allowed."""
 
 import os
 import sys
@@ -18,14 +18,14 @@ def check_number(
     most: float | None = None,
     whole: bool = False,
 ) -> None:
-    """Refuse what is no finite number in the given range.
+    """Raise unless a value is a finite number in a range.
 
     Raises
     ------
     TypeError
-        Where `value` is no real number, or no int where `whole`.
+        It is not a real number, or not an int where `whole`.
     ValueError
-        Where it is NaN, infinite or out of range.
+        It is NaN, infinite or out of range.
     """
     allowed = _allowed(above, least, most, whole)
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
@@ -53,15 +53,15 @@ def _allowed(above: float | None, least: float | None, most: float | None, whole
 
 
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    """Refuse what is not one of `choices`, with a ValueError."""
+    """Raise ValueError unless a value is one of `choices`."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(repr(c) for c in choices)}")
 
 
 def count_threads(threads: int | None) -> int:
-    """Check a number of threads; None stands for the cores that this process may use.
+    """Check and return a number of threads; by default the number of cores that this process may use.
 
-    Affinity is heeded, and a container's quota of processor time where Linux tells it (cgroup v2).
+    Cores are counted by affinity, and by a container's quota of processor time on Linux (cgroup v2).
     """
     if threads is None:
         return _usable_cores()

@@ -1,4 +1,4 @@
-"""Checks of single values: what passes, what does not, and what is said of it."""
+"""Checks of arguments: accepted values, refused values, and the messages."""
 
 from fractions import Fraction
 from math import inf, nan
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stageplan.checks import check_choice, check_number
+from stageplan.arguments import check_choice, check_number
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.5, Fraction(1, 2), np.float32(0.5), np.int64(1), np.float64(1)])
-def test_numbers_of_any_make_pass(value: Any) -> None:
+def test_numbers_of_any_type_pass(value: Any) -> None:
     check_number("x", value, least=0, most=1)
 
 
@@ -22,7 +22,7 @@ def test_whole_numbers_pass(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "1", b"1", [1], 1j, True, np.True_, np.array([1.0])])
 @pytest.mark.parametrize("whole", [False, True])
-def test_what_is_no_number_is_a_type_error(value: Any, whole: bool) -> None:
+def test_other_types_are_a_type_error(value: Any, whole: bool) -> None:
     with pytest.raises(TypeError, match=r"^x is .*; it must be a "):
         check_number("x", value, whole=whole)
 
