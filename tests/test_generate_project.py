@@ -213,7 +213,7 @@ SAID = {
     "class.csv": "line 2: label is 9; it must be below 4",
     "column.csv": "line 2: it needs a text and a label",
     "shape.npz": "images has shape (20, 1, 16, 16); it must be (20, 3, 16, 16)",
-    "damaged.npz": "damaged.npz is no .npz file of arrays",
+    "damaged.npz": "damaged.npz is not a valid .npz file",
     "nothing.npz": "No such file",
     "short.csv": "line 2: it needs a label, 0 or 1, 8 numbers and 8 categories",
 }
@@ -253,7 +253,7 @@ def test_invalid_configuration_is_named(tmp_path):
     folder = write(tmp_path / "project", make_spec())
     whole = json.loads((folder / "config.json").read_bytes())
     for change, said in (
-        ({"train": whole["train"] | {"steps_": 3}}, "train has a field 'steps_' that is not known"),
+        ({"train": whole["train"] | {"steps_": 3}}, "train has an unknown field 'steps_'"),
         ({"train": {"steps": 3}}, "train: "),
     ):
         (folder / "config.json").write_text(json.dumps(whole | change))
@@ -269,4 +269,4 @@ def test_truncated_weights_are_detected(tmp_path):
     (folder / "artefacts/model.safetensors").write_bytes(b"\x40" + bytes(7) + b'{"embedding')
     done = run(folder, "evaluate.py", "--mode", "quick")
     assert done.returncode == 1
-    assert "is no whole file of weights" in done.stderr
+    assert "is not a valid file of weights" in done.stderr

@@ -1,4 +1,4 @@
-"""What all commands share: the configuration, the network and its weights, and results as files."""
+"""Shared by all commands: the configuration, the network and its weights, and files of results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import network
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU repeats its results only with it
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # needed for reproducible results on a GPU
 
 ARTEFACTS = Path("artefacts")
 WEIGHTS = ARTEFACTS / "model.safetensors"
@@ -35,7 +35,7 @@ Batch = tuple[tuple[Tensor, ...], Tensor]
 
 @dataclass(frozen=True)
 class Data:
-    """Which examples there are: those of a file, or, without one, synthetic ones that follow a rule."""
+    """The examples: from a file, or without one synthetic ones that follow a rule."""
 
     evaluation_examples: int
     source: str | None = None
@@ -61,7 +61,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Metric:
-    """What the trained network has to reach on the examples for evaluation, and in the quick mode."""
+    """Thresholds of the trained network on the evaluation examples, after full and quick training."""
 
     name: str
     higher_is_better: bool
@@ -71,7 +71,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Infer:
-    """The service: examples a request, requests to time, and what is wanted of them (seconds, examples/s)."""
+    """The service: examples a request, requests to time, and their limits (seconds, examples/s)."""
 
     batch: int
     requests: int
@@ -102,12 +102,12 @@ def read_config(path: Path) -> Config:
     Raises
     ------
     ValueError
-        It is no JSON, or a field is missing or unknown.
+        It is not valid JSON, or a field is missing or unknown.
     """
     try:
         values = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
     tables = {"model": network.Model, "data": Data, "train": Train, "metric": Metric, "infer": Infer}
     for name, kind in tables.items():
         values[name] = _fill(kind, values.get(name, {}), f"{path}: {name}")
@@ -115,10 +115,10 @@ def read_config(path: Path) -> Config:
 
 
 def _fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Make a dataclass of a table."""
+    """Make a dataclass from a table."""
     unknown = values.keys() - {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if unknown:
-        raise ValueError(f"{where} has a field {sorted(unknown)[0]!r} that is not known")
+        raise ValueError(f"{where} has an unknown field {sorted(unknown)[0]!r}")
     try:
         return kind(**values)
     except TypeError as error:  # names what is missing
@@ -129,7 +129,7 @@ def _fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def run(name: str, work: Callable[[Config, bool], Mapping[str, float]]) -> None:
-    """Run a command: read its options, do the work, write its numbers; the exit status says how it went.
+    """Run a command: read its options, do the work, write its metrics; the exit status is 0 on success.
 
     Parameters
     ----------
@@ -141,10 +141,10 @@ def run(name: str, work: Callable[[Config, bool], Mapping[str, float]]) -> None:
     options = _options(name)
     target = ARTEFACTS / "metrics" / f"{name}.json"
     try:
-        target.unlink(missing_ok=True)  # the numbers of an earlier run must not stand for this one
+        target.unlink(missing_ok=True)  # metrics of an earlier run must not remain
         config = read_config(options.config)
         torch.set_num_threads(config.threads)
-        if config.device != "cpu":  # a processor repeats its results anyway
+        if config.device != "cpu":  # results on a processor are reproducible anyway
             torch.use_deterministic_algorithms(True)
         numbers = dict(work(config, options.mode == "quick"))
         _refuse_infinite(numbers)
@@ -172,14 +172,14 @@ def _refuse_infinite(numbers: Mapping[str, float]) -> None:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Write JSON that is whole or absent."""
+    """Write JSON atomically."""
     with whole(path) as beside:
         beside.write_text(json.dumps(values, indent=2) + "\n")
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write, and rename it when it is whole."""
+    """Give a temporary file to write, and rename it to `path` when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
@@ -193,7 +193,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 class Network(nn.Sequential):
-    """Named layers in order, of the whole network or of a stage; some pass more than one tensor on."""
+    """Named layers in order, of the network or of a stage; some have more than one output."""
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run the layers one after the other."""
@@ -204,12 +204,12 @@ class Network(nn.Sequential):
 
 
 def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
-    """Give what a layer passes on as a tuple, also where it is one tensor."""
+    """Return the outputs of a layer as a tuple, also where it is one tensor."""
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def build(config: Config, names: tuple[str, ...] | None = None, device: str | None = None) -> Network:
-    """Make the network, or the stage of the layers with the given names, with its first weights.
+    """Build the network, or the stage of the layers with the given names, with initial weights.
 
     Every layer draws its weights from a seed of its own, so that a stage starts as the network does. On the
     device ``"meta"`` it has shapes and no numbers.
@@ -237,14 +237,14 @@ def _set_parameter(module: nn.Module, path: str, parameter: nn.Parameter) -> Non
 
 
 def save_weights(module: nn.Module, path: Path = WEIGHTS) -> None:
-    """Write the parameters; those that are shared once, under the name of their owner."""
+    """Write the parameters; shared ones once, under the name of their owner."""
     tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in module.named_parameters()}
     with whole(path) as beside:
         save_file(tensors, beside)
 
 
 def load_weights(config: Config, path: Path = WEIGHTS) -> Network:
-    """Make the network with the weights of a file.
+    """Build the network with the weights of a file.
 
     Raises
     ------
@@ -270,12 +270,12 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except OSError:
         raise
-    except Exception as error:  # the library's own kind
-        raise ValueError(f"{path} is no whole file of weights: {error}") from None
+    except Exception as error:  # the library's own exception
+        raise ValueError(f"{path} is not a valid file of weights: {error}") from None
 
 
 def forward(config: Config, module: nn.Module, batch: Batch, precision: str | None = None) -> Tensor:
-    """Loss of a batch, worked out in the configured precision."""
+    """Loss of a batch, computed in the configured precision."""
     inputs, targets = on_device(config, batch)
     with in_precision(config, precision):
         outputs = module(*inputs)
@@ -289,7 +289,7 @@ def in_precision(config: Config, precision: str | None = None) -> AbstractContex
 
 
 def single(config: Config) -> Config:
-    """Give the same configuration in float32, for comparisons that bfloat16's three digits would blur."""
+    """Return the configuration in float32, for comparisons that are too fine for bfloat16."""
     return replace(config, train=replace(config.train, precision="float32"))
 
 
@@ -300,7 +300,7 @@ def on_device(config: Config, batch: Batch) -> Batch:
 
 
 def generator(config: Config, split: str, index: int) -> torch.Generator:
-    """Random numbers of one batch: the same whoever asks, in whatever order."""
+    """Random generator of one batch, independent of the order in which batches are drawn."""
     return torch.Generator().manual_seed(_seed(config.seed, split, index))
 
 
@@ -310,7 +310,7 @@ def _seed(*parts: object) -> int:
 
 
 def rows(count: int, split: str, index: int, size: int, random: torch.Generator) -> Tensor:
-    """Choose rows of a user's examples: every tenth is for evaluation, in order; the others at random."""
+    """Choose rows of a user's examples: every tenth for evaluation, in order; the others at random."""
     if count < 10:
         raise ValueError(f"there are {count} examples; there must be 10 or more")
     if split == "evaluation":
@@ -320,7 +320,7 @@ def rows(count: int, split: str, index: int, size: int, random: torch.Generator)
 
 
 def settings(name: str) -> dict[str, Any]:
-    """Give the settings of an extended function, of ``extended.json``.
+    """Return the settings of an extension, from ``extended.json``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Measures how good the trained network is on examples that it was not trained with."""
+"""Measures the trained network on examples that were not used for training."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import network
 from common import Batch, Config, build, in_precision, load_weights, on_device, run
 
 BATCH = 256
-SHIFTS = 99  # what has learned nothing is better than all of them once in a hundred times
-CLEARLY = 1e-3  # fraction by which more than nothing is to be learned
+SHIFTS = 99  # a network that learned nothing beats all of them once in a hundred times
+CLEARLY = 1e-3  # required improvement over answers by chance, as a fraction
 
 
 def measure(config: Config, predict: Callable[..., Tensor]) -> dict[str, float]:
@@ -37,14 +37,14 @@ def measure(config: Config, predict: Callable[..., Tensor]) -> dict[str, float]:
 
 
 def _outputs(config: Config, predict: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
-    """Give outputs and targets of all examples for evaluation."""
+    """Return outputs and targets of all evaluation examples."""
     pairs = [(predict(*inputs).float().cpu(), targets) for inputs, targets in batches(config)]
     outputs, targets = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
     return outputs, targets
 
 
 def batches(config: Config) -> Iterator[Batch]:
-    """All examples for evaluation."""
+    """Return all evaluation examples."""
     for index in range(-(-config.data.evaluation_examples // BATCH)):
         size = min(BATCH, config.data.evaluation_examples - index * BATCH)
         yield data.batch(config, "evaluation", index, size)
@@ -68,7 +68,7 @@ def _predictor(config: Config, module: nn.Module) -> Callable[..., Tensor]:
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Fraction of right answers, from 0 to 1."""
+    """Fraction of correct answers, from 0 to 1."""
     return (outputs.argmax(-1) == targets).double().mean().item()
 
 
@@ -84,12 +84,12 @@ def auc(outputs: Tensor, targets: Tensor) -> float:
 
 
 def perplexity(outputs: Tensor, targets: Tensor) -> float:
-    """How many tokens the network hesitates between, from 1 on."""
+    """Perplexity: the exponential of the loss, 1 or more."""
     return network.loss(outputs, targets).exp().item()
 
 
 def loss(outputs: Tensor, targets: Tensor) -> float:
-    """Give what training minimises."""
+    """Return the loss that training minimises."""
     return network.loss(outputs, targets).item()
 
 
@@ -105,7 +105,7 @@ def margin(config: Config, value: float, limit: float) -> float:
 
 
 def quality_loss(config: Config, before: dict[str, float], after: dict[str, float]) -> float:
-    """By how much the metric got worse, as a fraction of what it was; negative where it got better."""
+    """Relative loss of quality of the metric; negative where it improved."""
     name = config.metric.name
     return margin(config, before[name], after[name]) / abs(before[name])
 
@@ -123,7 +123,7 @@ def margin_of(config: Config, module: nn.Module, numbers: dict[str, float], quic
 
 
 def _nothing_learned(config: Config, module: nn.Module) -> float:
-    """Best that the metric is before the training, or when answers are held against other examples' targets.
+    """Best value of the metric before training, or with answers compared to other examples' targets.
 
     The latter is as good as answers get that do not depend on their examples: the commonest class, say.
     """
@@ -138,7 +138,7 @@ def _nothing_learned(config: Config, module: nn.Module) -> float:
 
 
 def _distinct(config: Config) -> int:
-    """How many examples for evaluation there are before they come round again."""
+    """Count the distinct evaluation examples."""
     pairs = [(*inputs, targets) for inputs, targets in batches(config)]
     columns = [torch.cat(tensors) for tensors in zip(*pairs, strict=True)]
     count = len(columns[0])
@@ -147,7 +147,7 @@ def _distinct(config: Config) -> int:
 
 
 def evaluate(config: Config, quick: bool) -> dict[str, float]:
-    """Measure the trained network, and compare it with what it has to reach."""
+    """Measure the trained network, and compare it with its threshold."""
     module = load_weights(config)
     numbers = measure_network(config, module)
     return numbers | {"margin": margin_of(config, module, numbers, quick)}

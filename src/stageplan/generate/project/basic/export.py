@@ -13,11 +13,11 @@ import data
 from common import ARTEFACTS, Config, in_precision, load_weights, on_device, run, whole
 
 PROGRAM = ARTEFACTS / "model.pt2"
-SIZES = (3, 8)  # of the batches to compare with: other ones than the program is traced with
+SIZES = (3, 8)  # of the batches to compare with; they differ from the traced one
 
 
 class Service(nn.Module):
-    """The network as it is used: in the configured precision, with outputs in float32."""
+    """The network for inference: in the configured precision, with outputs in float32."""
 
     def __init__(self, config: Config, module: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Answers requests with the exported program, writes the answers, and measures how long they take."""
+"""Answers requests with the exported program, writes the answers, and measures their latency."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WARM_UP = 2  # requests that are not timed
 
 
 def infer(config: Config, quick: bool) -> dict[str, float]:
-    """Answer requests, one after the other."""
+    """Answer requests one by one."""
     program = load_program(config)
     count = config.infer.quick_requests if quick else config.infer.requests
     answers: list[Tensor] = []
@@ -36,7 +36,7 @@ def infer(config: Config, quick: bool) -> dict[str, float]:
 
 
 def timing(config: Config, latencies: list[float]) -> dict[str, float]:
-    """Sum up how long requests took, in seconds, and say whether that meets what is wanted: 1, or 0."""
+    """Summarise the seconds of requests, and whether they meet the limits: 1 or 0."""
     latency = statistics.median(latencies)
     throughput = config.infer.batch / latency
     most, least = config.infer.max_latency, config.infer.min_throughput

@@ -1,4 +1,4 @@
-"""Says how much memory training the network needs and its device has, without making the network."""
+"""Estimates the memory that training needs and that the device has, without allocating the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAINED = 4  # tensors of the size of a parameter: itself, its gradient, and two
 
 
 def sizes(config: Config, quick: bool) -> dict[str, float]:
-    """Count parameters and bytes on a device that computes nothing."""
+    """Count parameters and bytes on the meta device, which allocates nothing."""
     module = build(config, device="meta")
     weights = sum(_bytes(parameter) for parameter in module.parameters())
     return {
@@ -25,7 +25,7 @@ def sizes(config: Config, quick: bool) -> dict[str, float]:
 
 
 def _activation_bytes(config: Config, module: nn.Module) -> int:
-    """Bytes of what the layers make of a part of a batch: it is kept until its gradients are known."""
+    """Bytes of the activations of a part of a batch, which are kept for the backward pass."""
     passed: list[int] = []
     for part in module.modules():
         if not list(part.children()):

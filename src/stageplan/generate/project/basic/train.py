@@ -13,7 +13,7 @@ from common import ARTEFACTS, Batch, Config, build, forward, load_tensors, run, 
 
 CHECKPOINT = ARTEFACTS / "checkpoint.safetensors"
 WARM_UP = 10  # steps
-EPSILON = 1e-6  # far above the rounding of gradients: with the usual 1e-8 rounding would become steps
+EPSILON = 1e-6  # far above rounding errors of gradients, which with the usual 1e-8 would become steps
 
 
 def train(config: Config, module: nn.Module, steps: int, checkpoint: Path | None = None) -> list[float]:
@@ -56,18 +56,18 @@ def make_optimizer(config: Config, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def warm_up(config: Config, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Set the learning rate of a step: it grows at first, while the optimizer knows the gradients little."""
+    """Set the learning rate of a step, with a warm-up at the beginning."""
     for group in optimizer.param_groups:
         group["lr"] = config.train.learning_rate * min(1.0, (step + 1) / WARM_UP)
 
 
 def training_batch(config: Config, step: int) -> Batch:
-    """Give the examples of a step."""
+    """Return the examples of a step."""
     return data.batch(config, "training", step, config.train.batch)
 
 
 def train_step(config: Config, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
-    """Update the weights once; the parts of the batch add up their gradients. Returns the loss before."""
+    """Update the weights once, with gradients accumulated over parts of the batch; return the loss before."""
     optimizer.zero_grad()
     loss = 0.0
     for part in split(batch, config.train.micro_batches):
@@ -93,7 +93,7 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     return [(tuple(piece[i] for piece in pieces), part) for i, part in enumerate(targets.chunk(parts))]
 
 
-# Checkpoints hold all that the next step depends on; the examples of a step depend on its number alone.
+# Checkpoints hold everything the next step depends on; the examples of a step depend only on its number.
 
 
 def save_checkpoint(
@@ -110,7 +110,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(module: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> list[float]:
-    """Restore a checkpoint, where there is one, and return the losses up to it."""
+    """Restore a checkpoint, if there is one, and return the losses up to it."""
     if not path.exists():
         return []
     tensors = load_tensors(path)
@@ -138,8 +138,8 @@ def train_and_save(config: Config, quick: bool) -> dict[str, float]:
     steps = config.train.quick_steps if quick else config.train.steps
     losses = train(config, module, steps, CHECKPOINT if config.train.checkpoint_every else None)
     save_weights(module)
-    CHECKPOINT.unlink(missing_ok=True)  # it has served: the next training starts anew
-    end = losses[-max(5, len(losses) // 10) :]  # several, for a batch may be easy or hard by chance
+    CHECKPOINT.unlink(missing_ok=True)  # no longer needed: the next training starts from the beginning
+    end = losses[-max(5, len(losses) // 10) :]  # the mean of several, since batches differ in difficulty
     first, last = losses[0], sum(end) / len(end)
     return {"steps": len(losses), "first_loss": first, "last_loss": last, "loss_fall": 1 - last / first}
 

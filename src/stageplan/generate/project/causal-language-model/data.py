@@ -14,7 +14,7 @@ SURPRISE = 0.1  # fraction of synthetic tokens that follow no rule
 
 
 def batch(config: Config, split: str, index: int, size: int) -> Batch:
-    """Give a batch: tokens, and for each the token that follows.
+    """Return a batch: tokens, and for each the token that follows.
 
     Parameters
     ----------

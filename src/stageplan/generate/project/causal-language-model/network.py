@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, scaled_dot_product_attention
 
-# Parameters that are one and the same: the owner's name, and the name it has where it is used again.
+# Shared parameters: the owner's name -> the name of its second use.
 TIES = (("embedding.tokens.weight", "head.weight"),)
 
 
 @dataclass(frozen=True)
 class Model:
-    """Sizes of the network: blocks, width, attention heads, tokens of an example, and different tokens."""
+    """Sizes of the network: blocks, width, attention heads, tokens of an example, and number of tokens."""
 
     layers: int
     width: int
@@ -25,13 +25,13 @@ class Model:
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:
-    """Name the layers in order, each with a function that makes it."""
+    """Return the names of the layers in order, each with a function that builds it."""
     blocks = [(f"block{i}", lambda: Block(model)) for i in range(model.layers)]
     return [("embedding", lambda: Embedding(model)), *blocks, ("head", lambda: Head(model))]
 
 
 class Embedding(nn.Module):
-    """Looks up a vector for each token, and adds one for its place."""
+    """Adds the embeddings of each token and of its position."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Block(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Add what attention and network say to the vectors."""
+        """Add the outputs of attention and network to the vectors."""
         hidden = hidden + self.attention(self.before_attention(hidden))
         return hidden + self.network(self.before_network(hidden))
 
@@ -85,12 +85,12 @@ class Head(nn.Module):
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean surprise at the next token, in nats."""
+    """Cross-entropy of the next token, in nats."""
     return cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
 def answer(predict: Callable[..., Tensor], tokens: Tensor) -> Tensor:
-    """Continue texts by half their length, always with the likeliest token."""
+    """Continue texts by half their length, always with the most likely token."""
     added = tokens.shape[1] // 2
     for _ in range(added):
         following = predict(tokens)[:, -1].argmax(-1)

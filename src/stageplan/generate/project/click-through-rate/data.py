@@ -12,11 +12,11 @@ from torch import Tensor
 
 from common import Batch, Config, generator, rows
 
-SHARPNESS = 4.0  # how much the rule decides, and how little chance
+SHARPNESS = 4.0  # how strongly the rule determines the click
 
 
 def batch(config: Config, split: str, index: int, size: int) -> Batch:
-    """Give a batch: numbers and categories, and whether there was a click, 1 or 0.
+    """Return a batch: numbers and categories, and whether there was a click, 1 or 0.
 
     Parameters
     ----------

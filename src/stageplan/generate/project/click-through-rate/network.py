@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, silu
 
-# Parameters that are one and the same: none here.
+# Shared parameters: none.
 TIES: tuple[tuple[str, str], ...] = ()
 
 
@@ -28,7 +28,7 @@ class Model:
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:
-    """Name the layers in order, each with a function that makes it."""
+    """Return the names of the layers in order, each with a function that builds it."""
     features = model.width * (model.categories + 1)
     crosses = [(f"cross{i}", lambda: Cross(features)) for i in range(model.layers)]
     head = ("head", lambda: Head(features, 4 * model.width))
@@ -72,7 +72,7 @@ class Cross(nn.Module):
 
 
 class Head(nn.Module):
-    """Scores how likely a click is."""
+    """Computes the log odds of a click."""
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
@@ -85,10 +85,10 @@ class Head(nn.Module):
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean surprise at a click or none, in nats."""
+    """Mean cross-entropy, in nats."""
     return binary_cross_entropy_with_logits(outputs, targets)
 
 
 def answer(predict: Callable[..., Tensor], numbers: Tensor, categories: Tensor) -> Tensor:
-    """Give the chance of a click."""
+    """Return the probability of a click."""
     return predict(numbers, categories).sigmoid()

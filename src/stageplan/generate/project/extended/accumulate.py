@@ -1,4 +1,4 @@
-"""Trains with batches in parts whose gradients add up, to need less memory, and compares with whole ones."""
+"""Trains with gradients accumulated over parts of a batch, and compares with whole batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evaluate import measure_network
 from train import train
 
 WEIGHTS = ARTEFACTS / "model-accumulated.safetensors"
-COMPARED = 5  # steps; later on, rounding in another order has grown
+COMPARED = 5  # steps; later, differences of rounding have grown
 
 
 def accumulate(config: Config, quick: bool) -> dict[str, float]:
@@ -28,7 +28,7 @@ def accumulate(config: Config, quick: bool) -> dict[str, float]:
 
 
 def in_parts(config: Config, parts: int) -> Config:
-    """Give the same configuration with batches in so many parts."""
+    """Return the configuration with a number of parts a batch."""
     return replace(config, train=replace(config.train, micro_batches=parts))
 
 

@@ -1,4 +1,4 @@
-"""Starts the server, asks it, compares its answers with the network's own, and ends it."""
+"""Starts the server, sends requests, compares the answers with the network's, and stops the server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ import data
 from common import ARTEFACTS, Config, load_weights, on_device, run, settings
 from export import Service
 
-ADDRESS = ARTEFACTS / "server.json"  # where the server says where it is
-PATIENCE = 60.0  # seconds that it may take to start, and to end
+ADDRESS = ARTEFACTS / "server.json"  # where the server writes its address
+PATIENCE = 60.0  # seconds to start, and to stop
 REQUEST_LIMIT = 20.0  # seconds
 
 
 def ask_server(config: Config, quick: bool) -> dict[str, float]:
-    """Ask for the examples for evaluation, and once for nonsense."""
+    """Send the evaluation examples, and one invalid request."""
     service = Service(config, load_weights(config)).eval()
     differences, latencies = [], []
     with running() as url:
@@ -92,7 +92,7 @@ def _url(address: dict[str, Any]) -> str:
 
 
 def ask(url: str, values: dict[str, Any] | None = None) -> tuple[int, Any]:
-    """Send a request; returns the status, 0 where nobody answers, and the values that came back."""
+    """Send a request; return the status, 0 without an answer, and the returned values."""
     body = None if values is None else json.dumps(values).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))

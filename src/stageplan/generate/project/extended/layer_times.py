@@ -1,4 +1,4 @@
-"""Measures the layers for a planner: seconds of training, bytes of memory, bytes that they pass on."""
+"""Measures the layers for a planner: seconds of training, bytes of memory, bytes of their outputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def layer_times(config: Config, quick: bool) -> dict[str, float]:
         memory = TRAINED * _bytes(layer.parameters()) + _bytes(tensors)
         compute = {config.device: seconds}
         layers.append({"name": name, "kind": type(layer).__name__, "compute": compute, "memory": memory})
-        passed.append(2 * _bytes(tensors))  # forward, and as much of gradients backward
+        passed.append(2 * _bytes(tensors))  # forward, and gradients of the same size backward
     write_json(WORKLOAD, _workload(config, layers, passed))
     return {"layers": len(layers), "seconds": sum(layer["compute"][config.device] for layer in layers)}
 
@@ -57,7 +57,7 @@ def _pass(
 
 
 def _least_seconds(config: Config, work: Callable[[], object], repeats: int) -> float:
-    """Time a function: in processor time where the processor works, for other programs disturb it little."""
+    """Time a function: in processor time on a processor, which other programs disturb little."""
     on_processor = config.device == "cpu"
     clock = time.process_time if on_processor else time.perf_counter
     times = []

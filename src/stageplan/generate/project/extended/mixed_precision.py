@@ -1,4 +1,4 @@
-"""Trains the network with products of matrices in bfloat16, and compares how good it gets with float32."""
+"""Trains the network with matrix products in bfloat16, and compares its quality with float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WEIGHTS = ARTEFACTS / "model-mixed.safetensors"
 
 
 def mixed_precision(config: Config, quick: bool) -> dict[str, float]:
-    """Train anew in bfloat16; the trained network is measured in it too."""
+    """Train from the beginning in bfloat16, and measure in bfloat16 too."""
     mixed = replace(config, train=replace(config.train, precision="bfloat16"))
     module = build(mixed)
     losses = train(mixed, module, config.train.quick_steps if quick else config.train.steps)

@@ -17,11 +17,11 @@ MODEL = ARTEFACTS / "model.onnx"
 
 def onnx_export(config: Config, quick: bool) -> dict[str, float]:
     """Export, read back and compare."""
-    exact = single(config)  # runtimes lack much of bfloat16
+    exact = single(config)  # runtimes do not support all of bfloat16
     service = Service(exact, load_weights(exact)).eval()
     program = trace(exact, service)
     with whole(MODEL) as beside, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's, about itself
+        warnings.simplefilter("ignore")  # the exporter's own warnings
         torch.onnx.export(program, f=beside, dynamo=True, external_data=False, verbose=False)
     return {
         "largest_difference": largest_difference(exact, service, load_model()),

@@ -1,7 +1,7 @@
 """Trains the network in the stages of a plan, each in one process or more, and compares with one process.
 
-PyTorch's own schedules want as many processes for one stage as for another; a plan gives a slow stage more.
-So micro-batches go round the processes of a stage in turn, which add up their gradients after each batch.
+PyTorch's own schedules need the same number of processes for every stage; a plan gives a slow stage more.
+So the processes of a stage take micro-batches in turn, and sum their gradients after each batch.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from train import make_optimizer, split, train, training_batch, warm_up
 PLAN = Path("plan.json")
 RECORD = ARTEFACTS / "pipeline.json"
 WEIGHTS = ARTEFACTS / "model-pipeline.safetensors"
-COMPARED = 5  # steps; later on, rounding in another order has grown
-PATIENCE = timedelta(minutes=5)  # with a message from another process
+COMPARED = 5  # steps; later, differences of rounding have grown
+PATIENCE = timedelta(minutes=5)  # to wait for a message from another process
 
 
 # The plan -----------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def read_plan(config: Config, path: Path = PLAN) -> list[Stage]:
             for s in json.loads(path.read_bytes())["stages"]
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no plan: {error!r}") from None
+        raise ValueError(f"{path} is not a valid plan: {error!r}") from None
     planned = [name for _, layers, _ in stages for name in layers]
     names = [name for name, _ in network.layers(config.model)]
     if planned != names:
@@ -94,7 +94,7 @@ def read_plan(config: Config, path: Path = PLAN) -> list[Stage]:
 
 
 class Worker:
-    """A process: its stage, and what it passes to its neighbours."""
+    """A process: its stage, and its messages to neighbouring stages."""
 
     def __init__(self, config: Config, stages: list[Stage], rank: int) -> None:
         self.config = config
@@ -113,7 +113,7 @@ class Worker:
         self.sending: list[tuple[dist.Work, Tensor]] = []
 
     def step(self, step: int) -> float:
-        """Update the weights of the stage once. The last stage gives the loss before."""
+        """Update the weights of the stage once. The last stage returns the loss before."""
         self.optimizer.zero_grad()
         warm_up(self.config, self.optimizer, step)
         batch = training_batch(self.config, step)
@@ -150,7 +150,7 @@ class Worker:
         return loss.detach().cpu()
 
     def backward(self, m: int) -> None:
-        """Work out the gradients of a micro-batch and pass those of the inputs back."""
+        """Compute the gradients of a micro-batch and send those of the inputs back."""
         inputs, outputs = self.waiting.pop(m)
         gradients = self._receive(m, 1, self.behind, self.shapes_out) if self.behind else None
         torch.autograd.backward(outputs, gradients)
@@ -193,7 +193,7 @@ def _gradient(tensor: Tensor) -> Tensor:
 
 
 def _ahead(stages: list[Stage], index: int, mine: int) -> int:
-    """How many micro-batches a process begins before it works back the first of them.
+    """Count the micro-batches that a process begins before the backward pass of the first one.
 
     With ``"1f1b"`` as few as keep all processes busy: one for each process of this and later stages. No stage
     may begin fewer than the next one, or the two would wait for each other.
@@ -223,7 +223,7 @@ def _order(mine: list[int], ahead: int) -> list[tuple[str, int]]:
 
 
 def _shapes(config: Config, stage: Stage, micro_batches: int) -> tuple[list[torch.Size], list[torch.Size]]:
-    """Shapes of what enters and leaves a stage, found without computing anything."""
+    """Shapes of the inputs and outputs of a stage, without computation."""
     inputs, _ = split(training_batch(config, 0), micro_batches)[0]
     tensors = tuple(tensor.to("meta") for tensor in inputs)
     entering = tensors
@@ -246,7 +246,7 @@ def _groups(stages: list[Stage]) -> dict[Any, dist.ProcessGroup]:
 
 
 def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str) -> None:
-    """Be one of the processes; leave the losses, the weights and what ran in files."""
+    """Run one of the processes; write its losses, weights and stage to files."""
     torch.set_num_threads(1)
     if config.device == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())
@@ -267,7 +267,7 @@ def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str
 
 
 def train_in_stages(config: Config, stages: list[Stage], steps: int) -> tuple[list[float], float]:
-    """Start the processes, wait for them, and put their weights together.
+    """Start the processes, wait for them, and merge their weights.
 
     Returns
     -------
@@ -308,7 +308,7 @@ def _merge(parts: list[dict[str, Tensor]]) -> float:
 
 
 def pipeline(config: Config, quick: bool) -> dict[str, float]:
-    """Compare some steps in stages with the same in one process, and, unless quick, train in stages."""
+    """Compare some steps in stages with one process, and, unless quick, train in stages."""
     stages, exact = read_plan(config), single(config)
     losses, copies = train_in_stages(exact, stages, COMPARED)
     alone = train(exact, build(exact), COMPARED)
@@ -324,7 +324,7 @@ def pipeline(config: Config, quick: bool) -> dict[str, float]:
 
 
 def _trained(config: Config, stages: list[Stage]) -> dict[str, float]:
-    """Train in stages for as long as asked for, and compare what comes of it with what it has to reach."""
+    """Train in stages for the full length, and compare the result with its threshold."""
     losses, _ = train_in_stages(config, stages, config.train.steps)
     module = load_weights(config, WEIGHTS)
     numbers = measure_network(config, module)

@@ -1,4 +1,4 @@
-"""Sets the smallest weights of the trained network to zero, trains on, and measures what that costs."""
+"""Sets the smallest weights of the trained network to zero, continues training, and measures the quality."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prune(config: Config, quick: bool) -> dict[str, float]:
     pruning.global_unstructured(weights, pruning.L1Unstructured, amount=settings("prune")["sparsity"])
     first = config.train.quick_steps if quick else config.train.steps
     optimizer = make_optimizer(config, module)
-    for step in range(first, first + -(-first // 4)):  # batches that the network has not seen
+    for step in range(first, first + -(-first // 4)):  # batches not used for training before
         train_step(config, module, optimizer, training_batch(config, step))
     for layer, name in weights:
         pruning.remove(layer, name)

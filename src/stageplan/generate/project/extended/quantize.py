@@ -1,4 +1,4 @@
-"""Keeps the trained weights as whole numbers of 8 bits, a quarter of the size, and measures what that costs.
+"""Quantises the trained weights to 8-bit integers, a quarter of the size, and measures the loss of quality.
 
 Each row of a weight has a scale of its own, which makes its largest number 127. Rows are scaled back whenever
 they are used, so it is memory that this saves, not time. Weights of one dimension stay as they are.
@@ -21,7 +21,7 @@ LARGEST = 127
 
 
 class Rows(nn.Module):
-    """A weight as whole numbers and a scale for each row."""
+    """A weight as 8-bit integers and a scale for each row."""
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Quantise."""
@@ -35,7 +35,7 @@ class Rows(nn.Module):
 
 
 def quantized(module: nn.Module) -> nn.Module:
-    """Turn all weights of two dimensions or more into whole numbers; for use, no longer for training."""
+    """Quantise all weights of two or more dimensions; for inference only."""
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     for layer in list(module.modules()):
@@ -46,7 +46,7 @@ def quantized(module: nn.Module) -> nn.Module:
 
 
 def load_quantized(config: Config, path: Path = QUANTIZED) -> nn.Module:
-    """Make the network with the quantised weights of a file."""
+    """Build the network with the quantised weights of a file."""
     module = quantized(build(config))
     module.load_state_dict(load_tensors(path))
     return module

@@ -1,4 +1,4 @@
-"""Trains with checkpoints in a process that is killed half-way, goes on from the last one, and compares.
+"""Trains with checkpoints in a process that is killed half-way, resumes from the last one, and compares.
 
 To have train.py keep checkpoints, give `train.checkpoint_every` in config.json a number of steps: run again
 after it was killed, it goes on.
@@ -20,7 +20,7 @@ from train import train
 
 
 def resume(config: Config, quick: bool) -> dict[str, float]:
-    """Train once in one go, and once cut short and resumed; all weights must be the same bit by bit."""
+    """Train once without interruption, and once killed and resumed; all weights must be bit-identical."""
     every = settings("checkpoint")["every"]
     kept = replace(config, train=replace(config.train, checkpoint_every=every))
     steps = 3 * every
@@ -50,7 +50,7 @@ def _train_and_be_killed(config: Config, steps: int, checkpoint: Path) -> None:
     process.start()
     process.join()
     if process.exitcode != -signal.SIGKILL or not checkpoint.exists():
-        raise RuntimeError(f"the training to be cut short ended with exit status {process.exitcode}")
+        raise RuntimeError(f"the training to be interrupted ended with exit status {process.exitcode}")
 
 
 def _train_and_die(config: Config, steps: int, checkpoint: Path) -> None:

@@ -1,4 +1,4 @@
-"""Answers requests over HTTP with the exported program, until it is told to end.
+"""Answers requests over HTTP with the exported program, until it is stopped.
 
 ``GET /health`` says that it is ready; ``POST /predict`` takes ``{"inputs": [...]}``, a list for each input of
 the network with one entry for each example, and gives ``{"outputs": [...]}``.
@@ -24,23 +24,23 @@ from common import ARTEFACTS, Config, on_device, read_config, settings, write_js
 from export import load_program
 
 ADDRESS = ARTEFACTS / "server.json"
-MOST_EXAMPLES = 1024  # of a request
+MAX_EXAMPLES = 1024  # of a request
 
 
 class Question(BaseModel):
-    """What is asked: examples, input by input."""
+    """A request: examples, input by input."""
 
     inputs: list[list[Any]]
 
 
 class Answer(BaseModel):
-    """What the network says to each example."""
+    """The outputs of the network for each example."""
 
     outputs: list[Any]
 
 
 def make_app(config: Config) -> FastAPI:
-    """Make the application around the exported program."""
+    """Make the application that serves the exported program."""
     program = load_program(config)
     patterns, _ = data.batch(config, "evaluation", 0, 1)
     app = FastAPI(title=config.name)
@@ -63,7 +63,7 @@ def make_app(config: Config) -> FastAPI:
 
 
 def _tensors(inputs: list[list[Any]], patterns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Turn a request into tensors; what has a wrong shape or kind is refused with status 422."""
+    """Convert a request to tensors; wrong shapes and types are refused with status 422."""
     if len(inputs) != len(patterns):
         raise HTTPException(422, f"inputs has {len(inputs)} lists; it must have {len(patterns)}")
     tensors = []
@@ -71,9 +71,9 @@ def _tensors(inputs: list[list[Any]], patterns: tuple[Tensor, ...]) -> tuple[Ten
         try:
             tensor = torch.tensor(values, dtype=pattern.dtype)
         except (OverflowError, RuntimeError, TypeError, ValueError) as error:
-            raise HTTPException(422, f"inputs[{i}] is no array of numbers: {error}") from None
+            raise HTTPException(422, f"inputs[{i}] is not an array of numbers: {error}") from None
         shape = tuple(pattern.shape[1:])
-        if tuple(tensor.shape[1:]) != shape or not 1 <= len(tensor) <= MOST_EXAMPLES:
+        if tuple(tensor.shape[1:]) != shape or not 1 <= len(tensor) <= MAX_EXAMPLES:
             wanted = ", ".join(map(str, ("n", *shape)))
             raise HTTPException(422, f"inputs[{i}] has shape {tuple(tensor.shape)}; it must be ({wanted})")
         tensors.append(tensor)

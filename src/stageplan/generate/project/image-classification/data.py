@@ -16,7 +16,7 @@ NOISE = 0.5
 
 
 def batch(config: Config, split: str, index: int, size: int) -> Batch:
-    """Give a batch: images, and the class of each.
+    """Return a batch: images, and the class of each.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
 
 
 def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
-    """Stripes whose direction is the class and which begin anywhere: no single pixel tells it."""
+    """Stripes whose direction is the class and which begin anywhere: no single pixel determines it."""
     model = config.model
     classes = torch.randint(model.classes, (size,), generator=random)
     start = torch.rand(size, 1, 1, 1, generator=random) * 2 * math.pi
@@ -60,7 +60,7 @@ def _images(source: str, shape: tuple[int, ...], classes: int) -> tuple[Tensor, 
     except KeyError as error:
         raise ValueError(f"{source}: {error.args[0]}") from None
     except (BadZipFile, EOFError, TypeError, ValueError) as error:
-        raise ValueError(f"{source} is no .npz file of arrays: {error}") from None
+        raise ValueError(f"{source} is not a valid .npz file: {error}") from None
     if not len(labels) or labels.dtype.kind not in "iu":
         raise ValueError(f"{source}: labels has {len(labels)} of {labels.dtype}; they must be whole numbers")
     if images.shape != (len(labels), *shape):

@@ -14,7 +14,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, silu
 
-# Parameters that are one and the same: none here.
+# Shared parameters: none.
 TIES: tuple[tuple[str, str], ...] = ()
 GROUPS = 4
 
@@ -32,7 +32,7 @@ class Model:
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:
-    """Name the layers in order, each with a function that makes it; every other block halves the image."""
+    """Return names and builders of the layers in order; every other block halves the image."""
     named: list[tuple[str, Callable[[], nn.Module]]] = [("stem", lambda: Stem(model))]
     width = model.width
     for i in range(model.layers):
@@ -68,7 +68,7 @@ class Block(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1, stride, bias=False) if stride > 1 else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Add what the convolutions say to the shortcut."""
+        """Add the output of the convolutions to the shortcut."""
         inner = silu(self.first_norm(self.first(images)))
         return silu(self.second_norm(self.second(inner)) + self.shortcut(images))
 
@@ -86,10 +86,10 @@ class Head(nn.Module):
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean surprise at the class, in nats."""
+    """Cross-entropy of the class, in nats."""
     return cross_entropy(outputs, targets)
 
 
 def answer(predict: Callable[..., Tensor], images: Tensor) -> Tensor:
-    """Give the likeliest class of each image."""
+    """Return the most likely class of each image."""
     return predict(images).argmax(-1)

@@ -18,7 +18,7 @@ PADDING = 0
 
 
 def batch(config: Config, split: str, index: int, size: int) -> Batch:
-    """Give a batch: tokens, and the class of each text.
+    """Return a batch: tokens, and the class of each text.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
 
 
 def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
-    """Texts with some words of their class anywhere: no single place tells it."""
+    """Texts with some words of their class anywhere: no single position determines it."""
     model = config.model
     own = model.vocabulary // model.classes
     classes = torch.randint(model.classes, (size,), generator=random)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
-# Parameters that are one and the same: none here.
+# Shared parameters: none.
 TIES: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Model:
-    """Sizes: blocks, width, attention heads, tokens of an example, different tokens, classes."""
+    """Sizes: blocks, width, attention heads, tokens of an example, number of tokens, classes."""
 
     layers: int
     width: int
@@ -26,7 +26,7 @@ class Model:
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:
-    """Name the layers in order, each with a function that makes it."""
+    """Return the names of the layers in order, each with a function that builds it."""
     blocks = [(f"block{i}", lambda: Block(model)) for i in range(model.layers)]
     return [("embedding", lambda: Embedding(model)), *blocks, ("head", lambda: Head(model))]
 
@@ -60,7 +60,7 @@ class Block(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Add what attention and network say to the vectors."""
+        """Add the outputs of attention and network to the vectors."""
         hidden = hidden + self.attention(self.before_attention(hidden))
         return hidden + self.network(self.before_network(hidden))
 
@@ -86,10 +86,10 @@ class Head(nn.Module):
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean surprise at the class, in nats."""
+    """Cross-entropy of the class, in nats."""
     return cross_entropy(outputs, targets)
 
 
 def answer(predict: Callable[..., Tensor], tokens: Tensor) -> Tensor:
-    """Give the likeliest class of each text."""
+    """Return the most likely class of each text."""
     return predict(tokens).argmax(-1)
