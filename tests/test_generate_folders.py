@@ -227,6 +227,7 @@ def test_leftovers_of_killed_runs_are_removed_and_nothing_else(out):
         names = {one.name, two.name}
         write(out / ".mine.part", a="precious")
         write(out / ".project-mine.part", a="precious")
+        write(out / ".mine-01234567.part", a="precious")
         (out / ".project-01234567.part").write_text("a file")
         (out / ".test-01234567.part").symlink_to(out / ".mine.part")
         assert names <= set(os.listdir(out))
@@ -235,6 +236,7 @@ def test_leftovers_of_killed_runs_are_removed_and_nothing_else(out):
     assert set(tree(out)) == {
         ".mine.part/a",
         ".project-mine.part/a",
+        ".mine-01234567.part/a",
         ".project-01234567.part",
         ".test-01234567.part",
     }

@@ -79,6 +79,8 @@ FILES = {
     ".stageplan-files.json",
 }
 
+STARTED = {"spec.json", "environment.json", ".stageplan-run", ".stageplan-files.json"}
+
 
 def names(folder="out"):
     return {path.name for path in Path(folder).iterdir()}
@@ -319,10 +321,16 @@ def test_files_added_or_changed_in_a_run_are_kept(done):
     (project / "prune.py").write_text("mine")
     Path("out/cases.toml").write_text("mine")
     Path("out/notes.md").write_text("mine")
+    Path("spec_.json").write_text("mine")
+    Path("out/spec.json").unlink()
+    Path("out/spec.json").symlink_to("../spec_.json")
     Path("out/test/project/notes.md").write_text("mine")
     said = []
     generate("spec.toml", "out", mode="quick", progress=said.append)
     assert Path("out/notes.md").read_text() == "mine"
+    assert Path("spec_.json").read_text() == "mine"
+    assert Path("out/kept/1/spec.json").readlink() == Path("../spec_.json")
+    Path("out/kept/1/spec.json").unlink()
     kept = {path.relative_to("out/kept").as_posix()[2:]: text for path, text in tree("out/kept").items()}
     assert kept == {
         "project/notes.md": b"mine",
@@ -333,7 +341,7 @@ def test_files_added_or_changed_in_a_run_are_kept(done):
         "test/project/notes.md": b"mine",
     }
     root = Path("out").resolve()
-    assert said[-3:] == [f"files that you added or changed were moved to {root}/kept/{i}" for i in (1, 2, 3)]
+    assert said[-3:] == [f"files that you added or changed were moved to {root}/kept/{i}" for i in (2, 3, 4)]
 
 
 def test_files_added_before_the_extended_step_stay_where_they_are(done):
@@ -455,7 +463,7 @@ def test_failed_step_writes_its_log(done, monkeypatch):
     sentence = r"^basic: train\.py ended with exit status 1: no good; its output is in .*/out/failure\.log$"
     with pytest.raises(StepError, match=sentence):
         generate("spec.toml", "out")
-    assert names() == {"spec.json", "environment.json", ".stageplan-run", "failure.log"}
+    assert names() == {*STARTED, "failure.log"}
     assert Path("out/failure.log").read_text() == "no good\n"
     with pytest.raises(StepError, match=r"^step basic has no result for this specification"):
         generate("spec.toml", "out", step="test")
@@ -470,7 +478,7 @@ def test_full_disk_without_room_for_the_log(monkeypatch):
     monkeypatch.setattr(steps, "write_whole", full)
     with pytest.raises(StepError, match=r"^basic: train\.py ended with exit status 1: no good$"):
         generate("spec.toml", "out")
-    assert names() == {"spec.json", "environment.json", ".stageplan-run"}
+    assert names() == STARTED
 
 
 def test_directory_in_use_is_refused(done):

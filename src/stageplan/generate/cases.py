@@ -115,11 +115,9 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             required.append(f"{self.equals:g} within {self.tolerance:g}")
         if not math.isfinite(value):
             required.append("finite")
-        return (
-            f"{self.name} is {value:g} in {self.file}; it must be {' and '.join(required)}"
-            if required
-            else ""
-        )
+        if not required:
+            return ""
+        return f"{self.name} is {value:g} in {self.file}; it must be {' and '.join(required)}"
 
 
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,13 +24,14 @@ import msgspec
 
 from ..output import to_json, write_whole
 from .digests import sha256
+from .layout import PROJECT, TEST
 
 MARKER = ".stageplan-run"
 RECORD = ".stageplan-files.json"
 KEPT = "kept"
 
 _MARKER_TEXT = re.compile(r"stageplan run ([0-9a-f]{32})\n")
-_SCRATCH = re.compile(r"\.+[a-z]+(-[0-9a-f]{8}\.part)+")
+_SCRATCH = re.compile(rf"\.+({PROJECT}|{TEST})(-[0-9a-f]{{8}}\.part)+")
 
 
 # The marker ---------------------------------------------------------------------------------------------

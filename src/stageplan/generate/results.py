@@ -270,9 +270,14 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Result = TypeVar("Result", EnvironmentReport, BasicResult, ExtendedResult, TestResult)
 
 
+def result_bytes(result: Struct) -> bytes:
+    """Return a result as the JSON of its file."""
+    return to_json(result) + b"\n"
+
+
 def write_result(path: Path, result: Struct) -> None:
     """Write a result atomically."""
-    write_whole(path, lambda stream: stream.write(to_json(result) + b"\n"))
+    write_whole(path, lambda stream: stream.write(result_bytes(result)))
 
 
 def read_result(path: Path, kind: type[Result]) -> Result | None:

@@ -36,6 +36,7 @@ from .results import (
     Training,
     changed_artefacts,
     read_result,
+    result_bytes,
     write_result,
 )
 from .spec import Spec, read_spec
@@ -134,10 +135,10 @@ def generate(
     say = progress or _say_nothing
     root = Path(os.path.realpath(directory))
     run_id = folders.id_for(root)
-    target_ = target_of(spec, root, run_id)
-    target_.check()
+    machine = target_of(spec, root, run_id)
+    machine.check()
     with _at_work(root, run_id, say):
-        return _Run(spec, root, target_, mode, resume, say).steps(step)
+        return _Run(spec, root, machine, mode, resume, say).steps(step)
 
 
 def run_test(
@@ -316,7 +317,7 @@ class _Run:
         if not redo:
             raise StepError(f"step {step} has no result for this specification; run it first, or all steps")
         self.say(step)
-        write_result(self.root / SPEC_FILE, self.spec)
+        folders.write_files(self.root, {SPEC_FILE: result_bytes(self.spec)})
         for path in (*results, self.root / TEST_FILE, self.root / JUNIT_FILE):
             path.unlink(missing_ok=True)
 
