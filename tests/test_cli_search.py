@@ -122,17 +122,20 @@ def test_a_suggested_change_that_is_made_fits(run):
     argv = [str(x) for flag in flags.items() for x in flag]
     status, out, _ = run("plan", "net.toml", *argv, "-o", "plan.json")
     assert status == 1
-    assert "each of these changes alone would do:\n  " in out
+    assert "each of these changes alone is enough:\n  " in out
     plan = msgspec.json.decode(Path("plan.json").read_bytes(), type=PlanDocument)
-    changes = {change.limit: change for change in plan.repair.changes}
-    assert not plan.repair.together
-    assert len(changes) >= 1
+    changes = {suggestion.changes[0].limit: suggestion for suggestion in plan.repair.suggestions}
     assert "throughput" in changes
-    for limit, change in changes.items():
-        assert change.proven
+    for limit, suggestion in changes.items():
+        (change,) = suggestion.changes
+        assert suggestion.proven
         assert f"{limit}: {change.needed:.7g}" in out
-        changed = [str(x) for flag in (flags | {FLAGS[limit]: change.needed}).items() for x in flag]
+        changed = [str(x) for flag in (flags | {FLAGS[limit]: f"{change.needed:.7g}"}).items() for x in flag]
         assert run("plan", "net.toml", *changed)[0] == 0
+
+
+def suggestions():
+    return strict(Path("plan.json").read_text())["repair"]["suggestions"]
 
 
 def test_devices_that_are_missing(run):
@@ -140,7 +143,7 @@ def test_devices_that_are_missing(run):
     Path("types.toml").write_text(cluster)
     status, out, _ = run("plan", "net.toml", "--min-throughput", 900, "-o", "plan.json")
     assert status == 1
-    found = {c["limit"]: c["needed"] for c in strict(Path("plan.json").read_text())["repair"]["changes"]}
+    found = {s["changes"][0]["limit"]: s["changes"][0]["needed"] for s in suggestions()}
     needed = found["devices of fast"]
     assert f"devices of fast: {needed:g} instead of 1 (the smallest change)" in out
     for limit, fits in ((needed, 0), (needed - 1, 1)):
@@ -150,15 +153,24 @@ def test_devices_that_are_missing(run):
         assert run("plan", "net.toml", "--min-throughput", 900)[0] == fits
 
 
-def test_changes_that_have_to_be_made_together(run):
-    """Neither money nor speed alone: one device is too slow and two are too dear."""
-    status, out, _ = run("plan", "net.toml", "--max-duration", 1, "--max-cost", 1e-3, "-o", "plan.json")
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("net.toml", "--max-duration", 1, "--max-cost", 1e-3),
+        ("ctr", "--max-cost", 0.01, "--max-price", 0.5),
+    ],
+)
+def test_changes_that_have_to_be_made_together(run, flags):
+    """Both limits are broken far; the values as they are printed are enough together."""
+    status, out, _ = run("plan", *flags, "-o", "plan.json")
     assert status == 1
-    assert "no change of a single limit was found that would do; these together would:\n  " in out
-    repair = strict(Path("plan.json").read_text())["repair"]
-    assert repair["together"] is True
-    assert len(repair["changes"]) >= 2
-    assert not any(change["proven"] for change in repair["changes"])
+    assert "each of these lines is enough, with all its changes made together:\n  " in out
+    assert suggestions()
+    for suggestion in suggestions():
+        assert len(suggestion["changes"]) == 2
+        flags_of = FLAGS | {"duration": "--max-duration"}
+        change = [x for c in suggestion["changes"] for x in (flags_of[c["limit"]], f"{c['needed']:.7g}")]
+        assert run("plan", *flags, *change)[0] == 0
 
 
 def test_ctrl_c_in_the_search_for_changes(run, monkeypatch):
@@ -166,7 +178,7 @@ def test_ctrl_c_in_the_search_for_changes(run, monkeypatch):
     status, out, _ = run("plan", "net.toml", "--max-price", 2)
     assert status == 1
     assert "NOT feasible" in out
-    assert "would do" not in out
+    assert "enough" not in out
 
 
 # plan --method reinforce ------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """Why nothing fits: each suggested change is enough, and the smallest one where that is said."""
 
 import json
+import math
+from collections.abc import Iterable
 from itertools import product
-from math import inf, isclose, prod
+from math import inf, isclose
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,18 @@ def a_step_nearer(change: sp.Change) -> float:
     return change.needed * (1 + 3e-6 if change.limit == "throughput" else 1 - 3e-6)
 
 
+def changed(problem: sp.Problem, changes: Iterable[sp.Change]) -> sp.Problem:
+    for change in changes:
+        problem = with_value(problem, change.limit, change.needed)
+    return problem
+
+
+def lifted_all(problem: sp.Problem, limits: Iterable[str]) -> sp.Problem:
+    for limit in limits:
+        problem = lifted(problem, limit)
+    return problem
+
+
 def small(draw: Draw, rng: np.random.Generator) -> sp.Problem:
     while True:
         fixed = {"max_price": float(rng.uniform(1, 9))} if rng.random() < 0.4 else {}
@@ -82,43 +96,70 @@ def test_brute_force_agrees(draw: Draw) -> None:
     for _ in range(160):
         problem = small(draw, rng)
         found = sp.repair(problem)
-        if fits(problem):
-            assert found == sp.Repair((), False)
+        assert found.feasible == fits(problem)
+        if found.feasible:
+            assert found == sp.Repair(True)
             feasible += 1
             continue
-        helping = {limit for limit in limits_of(problem) if fits(lifted(problem, limit))}
-        assert found.together == (not helping)
-        together += found.together
-        if found.together:
-            check_together(problem, found)
-            continue
-        assert {change.limit for change in found.changes} == helping
-        for change in found.changes:
-            check_alone(problem, change)
-            seen.add(change.limit.partition(" of ")[0])
+        limits = limits_of(problem)
+        helping = {limit for limit in limits if fits(lifted(problem, limit))}
+        alone = [s.changes[0] for s in found.suggestions if len(s.changes) == 1]
+        assert {change.limit for change in alone} == helping
+        seen |= {change.limit.partition(" of ")[0] for change in alone}
+        for suggestion in found.suggestions:
+            check(problem, suggestion)
+        combined = [s for s in found.suggestions if len(s.changes) > 1]
+        together += len(combined)
+        if not helping:
+            assert bool(combined) == fits(lifted_all(problem, limits))
+        assert not combined or all(limit.startswith("memory") for limit in helping)
+        check_order(found)
     assert seen == {"devices", "memory", *FIELDS}
-    assert together > 3
+    assert together > 10
     assert feasible > 10
 
 
-def check_alone(problem: sp.Problem, change: sp.Change) -> None:
-    assert change.proven
-    assert change.plan.feasible
-    changed = with_value(problem, change.limit, change.needed)
-    assert change.plan.problem == changed
-    assert sp.Plan.of(changed, change.plan.scheme).feasible
-    if abs(change.needed / max(change.now, 1e-300) - 1) > 4e-6:
-        assert not fits(with_value(problem, change.limit, a_step_nearer(change)))
+def check(problem: sp.Problem, suggestion: sp.Suggestion) -> None:
+    """The changes are enough, and a hair less of any, or without one of them, is not."""
+    changes = suggestion.changes
+    enough = changed(problem, changes)
+    assert suggestion.plan.problem == enough
+    assert sp.Plan.of(enough, suggestion.plan.scheme).feasible
+    assert suggestion.proven
+    for change in changes:
+        others = [other.limit for other in changes if other is not change]
+        assert not fits(lifted_all(problem, others))
+        if change.factor > 1 + 4e-6:
+            assert not fits(with_value(enough, change.limit, a_step_nearer(change)))
 
 
-def check_together(problem: sp.Problem, found: sp.Repair) -> None:
-    changed = problem
-    for change in found.changes:
-        assert not change.proven
-        changed = with_value(changed, change.limit, change.needed)
-    if found.changes:
-        assert sp.Plan.of(changed, found.changes[0].plan.scheme).feasible
-        assert len(found.changes) > 1
+def check_order(found: sp.Repair) -> None:
+    """What needs other devices comes last, and else the smallest relative change first."""
+    keys = [(s.physical, max(change.factor for change in s.changes)) for s in found.suggestions]
+    assert keys == sorted(keys)
+    for suggestion in found.suggestions:
+        assert suggestion.physical == any(c.limit.startswith("memory of ") for c in suggestion.changes)
+
+
+def test_the_largest_relative_change_of_a_combination_is_the_smallest(draw: Draw) -> None:
+    rng, seen = np.random.default_rng(8), 0
+    while seen < 12:
+        problem = small(draw, rng)
+        for suggestion in sp.repair(problem).suggestions:
+            factor = max(change.factor for change in suggestion.changes)
+            if len(suggestion.changes) > 1 and factor > 1 + 1e-5:
+                seen += 1
+                assert not fits(grown(problem, suggestion.changes, factor * (1 - 4e-6)))
+
+
+def grown(problem: sp.Problem, changes: Iterable[sp.Change], factor: float) -> sp.Problem:
+    for change in changes:
+        if change.unit == "devices":
+            value = change.now + math.floor(max(change.now, 1) * (factor - 1))
+        else:
+            value = change.now / factor if change.limit == "throughput" else change.now * factor
+        problem = with_value(problem, change.limit, value)
+    return problem
 
 
 # Examples by hand --------------------------------------------------------------------------------------
@@ -133,9 +174,8 @@ def example(**fixed: Any) -> sp.Problem:
 
 def changes(problem: sp.Problem) -> dict[str, float]:
     found = sp.repair(problem)
-    assert not found.together
-    assert all(change.proven for change in found.changes)
-    return {change.limit: change.needed for change in found.changes}
+    assert all(suggestion.proven for suggestion in found.suggestions)
+    return {change.limit: change.needed for (change,) in (s.changes for s in found.suggestions)}
 
 
 def test_each_limit_by_hand() -> None:
@@ -167,14 +207,60 @@ def test_a_layer_that_no_type_with_devices_can_run() -> None:
     assert changes(problem) == {"devices of type1": 1}
 
 
-def test_nothing_alone_helps() -> None:
-    found = sp.repair(example(limit=[1, 1], max_cost=1.0))
-    assert found.together
-    assert {change.limit for change in found.changes} >= {"cost"}
-    assert len(found.changes) > 1
-    assert str(found).startswith(
-        "no change of a single limit was found that would do; these together would:\n  "
+def test_two_limits_that_are_broken_far() -> None:
+    """One device costs 1 $/h and takes 4 hours: nearer than that, neither limit can be."""
+    found = sp.repair(example(limit=None, min_throughput=None, max_cost=0.01, max_price=0.5))
+    (suggestion,) = found.suggestions
+    assert suggestion.proven
+    assert not suggestion.physical
+    assert {c.limit: (c.now, c.needed) for c in suggestion.changes} == {
+        "price": (0.5, pytest.approx(1.0, rel=2e-6)),
+        "cost": (0.01, pytest.approx(4.0, rel=2e-6)),
+    }
+    assert str(found).splitlines() == [
+        "each of these lines is enough, with all its changes made together:",
+        "  price: 1 $/h instead of 0.5 and cost: 4 $ instead of 0.01 (the smallest change)",
+    ]
+
+
+def test_more_memory_than_a_device_has_comes_last() -> None:
+    """Only the dear type holds the layer, unless the cheap one had more memory."""
+    memory = {"limit": [9, 9], "memory": [8.0], "capacity": [4.0, 9.0], "max_price": 4.0}
+    found = sp.repair(example(**memory))
+    assert [s.physical for s in found.suggestions] == [False, False, True]
+    assert [s.changes[0].limit for s in found.suggestions] == ["price", "throughput", "memory of type0"]
+    assert str(found.suggestions[-1]) == (
+        "memory of type0: 8 bytes instead of 4 (the smallest change; takes devices with more memory)"
     )
+
+
+def test_where_more_memory_alone_is_enough_other_limits_are_combined() -> None:
+    """The type with enough memory has no devices, and is too dear."""
+    memory = {"limit": [9, 0], "memory": [8.0], "capacity": [4.0, 9.0], "max_price": 4.0}
+    found = sp.repair(example(**memory))
+    limits = [tuple(change.limit for change in s.changes) for s in found.suggestions]
+    assert limits[-1] == ("memory of type0",)
+    assert ("devices of type1", "price") in limits
+    assert [s.physical for s in found.suggestions] == [False] * (len(limits) - 1) + [True]
+
+
+def test_no_change_of_limits_is_enough() -> None:
+    """A layer needs a type that has no devices, and whose devices are labels, which are left as they are."""
+    compute = [[1.0, inf], [inf, 1.0]]
+    problem = sp.Problem.from_arrays(compute, [1.0, 1.0], limit=[5, 0], split=True, merge="type")
+    found = sp.repair(problem)
+    assert found == sp.Repair(False)
+    assert str(found) == "no sufficient change of the limits was found"
+
+
+@pytest.mark.parametrize("value", [1 / 3, 2 / 3, 123456.7891, 1e-7 / 3, 3e15 + 1])
+def test_a_value_is_enough_as_it_is_printed(value: float) -> None:
+    problem = sp.Problem.from_arrays([[1.0]], [value], limit=[1], max_price=value / 2)
+    ((change,),) = (s.changes for s in sp.repair(problem).suggestions)
+    printed = float(f"{change.needed:.7g}")
+    assert printed == change.needed
+    assert value <= printed <= value * (1 + 2e-6)
+    assert fits(problem.replace(max_price=printed))
 
 
 def test_a_larger_problem_is_repaired_within_its_work() -> None:
@@ -183,12 +269,25 @@ def test_a_larger_problem_is_repaired_within_its_work() -> None:
         rng.lognormal(0, 0.8, (40, 5)), rng.lognormal(0, 0.5, 5), limit=[4] * 5, min_throughput=3.0
     )
     found = sp.repair(problem)
-    assert prod(change.plan.feasible for change in found.changes) == 1
+    assert all(suggestion.plan.feasible for suggestion in found.suggestions)
     fastest = sp.solve(problem.replace(objective="throughput", min_throughput=None), "exact")
-    (throughput,) = [change for change in found.changes if change.limit == "throughput"]
-    assert throughput.needed <= fastest.plan.throughput * (1 + TIE)
+    (throughput,) = [s for s in found.suggestions if s.changes[0].limit == "throughput"]
+    needed = throughput.changes[0].needed
+    assert needed <= fastest.plan.throughput * (1 + TIE)
     if throughput.proven and fastest.status == "optimal":
-        assert isclose(throughput.needed, fastest.plan.throughput, rel_tol=3e-6)
+        assert isclose(needed, fastest.plan.throughput, rel_tol=3e-6)
+
+
+def test_combinations_of_a_larger_problem() -> None:
+    rng = np.random.default_rng(5)
+    limits = {"limit": [4] * 5, "min_throughput": 3.0, "max_price": 1.0, "max_cost": 0.1}
+    problem = sp.Problem.from_arrays(rng.lognormal(0, 0.8, (20, 5)), rng.lognormal(0, 0.5, 5), **limits)
+    found = sp.repair(problem)
+    assert found.suggestions
+    for suggestion in found.suggestions:
+        assert len(suggestion.changes) > 1
+        enough = changed(problem, suggestion.changes)
+        assert sp.solve(enough, initial=suggestion.plan.scheme[None]).plan.feasible
 
 
 # Texts -------------------------------------------------------------------------------------------------
@@ -197,16 +296,17 @@ def test_a_larger_problem_is_repaired_within_its_work() -> None:
 def test_text_and_json() -> None:
     found = sp.repair(example())
     assert str(found).splitlines() == [
-        "each of these changes alone would do:",
+        "each of these changes alone is enough:",
         "  devices of type0: 4 instead of 2 (the smallest change)",
-        "  devices of type1: 4 instead of 1 (the smallest change)",
         "  throughput: 0.5 examples/s instead of 1 (the smallest change)",
+        "  devices of type1: 4 instead of 1 (the smallest change)",
     ]
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert [change["needed"] for change in plain["changes"]][:2] == [4, 4]
+    assert [s["changes"][0]["needed"] for s in plain["suggestions"]] == [4, 0.5, 4]
     assert str(sp.repair(example(limit=None))) == "no change is needed"
-    unproven = found.changes[0].__class__("price", 1.0, 2.0, "$/h", False, found.changes[0].plan)
-    assert str(unproven) == "price: 2 $/h instead of 1 (enough, perhaps more than enough)"
+    change = sp.Change("price", 1.0, 2.0, "$/h")
+    unproven = sp.Suggestion((change,), False, False, found.suggestions[0].plan)
+    assert str(unproven) == "price: 2 $/h instead of 1 (a smaller change may be enough too)"
 
 
 def test_bad_arguments() -> None:

@@ -13,7 +13,7 @@ from .profiling.check import Check, check
 from .profiling.fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .profiling.profile import profile
 from .readers import read_cluster, read_devices, read_goal, read_workload
-from .repair import Change, Repair, repair
+from .repair import Change, Repair, Suggestion, repair
 from .score import Scores, evaluate
 from .solve import Result, solve
 from .stop import (
@@ -59,6 +59,7 @@ __all__ = [
     "SplitModule",
     "Stage",
     "Stop",
+    "Suggestion",
     "Target",
     "Tensor",
     "Verified",

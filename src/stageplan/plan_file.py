@@ -81,21 +81,27 @@ class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ChangeDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Change`, with the scheme of a plan that fits then."""
+    """A `Change`."""
 
     limit: str
     now: float
     needed: float
     unit: str
+
+
+class SuggestionDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Suggestion`, with the scheme of a plan that fits then."""
+
+    changes: tuple[ChangeDocument, ...]
     proven: bool
+    physical: bool
     scheme: tuple[Label, ...]
 
 
 class RepairDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Repair`: changes of which each makes a plan fit, or, together, all at once."""
+    """A `Repair`: each of its suggestions is enough."""
 
-    together: bool
-    changes: tuple[ChangeDocument, ...]
+    suggestions: tuple[SuggestionDocument, ...]
 
 
 class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,9 +1,9 @@
-"""Why nothing fits: the smallest single changes that make a problem feasible."""
+"""Why nothing fits: the smallest changes of limits that make a problem feasible."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,52 +11,87 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._core import TOLERANCE
+from . import _core
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
 from .solve import solve
-from .stop import NoImprovement, Stop
+from .stop import Stop
 
-_STEP = 1e-6  # nearness to which values that are no whole numbers are narrowed down
-_WORK = 512  # steps of the exact method in all, of some milliseconds each
+_STEP = 1e-6  # relative precision to which values that are not whole numbers are narrowed down
+_DIGITS = 7  # of a suggested value, so that the value that is shown is the one that is enough
+_WORK = 1 << 29  # of the exact method, in arcs and labels: for single changes, and again for combinations
+_WORK_OF_ONE = _WORK >> 5  # for one problem
+_GENERATION = 1 << 20  # what a generation of another method counts as
 
 
 @dataclass(frozen=True)
 class Change:
-    """One limit, and what it has to be that a plan fits.
+    """One limit, and the value that it needs.
 
     Attributes
     ----------
     limit : str
-        Which one: ``"devices of gpu"``, ``"memory of gpu"``, ``"devices per stage"``, ``"throughput"``,
-        ``"duration"``, ``"price"`` or ``"cost"``.
+        ``"devices of gpu"``, ``"memory of gpu"``, ``"devices per stage"``, ``"throughput"``, ``"duration"``,
+        ``"price"`` or ``"cost"``.
     now, needed : float
-        What it is, and what is enough.
+        Its value in the problem, and the value that is enough.
     unit : str
         Unit of both.
-    proven : bool
-        Whether this is the smallest change: it is proven that nothing fits with one device less, or with a
-        value that is nearer by a millionth. Else the change is enough, but a smaller one may be as well.
-    plan : Plan
-        A plan that fits then; its problem is the changed one.
     """
 
     limit: str
     now: float
     needed: float
     unit: str
+
+    @property
+    def factor(self) -> float:
+        """How many times the value changes, 1 or more; a limit of 0 devices counts as 1."""
+        low, high = sorted((self.now, self.needed))
+        return high / low if low > 0 else 1 + high
+
+    def __str__(self) -> str:
+        unit = "" if self.unit == "devices" else f" {self.unit}"
+        return f"{self.limit}: {self.needed:.{_DIGITS}g}{unit} instead of {self.now:.{_DIGITS}g}"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Changes that, made together, make a problem feasible; often a single one.
+
+    Attributes
+    ----------
+    changes : tuple of Change
+        None of them can be left out, as far as was found.
+    proven : bool
+        Whether it is proven that no plan fits with one device less, or with a value that is nearer by a
+        millionth, in any of the changes. Else they are enough, but smaller ones may be as well.
+    physical : bool
+        Whether it takes devices with more memory than those of the problem have.
+    plan : Plan
+        A plan that fits then; its problem is the changed one.
+    """
+
+    changes: tuple[Change, ...]
     proven: bool
+    physical: bool
     plan: Plan
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the change as plain values, for JSON, with the scheme of its plan."""
-        names = ("limit", "now", "needed", "unit", "proven")
-        return {name: getattr(self, name) for name in names} | {"scheme": self.plan.scheme.tolist()}
+        """Return the suggestion as plain values, for JSON, with the scheme of its plan."""
+        names = ("limit", "now", "needed", "unit")
+        changes = [{name: getattr(change, name) for name in names} for change in self.changes]
+        return {
+            "changes": changes,
+            "proven": self.proven,
+            "physical": self.physical,
+            "scheme": self.plan.scheme.tolist(),
+        }
 
     def __str__(self) -> str:
-        how = "the smallest change" if self.proven else "enough, perhaps more than enough"
-        unit = "" if self.unit == "devices" else f" {self.unit}"
-        return f"{self.limit}: {self.needed:.7g}{unit} instead of {self.now:.7g} ({how})"
+        how = "the smallest change" if self.proven else "a smaller change may be enough too"
+        how += "; takes devices with more memory" if self.physical else ""
+        return f"{' and '.join(str(change) for change in self.changes)} ({how})"
 
 
 @dataclass(frozen=True)
@@ -65,53 +100,97 @@ class Repair:
 
     Attributes
     ----------
-    changes : tuple of Change
-        Each of them does it alone, or, with `together`, all of them at once; empty where the problem is
-        feasible.
-    together : bool
-        Whether the changes have to be made together, for none was found that does it alone.
+    feasible : bool
+        Whether the problem is feasible as it is.
+    suggestions : tuple of Suggestion
+        Each is enough. Single changes, or combinations where no single change is enough. The smallest
+        relative change comes first; what needs device types with more memory comes last.
     """
 
-    changes: tuple[Change, ...]
-    together: bool
+    feasible: bool
+    suggestions: tuple[Suggestion, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the changes as plain values, for JSON."""
-        return {"together": self.together, "changes": [change.to_dict() for change in self.changes]}
+        """Return the suggestions as plain values, for JSON."""
+        return {"suggestions": [suggestion.to_dict() for suggestion in self.suggestions]}
 
     def __str__(self) -> str:
-        if not self.changes:
-            return "no changes were found that would do" if self.together else "no change is needed"
+        if not self.suggestions:
+            return "no change is needed" if self.feasible else "no sufficient change of the limits was found"
         head = (
-            "no change of a single limit was found that would do; these together would:"
-            if self.together
-            else "each of these changes alone would do:"
+            "each of these changes alone is enough:"
+            if all(len(suggestion.changes) == 1 for suggestion in self.suggestions)
+            else "each of these lines is enough, with all its changes made together:"
         )
-        return "\n".join([head, *(f"  {change}" for change in self.changes)])
+        return "\n".join([head, *(f"  {suggestion}" for suggestion in self.suggestions)])
 
 
 @dataclass(frozen=True)
 class _Limit:
-    """A limit of a problem that can be changed; the more, the easier."""
+    """A limit of a problem that can be changed; the larger its value, the easier the problem."""
 
     name: str
     unit: str
     now: float
-    used: Callable[[Plan], float]  # what a plan needs it to be
+    used: Callable[[Plan], float]  # the value that a plan needs
     at: Callable[[Problem, float], Problem]  # the problem with another value; infinity: without the limit
     whole: bool = False
-    inverse: bool = False  # it is shown as examples/s, and kept as seconds per example
+    inverse: bool = False  # shown as examples/s, kept as seconds per example
+    of_type: bool = False  # of a device type, and not of the goal
+
+    @property
+    def physical(self) -> bool:
+        """Whether it is the memory of a device type, which a user cannot choose."""
+        return self.of_type and not self.whole
+
+    def broken(self, plan: Plan) -> bool:
+        return self.used(plan) > self.now * (1 + _core.TOLERANCE)
+
+    def grown(self, factor: float) -> float:
+        """Return the value after a relative change; a limit of 0 devices grows as one of 1 device does."""
+        if self.whole:
+            return self.now + math.floor(max(self.now, 1.0) * (factor - 1) + _STEP)
+        return self.now * factor
+
+    def factor(self, plan: Plan) -> float:
+        """Return the relative change that a plan needs."""
+        return 1 + max(0.0, self.used(plan) - self.now) / (max(self.now, 1.0) if self.whole else self.now)
 
     def shown(self, value: float) -> float:
-        return 1 / value if self.inverse else value
+        """Return what a user would give for a value: in few digits, rounded to the easier side."""
+        if self.whole:
+            return value
+        return _rounded(_inverse(value), upward=False) if self.inverse else _rounded(value, upward=True)
+
+    def given(self, value: float) -> float:
+        """Return the value as it is after a user gave it; no harder than now."""
+        return max(self.now, 1 / self.shown(value) if self.inverse else self.shown(value))
+
+    def change(self, value: float) -> Change:
+        now = _inverse(self.now) if self.inverse else self.now
+        return Change(self.name, now, self.shown(value), self.unit)
+
+
+def _inverse(value: float) -> float:
+    """Invert a value so that one of 15 digits or less is itself again after two inversions."""
+    return float(f"{1 / value:.15g}")
+
+
+def _rounded(value: float, upward: bool) -> float:
+    nearest = float(f"{value:.{_DIGITS}g}")
+    if nearest == value or (nearest > value) == upward:
+        return nearest
+    unit = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)
+    return float(f"{nearest + (unit if upward else -unit):.{_DIGITS}g}")
 
 
 def repair(problem: Problem) -> Repair:
-    """Find the smallest changes of single limits that make an infeasible problem feasible.
+    """Find the smallest changes of limits that make an infeasible problem feasible.
 
     Each limit is lifted first, to see whether that helps, and then narrowed down by halving, and to what the
-    plans that are found need. That nothing fits below is proven by the exact method, or by enumeration; each
-    change has a plan that shows that it is enough.
+    plans that are found need. Where no single change is enough, limits are lifted together; those that can be
+    put back are, and the largest relative change of the others is made as small as possible. That nothing
+    fits below is proven by the exact method, or by enumeration; each suggestion has a plan that fits.
 
     Parameters
     ----------
@@ -121,28 +200,43 @@ def repair(problem: Problem) -> Repair:
     Returns
     -------
     Repair
-        Devices of each type, memory of each type, devices per stage, throughput, duration, price and cost: a
-        change of each limit that helps alone. Where none does, what the best plan breaks, to be changed
-        together. The devices of a type are left as they are where they are labels (split, merge ``"type"``).
+        Devices of each type, memory of each type, devices per stage, throughput, duration, price and cost:
+        one suggestion for each limit whose change alone is enough. Where there is none, combinations of as
+        few changes as were found. The devices of a type are left as they are where they are labels (split,
+        merge ``"type"``).
 
     Raises
     ------
     TypeError
-        Where it is no problem.
+        Where `problem` is not a Problem.
     """
     check_problem(problem)
     search, cheapest = _Search(_WORK), problem.replace(objective="cost")  # whose throughput needs no bounds
-    plan, infeasible = search.fit(cheapest)
-    if plan is not None:
-        return Repair((), False)
-    limits = list(_limits(problem))
-    changes: list[Change] = []
-    for i, limit in enumerate(limits):
-        search.share(len(limits) - i)
-        changes += _smallest(search, cheapest, limit, infeasible, problem.goal.objective)
-    if changes:
-        return Repair(tuple(changes), False)
-    return Repair(tuple(_together(problem, limits)), True)
+    if search.fit(cheapest)[0] is not None:
+        return Repair(True)
+    limits = sorted(_limits(problem), key=lambda limit: not limit.physical)
+    suggestions = _suggestions(search, problem, [[limit] for limit in limits])
+    if all(suggestion.physical for suggestion in suggestions):
+        search.left = _WORK
+        sets = _sufficient_sets(search, cheapest, [limit for limit in limits if not limit.physical])
+        if not sets and not suggestions:
+            sets = _sufficient_sets(search, cheapest, limits)
+        suggestions += _suggestions(search, problem, sets)
+    return Repair(False, tuple(sorted(suggestions, key=_effort)))
+
+
+def _suggestions(search: _Search, problem: Problem, sets: list[list[_Limit]]) -> list[Suggestion]:
+    suggestions = []
+    for i, limits in enumerate(sets):
+        search.share(len(sets) - i)
+        suggestion = _suggest(search, problem, limits)
+        if suggestion is not None:
+            suggestions.append(suggestion)
+    return suggestions
+
+
+def _effort(suggestion: Suggestion) -> tuple[bool, float]:
+    return suggestion.physical, max(change.factor for change in suggestion.changes)
 
 
 @dataclass
@@ -151,12 +245,13 @@ class _Search:
 
     left: int
     schemes: list[npt.NDArray[np.int8]] = field(default_factory=list)
+    excluded: set[Problem] = field(default_factory=set)  # proven to have no plan
 
     def __post_init__(self) -> None:
         self.share(8)
 
     def share(self, parts: int) -> None:
-        """Take one of so many equal parts of the work that is left."""
+        """Take one of `parts` equal parts of the work that is left."""
         self.until = self.left - max(1, self.left // parts)
 
     def fit(self, problem: Problem) -> tuple[Plan | None, bool]:
@@ -165,16 +260,29 @@ class _Search:
             plan = Plan.of(problem, scheme)
             if plan.feasible:
                 return plan, False
-        if self.left <= self.until:
-            return None, False
-        steps = self.left - self.until
-        stop = Stop(lambda p: p.violation == 0 or p.generation >= steps, "a plan that fits")
-        result = solve(problem, "exact" if problem.goal.merge == "adjacent" else "auto", stop=stop)
-        self.left -= result.generations
-        if not result.plan.feasible:
-            return None, result.status == "infeasible"
-        self.schemes.append(result.plan.scheme)
-        return result.plan, False
+        if problem in self.excluded or self.left <= self.until:
+            return None, problem in self.excluded
+        scheme, infeasible = self._search(problem, min(self.left - self.until, _WORK_OF_ONE))
+        plan = Plan.of(problem, scheme)
+        if plan.feasible:
+            self.schemes.append(plan.scheme)
+            return plan, False
+        if infeasible:
+            self.excluded.add(problem)
+        return None, infeasible
+
+    def _search(self, problem: Problem, work: int) -> tuple[npt.NDArray[np.int8], bool]:
+        """Return the best scheme found, and whether it is proven that none fits."""
+        if problem.goal.merge == "type":  # which only enumeration proves
+            stop = Stop(lambda p: p.violation == 0 or p.generation * _GENERATION >= work, "a plan that fits")
+            result = solve(problem, stop=stop)
+            self.left -= result.generations * _GENERATION
+            return result.plan.scheme, result.status == "infeasible"
+        exact = _core.Exact(problem.core, np.empty((0, problem.n_layers), np.int8))
+        while not exact.done and exact.best_score.violation > 0 and exact.work < work:
+            exact.step()
+        self.left -= exact.work
+        return exact.best, math.isinf(exact.bound)
 
 
 # Which limits there are -----------------------------------------------------------------------------------
@@ -207,7 +315,15 @@ def _limits_of_types(
         now = float(getattr(problem, array)[t])
         if math.isfinite(now):
             change = partial(_with_entry, array, t)
-            yield _Limit(f"{text} of {name}", unit, now, partial(used, t), change, whole=array == "limit")
+            yield _Limit(
+                name=f"{text} of {name}",
+                unit=unit,
+                now=now,
+                used=partial(used, t),
+                at=change,
+                whole=array == "limit",
+                of_type=True,
+            )
 
 
 def _with_entry(array: str, t: int, problem: Problem, value: float) -> Problem:
@@ -220,7 +336,7 @@ def _with_number(name: str, problem: Problem, value: float) -> Problem:
     if math.isinf(value):
         return problem.replace(**{name: None})
     if name == "min_throughput":
-        value = 1 / value
+        value = _inverse(value)
     return problem.replace(**{name: int(value) if name == "max_devices_per_stage" else value})
 
 
@@ -240,28 +356,112 @@ def _most_devices(plan: Plan) -> float:
     return max(stage.devices for stage in plan.stages)
 
 
+# Which limits have to change together ---------------------------------------------------------------------
+
+
+def _lifted(problem: Problem, limits: Iterable[_Limit]) -> Problem:
+    for limit in limits:
+        problem = limit.at(problem, math.inf)
+    return problem
+
+
+def _sufficient_sets(search: _Search, problem: Problem, limits: list[_Limit]) -> list[list[_Limit]]:
+    """Return sets of limits that are enough where lifted, as small as was found; none without a plan."""
+    search.share(4)
+    plan, _ = search.fit(_lifted(problem, limits))
+    if plan is None:
+        return []
+    of_goal = [limit for limit in limits if not limit.of_type]
+    of_types = [limit for limit in limits if limit.of_type and limit.broken(plan)]
+    orders = [[*of_goal, *of_types]]  # and then with each limit of the goal last
+    orders += [[*of_types, *(other for other in of_goal if other is not last), last] for last in of_goal]
+    sets: list[list[_Limit]] = []
+    for i, order in enumerate(orders):
+        search.share(2 * (len(orders) - i))
+        found = sorted(_put_back(search, problem, order), key=limits.index)
+        if found not in sets:
+            sets.append(found)
+    fewest = min(map(len, sets))
+    return [found for found in sets if len(found) == fewest]
+
+
+def _put_back(search: _Search, problem: Problem, limits: list[_Limit]) -> list[_Limit]:
+    """Put back one limit after the other where a plan still fits; return those that stay lifted."""
+    lifted = limits
+    for limit in limits:
+        fewer = [other for other in lifted if other is not limit]
+        if search.fit(_lifted(problem, fewer))[0] is not None:
+            lifted = fewer
+    return lifted
+
+
 # How much they have to change -----------------------------------------------------------------------------
 
 
-def _smallest(
-    search: _Search, problem: Problem, limit: _Limit, infeasible: bool, objective: str
-) -> Iterator[Change]:
-    """Narrow a limit down between what a plan needs and where nothing fits; none where no plan is found."""
-    plan, _ = search.fit(limit.at(problem, math.inf))
+def _suggest(search: _Search, problem: Problem, limits: list[_Limit]) -> Suggestion | None:
+    """Make the changes of these limits as small as possible; None where no plan is found."""
+    cheapest = problem.replace(objective="cost")
+    plan, _ = search.fit(_lifted(cheapest, limits))
     if plan is None:
-        return
-    low, proven = limit.now, infeasible  # nothing fits at `low`, which may be proven
-    high = limit.used(plan)
-    while (value := _between(low, high, limit.whole)) is not None:
-        found, none = search.fit(limit.at(problem, value))
+        return None
+    if len(limits) > 1:  # first the largest relative change of them
+        plan, _, _ = _narrow(
+            search,
+            lambda factor: _with(cheapest, limits, [limit.grown(factor) for limit in limits]),
+            lambda plan: max(limit.factor(plan) for limit in limits),
+            1.0,
+            plan,
+        )
+    values = [limit.given(limit.used(plan)) for limit in limits]
+    proven = True
+    for i, limit in enumerate(limits):  # then each of them, beside the others
+        rest = cheapest if len(limits) == 1 else _with(cheapest, limits, values)
+        plan, value, smallest = _narrow(
+            search, partial(limit.at, rest), limit.used, limit.now, plan, limit.whole
+        )
+        values[i] = limit.given(value)
+        proven = proven and smallest
+    changed = _with(cheapest, limits, values).replace(objective=problem.goal.objective)
+    plan = Plan.of(changed, plan.scheme)
+    changes = tuple(
+        limit.change(value) for limit, value in zip(limits, values, strict=True) if value > limit.now
+    )
+    physical = any(limit.physical for limit in limits)
+    return Suggestion(changes, proven, physical, plan) if changes and plan.feasible else None
+
+
+def _with(problem: Problem, limits: list[_Limit], values: list[float]) -> Problem:
+    for limit, value in zip(limits, values, strict=True):
+        problem = limit.at(problem, value)
+    return problem
+
+
+def _narrow(
+    search: _Search,
+    at: Callable[[float], Problem],
+    used: Callable[[Plan], float],
+    low: float,
+    plan: Plan,
+    whole: bool = False,
+) -> tuple[Plan, float, bool]:
+    """Narrow a value down between what a plan needs and where nothing fits.
+
+    Returns
+    -------
+    tuple of Plan, float, bool
+        A plan that fits, the value that it needs, and whether nothing is proven to fit just below.
+    """
+    found, proven = search.fit(at(low))
+    if found is not None:
+        return found, low, True
+    high = used(plan)
+    while (value := _between(low, high, whole)) is not None:
+        found, none = search.fit(at(value))
         if found is None:
             low, proven = value, none
         else:
-            plan, high = found, min(value, limit.used(found))
-    changed = limit.at(problem, high).replace(objective=objective)
-    plan = Plan.of(changed, plan.scheme)
-    if plan.feasible:
-        yield Change(limit.name, limit.shown(limit.now), limit.shown(high), limit.unit, proven, plan)
+            plan, high = found, min(value, used(found))
+    return plan, high, proven
 
 
 def _between(low: float, high: float, whole: bool) -> float | None:
@@ -269,17 +469,3 @@ def _between(low: float, high: float, whole: bool) -> float | None:
     if whole:
         return (low + high) // 2 if high - low > 1 else None
     return math.sqrt(low * high) if high > low * (1 + _STEP) else None
-
-
-def _together(problem: Problem, limits: list[_Limit]) -> Iterator[Change]:
-    """Give the changes that make the plan fit that breaks the limits least."""
-    plan = solve(problem, "genetic", stop=NoImprovement(50)).plan
-    broken = [limit for limit in limits if limit.used(plan) > limit.now * (1 + TOLERANCE)]
-    changed = problem
-    for limit in broken:
-        changed = limit.at(changed, limit.used(plan))
-    fitting = Plan.of(changed, plan.scheme)
-    if fitting.feasible:
-        for limit in broken:
-            needed = limit.shown(limit.used(plan))
-            yield Change(limit.name, limit.shown(limit.now), needed, limit.unit, False, fitting)
