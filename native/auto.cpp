@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "common/stop.h"
 #include "genetic/genetic.h"
 #include "model/merge.h"
 #include "placement/annealing.h"
@@ -45,11 +46,19 @@ void Auto::step() {
 void Auto::prove() {
   Search& proof = all_ ? static_cast<Search&>(*all_) : *exact_;
   const std::uint64_t until = all_ ? 0 : exact_->work() + kSlice;
-  do proof.step();
-  while (exact_ && !exact_->done() && exact_->work() < until);
+  const auto take = [&] {
+    keep(proof.best().data(), proof.best_score());
+    evaluations_ = proof.evaluations();
+  };
+  try {
+    do proof.step();
+    while (exact_ && !exact_->done() && exact_->work() < until);
+  } catch (const Stopped&) {
+    if (!contiguous_ && !proof.best().empty()) take();
+    throw;
+  }
   if (contiguous_) return score(relabel_contiguous(*contiguous_, exact_->best().data(), problem_));
-  keep(proof.best().data(), proof.best_score());
-  evaluations_ = proof.evaluations();
+  take();
   done_ = all_ ? all_->done() : proven(exact_->bound());
 }
 
@@ -64,11 +73,21 @@ void Auto::search() {
     else
       search_ = std::make_unique<Genetic>(problem_, population_, seed_, threads_, exact_->tried());
   }
-  search_->step();
+  try {
+    search_->step();
+  } catch (const Stopped&) {
+    if (!search_->best().empty()) keep(search_->best().data(), search_->best_score());
+    throw;
+  }
   keep(search_->best().data(), search_->best_score());
   evaluations_ = exact_->evaluations() + search_->evaluations();
   const bool nothing_fits = !contiguous_ && exact_->done() && exact_->bound() == kInfinity;
   done_ = nothing_fits ? ++nearest_ == kNearest : proven(bound());
+}
+
+std::uint64_t Auto::work() const {
+  if (all_) return all_->work();
+  return exact_->work() + (search_ ? search_->work() : 0);
 }
 
 double Auto::bound() const {

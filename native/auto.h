@@ -17,6 +17,7 @@ class Auto : public ExactSearch {
   Auto(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
   void step() override;
   double bound() const override;
+  std::uint64_t work() const override;
 
  private:
   void prove();

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -161,7 +162,8 @@ def score_by(threads: int) -> str:
 
 def told(result: sp.Result) -> str:
     """Tell all that threads and instruction sets may not change."""
-    history = repr([p._replace(runtime=0) for p in result.history]) + repr(result.plan.scheme)
+    steps = re.sub(r" work=\d+,", "", repr([p._replace(runtime=0) for p in result.history]))
+    history = steps + repr(result.plan.scheme)
     code = hashlib.sha256(history.encode()).hexdigest()[:16]
     return f"{result.plan.cost:.6f} {result.plan.violation:.6f} {result.evaluations} {code}"
 

@@ -22,6 +22,7 @@ def progress(**fields: Any) -> Progress:
     start = Progress(
         generation=0,
         evaluations=0,
+        work=0,
         stagnation=0,
         runtime=0.0,
         cost=100.0,

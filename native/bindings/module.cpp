@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "Native core of stageplan.";
   m.attr("TOLERANCE") = kTolerance;
   m.attr("MAX_DEVICES") = kMaxDevices;
+  bind_stop(m);
   bind_problem(m);
   bind_scorer(m);
   bind_orders(m);

@@ -7,6 +7,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "bindings/interruptible.h"
 #include "model/order_splits.h"
 
 namespace stageplan {
@@ -22,7 +23,7 @@ OrderSplits make_splits(const std::vector<TensorTuple>& tensors,
 // Of each kind, shape (cuts, cuts).
 std::vector<Doubles> loads_of(OrderSplits& splits, const std::vector<int>& order) {
   std::vector<Doubles> tables;
-  for (const std::vector<double>& loads : splits.loads(order)) {
+  for (const std::vector<double>& loads : run_interruptibly([&] { return splits.loads(order); })) {
     const auto cuts = static_cast<py::ssize_t>(std::sqrt(loads.size()));
     tables.emplace_back(std::vector<py::ssize_t>{cuts, cuts}, loads.data());
   }
@@ -34,7 +35,12 @@ std::vector<Doubles> loads_of(OrderSplits& splits, const std::vector<int>& order
 void bind_orders(py::module_& m) {
   py::class_<OrderSplits>(m, "OrderSplits")
       .def(py::init(&make_splits), py::arg("tensors"), py::arg("kinds"))
-      .def("score", &OrderSplits::score, py::arg("order"))
+      .def(
+          "score",
+          [](OrderSplits& splits, const std::vector<int>& order) {
+            return run_interruptibly([&] { return splits.score(order); });
+          },
+          py::arg("order"))
       .def("loads", &loads_of, py::arg("order"))
       .def_readonly_static("MOST_CUTS", &OrderSplits::kMostCuts);
 }

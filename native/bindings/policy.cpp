@@ -9,6 +9,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "bindings/interruptible.h"
 #include "policy/features.h"
 #include "policy/reinforce.h"
 
@@ -86,7 +87,10 @@ void bind_policy(py::module_& m) {
       .def_property_readonly("parts", &parts_of)
       .def_property_readonly("weights", &PolicyShape::weights);
   py::class_<Features>(m, "Features")
-      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"))
+      .def(py::init([](const Problem& problem) {
+             return run_interruptibly([&] { return std::make_unique<Features>(problem); });
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"))
       .def_readonly_static("MOST", &Features::kMost)
       .def_property_readonly("layers", &layer_features)
       .def("look", &look, py::arg("labels").noconvert())
@@ -94,7 +98,8 @@ void bind_policy(py::module_& m) {
       .def(
           "decode",
           [](const Features& f, const Learned& learned) {
-            return to_array(decode(f, learned.shape, learned.weights.data()));
+            return to_array(
+                run_interruptibly([&] { return decode(f, learned.shape, learned.weights.data()); }));
           },
           py::arg("learned"));
   py::class_<Learned>(m, "Learned")
@@ -116,8 +121,9 @@ void bind_policy(py::module_& m) {
       .def(py::init([](const Problem& problem, const Learned& learned, int population, std::uint64_t seed,
                        int threads, const GeneArray& initial, bool alone) {
              const Genes genes = genes_of(problem, initial);
-             const py::gil_scoped_release release;
-             return std::make_unique<Reinforce>(problem, learned, population, seed, threads, genes, alone);
+             return run_interruptibly([&] {
+               return std::make_unique<Reinforce>(problem, learned, population, seed, threads, genes, alone);
+             });
            }),
            py::keep_alive<1, 2>(), py::arg("problem"), py::arg("learned"), py::arg("population"),
            py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert(), py::arg("alone") = false)

@@ -12,6 +12,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "bindings/interruptible.h"
 #include "common/threads.h"
 #include "kernels/instruction_set.h"
 #include "model/merge.h"
@@ -21,7 +22,9 @@ namespace stageplan {
 namespace {
 
 std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double> target) {
-  return target ? std::make_unique<Scorer>(problem, 1 / *target) : std::make_unique<Scorer>(problem);
+  return run_interruptibly([&] {
+    return target ? std::make_unique<Scorer>(problem, 1 / *target) : std::make_unique<Scorer>(problem);
+  });
 }
 
 // Scores in blocks that stay in cache; nothing but the results grows with the population.
@@ -30,10 +33,10 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
   const size_t layers = scorer.problem().layers, count = static_cast<size_t>(schemes.size()) / layers;
   const std::int8_t* genes = schemes.data();
   const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data()};
-  py::gil_scoped_release release;
   constexpr size_t block = 4096;
   std::atomic<size_t> first_bad{count};  // block; blocks are begun in order, so that those before it end
-  parallel_for((count + block - 1) / block, threads, [&](size_t b) {
+  const auto score_block = [&](size_t b) {
+    check_stop();
     if (b > first_bad) return;
     const size_t from = b * block, size = std::min(block, count - from);
     const ScoreArrays scores = all.from(from);
@@ -43,7 +46,8 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
       return;
     }
     for (size_t i = 0; i < size; ++i) scores.time[i] = 1 / scores.time[i];
-  });
+  };
+  run_interruptibly([&] { parallel_for((count + block - 1) / block, threads, score_block); });
   if (first_bad == count) return;
   const size_t from = first_bad * block, size = std::min(block, count - from);
   check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
@@ -66,9 +70,12 @@ std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const
   const Problem& problem = scorer.problem();
   check_genes(problem, "scheme", scheme.data(), scheme.size());
   std::vector<Stage> stages;
-  merge(problem, scorer.loads(), scheme.data(), stages);
   Provisioner provisioner(problem);
-  const Score score = provisioner.best(stages);
+  const std::int8_t* genes = scheme.data();
+  const Score score = run_interruptibly([&] {
+    merge(problem, scorer.loads(), genes, stages);
+    return provisioner.best(stages);
+  });
   std::vector<StageReport> reports;
   for (size_t s = 0; s < stages.size(); ++s) {
     const StageLoad& load = stages[s].load;

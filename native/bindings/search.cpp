@@ -11,6 +11,7 @@
 #include "auto.h"
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "bindings/interruptible.h"
 #include "exact/exact.h"
 #include "exact/front.h"
 #include "genetic/genetic.h"
@@ -18,38 +19,53 @@
 
 namespace stageplan {
 
+namespace {
+
+// Makes a search, which may score its first schemes.
+template <class Kind, class... Arguments>
+std::unique_ptr<Kind> make(Arguments&&... arguments) {
+  return run_interruptibly([&] { return std::make_unique<Kind>(std::forward<Arguments>(arguments)...); });
+}
+
+// A population-based search from schemes to begin with.
+template <class Kind>
+std::unique_ptr<Kind> make_from(const Problem& problem, int population, std::uint64_t seed, int threads,
+                                const GeneArray& initial) {
+  return make<Kind>(problem, population, seed, threads, genes_of(problem, initial));
+}
+
+}  // namespace
+
 void bind_searches(py::module_& m) {
-  const auto released = py::call_guard<py::gil_scoped_release>();
   py::class_<Search>(m, "Search")
-      .def("step", py::overload_cast<>(&Search::step), released)
+      .def("step", [](Search& s) { run_interruptibly([&] { s.step(); }); })
+      .def("ensure_best", &Search::ensure_best)
+      .def_property_readonly("work", &Search::work)
       .def_property_readonly("best", [](const Search& s) { return to_array(s.best()); })
       .def_property_readonly("best_score", &Search::best_score)
-      .def_property_readonly("bound", &Search::bound)
+      .def_property_readonly("bound",
+                             [](const Search& s) { return run_interruptibly([&] { return s.bound(); }); })
       .def_property_readonly("evaluations", &Search::evaluations)
       .def_property_readonly("done", &Search::done);
   py::class_<RandomSearch, Search>(m, "RandomSearch")
-      .def(py::init<const Problem&, std::uint64_t, int>(), py::keep_alive<1, 2>(), py::arg("problem"),
-           py::arg("seed"), py::arg("threads"));
+      .def(py::init(&make<RandomSearch, const Problem&, std::uint64_t, int>), py::keep_alive<1, 2>(),
+           py::arg("problem"), py::arg("seed"), py::arg("threads"));
   py::class_<Enumeration, Search>(m, "Enumeration")
-      .def(py::init<const Problem&, int>(), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("threads"));
+      .def(py::init(&make<Enumeration, const Problem&, int>), py::keep_alive<1, 2>(), py::arg("problem"),
+           py::arg("threads"));
   py::class_<GreedySearch, Search>(m, "GreedySearch")
-      .def(py::init<const Problem&>(), py::keep_alive<1, 2>(), py::arg("problem"));
+      .def(py::init(&make<GreedySearch, const Problem&>), py::keep_alive<1, 2>(), py::arg("problem"));
   py::class_<Annealing, Search>(m, "Annealing")
-      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
-                       const GeneArray& initial) {
-             const Genes genes = genes_of(problem, initial);
-             const py::gil_scoped_release release;
-             return std::make_unique<Annealing>(problem, population, seed, threads, genes);
-           }),
-           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
-           py::arg("threads"), py::arg("initial").noconvert());
+      .def(py::init(&make_from<Annealing>), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"),
+           py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert());
   py::class_<Exact, Search>(m, "Exact")
       .def(py::init([](const Problem& problem, const GeneArray& initial) {
-             return std::make_unique<Exact>(problem, genes_of(problem, initial));
+             return make<Exact>(problem, genes_of(problem, initial));
            }),
            py::keep_alive<1, 2>(), py::arg("problem"), py::arg("initial").noconvert())
-      .def("advance", &Exact::advance, py::arg("work"), released)
-      .def_property_readonly("work", &Exact::work)
+      .def(
+          "advance", [](Exact& e, std::uint64_t work) { run_interruptibly([&] { e.advance(work); }); },
+          py::arg("work"))
       .def_property_readonly("tried", [](const Exact& e) { return to_array(e.tried()); });
   py::class_<FrontPoint>(m, "FrontPoint")
       .def_readonly("target", &FrontPoint::target)
@@ -60,29 +76,21 @@ void bind_searches(py::module_& m) {
   py::class_<Front, Exact>(m, "Front")
       .def(py::init([](const Problem& problem, bool by_price, std::vector<double> targets,
                        std::optional<double> gap, double fastest, const GeneArray& initial) {
-             return std::make_unique<Front>(problem, by_price, std::move(targets), gap, fastest,
-                                            genes_of(problem, initial));
+             return make<Front>(problem, by_price, std::move(targets), gap, fastest,
+                                genes_of(problem, initial));
            }),
            py::keep_alive<1, 2>(), py::arg("problem"), py::arg("by_price"), py::arg("targets"), py::arg("gap"),
            py::arg("fastest"), py::arg("initial").noconvert())
       .def_property_readonly("points", &Front::points);
-  py::class_<Auto, Search>(m, "Auto").def(
-      py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
-                  const GeneArray& initial) {
-        return std::make_unique<Auto>(problem, population, seed, threads, genes_of(problem, initial));
-      }),
-      py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"), py::arg("threads"),
-      py::arg("initial").noconvert());
+  py::class_<Auto, Search>(m, "Auto").def(py::init(&make_from<Auto>), py::keep_alive<1, 2>(),
+                                          py::arg("problem"), py::arg("population"), py::arg("seed"),
+                                          py::arg("threads"), py::arg("initial").noconvert());
   py::class_<Genetic, Search>(m, "Genetic")
-      .def(py::init([](const Problem& problem, int population, std::uint64_t seed, int threads,
-                       const GeneArray& initial) {
-             const Genes genes = genes_of(problem, initial);
-             const py::gil_scoped_release release;
-             return std::make_unique<Genetic>(problem, population, seed, threads, genes);
-           }),
-           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"), py::arg("seed"),
-           py::arg("threads"), py::arg("initial").noconvert())
-      .def("step", py::overload_cast<int>(&Genetic::step), py::arg("generations") = 1, released);
+      .def(py::init(&make_from<Genetic>), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"),
+           py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert())
+      .def(
+          "step", [](Genetic& g, int generations) { run_interruptibly([&] { g.step(generations); }); },
+          py::arg("generations") = 1);
 }
 
 }  // namespace stageplan

@@ -7,6 +7,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "bindings/interruptible.h"
 #include "common/elementary.h"
 #include "exact/fixed_target.h"
 #include "kernels/instruction_set.h"
@@ -158,11 +159,8 @@ void bind_testing(py::module_& m) {
   m.def(
       "cheapest_at",
       [](const Scorer& scorer, double time, std::size_t width) {
-        Cheapest found;
-        {
-          const py::gil_scoped_release release;
-          found = cheapest_at(scorer.problem(), scorer.loads(), time, width);
-        }
+        const Cheapest found =
+            run_interruptibly([&] { return cheapest_at(scorer.problem(), scorer.loads(), time, width); });
         return py::make_tuple(found.price, found.bound, to_array(found.scheme));
       },
       py::arg("scorer"), py::arg("time"), py::arg("width") = 1 << 14);
@@ -186,7 +184,7 @@ void bind_testing(py::module_& m) {
   m.def(
       "placement_bound",
       [](const Problem& problem) {
-        const LeastScore least = placement_bound(problem);
+        const LeastScore least = run_interruptibly([&] { return placement_bound(problem); });
         return std::pair(least.cost, least.time);
       },
       py::arg("problem"));

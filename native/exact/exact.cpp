@@ -5,6 +5,8 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "common/stop.h"
+
 namespace stageplan {
 namespace {
 
@@ -64,7 +66,16 @@ Exact::Exact(const Problem& problem, const Genes& initial)
   Genes first = initial;
   for (int label = 0; label < problem.labels() && initial.empty(); ++label)
     first.insert(first.end(), layers_, static_cast<std::int8_t>(label));
-  score(first);
+  for (size_t i = 0; i < first.size(); i += layers_) Exact::look_at(Genes(&first[i], &first[i] + layers_));
+}
+
+void Exact::look_at(const Genes& scheme) {
+  std::vector<Stage> stages;
+  merge(problem_, scorer_.loads(), scheme.data(), stages);
+  Provisioner provisioner(problem_);
+  keep(scheme.data(), provisioner.best(stages));
+  ++evaluations_;
+  work_ += provisioner.looked_at();
 }
 
 double Exact::open_bound(double time) const {
@@ -164,10 +175,18 @@ void Exact::try_coarsely(double low, double high, int stride) {
   const auto open = std::move(open_);
   const auto left = left_;
   open_.clear();
-  push(all_plans(low, high, stride, cheapest_ ? Aim::cheapest : Aim::any));
-  for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
-  open_ = open;
-  left_ = left;
+  const auto restore = [&] {
+    open_ = open;
+    left_ = left;
+  };
+  try {
+    push(all_plans(low, high, stride, cheapest_ ? Aim::cheapest : Aim::any));
+    for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
+  } catch (const Stopped&) {
+    restore();
+    throw;
+  }
+  restore();
 }
 
 void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
@@ -300,8 +319,8 @@ void Exact::look_at_next() {
   if (started_) {
     look_at_first();
   } else {
-    started_ = true;
     if (most_price() >= 0) start();
+    started_ = true;
   }
   finish_if_closed();
 }
@@ -310,6 +329,16 @@ void Exact::look_at_first() {
   std::pop_heap(open_.begin(), open_.end(), later);
   Interval interval = std::move(open_.back());
   open_.pop_back();
+  const Interval whole = interval;
+  try {
+    look_into(interval);
+  } catch (const Stopped&) {
+    push(whole);
+    throw;
+  }
+}
+
+void Exact::look_into(Interval& interval) {
   if (!cheapest_) interval.high = std::min(interval.high, least() * kStep);
   if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
     const Finding found = look(interval);

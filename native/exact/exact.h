@@ -27,8 +27,8 @@ class Exact : public ExactSearch {
 
   double bound() const override;
 
-  // Arcs and labels looked at so far: what time is spent on, counted the same on every machine.
-  std::uint64_t work() const { return work_; }
+  // Arcs, labels and numbers of devices looked at so far.
+  std::uint64_t work() const override { return work_; }
 
   // The best scheme and those looked at lately.
   Genes tried() const;
@@ -59,7 +59,8 @@ class Exact : public ExactSearch {
   virtual double to_beat(double) const { return least(); }
 
   // Scores a scheme found on the way.
-  virtual void look_at(const Genes& scheme) { score(scheme); }
+  virtual void look_at(const Genes& scheme);
+  void count(std::uint64_t work) { work_ += work; }
 
   // Opens the intervals that there are to look at.
   virtual void start();
@@ -88,6 +89,7 @@ class Exact : public ExactSearch {
   static bool later(const Interval& a, const Interval& b);
   void try_coarsely(double low, double high, int stride);
   void look_at_first();
+  void look_into(Interval& interval);
   Interval all_plans(double low, double high, int stride, Aim aim);
   double spare_price(double low) const;
   bool make_graph(Interval& interval);

@@ -46,7 +46,8 @@ void Front::keep_states(const Genes& scheme) {
   schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
   const double fastest = targets_.back();
   Score best;
-  Provisioner(problem_).visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
+  Provisioner provisioner(problem_);
+  provisioner.visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
     if (score.violation == 0) add(score.time, by_price_ ? price : score.cost);
     if (better(problem_, score, best)) best = score;
     const Known* known = cheapest(fastest);
@@ -54,6 +55,7 @@ void Front::keep_states(const Genes& scheme) {
     return score.time < fastest ? !by_price_ : worth(fastest) * price < known->value;
   });
   keep(scheme.data(), best);
+  count(provisioner.looked_at());
 }
 
 void Front::look_at(const Genes& scheme) {

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <tuple>
 
+#include "common/stop.h"
+
 namespace stageplan {
 namespace {
 
@@ -75,6 +77,7 @@ bool LabelSetting::dominated(const Cut& cut, const Label& label, size_t kept) {
   const std::uint64_t* words = cut.words.data() + label.words;
   int other = -1;
   work_ += kept / 4;
+  check_stop_often();
   for (size_t i = 0; i < kept; ++i) {
     const Label& better = cut.labels[i];
     if (better.cost > label.cost || better.extra > label.extra || !fits(cut.words.data() + better.words, words))
@@ -153,6 +156,7 @@ LabelSetting::Answer LabelSetting::run_chosen() {
     Cut pruned = cut;
     if (first > 0) prune(pruned);
     for (const Label& label : pruned.labels) {
+      check_stop_often();
       kept_.push_back({label.from, label.arc});
       extend(pruned, label, static_cast<int>(kept_.size()) - 1, first);
     }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "common/stop.h"
+
 namespace stageplan {
 
 bool Rents::none() const { return sum() == 0; }
@@ -80,6 +82,7 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
   Raised best;
   double scale = 1;
   for (int step = 0, stalled = 0; step < steps; ++step) {
+    check_stop();
     add_rents(problem, graph, demand, now, weight);
     const double bound = paths.from_start(graph, weight) - now.sum();
     if (bound == kInfinity) return {bound, false, {}};

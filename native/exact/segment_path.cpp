@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/stop.h"
+
 namespace stageplan {
 
 SegmentPath::SegmentPath(const Problem& problem) : neighbours_alike_(problem.labels() > problem.types) {}
@@ -12,6 +14,7 @@ double SegmentPath::from_start(const StageGraph& graph, const std::vector<double
   for (int first = 0; first < graph.layers(); ++first) {
     const Least here = start_[first];
     if (here.best == kInfinity) continue;
+    check_stop_often();
     for (size_t i = graph.begin(first); i < graph.begin(first + 1); ++i) {
       const Arc& arc = graph[i];
       start_[arc.last + 1].offer(here.without(arc.type) + weight[i], static_cast<int>(i), apart(arc.type));
@@ -23,11 +26,13 @@ double SegmentPath::from_start(const StageGraph& graph, const std::vector<double
 double SegmentPath::to_end(const StageGraph& graph, const std::vector<double>& weight) {
   end_.assign(graph.layers() + 1, {});
   end_.back().best = 0;
-  for (int first = graph.layers() - 1; first >= 0; --first)
+  for (int first = graph.layers() - 1; first >= 0; --first) {
+    check_stop_often();
     for (size_t i = graph.begin(first); i < graph.begin(first + 1); ++i) {
       const Arc& arc = graph[i];
       end_[first].offer(after(arc) + weight[i], static_cast<int>(i), apart(arc.type));
     }
+  }
   return end_.front().best;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/stop.h"
+
 namespace stageplan {
 namespace {
 
@@ -116,6 +118,7 @@ void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take)
     const double total = open[i].total, rest = limit - total;
     work_ += kOpenWork;
     if (near >= rest) continue;
+    check_stop_often();
     const int first = std::min(cut, open[i].cut), last = std::max(cut, open[i].cut) - 1;
     const double computing = compute_weight(type, first, last);
     if (computing < kInfinity && (computing >= rest || least_weight(type, first, last, computing) >= rest))

@@ -4,6 +4,8 @@
 #include <numeric>
 #include <utility>
 
+#include "common/stop.h"
+
 namespace stageplan {
 int most_devices(const Problem& problem, int type) {
   return static_cast<int>(std::min<double>(problem.max_devices_per_stage, problem.limit[type]));
@@ -46,6 +48,7 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double t
     begins_.push_back(arcs_.size());
     if (first % stride != 0) continue;
     for (int type = 0; type < problem.types; ++type) {
+      check_stop();
       if (problem.limit[type] < 1) continue;
       double spare = excess;
       for (int last = first; last < problem.layers; ++last) {
@@ -74,6 +77,7 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const St
     : time_(time) {
   for (int first = 0; first < problem.layers; ++first) {
     begins_.push_back(arcs_.size());
+    check_stop();
     for (size_t i = wider.begin(first); i < wider.begin(first + 1); ++i) {
       const Arc& arc = wider[i];
       if (!marked[i]) continue;

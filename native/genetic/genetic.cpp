@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/stop.h"
 #include "common/threads.h"
 
 namespace stageplan {
@@ -43,12 +44,23 @@ void Genetic::step(int generations) {
 
 void Genetic::step() {
   if (generation_ > 0 && generation_ % kMigrateEvery == 0) migrate();
-  const size_t place = generation_++ % ahead_;
+  const size_t place = generation_ % ahead_;
   if (place == 0) run_ahead();
+  ++generation_;
   gather(place);
 }
 
+// Where it is stopped, what the islands have found by then counts.
 void Genetic::run_ahead() {
+  try {
+    breed();
+  } catch (const Stopped&) {
+    for (const auto& island : islands_) keep(island->best().data(), island->best_score());
+    throw;
+  }
+}
+
+void Genetic::breed() {
   parallel_for(islands_.size(), genes_ * ahead_ >= kThreadGenes ? threads_ : 1, [&](size_t i) {
     Island& island = *islands_[i];
     moments_[i].clear();

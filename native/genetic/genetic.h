@@ -28,6 +28,7 @@ class Genetic : public Search {
   };
 
   void run_ahead();
+  void breed();
   void migrate();
   void gather(size_t place);
 

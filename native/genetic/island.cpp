@@ -6,6 +6,7 @@
 #include <functional>
 #include <numeric>
 
+#include "common/stop.h"
 #include "kernels/instruction_set.h"
 #include "search/schemes.h"
 
@@ -104,7 +105,10 @@ void Island::fill(const Genes& given) {
   now_.genes.resize(size_ * layers_);
   now_.fitness.resize(size_);
   Rng rng(seed_, 2 * index_ + 1, generation_);
-  for (size_t i = from; i < size_; ++i) random_scheme(problem_, rng, &now_.genes[i * layers_]);
+  for (size_t i = from; i < size_; ++i) {
+    check_stop_often();
+    random_scheme(problem_, rng, &now_.genes[i * layers_]);
+  }
   score(now_, 0, size_, kInfinity);
   now_.find_fittest();
   least_ = now_.fitness[now_.fittest];
@@ -162,6 +166,7 @@ void Island::breed() {
   next_.fitness[0] = now_.fitness[now_.fittest];
   const Rng rng(seed_, 2 * index_, generation_);
   for (size_t from = 1; from < size_; from += kBlock) {
+    check_stop();
     const size_t count = std::min(kBlock, size_ - from);
     breed_(parents(), rng, from, count, &next_.genes[from * layers_]);
     score(next_, from, count, next_.fitness[0]);

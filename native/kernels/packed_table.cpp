@@ -4,6 +4,8 @@
 #include <bit>
 #include <numeric>
 
+#include "common/stop.h"
+
 namespace stageplan {
 namespace {
 
@@ -16,6 +18,7 @@ struct Ranked {
 void radix_sort(std::vector<Ranked>& items) {
   std::vector<Ranked> other(items.size());
   for (int shift = 0; shift < 33; shift += 11) {
+    check_stop();
     size_t starts[(1 << 11) + 1] = {};
     for (const Ranked& item : items) ++starts[(item.key >> shift & 2047) + 1];
     std::partial_sum(std::begin(starts), std::end(starts), std::begin(starts));
@@ -33,7 +36,8 @@ PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
     return table.row(static_cast<int>(item.word / (layers * types)))[item.word % (layers * types)];
   };
   std::vector<Ranked> order;
-  for (size_t first = 0; first < layers; ++first)
+  for (size_t first = 0; first < layers; ++first) {
+    check_stop();
     for (size_t i = first * types; i < layers * types; ++i) {
       const Ranked item{0, static_cast<std::uint32_t>(first * layers * types + i)};
       const StageTable::Entry& stage = entry(item);
@@ -44,14 +48,17 @@ PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
         unfit_cost = std::min(unfit_cost, problem.cost_scale() * stage.time *
                                               (problem.fixed_price + problem.price[i % types] * stage.devices));
     }
+  }
   radix_sort(order);
   const auto sooner = [&](const Ranked& a, const Ranked& b) { return entry(a).time < entry(b).time; };
   for (auto from = order.begin(); from != order.end();) {  // those that rounding made equal
+    check_stop_often();
     const auto to = std::find_if(from, order.end(), [&](const Ranked& item) { return item.key != from->key; });
     std::sort(from, to, sooner);
     from = to;
   }
   for (const Ranked& item : order) {
+    check_stop_often();
     const StageTable::Entry& stage = entry(item);
     if (times.empty() || stage.time > times.back()) times.push_back(stage.time);
     const auto rank = static_cast<std::uint32_t>(times.size() - 1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "common/stop.h"
 #include "common/threads.h"
 #include "kernels/instruction_set.h"
 
@@ -39,9 +40,9 @@ Scorer::Scorer(const Problem& problem, double time)
 bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
   constexpr size_t part = 2048;
   const size_t parts = (count + part - 1) / part;
-  if (threads <= 1 || parts <= 1) return score_part(schemes, count, scores, false);
   std::atomic<bool> fine{true};
   parallel_for(parts, threads, [&](size_t i) {
+    check_stop();
     const size_t from = i * part, size = std::min(part, count - from);
     if (!score_part(schemes + from * problem_.layers, size, scores.from(from), false)) fine = false;
   });
@@ -100,6 +101,7 @@ void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArra
   Provisioner provisioner(problem_);
   std::vector<Stage> stages;
   for (size_t i = 0; i < count; ++i) {
+    check_stop();
     merge(problem_, loads_, schemes + i * problem_.layers, stages);
     scores.set(i, at_target_ ? provisioner.reach(stages, time_) : provisioner.best(stages, steps_));
   }

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "common/stop.h"
+
 namespace stageplan {
 namespace {
 
@@ -46,6 +48,7 @@ double least_time(const std::vector<double>& shares, size_t types) {
   std::vector<double> price(types, 1.0 / static_cast<double>(types)), used(types);
   double best = 0;
   for (int round = 1; round <= kRounds; ++round) {
+    check_stop();
     std::fill(used.begin(), used.end(), 0.0);
     for (size_t from = 0; from < shares.size(); from += types) {
       const size_t type = cheapest(&shares[from], price);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/stop.h"
+
 namespace stageplan {
 namespace {
 
@@ -105,6 +107,8 @@ void Provisioner::visit_all(const std::vector<Stage>& stages, double fastest, co
   if (!meets(now.time, problem_.goal_time()) || stage_violation_ > 0) return;
   Score least;  // of those that are fast enough
   for (;; now = score()) {
+    check_stop_often();
+    ++looked_at_;
     if (device_violation(problem_, counts_.data()) > 0) return;
     if (!visit(now, hourly_price(problem_, counts_.data()))) return;
     if (now.time < fastest && now.cost < least.cost) least = now;
@@ -118,6 +122,7 @@ void Provisioner::visit_all(const std::vector<Stage>& stages, double fastest, co
 void Provisioner::jump_to_fastest() {
   double slow = times_.front().first, fast = 0;
   for (int halving = 0; halving < 60 && fast < slow * (1 - kTolerance); ++halving) {
+    check_stop();
     const double middle = (slow + fast) / 2;
     if (set_devices(middle) && device_violation(problem_, counts_.data()) == 0)
       slow = times_.front().first;
@@ -132,6 +137,8 @@ Score Provisioner::walk(int steps) {
   best_devices_ = devices_;
   int until_check = 0;
   for (int step = 0; step < steps && add_device(); ++step) {
+    check_stop_often();
+    ++looked_at_;
     if (stage_violation_ + device_violation(problem_, counts_.data()) > best.violation) break;
     const Score now = score();
     if (replaces(problem_, now, best)) {

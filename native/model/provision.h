@@ -37,6 +37,9 @@ class Provisioner {
 
   static constexpr int kAllSteps = 1 << 16;
 
+  // States looked at so far, in all calls.
+  std::uint64_t looked_at() const { return looked_at_; }
+
  private:
   bool set_devices(double time);
   void set_times();
@@ -53,6 +56,7 @@ class Provisioner {
   std::vector<std::int64_t> counts_;           // devices of each type
   std::vector<std::pair<double, int>> times_;  // heap of (time, -stage): the slowest first
   std::vector<int> best_devices_;
+  std::uint64_t looked_at_ = 0;
 };
 
 }  // namespace stageplan

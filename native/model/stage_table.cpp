@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/stop.h"
+
 namespace stageplan {
 
 double stage_time(const Problem& problem, const StageLoad& load, int devices) {
@@ -156,6 +158,7 @@ IntervalBytes::IntervalBytes(const Problem& problem) : layers_(problem.layers) {
   const int layers = problem.layers;
   bytes_.reserve(row(layers));
   for (int first = 0; first < layers; ++first) {
+    check_stop();
     Ranges ranges(layers);
     for (const Spread& tensor : tensors) add_tensor(ranges, tensor, first, layers);
     PreciseSum total;
@@ -210,6 +213,7 @@ StageTable::StageTable(const Problem& problem, const StageLoads& loads, double t
   entries_.reserve(bytes(problem) / sizeof(Entry));
   rows_.reserve(layers);
   for (int first = 0; first < problem.layers; ++first) {
+    check_stop();
     rows_.push_back(static_cast<std::ptrdiff_t>(entries_.size()) - static_cast<std::ptrdiff_t>(first * types));
     for (int last = first; last < problem.layers; ++last)
       for (int type = 0; type < problem.types; ++type) entries_.push_back(make(first, last, type));

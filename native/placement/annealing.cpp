@@ -5,6 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "common/stop.h"
 #include "common/threads.h"
 #include "search/schemes.h"
 
@@ -84,6 +85,7 @@ void Walk::step(std::uint64_t trials) {
   load(Genes(placement_.scheme()));
   Rng rng(seed_, 2 * index_, steps_++);
   for (std::uint64_t i = 0; i < trials; ++i) {
+    check_stop_often();
     if (trial_ >= length_) begin_cycle();
     ++trial_;
     try_move(rng);
@@ -182,8 +184,13 @@ Annealing::Annealing(const Problem& problem, int population, std::uint64_t seed,
 }
 
 void Annealing::step() {
-  parallel_for(walks_.size(), trials_ >= kThreadTrials ? threads_ : 1,
-               [&](size_t i) { walks_[i]->step(trials_); });
+  try {
+    parallel_for(walks_.size(), trials_ >= kThreadTrials ? threads_ : 1,
+                 [&](size_t i) { walks_[i]->step(trials_); });
+  } catch (const Stopped&) {
+    gather();
+    throw;
+  }
   gather();
   if (++steps_ % kShareEvery == 0)
     for (const auto& walk : walks_) walk->receive(best(), best_score());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/elementary.h"
+#include "common/stop.h"
 
 namespace stageplan {
 namespace {
@@ -41,6 +42,7 @@ void Episodes::play(const float* weights, const Pick& pick) {
   std::fill(trails_.begin(), trails_.end(), features_.start());
   std::fill(previous_.begin(), previous_.end(), -1);
   for (int l = 0; l < static_cast<int>(layers_); ++l) {
+    check_stop();
     for (int e = 0; e < count_; ++e)
       features_.look(trails_[e], l, &own_[static_cast<size_t>(e) * features_.own()], probabilities(l, e));
     const float* logits = rollout_.step(features_.layer(l), own_.data(), previous_.data());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/stop.h"
+
 namespace stageplan {
 LocalSearch::LocalSearch(const Problem& problem, const StageTable& table)
     : problem_(problem),
@@ -83,6 +85,7 @@ std::uint64_t LocalSearch::descend_marked(std::int8_t* scheme, Score& score, int
   for (int at = 0, clean = 0; clean < problem_.layers; at = (at + 1) % problem_.layers) {
     ++clean;
     if (!marked_[at]) continue;
+    check_stop();
     marked_[at] = 0;
     const Change change = best_change(at, score);
     if (change.last < 0) continue;

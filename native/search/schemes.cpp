@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 
+#include "common/stop.h"
+
 namespace stageplan {
 
 void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme) {
@@ -20,6 +22,7 @@ Genes greedy_scheme(const Problem& problem, const Scorer& scorer) {
   for (size_t l = 0; l < scheme.size(); ++l) {
     Genes best = scheme;
     for (int label = 0; label < problem.labels(); ++label) {
+      check_stop();
       std::fill(scheme.begin() + static_cast<std::ptrdiff_t>(l), scheme.end(), static_cast<std::int8_t>(label));
       const Score now = scorer.score(scheme.data());
       if (!better(problem, now, current)) continue;
@@ -40,6 +43,7 @@ struct Descent {
   std::uint64_t scored = 0;
 
   bool try_segment(int first, int last, int label) {
+    check_stop();
     Genes candidate = scheme;
     std::fill(candidate.begin() + first, candidate.begin() + last + 1, static_cast<std::int8_t>(label));
     if (candidate == scheme) return false;

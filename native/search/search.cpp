@@ -4,12 +4,14 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "common/stop.h"
 #include "model/placement_bound.h"
 
 namespace stageplan {
 namespace {
 
 constexpr size_t kBatch = 1024;  // schemes a step of the simple searches
+constexpr int kFewSteps = 64;    // devices beyond the goal, for a plan that is wanted at once
 
 // What each layer takes at least, over the types that may run it.
 struct LeastWork {
@@ -72,13 +74,35 @@ void Search::keep(const std::int8_t* scheme, const Score& score) {
   best_.assign(scheme, scheme + layers_);
 }
 
+void Search::ensure_best() {
+  if (!best_.empty()) return;
+  const Scorer scorer(problem_, kFewSteps);
+  for (int label = 0; label < problem_.labels(); ++label) {
+    const Genes scheme(layers_, static_cast<std::int8_t>(label));
+    keep(scheme.data(), scorer.score(scheme.data()));
+    ++evaluations_;
+  }
+}
+
+// Where it is stopped, those that have been scored count.
 void ExactSearch::score(const Genes& schemes) {
   const size_t count = schemes.size() / layers_;
-  std::vector<double> numbers(3 * count);
+  std::vector<double> numbers(3 * count, kInfinity);
   const ScoreArrays scores{numbers.data(), numbers.data() + count, numbers.data() + 2 * count};
-  scorer_.score(schemes.data(), count, scores, threads_);
-  for (size_t i = 0; i < count; ++i) keep(&schemes[i * layers_], scores[i]);
-  evaluations_ += count;
+  const auto keep_scored = [&] {
+    for (size_t i = 0; i < count; ++i) {
+      if (scores.violation[i] == kInfinity) continue;
+      keep(&schemes[i * layers_], scores[i]);
+      ++evaluations_;
+    }
+  };
+  try {
+    scorer_.score(schemes.data(), count, scores, threads_);
+  } catch (const Stopped&) {
+    keep_scored();
+    throw;
+  }
+  keep_scored();
 }
 
 void RandomSearch::step() {
@@ -110,11 +134,18 @@ bool Enumeration::next() {
 
 void Enumeration::step() {
   Genes schemes;
+  const Genes from = scheme_;
   do {
     schemes.insert(schemes.end(), scheme_.begin(), scheme_.end());
     done_ = !next();
   } while (!done_ && schemes.size() < kBatch * layers_);
-  score(schemes);
+  try {
+    score(schemes);
+  } catch (const Stopped&) {
+    scheme_ = from;
+    done_ = false;
+    throw;
+  }
 }
 
 void GreedySearch::step() {
@@ -123,7 +154,12 @@ void GreedySearch::step() {
   score(greedy_scheme(problem_, scorer_));
   Genes scheme = best();
   Score found = best_score();
-  evaluations_ += descend(scorer_, scheme, found);
+  try {
+    evaluations_ += descend(scorer_, scheme, found);
+  } catch (const Stopped&) {
+    keep(scheme.data(), found);
+    throw;
+  }
   keep(scheme.data(), found);
   done_ = true;
 }

@@ -9,7 +9,8 @@
 
 namespace stageplan {
 
-// A search advances step by step and keeps the best scheme it has seen, exactly provisioned.
+// A search advances step by step and keeps the best scheme it has seen, exactly provisioned. A step that is
+// stopped (common/stop.h) throws `Stopped`; best scheme and bound are valid all the same.
 class Search {
  public:
   explicit Search(const Problem& problem) : problem_(problem), layers_(problem.layers) {}
@@ -23,6 +24,12 @@ class Search {
   const Genes& best() const { return best_; }
   const Score& best_score() const { return best_score_; }
   std::uint64_t evaluations() const { return evaluations_; }
+
+  // What time is spent on, counted the same on every machine: by default the genes of the schemes scored.
+  virtual std::uint64_t work() const { return evaluations_ * layers_; }
+
+  // Takes the best plan on one type where nothing has been scored, as after a stop in the first step.
+  void ensure_best();
   bool done() const { return done_; }
 
  protected:

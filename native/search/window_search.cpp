@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/stop.h"
+
 namespace stageplan {
 namespace {
 
@@ -48,7 +50,10 @@ WindowSearch::Stage WindowSearch::stage(int first, int last, int type) const {
 
 // Prepares all runs within first..last, which takes most of the time of a search.
 void WindowSearch::prepare(int first, int last) {
-  for (int row = first; row <= last && ends_[row] <= last; ++row) extend_row(row, last);
+  for (int row = first; row <= last && ends_[row] <= last; ++row) {
+    check_stop();
+    extend_row(row, last);
+  }
 }
 
 // Of each run only the least price, since few are ever looked at closely. The cheapest type of the run that

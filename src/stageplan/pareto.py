@@ -216,7 +216,7 @@ class _Search:
         self.stop = stop
         self.callback = callback
         self.schemes: list[Any] = []  # the fastest first
-        self.generations, self.evaluations, self.runtime = 0, 0, 0.0
+        self.generations, self.evaluations, self.work, self.runtime = 0, 0, 0, 0.0
         self.interrupted = False
 
     def solve(self, problem: Problem) -> Result:
@@ -247,18 +247,26 @@ class _Search:
     def _count(self, done: Result | Progress) -> None:
         self.generations += done.generations if isinstance(done, Result) else done.generation
         self.evaluations += done.evaluations
+        self.work += done.work
         self.runtime += done.runtime
 
     def _whole(self, p: Progress) -> Progress:
         return p._replace(
             generation=p.generation + self.generations,
             evaluations=p.evaluations + self.evaluations,
+            work=p.work + self.work,
             runtime=p.runtime + self.runtime,
         )
 
     def _stop(self) -> Stop:
         stop = self.stop
-        return _ENOUGH if stop is None else Stop(lambda p: stop(self._whole(p)), repr(stop))
+        return (
+            _ENOUGH
+            if stop is None
+            else Stop(
+                lambda p: stop(self._whole(p)), repr(stop), getattr(stop, "seconds", math.inf) - self.runtime
+            )
+        )
 
     def _callback(self) -> Callable[[Progress], object] | None:
         callback = self.callback

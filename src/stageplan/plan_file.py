@@ -55,6 +55,7 @@ class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     generation: int
     evaluations: int
+    work: int
     stagnation: int
     runtime: float
     cost: float
@@ -72,6 +73,7 @@ class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     bound: float | None
     gap: float | None
     evaluations: int
+    work: int
     generations: int
     runtime: float
     interrupted: bool

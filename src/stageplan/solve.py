@@ -44,6 +44,7 @@ _TIE = 4 * _core.TOLERANCE
 _RELAXATION_WORK = 1 << 22  # arcs of the exact method that may be looked at for first schemes
 # And for the bound of another search, for each scheme that it scored: a few per cent of what that took.
 _BOUND_WORK, _BOUND_WORK_PER_LAYER = 0.25, 0.4
+_LATE = 0.1  # seconds for the bound where time is up
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Result:
         How far the plan's objective may be from the best one, as a fraction: (objective - bound) / bound of
         cost or seconds per example; 0 where the plan is proven best (up to ties of 1e-9), infinite where the
         plan is not feasible.
-    evaluations, generations : int
-        Schemes scored, steps of the search.
+    evaluations, generations, work : int
+        Schemes scored, steps of the search, and its work as in `Progress`.
     history : tuple of Progress
         The progress at each improvement.
     runtime : float
@@ -84,6 +85,7 @@ class Result:
     gap: float
     evaluations: int
     generations: int
+    work: int
     history: tuple[Progress, ...]
     runtime: float
     interrupted: bool
@@ -98,7 +100,7 @@ class Result:
         search = {
             name: getattr(self, name)
             for name in (
-                "method", "seed", "status", "evaluations", "generations",
+                "method", "seed", "status", "evaluations", "generations", "work",
                 "runtime", "interrupted", "version", "instruction_set",
             )
         }  # fmt: skip
@@ -217,12 +219,21 @@ def solve(
     _check_only_reinforce(method, cell=cell, policy=policy, accept=accept)
     if accept == "incumbent":
         problem = _shortest(problem)
-    search = _make_search(problem, method, seed, population, count_threads(threads), initial, cell, policy)
     if stop is None and method in ENDLESS:
         stop = NoImprovement(200)
-    progress, history, interrupted = run_search(problem, search, stop, callback)
+    began = time.perf_counter()
+    seconds = _deadline(stop)
+    try:
+        with _core.StopAfter(seconds):
+            search = _make_search(
+                problem, method, seed, population, count_threads(threads), initial, cell, policy
+            )
+    except _core.Stopped:
+        search = _core.RandomSearch(problem.core, 0, 1)  # that has scored nothing
+    progress, history, interrupted = run_search(problem, search, stop, callback, began)
     plan = Plan.of(problem, search.best)
-    least = _least(problem, search)
+    late = interrupted or progress.runtime >= seconds
+    least = _least(problem, search, _LATE if late else math.inf)
     gap = _gap(plan, least)
     return Result(
         plan=plan,
@@ -231,6 +242,7 @@ def solve(
         gap=gap,
         evaluations=search.evaluations,
         generations=progress.generation,
+        work=progress.work,
         history=tuple(history),
         runtime=progress.runtime,
         interrupted=interrupted,
@@ -346,9 +358,12 @@ def run_search(
     search: _core.Search,
     stop: Stop | None,
     callback: Callable[[Progress], object] | None,
+    began: float | None = None,
 ) -> tuple[Progress, list[Progress], bool]:
     """Step until it is over; returns the last progress, those that improved, and whether Ctrl-C came."""
-    began = time.perf_counter()
+    if began is None:
+        began = time.perf_counter()
+    seconds = _deadline(stop)
     history: list[Progress] = []
     generation = 0
     if search.evaluations:  # of the first population
@@ -356,7 +371,11 @@ def run_search(
     progress = history[-1] if history else None
     try:
         while progress is None or not (search.done or (stop is not None and stop(progress))):
-            search.step()
+            try:
+                with _core.StopAfter(seconds - (time.perf_counter() - began)):
+                    search.step()
+            except _core.Stopped:
+                search.ensure_best()
             generation += 1
             progress = _look(problem, search, generation, history, began)
             if progress.stagnation == 0:
@@ -364,6 +383,8 @@ def run_search(
             if callback is not None:
                 callback(progress)
     except KeyboardInterrupt:
+        if search.work > (progress.work if progress else 0):  # within or behind a step, which counts
+            search.ensure_best()
         if search.evaluations > (progress.evaluations if progress else 0):  # behind a step, which counts
             progress = _look(problem, search, (progress.generation if progress else 0) + 1, history, began)
             if progress.stagnation == 0:
@@ -372,6 +393,11 @@ def run_search(
             raise
         return progress, history, True
     return progress, history, False
+
+
+def _deadline(stop: Stop | None) -> float:
+    """Runtime in seconds at which to stop amid a step."""
+    return stop.seconds if isinstance(stop, Stop) else math.inf
 
 
 def _look(
@@ -386,6 +412,7 @@ def _look(
         generation=generation,
         stagnation=generation - last.generation if last is not None and same else 0,
         evaluations=search.evaluations,
+        work=search.work,
         runtime=time.perf_counter() - began,
         cost=score.cost,
         throughput=throughput,
@@ -394,9 +421,19 @@ def _look(
     )
 
 
-def _least(problem: Problem, search: _core.Search) -> float:
-    """Bound of the objective, $ or seconds per example; a little of the exact method helps where it pays."""
-    least = search.bound
+def _least(problem: Problem, search: _core.Search, seconds: float) -> float:
+    """Bound of the objective, $ or seconds per example; 0 where there is no time for any."""
+    least = 0.0
+    try:
+        with _core.StopAfter(seconds):
+            least = search.bound
+            return max(least, _bound_by_exact(problem, search))
+    except _core.Stopped:
+        return least
+
+
+def _bound_by_exact(problem: Problem, search: _core.Search) -> float:
+    """Spend a little of the exact method on the bound of another one, where that pays."""
     proves = isinstance(search, (_core.Auto, _core.Exact, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":
         exact = _core.Exact(problem.core, search.best[None])
@@ -404,8 +441,8 @@ def _least(problem: Problem, search: _core.Search) -> float:
         bred = isinstance(search, (_core.Genetic, _core.Reinforce))
         work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
         exact.advance(int(work * search.evaluations))
-        least = max(least, exact.bound)
-    return least
+        return exact.bound
+    return 0.0
 
 
 def _gap(plan: Plan, least: float) -> float:

@@ -25,6 +25,7 @@ _FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {
     "seconds": "--max-runtime",
     "generations": "--max-generations",
     "evaluations": "--max-evaluations",
+    "work": "--max-work",
     "shape": "--input",
 }
 

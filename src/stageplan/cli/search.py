@@ -17,7 +17,7 @@ from ..problem import Problem
 from ..repair import Repair, repair
 from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, Result, solve
-from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, Stop
+from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
 from .problem import add_output, add_problem, make_problem
 from .status import INTERRUPTED, about, status_of
 
@@ -48,6 +48,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     add("--max-generations", type=int, metavar="N", help="generations to search")
     add("--max-evaluations", type=int, metavar="N", help="schemes to score")
+    add("--max-work", type=int, metavar="N", help="work to do, counted the same on every machine")
     add("--first-feasible", action="store_true", help="end at the first plan that meets every limit")
     add(
         "--initial",
@@ -109,6 +110,7 @@ def _stop(arguments: argparse.Namespace) -> Stop | None:
         (MaxRuntime, arguments.max_runtime),
         (MaxGenerations, arguments.max_generations),
         (MaxEvaluations, arguments.max_evaluations),
+        (MaxWork, arguments.max_work),
     )
     criteria: list[Stop] = [criterion(value) for criterion, value in asked if value is not None]
     if arguments.first_feasible:

@@ -1,0 +1,69 @@
+// Ends native work early: at a deadline, or where its caller asks for that, as Ctrl-C does.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+#include <utility>
+
+namespace stageplan {
+
+// Thrown by `check_stop`. What a search has found by then stays valid; the step that was cut short is lost.
+struct Stopped {};
+
+// Asks the work of a thread, and of the threads that it starts by `parallel_for`, to stop.
+class StopRequest {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // `seconds`: from now on, infinity for no deadline. `poll`, if any: called every few milliseconds by the
+  // thread that makes the request; true asks for the stop. A request within another one ends with it.
+  explicit StopRequest(double seconds, std::function<bool()> poll = nullptr);
+  ~StopRequest();
+  StopRequest(const StopRequest&) = delete;
+  StopRequest& operator=(const StopRequest&) = delete;
+
+  // Whether to stop by now.
+  bool asked();
+
+  // The innermost request that the thread works under, or null.
+  static StopRequest* of_thread() { return of_thread_; }
+
+  // Lets another thread work under a request.
+  class Share {
+   public:
+    explicit Share(StopRequest* request) : before_(std::exchange(of_thread_, request)) {}
+    ~Share() { of_thread_ = before_; }
+    Share(const Share&) = delete;
+    Share& operator=(const Share&) = delete;
+
+   private:
+    StopRequest* before_;
+  };
+
+ private:
+  static inline thread_local StopRequest* of_thread_ = nullptr;
+
+  const std::thread::id owner_ = std::this_thread::get_id();
+  const std::function<bool()> poll_;
+  const Clock::time_point began_ = Clock::now();
+  const double seconds_;
+  Clock::time_point next_poll_ = began_;
+  std::atomic<bool> asked_{false};
+  StopRequest* before_;
+};
+
+// For places that work comes by every few microseconds or more seldom.
+inline void check_stop() {
+  StopRequest* request = StopRequest::of_thread();
+  if (request != nullptr && request->asked()) throw Stopped();
+}
+
+// For places that work comes by more often: looks every 256th time.
+inline void check_stop_often() {
+  static thread_local unsigned passed = 0;
+  if (++passed % 256 == 0) check_stop();
+}
+
+}  // namespace stageplan
