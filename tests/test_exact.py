@@ -145,6 +145,18 @@ def test_infeasible_by_limits_that_no_single_type_breaks() -> None:
     assert result.to_dict()["search"]["bound"] is None
 
 
+@pytest.mark.parametrize("change", [{}, {"fixed_price": 1.0}, {"limit": [10**7] * 3}])
+def test_a_cost_without_a_minimum_ends_with_a_bound(change: dict[str, Any]) -> None:
+    """Each device more lets stages of perfect scaling fit each other a little better."""
+    rng = np.random.default_rng(3)
+    problem = sp.Problem.from_arrays(rng.uniform(1, 4, (4, 3)), rng.uniform(0.3, 2, 3), **change)
+    found = sp.solve(problem, "exact")
+    assert found.status == "feasible"
+    assert 0 < found.gap < 1e-4
+    work = problem.compute * problem.price
+    assert isclose(found.bound, work.min(axis=1).sum() / 3600 * 1e6, rel_tol=1e-4)
+
+
 # Methods built on it -----------------------------------------------------------------------------------
 
 

@@ -16,9 +16,11 @@ constexpr double kNarrow = 1.02;  // high / low from which labels are set
 constexpr size_t kFirstWidth = 64;
 constexpr size_t kWiden = 4;
 constexpr size_t kMostWidth = size_t{1} << 14;
-constexpr int kCoarse = 16;       // cuts that the first plan may choose from
-constexpr int kCoarseLooks = 24;  // intervals of these
-constexpr int kFiner = 4;         // times as many for each of the next
+constexpr int kCoarse = 16;                    // cuts that the first plan may choose from
+constexpr int kCoarseLooks = 24;               // intervals of these
+constexpr int kFiner = 4;                      // times as many for each of the next
+constexpr size_t kFewOpen = 64;                // intervals that are looked through for closed ones at no cost
+constexpr size_t kMostOpen = size_t{1} << 17;  // where there are more, no proof is near: the search ends
 constexpr size_t kRecent = 16;
 constexpr size_t kManyArcs = size_t{1} << 12;  // of which no graph is made before the interval is narrow
 constexpr std::uint64_t kSlice = 1 << 20;      // work of a step
@@ -83,7 +85,7 @@ double Exact::open_bound(double time) const {
   for (const Left& left : left_)
     if (left.low < time) bound = std::min(bound, left.bound);
   for (const Interval& interval : open_)
-    if (interval.low < time) bound = std::min(bound, interval.bound);
+    if (interval.low < time && !closed(interval)) bound = std::min(bound, interval.bound);
   return bound;
 }
 
@@ -100,10 +102,23 @@ bool Exact::closed(double bound, double low) const {
   return bound == kInfinity || meets(to_beat(low), bound);
 }
 
+// Closed intervals go where they come first, and all of them once there are twice as many as were open: a look
+// at each after every step would take most of the time where many are open.
 void Exact::finish_if_closed() {
-  std::erase_if(open_, [&](const Interval& interval) { return closed(interval.bound, interval.low); });
-  std::make_heap(open_.begin(), open_.end(), later);
-  done_ = open_.empty();
+  while (!open_.empty() && closed(open_.front())) pop();
+  if (open_.size() > 2 * kept_open_) {
+    std::erase_if(open_, [&](const Interval& interval) { return closed(interval); });
+    std::make_heap(open_.begin(), open_.end(), later);
+    kept_open_ = std::max(open_.size(), kFewOpen);
+  }
+  done_ = open_.empty() || open_.size() > kMostOpen;
+}
+
+Exact::Interval Exact::pop() {
+  std::pop_heap(open_.begin(), open_.end(), later);
+  Interval first = std::move(open_.back());
+  open_.pop_back();
+  return first;
 }
 
 // All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to
@@ -326,9 +341,7 @@ void Exact::look_at_next() {
 }
 
 void Exact::look_at_first() {
-  std::pop_heap(open_.begin(), open_.end(), later);
-  Interval interval = std::move(open_.back());
-  open_.pop_back();
+  Interval interval = pop();
   const Interval whole = interval;
   try {
     look_into(interval);

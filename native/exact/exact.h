@@ -116,6 +116,8 @@ class Exact : public ExactSearch {
   void push(Interval interval);
   Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }
   bool closed(double bound, double low) const;
+  bool closed(const Interval& interval) const { return closed(interval.bound, interval.low); }
+  Interval pop();
   void finish_if_closed();
 
   bool cheapest_;  // the objective is cost, or hourly price
@@ -124,6 +126,7 @@ class Exact : public ExactSearch {
   SegmentPath paths_;
   std::vector<double> weight_;  // of the arcs of the last graph, with rents
   std::vector<Interval> open_;  // a heap, the least effort first
+  size_t kept_open_ = 0;        // of those, when closed ones were last taken out
   std::vector<Genes> recent_;   // schemes tried lately
   std::vector<Left> left_;
   std::uint64_t work_ = 0;
