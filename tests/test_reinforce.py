@@ -86,7 +86,8 @@ def test_brute_force(arguments: dict[str, Any]) -> None:
     found = sp.solve(problem, "reinforce", population=4, stop=sp.MaxGenerations(10))
     _, best = ref.brute_force(oracle)
     least = (best.score.violation, ref.objective(oracle, best.score))
-    assert rank(found.plan) >= least or np.allclose(rank(found.plan), least, rtol=1e-6)
+    score = ref.Score(found.plan.cost, found.plan.time, found.plan.violation)
+    assert not ref.better(oracle, score, best.score) or np.allclose(rank(found.plan), least, rtol=1e-6)
     assert found.plan == sp.Plan.of(problem, found.plan.scheme)
     for label in range(problem.n_labels):
         assert rank(found.plan) <= rank(sp.Plan.of(problem, np.full(problem.n_layers, label)))
