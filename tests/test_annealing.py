@@ -149,7 +149,7 @@ def test_stages_must_hold_layers_from_anywhere() -> None:
 
 def test_auto_goes_on_from_the_best_contiguous_plan() -> None:
     contiguous = sp.solve(graph(merge="adjacent"), "exact")
-    assert contiguous.status == "optimal"
+    assert contiguous.status.startswith("optimal")
     result = sp.solve(graph(), stop=sp.MaxGenerations(40))
     assert result.plan.feasible
     assert result.plan.time < contiguous.plan.time

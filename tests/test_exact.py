@@ -32,7 +32,7 @@ def bound(result: sp.Result) -> float:
 def check_against_enumeration(problem: sp.Problem) -> bool:
     best, found = sp.solve(problem, "enumerate"), sp.solve(problem, "exact")
     assert found.status == best.status, problem
-    if found.status == "infeasible":
+    if found.status.startswith("infeasible"):
         assert (found.bound, found.gap) == (NONE[problem.goal.objective], inf)
         return False
     assert isclose(objective(found.plan), objective(best.plan), rel_tol=1e-9), problem
@@ -124,9 +124,9 @@ def test_every_method_has_a_bound(draw: Draw, method: Method) -> None:
         best = sp.solve(problem, "enumerate")
         found = sp.solve(problem, method, stop=sp.MaxGenerations(3))
         if best.plan.feasible:
-            assert found.status != "infeasible"
+            assert not found.status.startswith("infeasible")
             assert bound(found) <= objective(best.plan) * (1 + 1e-9)
-        if found.status == "optimal":
+        if found.status.startswith("optimal"):
             assert isclose(objective(found.plan), objective(best.plan), rel_tol=1e-8)
         if found.status == "feasible":
             assert found.gap == pytest.approx(objective(found.plan) / max(bound(found), 1e-300) - 1)
@@ -164,7 +164,7 @@ def test_merge_by_type_is_refused() -> None:
     problem = sp.Problem.from_arrays(np.ones((3, 2)), [1.0, 2.0], merge="type")
     with pytest.raises(ValueError, match=r"^method 'exact' needs merge 'adjacent'.* only method 'enumerate'"):
         sp.solve(problem, "exact")
-    assert sp.solve(problem).status == "optimal"  # few schemes: auto enumerates
+    assert sp.solve(problem).status.startswith("optimal")  # few schemes: auto enumerates
 
 
 def test_relaxation_begins_well() -> None:

@@ -50,7 +50,7 @@ def offer(front: sp.Front, time: float) -> float:
 
 def check_front(front: sp.Front, true: list[tuple[float, float]]) -> None:
     """The points are feasible, sorted and of the true front; none left out is better by more than the gap."""
-    assert (front.status == "infeasible") == (not true)
+    assert front.status.startswith("infeasible") == (not true)
     for point in front.points:
         sp.verify(point.plan.problem, point.plan)
         assert sp.verify(front.problem, sp.Plan.of(front.problem, point.plan.scheme))
@@ -62,8 +62,8 @@ def check_front(front: sp.Front, true: list[tuple[float, float]]) -> None:
         least = min(v for t, v in true if t <= time * (1 + TIE))
         assert point.bound <= least * (1 + TIE)
         assert value <= point.bound * (1 + point.gap) * (1 + TIE)
-        assert (point.status == "optimal") == (point.gap == 0)
-        if point.status == "optimal":
+        assert point.status.startswith("optimal") == (point.gap == 0)
+        if point.status.startswith("optimal"):
             assert isclose(value, least, rel_tol=TIE)
     for time, value in true:
         assert offer(front, time) <= value * (1 + front.gap) * (1 + TIE)
@@ -115,7 +115,7 @@ def test_points_are_those_of_single_solves(against: Any) -> None:
         else:
             assert point.plan.price <= alone.plan.price * (1 + TIE)
             cheaper = problem.replace(**goal, max_price=point.plan.price * (1 - TIE))
-            assert sp.solve(cheaper, "exact").status == "infeasible"
+            assert sp.solve(cheaper, "exact").status.startswith("infeasible")
     fastest = sp.solve(problem.replace(objective="throughput"), "exact").plan
     assert isclose(front.points[-1].plan.throughput, fastest.throughput, rel_tol=TIE)
     assert isclose(front.fastest, fastest.throughput, rel_tol=TIE)

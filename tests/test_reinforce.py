@@ -114,7 +114,7 @@ def test_within_a_per_cent_of_what_is_proven(cell: Any, limit: int | None) -> No
         problem = arrays(24, 6, seed, limit=None if limit is None else [limit] * 6)
         best = sp.solve(problem, "exact")
         found = sp.solve(problem, "reinforce", seed=seed, cell=cell, stop=sp.MaxGenerations(150))
-        assert best.status == "optimal"
+        assert best.status.startswith("optimal")
         assert best.plan.cost * (1 - 1e-9) <= found.plan.cost <= 1.01 * best.plan.cost
         assert found.policy is not None
         assert found.policy.cell == cell
@@ -402,7 +402,7 @@ def test_the_first_plan_within_both_thresholds() -> None:
     impossible = problem.replace(max_cost=0.9 * best.cost)
     result = sp.solve(impossible, "reinforce", stop=sp.FirstFeasible() | sp.MaxGenerations(40))
     assert (result.generations, result.plan.feasible) == (40, False)
-    assert result.status == "infeasible"
+    assert result.status.startswith("infeasible")
     assert {v.limit for v in result.plan.violations} <= {"cost", "throughput"}
 
 

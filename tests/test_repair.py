@@ -274,7 +274,7 @@ def test_a_larger_problem_is_repaired_within_its_work() -> None:
     (throughput,) = [s for s in found.suggestions if s.changes[0].limit == "throughput"]
     needed = throughput.changes[0].needed
     assert needed <= fastest.plan.throughput * (1 + TIE)
-    if throughput.proven and fastest.status == "optimal":
+    if throughput.proven and fastest.status.startswith("optimal"):
         assert isclose(needed, fastest.plan.throughput, rel_tol=3e-6)
 
 

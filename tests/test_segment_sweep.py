@@ -112,7 +112,7 @@ def test_free_target_is_that_of_halved_stage_times(n_layers: int) -> None:
         )
         problem = sp.Problem.from_arrays(**arguments | {"examples": 3600.0, "min_throughput": 0.05})
         result = sp.solve(problem, "exact")
-        assert result.status == "optimal"
+        assert result.status.startswith("optimal")
         scorer, times = problem.scorer(None), np.geomspace(0.1, 20.0, 400)
         prices = [cheapest_at(scorer, time)[0] for time in times]
         assert result.plan.cost >= min(np.array(prices[1:]) * times[:-1]) * (1 - 1e-9)

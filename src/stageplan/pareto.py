@@ -16,7 +16,7 @@ from ._version import __version__
 from .arguments import check_choice, check_number
 from .plan import Plan
 from .problem import Problem, check_problem
-from .solve import Result, Status, run_search, solve
+from .solve import Result, Status, optimal_status, proven_over, run_search, solve
 from .stop import MaxGenerations, Progress, Stop
 
 Against = Literal["cost", "price"]
@@ -35,7 +35,8 @@ class Point:
     plan : Plan
         The cheapest plan found that is as fast as its throughput; its goal asks for this throughput.
     status : str
-        ``"optimal"`` where it is proven that no plan as fast is cheaper, else ``"feasible"``.
+        ``"optimal"``, or ``"optimal over this order"`` as in `Result`, where it is proven that no plan as
+        fast is cheaper, else ``"feasible"``.
     bound : float
         Proven: no plan that is as fast costs less, $ or $/hour.
     gap : float
@@ -62,7 +63,7 @@ class Front:
         The cheapest plan first; each next one is faster and dearer.
     status : str
         ``"optimal"`` (all points are proven), ``"feasible"``, ``"infeasible"`` (proven: there is no plan) or
-        ``"unknown"`` (none was found).
+        ``"unknown"`` (none was found); as in `Result` with ``" over this order"``.
     gap : float
         Proven: of any plan that meets the limits, and is no faster than the last point, the front has one at
         least as fast that costs at most this fraction more; infinite where nothing is proven.
@@ -117,20 +118,21 @@ class Front:
 
     def _proof(self) -> list[str]:
         how = " (interrupted)" if self.interrupted else ""
+        proven = proven_over(self.problem)
         if not self.points:
-            none = "proven: no plan meets all limits" if self.status == "infeasible" else "no plan was found"
-            return [none + how]
+            excluded = self.status.startswith("infeasible")
+            return [(f"{proven}: no plan meets all limits" if excluded else "no plan was found") + how]
         lines = []
         if math.isfinite(self.fastest):
-            lines.append(f"proven: no plan is faster than {self.fastest:,.6g} examples/s")
+            lines.append(f"{proven}: no plan is faster than {self.fastest:,.6g} examples/s")
         if math.isfinite(self.gap):
             lines.append(
-                f"proven: as fast as any plan, one of these costs at most {100 * self.gap:.3g} % more"
+                f"{proven}: as fast as any plan, one of these costs at most {100 * self.gap:.3g} % more"
                 if self.gap
-                else "proven: the front is complete"
+                else f"{proven}: the front is complete"
             )
-        proven = sum(point.status == "optimal" for point in self.points)
-        return [*lines, f"{len(self.points)} points, {proven} proven to be the cheapest as fast{how}"]
+        cheapest = sum(point.status != "feasible" for point in self.points)
+        return [*lines, f"{len(self.points)} points, {cheapest} {proven} to be the cheapest as fast{how}"]
 
 
 def pareto(
@@ -197,7 +199,8 @@ def pareto(
     core = search.front(targets, gap, fastest)
     found = tuple(_point(search, point) for point in core.points)
     covered = _covered(found) if gap is None or not core.done else min(gap, _covered(found))
-    status: Status = "optimal" if all(point.status == "optimal" for point in found) else "feasible"
+    proven = all(point.status != "feasible" for point in found)
+    status = optimal_status(problem) if proven else "feasible"
     return _front(problem, against, search, found, status, covered, 1 / fastest if fastest else math.inf)
 
 
@@ -336,7 +339,7 @@ def _point(search: _Search, found: _core.FrontPoint) -> Point:
     value = plan.price if search.by_price else plan.cost
     proven = value <= found.bound * (1 + _TIE)
     gap = 0.0 if proven else value / found.bound - 1 if found.bound > 0 else math.inf
-    return Point(plan, "optimal" if proven else "feasible", min(found.bound, value), gap)
+    return Point(plan, optimal_status(plan.problem) if proven else "feasible", min(found.bound, value), gap)
 
 
 def _covered(points: tuple[Point, ...]) -> float:
@@ -399,5 +402,5 @@ def _cells(point: Point) -> tuple[str, ...]:
         f"{plan.price:,.4g}",
         str(sum(stage.devices for stage in plan.stages)),
         str(len(plan.stages)),
-        "proven" if point.status == "optimal" else f"{point.gap:.2%}",
+        f"{point.gap:.2%}" if point.status == "feasible" else "proven",
     )

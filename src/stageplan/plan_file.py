@@ -12,6 +12,7 @@ import numpy as np
 from .goal import Goal
 from .plan import Plan, Violation
 from .problem import Problem
+from .solve import Status
 
 Label = Annotated[int, msgspec.Meta(ge=0, le=127, description="label of the device type that runs a layer")]
 
@@ -69,7 +70,7 @@ class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     method: str
     seed: int
-    status: Literal["optimal", "feasible", "infeasible", "unknown"]
+    status: Status
     bound: float | None
     gap: float | None
     evaluations: int

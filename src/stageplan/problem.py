@@ -291,6 +291,20 @@ class Problem:
     __repr__ = __str__
 
     @property
+    def has_one_order(self) -> bool:
+        """Whether no other order of the layers has other plans, so that what is proven holds for all of them.
+
+        That is so where there are no tensors, for then the order is part of the problem; where each layer
+        passes a tensor to the next one; and with merge ``"type"``, whose stages hold layers from anywhere.
+        """
+        passed = {
+            producer
+            for producer, consumers, _ in self.tensors
+            if any(consumer == producer + 1 for consumer in consumers)
+        }
+        return not self.tensors or len(passed) == self.n_layers - 1 or self.goal.merge == "type"
+
+    @property
     def n_layers(self) -> int:
         """Number of layers, L."""
         return len(self.layer_names)

@@ -277,7 +277,7 @@ class _Search:
             stop = Stop(lambda p: p.violation == 0 or p.generation * _GENERATION >= work, "a plan that fits")
             result = solve(problem, stop=stop)
             self.left -= result.generations * _GENERATION
-            return result.plan.scheme, result.status == "infeasible"
+            return result.plan.scheme, result.status.startswith("infeasible")
         exact = _core.Exact(problem.core, np.empty((0, problem.n_layers), np.int8))
         while not exact.done and exact.best_score.violation > 0 and exact.work < work:
             exact.step()

@@ -21,7 +21,9 @@ from .score import as_schemes
 from .stop import NoImprovement, Progress, Stop
 
 Method = Literal["auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate"]
-Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+Status = Literal[
+    "optimal", "optimal over this order", "feasible", "infeasible", "infeasible over this order", "unknown"
+]
 Accept = Literal["best", "incumbent"]
 METHODS: tuple[Method, ...] = (
     "auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate",
@@ -57,10 +59,12 @@ class Result:
         The best plan, exactly provisioned.
     status : str
         ``"optimal"`` (proven), ``"feasible"``, ``"infeasible"`` (proven: no plan meets all limits) or
-        ``"unknown"`` (no feasible plan found, none excluded).
+        ``"unknown"`` (no feasible plan found, none excluded). Of a graph whose layers may stand in another
+        order too, what is proven holds for plans whose stages are intervals of this order alone:
+        ``"optimal over this order"``, ``"infeasible over this order"``.
     bound : float
-        Proven: no plan costs less, $, or with objective throughput none is faster, examples/s. Infinite cost
-        (throughput 0) where it is proven that there is no plan.
+        Proven, as far as `status` says: no plan costs less, $, or with objective throughput none is faster,
+        examples/s. Infinite cost (throughput 0) where it is proven that there is no plan.
     gap : float
         How far the plan's objective may be from the best one, as a fraction: (objective - bound) / bound of
         cost or seconds per example; 0 where the plan is proven best (up to ties of 1e-9), infinite where the
@@ -127,8 +131,9 @@ class Result:
         )
 
     def _proof(self) -> str:
-        if self.status == "infeasible":
-            return "proven: no plan meets all limits"
+        proven = proven_over(self.plan.problem)
+        if self.status.startswith("infeasible"):
+            return f"{proven}: no plan meets all limits"
         fastest = self.plan.problem.goal.objective == "throughput"
         what = (
             f"is faster than {self.bound:,.6g} examples/s"
@@ -136,7 +141,7 @@ class Result:
             else f"costs less than ${self.bound:,.6g}"
         )
         gap = f"; this one is within {self.gap:.3g} of it" if math.isfinite(self.gap) else ""
-        return f"proven: no plan {what}{gap}"
+        return f"{proven}: no plan {what}{gap}"
 
 
 def solve(
@@ -463,5 +468,17 @@ def _in_its_unit(problem: Problem, least: float) -> float:
 
 def _status(plan: Plan, least: float, gap: float) -> Status:
     if plan.feasible:
-        return "optimal" if gap == 0 else "feasible"
-    return "infeasible" if math.isinf(least) else "unknown"
+        return optimal_status(plan.problem) if gap == 0 else "feasible"
+    if not math.isinf(least):
+        return "unknown"
+    return "infeasible" if plan.problem.has_one_order else "infeasible over this order"
+
+
+def optimal_status(problem: Problem) -> Status:
+    """Status of a plan that is proven to be the best, over the order of the layers or over all."""
+    return "optimal" if problem.has_one_order else "optimal over this order"
+
+
+def proven_over(problem: Problem) -> str:
+    """Begin a sentence with what is proven: for all plans, or over the order that the layers stand in."""
+    return "proven" if problem.has_one_order else "proven over this order of the layers"
