@@ -41,8 +41,7 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
     const size_t from = b * block, size = std::min(block, count - from);
     const ScoreArrays scores = all.from(from);
     if (!scorer.score(genes + from * layers, size, scores)) {
-      for (size_t known = first_bad; b < known && !first_bad.compare_exchange_weak(known, b);) {
-      }
+      lower_to(first_bad, b);
       return;
     }
     for (size_t i = 0; i < size; ++i) scores.time[i] = 1 / scores.time[i];

@@ -16,6 +16,14 @@
 
 namespace stageplan {
 
+// Lowers a value that several threads lower at the same time; it is the least of what they give in the end.
+template <class Number>
+void lower_to(std::atomic<Number>& value, Number given) {
+  Number known = value;
+  while (given < known && !value.compare_exchange_weak(known, given)) {  // `known` is read again
+  }
+}
+
 // Calls work(i) for i in 0..count-1, each once, on at most `threads` threads, this one among them, all under
 // its request to stop. The first exception is thrown again here, once all have ended.
 template <class Work>

@@ -24,7 +24,7 @@ LabelSetting::LabelSetting(const Problem& problem, const StageGraph& graph, cons
       paths_(paths),
       width_(width),
       most_(demand.most_cost + rents.sum()),
-      neighbours_alike_(problem.labels() > problem.types),
+      neighbours_alike_(problem.neighbours_may_share_type()),
       counted_(problem.types) {
   for (int t = 0; t < problem.types; ++t) counted_[t] = rents.types[t] > 0;
   add_rents(problem, graph, demand, rents, weight_);
@@ -152,13 +152,12 @@ LabelSetting::Answer LabelSetting::run_chosen() {
   cuts_[0].labels.push_back({0, 0, 0, -1, -1, 0});
   cuts_[0].words.assign(guard_.size(), 0);
   for (int first = 0; first < graph_.layers(); ++first) {
-    const Cut cut = std::move(cuts_[first]);
-    Cut pruned = cut;
-    if (first > 0) prune(pruned);
-    for (const Label& label : pruned.labels) {
+    Cut cut = std::move(cuts_[first]);
+    if (first > 0) prune(cut);
+    for (const Label& label : cut.labels) {
       check_stop_often();
       kept_.push_back({label.from, label.arc});
-      extend(pruned, label, static_cast<int>(kept_.size()) - 1, first);
+      extend(cut, label, static_cast<int>(kept_.size()) - 1, first);
     }
   }
   Answer answer;

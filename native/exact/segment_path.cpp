@@ -6,7 +6,7 @@
 
 namespace stageplan {
 
-SegmentPath::SegmentPath(const Problem& problem) : neighbours_alike_(problem.labels() > problem.types) {}
+SegmentPath::SegmentPath(const Problem& problem) : neighbours_alike_(problem.neighbours_may_share_type()) {}
 
 double SegmentPath::from_start(const StageGraph& graph, const std::vector<double>& weight) {
   start_.assign(graph.layers() + 1, {});

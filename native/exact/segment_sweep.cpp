@@ -15,7 +15,7 @@ constexpr std::uint64_t kTypeWork = 4, kOpenWork = 2, kStageWork = 16;
 }  // namespace
 
 SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
-    : problem_(problem), loads_(loads), neighbours_alike_(problem.labels() > problem.types) {
+    : problem_(problem), loads_(loads), neighbours_alike_(problem.neighbours_may_share_type()) {
   const int layers = problem.layers;
   for (int t = 0; t < problem.types; ++t) {
     if (problem.limit[t] < 1) continue;

@@ -99,12 +99,11 @@ std::vector<int> all_arcs(const StageGraph& graph) {
 
 std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
                                    const std::vector<int>& path) {
-  const bool split = problem.labels() > problem.types;
   std::vector<std::int8_t> scheme(problem.layers);
   int before = -1;
   for (int i : path) {
     const Arc& arc = graph[i];
-    int label = split ? 2 * arc.type : arc.type;
+    int label = problem.neighbours_may_share_type() ? 2 * arc.type : arc.type;
     if (label == before) ++label;
     std::fill(scheme.begin() + arc.first, scheme.begin() + arc.last + 1, static_cast<std::int8_t>(label));
     before = label;

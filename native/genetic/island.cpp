@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <functional>
-#include <numeric>
 
 #include "common/stop.h"
 #include "kernels/instruction_set.h"
-#include "search/schemes.h"
+#include "search/perturb.h"
+#include "search/polish.h"
 
 namespace stageplan {
 namespace {
@@ -18,7 +17,6 @@ constexpr size_t kSmall = 512;         // a population from which on local searc
 constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
 constexpr int kTrials = 8;             // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
-constexpr double kSpread = 0.1;        // of targets about that of a scheme
 constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
 constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more ends the ladder
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
@@ -62,9 +60,8 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start
 }  // namespace
 
 Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
-  for (int label = 0; label < problem.labels(); ++label)
-    if (label == 0 || problem.type_of(label) != problem.type_of(label - 1))
-      schemes.insert(schemes.end(), problem.layers, static_cast<std::int8_t>(label));
+  const Genes homogeneous = homogeneous_schemes(problem);
+  schemes.insert(schemes.end(), homogeneous.begin(), homogeneous.end());
   const Scorer exact(problem, kSteps);
   const auto [at, score] = best_of(exact, schemes);
   const Genes best(schemes.begin() + static_cast<std::ptrdiff_t>(at),
@@ -92,7 +89,7 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       breed_(instruction_set().breed),
       provisioner_(problem),
       elites_(start.elites),
-      limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity) {
+      limited_(problem.limits_devices()) {
   if (!elites_.empty()) window_search_.emplace(problem_);
   fill(index == 0 ? start.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
@@ -188,7 +185,8 @@ void Island::improve() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   for (int trial = 0; trial < std::max(kTrials, problem_.layers / 8); ++trial) {
     Genes scheme = current_;
-    const auto [a, b] = limited_ && trial % 2 == 1 ? swap_stages(scheme, rng) : overwrite(scheme, rng);
+    const auto [a, b] =
+        limited_ && trial % 2 == 1 ? swap_stages(scheme, rng) : overwrite_run(problem_, scheme, rng);
     Score score;
     evaluations_ += local_search_->descend_near(scheme.data(), score, a, b, 1 + rng.below(3));
     provision(scheme.data());
@@ -196,31 +194,6 @@ void Island::improve() {
     current_ = scheme;
     current_score_ = score;
   }
-}
-
-// Gives a few layers, about as many as a stage has, a random label; returns the first and the last.
-std::pair<int, int> Island::overwrite(Genes& scheme, Rng& rng) const {
-  const int layers = problem_.layers, first = rng.below(layers);
-  const int changes = std::inner_product(scheme.begin() + 1, scheme.end(), scheme.begin(), 0, std::plus<>(),
-                                         std::not_equal_to<>());
-  const int last = std::min(layers - 1, first + rng.below(2 * layers / (1 + changes)));
-  std::fill(scheme.begin() + first, scheme.begin() + last + 1,
-            static_cast<std::int8_t>(rng.below(problem_.labels())));
-  return {first, last};
-}
-
-// Two stages change labels, which single changes cannot do where devices are scarce; returns a layer of each.
-std::pair<int, int> Island::swap_stages(Genes& scheme, Rng& rng) const {
-  const int a = rng.below(problem_.layers), b = rng.below(problem_.layers);
-  const std::int8_t label_a = scheme[a], label_b = scheme[b];
-  const auto relabel = [&](int layer, std::int8_t from, std::int8_t to) {
-    for (int l = layer; l >= 0 && scheme[l] == from; --l) scheme[l] = to;
-    for (int l = layer + 1; l < problem_.layers && scheme[l] == from; ++l) scheme[l] = to;
-  };
-  if (label_a == label_b) return {a, b};
-  relabel(a, label_a, label_b);
-  if (scheme[b] == label_b) relabel(b, label_b, label_a);
-  return {a, b};
 }
 
 // Without a target: local search on the fittest scheme, later on others.
@@ -240,14 +213,13 @@ void Island::explore() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   const Elites::Elite& parent = elites_.draw(rng);
   current_ = parent.scheme;
-  const double time = parent.score.time * (rng.below(2) == 0 ? 1 : 1 + kSpread * (rng.uniform() - 0.5));
+  const double time = rng.below(2) == 0 ? parent.score.time : nearby_time(parent.score.time, rng);
   if (rng.below(2) == 0) {
     const int cut = rng.below(problem_.layers);
     const Genes& other = elites_.draw(rng).scheme;
     std::copy(other.begin() + cut, other.end(), current_.begin() + cut);
   }
-  window_search_->aim(std::min(time, std::max(problem_.goal_time(), best_score_.time)));
-  evaluations_ += window_search_->descend(current_, rng, kTrials);
+  evaluations_ += stageplan::polish(problem_, *window_search_, current_, time, best_score_, rng);
   merge(problem_, scorer_->loads(), current_.data(), stages_);
   elites_.add(problem_, provisioner_.best(stages_), current_);
 }

@@ -67,8 +67,6 @@ class Island {
   void improve();
   void explore();
   void improve_exactly();
-  std::pair<int, int> overwrite(Genes& scheme, Rng& rng) const;
-  std::pair<int, int> swap_stages(Genes& scheme, Rng& rng) const;
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
   double next_target();

@@ -35,6 +35,19 @@ Scorer::Scorer(const Problem& problem, double time)
   packed_ = std::make_unique<PackedTable>(table_, problem);
   short_stages_ = std::make_unique<ShortStages>(*packed_, problem);
   kernel_ = instruction_set().kernel;
+  input_.emplace(KernelInput{.scorer = *this,
+                             .words = packed_->words.data(),
+                             .short_stages = *short_stages_,
+                             .times = packed_->times.data(),
+                             .price = problem.price.data(),
+                             .limit = problem.limit.data(),
+                             .limit_weight = problem.limit_weight().data(),
+                             .limit_word = limit_words_.data(),
+                             .bucket_limit = bucket_limits_.data(),
+                             .layers = problem.layers,
+                             .types = problem.types,
+                             .labels = problem.labels(),
+                             .label_shift = problem.neighbours_may_share_type() ? 1 : 0});
 }
 
 bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
@@ -63,12 +76,9 @@ bool Scorer::score_rivals(const std::int8_t* schemes, size_t count, const ScoreA
 bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
                         bool skip_unfit) const {
   if (kernel_) {
-    const int label_shift = problem_.labels() > problem_.types ? 1 : 0;
-    return kernel_(
-        {*this, packed_->words.data(), *short_stages_, packed_->times.data(), problem_.price.data(),
-         problem_.limit.data(), problem_.limit_weight().data(), limit_words_.data(), bucket_limits_.data(),
-         problem_.layers, problem_.types, problem_.labels(), label_shift, skip_unfit},
-        schemes, count, scores);
+    KernelInput input = *input_;
+    input.skip_unfit = skip_unfit;
+    return kernel_(input, schemes, count, scores);
   }
   if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers)
     return false;

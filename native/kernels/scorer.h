@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kernels/packed_table.h"
@@ -41,8 +42,8 @@ struct KernelInput {
   const std::uint16_t* limit_word;   // limits of the types, cut off at 16 bits
   const std::uint8_t* bucket_limit;  // least limit of the types that are the same modulo kBuckets
   int layers, types, labels;
-  int label_shift;  // type = label >> label_shift
-  bool skip_unfit;  // whether schemes with a stage that does not fit get infinite scores
+  int label_shift;          // type = label >> label_shift
+  bool skip_unfit = false;  // whether schemes with a stage that does not fit get infinite scores
 };
 
 // Scores schemes; false where a gene is no label.
@@ -55,6 +56,8 @@ class Scorer {
   // provisioned for the goal, at most `steps` devices beyond it.
   explicit Scorer(const Problem& problem, int steps = Provisioner::kAllSteps);
   Scorer(const Problem& problem, double time);
+  Scorer(const Scorer&) = delete;
+  Scorer& operator=(const Scorer&) = delete;
 
   const Problem& problem() const { return problem_; }
   const StageLoads& loads() const { return loads_; }
@@ -88,6 +91,7 @@ class Scorer {
   std::vector<std::uint16_t> limit_words_;
   std::vector<std::uint8_t> bucket_limits_;
   Kernel kernel_ = nullptr;
+  std::optional<KernelInput> input_;  // of the kernel, which points into this object: it is never moved
 };
 
 // Position of the first gene that is no label of the problem, or `count` where all are.

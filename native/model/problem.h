@@ -1,6 +1,7 @@
 // The planning problem: validated, immutable arrays. Everything else reads them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -76,6 +77,12 @@ class Problem : private ProblemData {
   int labels() const { return static_cast<int>(label_types_.size()); }
   int type_of(int label) const { return label_types_[label]; }
   const std::vector<int>& label_types() const { return label_types_; }
+
+  // Whether neighbouring stages may be on one type, under its two labels.
+  bool neighbours_may_share_type() const { return labels() > types; }
+
+  // Whether the devices of any type are limited.
+  bool limits_devices() const { return *std::min_element(limit.begin(), limit.end()) < kInfinity; }
 
   // What one device above the limit of a type adds to the violation.
   const std::vector<double>& limit_weight() const { return limit_weight_; }

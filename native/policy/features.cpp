@@ -37,7 +37,7 @@ Features::Features(const Problem& problem)
     : problem_(problem),
       scorer_(problem),
       adjacent_(problem.merge == Merge::adjacent),
-      limited_(adjacent_ && *std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity),
+      limited_(adjacent_ && problem.limits_devices()),
       needs_(problem.types) {
   set_units();
   stay_ = static_cast<float>(portable::log(kStay * std::max(1, problem.types - 1)));
@@ -211,7 +211,7 @@ bool Features::may_begin(const Trail& trail, int layer, int label) const {
 
 // Of a type's two labels the second one is for a stage behind one of the first.
 bool Features::usual(const Trail& trail, int label) const {
-  if (!adjacent_ || problem_.labels() == problem_.types) return true;
+  if (!adjacent_ || !problem_.neighbours_may_share_type()) return true;
   return label % 2 == 0 || label == trail.label || label == trail.label + 1;
 }
 

@@ -6,7 +6,7 @@
 
 #include "common/elementary.h"
 #include "common/threads.h"
-#include "search/window_search.h"
+#include "search/polish.h"
 
 namespace stageplan {
 namespace {
@@ -16,8 +16,6 @@ constexpr int kGroup = 8;               // episodes played side by side, by one 
 constexpr int kReplays = 8;             // episodes of a generation that repeat one of the best schemes
 constexpr int kExplore = 4;             // one episode in so many explores
 constexpr int kSearches = 2;            // local searches in a generation
-constexpr int kTrials = 8;              // changes that each of them tries
-constexpr double kSpread = 0.1;         // of their targets about that of a scheme
 constexpr double kRate = 0.01;          // of learning
 constexpr double kClip = 1;             // greatest norm of a gradient
 constexpr double kMemory = 0.9;         // of the moving average of rewards
@@ -87,10 +85,10 @@ Reinforce::Reinforce(const Problem& problem, Learned learned, int population, st
     groups_.push_back(
         std::make_unique<Episodes>(features_, learned_.shape, std::min(kGroup, episodes_ - first)));
   gradients_.resize(groups_.size());
-  for (size_t i = 0; i < initial.size(); i += layers_) consider(Genes(&initial[i], &initial[i] + layers_));
-  for (int label = 0; label < problem.labels() && !alone; ++label)
-    if (label == 0 || problem.type_of(label) != problem.type_of(label - 1))
-      consider(Genes(layers_, static_cast<std::int8_t>(label)));
+  Genes first = initial;
+  if (const Genes homogeneous = homogeneous_schemes(problem); !alone)
+    first.insert(first.end(), homogeneous.begin(), homogeneous.end());
+  for (size_t i = 0; i < first.size(); i += layers_) consider(Genes(&first[i], &first[i] + layers_));
 }
 
 void Reinforce::consider(const Genes& scheme) {
@@ -203,10 +201,9 @@ Genes Reinforce::improved(int search, std::uint64_t& looked_at) const {
     scheme = elite.scheme;
     time = elite.score.time;
   }
-  if (rng.below(2) == 0) time *= 1 + kSpread * (rng.uniform() - 0.5);
+  if (rng.below(2) == 0) time = nearby_time(time, rng);
   WindowSearch windows(problem_);
-  windows.aim(std::min(time, std::max(problem_.goal_time(), best_score().time)));
-  looked_at = windows.descend(scheme, rng, kTrials);
+  looked_at = stageplan::polish(problem_, windows, scheme, time, best_score(), rng);
   return scheme;
 }
 

@@ -16,6 +16,14 @@ void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme) {
                                                  : scheme[l - 1];
 }
 
+Genes homogeneous_schemes(const Problem& problem) {
+  Genes schemes;
+  for (int label = 0; label < problem.labels(); ++label)
+    if (label == 0 || problem.type_of(label) != problem.type_of(label - 1))
+      schemes.insert(schemes.end(), problem.layers, static_cast<std::int8_t>(label));
+  return schemes;
+}
+
 Genes greedy_scheme(const Problem& problem, const Scorer& scorer) {
   Genes scheme(problem.layers, 0);
   Score current = scorer.score(scheme.data());

@@ -15,6 +15,9 @@ using Genes = std::vector<std::int8_t>;
 // one in the number of layers.
 void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme);
 
+// All layers on one type: a scheme for each, one behind the other.
+Genes homogeneous_schemes(const Problem& problem);
+
 // Layer by layer, the label that is best if the rest of the network followed it.
 Genes greedy_scheme(const Problem& problem, const Scorer& scorer);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/stop.h"
+#include "search/perturb.h"
 
 namespace stageplan {
 namespace {
@@ -16,8 +17,8 @@ WindowSearch::WindowSearch(const Problem& problem)
     : problem_(problem),
       loads_(problem),
       layers_(problem.layers),
-      apart_(problem.labels() == problem.types),
-      limited_(*std::min_element(problem.limit.begin(), problem.limit.end()) < kInfinity),
+      apart_(!problem.neighbours_may_share_type()),
+      limited_(problem.limits_devices()),
       heavy_(kHeavy * *std::max_element(problem.price.begin(), problem.price.end())),
       work_(static_cast<size_t>(layers_ + 1) * problem.types),
       ends_(layers_),
@@ -259,13 +260,9 @@ std::uint64_t WindowSearch::descend(Genes& scheme) {
   return looked_at_;
 }
 
-// A random run of layers, about as long as a stage, gets a random type.
 void WindowSearch::kick(Rng& rng) {
   Genes scheme = this->scheme();
-  const int longest = std::max(1, 2 * layers_ / static_cast<int>(stages_.size()));
-  const int first = rng.below(layers_), last = std::min(layers_ - 1, first + rng.below(longest));
-  std::fill(scheme.begin() + first, scheme.begin() + last + 1,
-            static_cast<std::int8_t>(rng.below(problem_.labels())));
+  const auto [first, last] = overwrite_run(problem_, scheme, rng);
   load(scheme);
   std::fill(marked_.begin(), marked_.end(), 0);
   mark(stage_at(first), stage_at(last));

@@ -1,0 +1,21 @@
+#include "search/polish.h"
+
+#include <algorithm>
+
+namespace stageplan {
+namespace {
+
+constexpr double kSpread = 0.1;  // of targets about that of a scheme
+constexpr int kTrials = 8;       // random changes that are tried
+
+}  // namespace
+
+double nearby_time(double time, Rng& rng) { return time * (1 + kSpread * (rng.uniform() - 0.5)); }
+
+std::uint64_t polish(const Problem& problem, WindowSearch& search, Genes& scheme, double time,
+                     const Score& best, Rng& rng) {
+  search.aim(std::min(time, std::max(problem.goal_time(), best.time)));
+  return search.descend(scheme, rng, kTrials);
+}
+
+}  // namespace stageplan
