@@ -45,7 +45,8 @@ def model(run):
 
 
 def test_export_of_a_file_alone(run, model):
-    assert run("export", "model.json", "--to", "megatron") == (0, sp.export(model, "megatron").text, "")
+    ranks = "stage 0 on slow: rank 0\nstage 1 on fast: rank 1\n"
+    assert run("export", "model.json", "--to", "megatron") == (0, sp.export(model, "megatron").text, ranks)
     assert run("export", "model.json", "--to", "device-map", "-o", "-")[:2] == (
         0,
         sp.export(model, "device-map").text,
@@ -53,7 +54,7 @@ def test_export_of_a_file_alone(run, model):
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
-def test_export_compares_with_the_runtimes_own_split(run, model, to):
+def test_export_compares_with_the_default_partition(run, model, to):
     argv = ("export", "model.json", "--to", to, "--workload", "model.toml", "--cluster", "types.toml")
     if to == "torchtitan":
         status, out, err = run(*argv)
@@ -64,16 +65,26 @@ def test_export_compares_with_the_runtimes_own_split(run, model, to):
     assert run(*argv) == (0, exported.text, f"{exported.remarks}\n")
     assert run(*argv, "-o", "out") == (0, f"{exported.remarks}\n", "")
     assert Path("out").read_text() == exported.text
+    table = Path("out.ranks.json")
+    if to == "json":
+        assert not table.exists()
+    else:
+        assert table.read_text() == exported.rank_table()
 
 
 def test_export_of_a_plan_that_breaks_limits(run, model):
     plan = sp.Plan.of(model.problem.replace(min_throughput=1e6), model.scheme)
     Path("model.json").write_bytes(msgspec.json.encode(plan.to_dict()))
-    status, _, err = run("export", "model.json", "--to", "vllm")
-    assert (status, err) == (1, "note: the plan breaks limits\n")
-    argv = ("export", "model.json", "--to", "vllm", "--workload", "model.toml", "--cluster", "types.toml")
-    status, _, err = run(*argv)
-    assert (status, err.splitlines()[0]) == (1, "note: the plan breaks limits")
+    sentence = "stageplan: model.json: the plan is not feasible; it is not exported\n"
+    argv = ("export", "model.json", "--to", "vllm", "-o", "out")
+    assert run(*argv) == (1, "", sentence)
+    assert run(*argv, "--workload", "model.toml", "--cluster", "types.toml") == (1, "", sentence)
+    assert not list(Path().glob("out*"))
+
+
+def test_the_rank_table_is_not_written_beside_a_device(run, model):
+    assert run("export", "model.json", "--to", "vllm", "-o", "/dev/null")[0] == 0
+    assert not Path("/dev/null.ranks.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -84,14 +95,17 @@ def test_export_of_a_plan_that_breaks_limits(run, model):
         ("export nowhere.json --to vllm", "nowhere.json: No such file or directory"),
         (
             "export scheme.json --to vllm",
-            "scheme.json: it does not say its layers and stages; its workload must be",
+            "scheme.json: the plan file lacks layers and stages; pass --workload",
         ),
-        ("export wrong.json --to vllm", "wrong.json: its layer 'x' is unknown; it must be one of its layers"),
+        (
+            "export wrong.json --to vllm",
+            "wrong.json: a stage or tie has layer 'x', which is not in the plan's layers",
+        ),
         (
             "export part.json --to vllm",
-            "part.json: vllm cannot run this plan: its stages hold 2 layers; each of 4",
+            "part.json: vllm cannot run this plan: its stages have 2 layers; each of 4",
         ),
-        ("export model.json --to vllm --cluster types.toml", "model.json: --cluster goes with --workload"),
+        ("export model.json --to vllm --cluster types.toml", "model.json: --cluster requires --workload"),
         (
             "export model.json --to vllm --workload net.toml",
             "model.json: scheme has shape (4,); it must be (3,)",
@@ -99,7 +113,7 @@ def test_export_of_a_plan_that_breaks_limits(run, model):
         ("export model.json --to vllm -o nowhere/x", "--output is nowhere/x; its directory"),
     ],
 )
-def test_bad_exports_are_one_sentence(refused, model, argv, sentence):
+def test_bad_exports(refused, model, argv, sentence):
     Path("scheme.json").write_text('{"scheme": [0, 0, 1, 1]}')
     text = Path("model.json").read_text()
     Path("wrong.json").write_text(text.replace('"layers":["layers.1","output"]', '"layers":["x"]'))

@@ -1,4 +1,4 @@
-"""Plans in the words of runtimes: what all of them share, and the comparison with the runtime's own split."""
+"""Export of plans: what all runtimes share, and the comparison with the default partition."""
 
 import json
 
@@ -13,7 +13,7 @@ from stageplan.writers.defaults import balanced, even, to_bounds
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
-def test_every_runtime_takes_a_plain_plan(to):
+def test_every_runtime_runs_a_plain_plan(to):
     plan = plan_of(language_model(blocks=6), [0] * 3 + [1] * 6)
     exported = sp.export(plan, to)
     assert exported.runtime == to
@@ -23,7 +23,7 @@ def test_every_runtime_takes_a_plain_plan(to):
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
-def test_one_stage_is_a_plan_too(to):
+def test_a_plan_of_one_stage(to):
     exported = sp.export(plan_of(language_model(blocks=4), [0] * 7), to)
     assert exported.comparison.default_layers == (7,)
     assert exported.comparison.default_throughput == pytest.approx(exported.comparison.throughput)
@@ -38,13 +38,13 @@ def test_an_unknown_runtime_is_refused():
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
-def test_stages_of_layers_that_are_no_neighbours(to):
+def test_stages_of_layers_that_are_not_adjacent(to):
     plan = plan_of(language_model(blocks=4), [0, 0, 1, 1, 0, 0, 0], merge="type")
     if to in ("device-map", "json"):
         assert sp.export(plan, to).value
     else:
         with pytest.raises(
-            ValueError, match=rf"^{to} cannot run this plan: stage 1 holds layers that are no neig"
+            ValueError, match=rf"^{to} cannot run this plan: stage 1 has layers that are not adj"
         ):
             sp.export(plan, to)
 
@@ -53,14 +53,14 @@ def test_stages_of_layers_that_are_no_neighbours(to):
 def test_stages_of_unequal_replicas(to):
     plan = plan_of(language_model(blocks=8, seconds=(1e-3, 5e-4)), [0] * 8 + [1] * 3, counts=(2, 1))
     assert [stage.devices for stage in plan.stages] == [2, 1]
-    with pytest.raises(ValueError, match=rf"^{to} cannot run this plan: its stages have 2, 1 devices"):
+    with pytest.raises(ValueError, match=rf"^{to} cannot run this plan: its stages have 2, 1 replicas"):
         sp.export(plan, to)
 
 
 @pytest.mark.parametrize(
     ("to", "words"),
     [
-        ("torchtitan", "data_parallel_replicate_degree = 2"),
+        ("torchtitan", "--parallelism.data-parallel-replicate-degree 2"),
         ("vllm", "--data-parallel-size 2"),
         ("sglang", "--dp-size 2"),
     ],
@@ -69,30 +69,93 @@ def test_stages_of_equal_replicas_are_data_parallel(to, words):
     plan = plan_of(language_model(blocks=6), [0] * 6 + [1] * 3, counts=(2, 2))
     assert [stage.devices for stage in plan.stages] == [2, 2]
     assert words in sp.export(plan, to).text
-    with pytest.raises(
-        ValueError, match="its stages have 2 devices; the runtime must have one device a stage"
-    ):
+    with pytest.raises(ValueError, match="its stages have 2 replicas; the runtime runs one of each stage"):
         sp.export(plan, "device-map")
 
 
 @pytest.mark.parametrize("to", ["megatron", "vllm", "sglang", "torchtitan"])
-def test_what_is_no_language_model(to):
+def test_other_models_than_language_models_are_refused(to):
     workload = language_model(blocks=4, kinds=["conv"] * 7)
     with pytest.raises(
-        ValueError, match=r"no layer is of kind block or encoder or decoder, .*\(kinds: conv\)"
+        ValueError, match=r"it has no layer of kind block or encoder or decoder, .*\(kinds: conv\)"
     ):
         sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
     workload = language_model(blocks=4, kinds=["stem", *["block"] * 4, "norm", "head"])
-    with pytest.raises(ValueError, match="no layer before the blocks is of kind embedding"):
+    with pytest.raises(ValueError, match="there is no layer of kind embedding before the blocks"):
         sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
     workload = language_model(
         blocks=4, kinds=["embedding", "block", "norm", "block", "block", "norm", "head"]
     )
-    with pytest.raises(ValueError, match=r"layer layers\.1 stands between blocks"):
+    with pytest.raises(ValueError, match=r"layer layers\.1 is between blocks"):
         sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
 
 
-# The runtime's own split --------------------------------------------------------------------------------
+# Ranks --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", [name for name in RUNTIMES if name != "device-map"])
+def test_ranks_say_stage_replica_and_device_type(to):
+    plan = plan_of(language_model(blocks=6), [0] * 6 + [1] * 3, counts=(2, 2))
+    exported = sp.export(plan, to)
+    by_replica = to in ("vllm", "sglang", "paddle")
+    places = [(0, 0), (1, 0), (0, 1), (1, 1)] if by_replica else [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert list(exported.ranks) == [
+        (rank, stage, replica, "ab"[stage]) for rank, (stage, replica) in enumerate(places)
+    ]
+    table = json.loads(exported.rank_table())
+    assert table["runtime"] == to
+    assert table["ranks"][1] == dict(zip(("stage", "replica"), places[1], strict=True)) | {
+        "rank": 1,
+        "device_type": "ab"[places[1][0]],
+    }
+    second = "ranks 1, 3" if by_replica else "ranks 2, 3"
+    assert exported.remarks.splitlines()[1] == f"stage 1 on b: {second}"
+
+
+def test_many_ranks_are_abbreviated():
+    plan = plan_of(language_model(blocks=6), [0] * 9, counts=(12, 12))
+    assert [stage.devices for stage in plan.stages] == [12]
+    line = "stage 0 on a: ranks 0, 1, 2, 3, 4, 5, 6, 7, ... 11 (12 replicas)"
+    assert sp.export(plan, "torch").remarks.startswith(line)
+
+
+def test_json_has_unequal_replicas_and_ranks():
+    plan = plan_of(language_model(blocks=8, seconds=(1e-3, 5e-4)), [0] * 8 + [1] * 3, counts=(2, 1))
+    document = json.loads(sp.export(plan, "json").text)
+    assert [stage["devices"] for stage in document["stages"]] == [2, 1]
+    assert [(rank["stage"], rank["device_type"]) for rank in document["ranks"]] == [
+        (0, "a"),
+        (0, "a"),
+        (1, "b"),
+    ]
+
+
+# Refused ------------------------------------------------------------------------------------------------
+
+
+def test_infeasible_plans_are_refused():
+    plan = plan_of(language_model(blocks=2), [0] * 5, min_throughput=1e6)
+    with pytest.raises(ValueError, match=r"^the plan is not feasible: throughput: .*, allowed 1e\+06"):
+        sp.export(plan, "vllm")
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+@pytest.mark.parametrize("mode", ["train", "inference", None])
+def test_a_plan_for_training_is_not_for_serving_and_the_reverse(to, mode):
+    plan = plan_of(language_model(blocks=6, mode=mode), [0] * 3 + [1] * 6)
+    only = {"vllm": "inference", "sglang": "inference"} | dict.fromkeys(
+        ("torchtitan", "deepspeed", "megatron", "paddle"), "train"
+    )
+    if mode is None or only.get(to, mode) == mode:
+        assert sp.export(plan, to).value
+    else:
+        with pytest.raises(
+            ValueError, match=rf"{to} cannot run .* mode '{mode}', .*\(profile with --mode {only[to]}\)"
+        ):
+            sp.export(plan, to)
+
+
+# Default partitions -------------------------------------------------------------------------------------
 
 
 def test_the_comparison_is_of_the_same_devices_and_the_same_model():
@@ -128,7 +191,7 @@ def test_the_comparison_counts_tensors_and_keeps_the_devices_of_each_stage():
     assert sp.export(plan, "torch").comparison.default_time == pytest.approx(other.time, rel=1e-12)
 
 
-def test_a_split_that_the_devices_cannot_run():
+def test_a_default_partition_that_the_devices_cannot_run():
     workload = language_model(blocks=4, cannot="layers.1")
     found = sp.export(plan_of(workload, [0] * 5 + [1] * 2), "torch").comparison
     assert found.default_layers == (4, 3)
@@ -141,7 +204,7 @@ def test_a_split_that_the_devices_cannot_run():
     assert "gain: it cannot run" in str(found)
 
 
-def test_a_split_that_does_not_fit_into_memory():
+def test_a_default_partition_that_does_not_fit_into_memory():
     workload = language_model(blocks=4, memory=1.0)
     plan = plan_of(workload, [0] * 5 + [1] * 2, capacity={"b": 2.0})
     assert plan.feasible
@@ -169,10 +232,10 @@ def test_balanced_splits_have_the_least_spread_of_small_cases():
 # Files --------------------------------------------------------------------------------------------------
 
 
-def test_a_saved_plan_says_what_runtimes_need():
+def test_a_plan_file_has_what_runtimes_need():
     workload = language_model(blocks=4, tied=True, parameters=True)
     document = plan_of(workload, [0] * 3 + [1] * 4).to_dict()
     assert document["layers"][0] == {"name": "tok_embeddings", "kind": "embedding", "parameters": 40.0}
-    assert document["ties"] == [["tok_embeddings", "output"]]
+    assert document["ties"] == [["tok_embeddings", "lm_head"]]
     assert set(document) <= set(PlanDocument.__struct_fields__)
     json.dumps(document)

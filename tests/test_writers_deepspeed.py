@@ -23,11 +23,15 @@ class TiedLayerSpec(LayerSpec):
 class PipelineModule:
     """Layers, stages, and a hook that sets `parts` and the bounds of a rank."""
 
-    rank = 1
+    rank, replicas = 1, 1
 
     def __init__(self, layers, num_stages, partition_method="parameters"):
         self.layers, self.num_stages, self.global_rank = layers, num_stages, self.rank
-        self._topo = SimpleNamespace(get_coord=lambda rank: SimpleNamespace(pipe=rank))
+        self._topo = SimpleNamespace(
+            get_coord=lambda rank: SimpleNamespace(pipe=rank // self.replicas),
+            get_dim={"pipe": num_stages, "data": self.replicas}.get,
+            world_size=lambda: num_stages * self.replicas,
+        )
         self._partition_layers(method=partition_method)
 
     def _set_bounds(self, start, stop):
@@ -57,6 +61,15 @@ def test_the_class_splits_by_the_plan(planned):
     assert (pipeline.num_stages, pipeline.parts, pipeline.bounds) == (3, [0, 3, 5, 9], (3, 5))
 
 
+def test_the_number_of_replicas_must_be_the_planned_one(planned, monkeypatch):
+    pipeline = planned(plan_of(language_model(6), [0] * 6 + [1] * 3, counts=(2, 2)))
+    with pytest.raises(ValueError, match="the plan needs 4 ranks, 2 for each stage"):
+        pipeline(layers=[LayerSpec()] * 9)
+    monkeypatch.setattr(PipelineModule, "replicas", 2)
+    monkeypatch.setattr(PipelineModule, "rank", 3)
+    assert pipeline(layers=[LayerSpec()] * 9).bounds == (6, 9)
+
+
 def test_other_layers_are_refused(planned):
     with pytest.raises(ValueError, match="there are 8 layers; the plan has 9"):
         planned(plan_of(language_model(6), [0] * 9))(layers=[LayerSpec()] * 8)
@@ -73,17 +86,17 @@ def test_tied_layers_must_be_tied(planned):
             pipeline(layers=[ends[0], *between, ends[1]])
 
 
-def test_its_own_split_is_by_parameters():
+def test_the_default_is_by_parameters():
     workload = language_model(6, parameters=True)
     found = sp.export(plan_of(workload, [0] * 3 + [1] * 6), "deepspeed").comparison
     assert (found.rule, found.default_layers) == ("balanced by parameters", (4, 5))
     found = sp.export(plan_of(language_model(6), [0] * 3 + [1] * 6), "deepspeed").comparison
     assert found.default_layers == (5, 4)
-    assert "does not know its parameters" in found.rule
+    assert "the plan has no parameters" in found.rule
 
 
 @pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
-def test_its_own_balance_is_deepspeeds():
+def test_balanced_is_deepspeeds_algorithm():
     code = """
 import random
 from deepspeed.runtime.utils import partition_balanced

@@ -47,11 +47,9 @@ def test_many_stages():
     assert sp.export(plan, "megatron").value == "Et*2|t*9|t*12|tL"
 
 
-def test_what_is_behind_the_blocks_stays_together():
+def test_layers_after_the_blocks_stay_together():
     plan = plan_of(language_model(4), [0] * 6 + [1])
-    with pytest.raises(
-        ValueError, match="a stage begins with output; the runtime must have all embeddings in"
-    ):
+    with pytest.raises(ValueError, match="a stage begins with lm_head; the runtime keeps all embeddings in"):
         sp.export(plan, "megatron")
 
 
@@ -71,14 +69,14 @@ def test_the_runtime_keeps_embeddings_and_head_equal_and_nothing_else():
     )
     blocks = plan_of(language_model(4, tied=("layers.0", "layers.3")), [0] * 3 + [1] * 4)
     with pytest.raises(
-        ValueError, match=r"layers\.0 and layers\.3 share weights but not a stage; the runtime keeps"
+        ValueError, match=r"layers\.0 and layers\.3 share weights but not a stage; the runtime keeps only"
     ):
         sp.export(blocks, "megatron")
 
 
-def test_its_own_split_is_even_or_none():
+def test_the_default_is_even_or_none():
     comparison = sp.export(plan_of(language_model(8), [0] * 3 + [1] * 8), "megatron").comparison
     assert comparison.default_layers == (5, 6)
     comparison = sp.export(plan_of(language_model(7), [0] * 3 + [1] * 7), "megatron").comparison
     assert comparison.default_layers is None
-    assert "none, as 7 layers cannot be split evenly by 2" in str(comparison)
+    assert "none, as 7 layers are not divisible by 2" in str(comparison)

@@ -59,6 +59,6 @@ def test_other_layers_and_layers_that_are_not_shared_are_refused(planned):
 
 
 @pytest.mark.parametrize(("layers", "counts"), [(12, (4, 4, 4)), (13, (4, 4, 5)), (14, (4, 5, 5))])
-def test_its_own_split_is_uniform_with_the_rest_on_the_last_stages(layers, counts):
+def test_the_default_is_uniform_with_the_rest_on_the_last_stages(layers, counts):
     plan = plan_of(language_model(layers - 3), [0] * 2 + [1] * 2 + [0] * (layers - 4))
     assert sp.export(plan, "paddle").comparison.default_layers == counts

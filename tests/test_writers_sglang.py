@@ -15,6 +15,6 @@ def test_partitions_mean_the_plan():
 
 
 @pytest.mark.parametrize(("blocks", "counts"), [(9, (3, 3, 3)), (10, (3, 3, 4)), (11, (3, 4, 4))])
-def test_its_own_split_has_the_rest_on_the_last_stages(blocks, counts):
+def test_the_default_has_the_rest_on_the_last_stages(blocks, counts):
     plan = plan_of(language_model(blocks), [0] * 4 + [1] * 2 + [0] * (blocks - 3))
     assert sp.export(plan, "sglang").comparison.default_layers == (counts[0] + 1, counts[1], counts[2] + 2)

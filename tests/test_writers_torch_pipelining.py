@@ -32,10 +32,10 @@ def test_the_text_says_where_to_split_and_what_runs_where():
     assert stages == [
         ["tok_embeddings", "layers.0", "layers.1"],
         ["layers.2"],
-        ["layers.3", "norm", "output"],
+        ["layers.3", "norm", "lm_head"],
     ]
     assert '"layers.2": SplitPoint.BEGINNING,\n    "layers.3": SplitPoint.BEGINNING,\n' in exported.text
-    assert "TYPES = ['a', 'b', 'a']" in exported.text
+    assert "REPLICAS = 1\nRANKS = [(0, 'a'), (1, 'b'), (2, 'a')]" in exported.text
     assert "def tie" not in exported.text
 
 
@@ -48,11 +48,11 @@ def test_names_cannot_break_out_of_the_text():
         assert not any(isinstance(node, ast.Raise) for node in tree.body)
 
 
-def test_parted_ties_are_mended():
+def test_cut_ties_are_kept_equal():
     exported = sp.export(plan_of(language_model(4, tied=True), [0] * 3 + [1] * 4), "torch")
     ast.parse(exported.text)
     assert "def tie(pipe, index):" in exported.text
-    assert exported.note == "tok_embeddings and output share weights: tie() keeps them equal"
+    assert exported.note == "tok_embeddings and lm_head share weights: tie() keeps them equal"
 
 
 @needs_torch
@@ -133,17 +133,17 @@ def test_plans_of_other_modules_are_refused(net):
     import torch
 
     x = torch.rand(2, 4)
-    with pytest.raises(ValueError, match="layer 'd' is no module of Skip; the plan must be of it"):
+    with pytest.raises(ValueError, match="layer 'd' is not a module of Skip; the plan must be made for it"):
         sp.split_module(net, plan_for("abd", [0, 0, 1]), (x,))
     apart = plan_for("abc", [0, 1, 0], merge="type")
-    with pytest.raises(ValueError, match="stage 1 holds layers that are no neighbours"):
+    with pytest.raises(ValueError, match="stage 1 has layers that are not adjacent"):
         sp.split_module(net, apart, (x,))
 
 
 def test_without_torch_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.distributed.pipelining", None)
     with pytest.raises(
-        ImportError, match=r'torch is not installed; pip install "stageplan\[torch\]" does it'
+        ImportError, match=r'torch is not installed; pip install "stageplan\[torch\]" installs it'
     ):
         sp.split_module(None, plan_for("abc", [0, 1, 1]))
 

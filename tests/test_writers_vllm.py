@@ -26,12 +26,12 @@ def test_partitions_mean_the_plan(blocks, data):
     assert "--pipeline-parallel-size 2\n" in exported.text
 
 
-@pytest.mark.parametrize(("cut", "name"), [(1, "layers.0"), (5, "norm"), (6, "output")])
+@pytest.mark.parametrize(("cut", "name"), [(1, "layers.0"), (5, "norm"), (6, "lm_head")])
 @pytest.mark.parametrize("to", ["vllm", "sglang"])
 def test_cuts_outside_the_blocks(to, cut, name):
     plan = plan_of(language_model(4), [0] * cut + [1] * (7 - cut))
     with pytest.raises(
-        ValueError, match=f"{to} cannot run this plan: a stage begins with {name}; the runtime must"
+        ValueError, match=f"{to} cannot run this plan: a stage begins with {name}; the runtime keeps"
     ):
         sp.export(plan, to)
 
@@ -40,7 +40,7 @@ def test_cuts_outside_the_blocks(to, cut, name):
     ("blocks", "counts"),
     [(61, (15, 15, 16, 15)), (94, (23, 24, 24, 23)), (64, (16, 16, 16, 16)), (7, (2, 2, 2, 1))],
 )
-def test_its_own_split_has_the_rest_before_the_last_stage(blocks, counts):
+def test_the_default_has_the_rest_before_the_last_stage(blocks, counts):
     """The first two are examples of vLLM's developers."""
     scheme = [0, 0, 1, 0, *[1] * (blocks - 1)]
     found = sp.export(plan_of(language_model(blocks), scheme), "vllm").comparison.default_layers

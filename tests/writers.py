@@ -14,9 +14,10 @@ def language_model(
     tensor=None,
     cannot=None,
     memory=0.0,
+    **fields,
 ):
     """Layers by torchtitan's names: an embedding, blocks, a norm and a head."""
-    names = ["tok_embeddings", *(f"layers.{i}" for i in range(blocks)), "norm", "output"]
+    names = ["tok_embeddings", *(f"layers.{i}" for i in range(blocks)), "norm", "lm_head"]
     kinds = kinds or ["embedding", *["block"] * blocks, "norm", "head"]
     sizes = [40.0, *[10.0] * blocks, 1.0, 40.0] if parameters else [0.0] * len(names)
     layers = [
@@ -32,8 +33,8 @@ def language_model(
     tensors = [
         sp.Tensor(producer=a, consumers=[b], bytes=tensor) for a, b in pairwise(names) if tensor is not None
     ]
-    ties = [tied if isinstance(tied, tuple) else ("tok_embeddings", "output")] if tied else []
-    return sp.Workload(name="model", layers=layers, tensors=tensors, ties=ties)
+    ties = [tied if isinstance(tied, tuple) else ("tok_embeddings", "lm_head")] if tied else []
+    return sp.Workload(name="model", layers=layers, tensors=tensors, ties=ties, **fields)
 
 
 def plan_of(workload, scheme, counts=None, bandwidth=None, capacity=None, **goal):

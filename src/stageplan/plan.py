@@ -195,6 +195,7 @@ class Plan:
             "format": "stageplan plan 1",
             "problem": self.problem.name,
             "goal": msgspec.to_builtins(self.problem.goal),
+            "conditions": msgspec.to_builtins(self.problem.conditions),
             "cost": self.cost,
             "duration": self.duration,
             "throughput": self.throughput,
@@ -212,7 +213,11 @@ class Plan:
     def _layers(self) -> list[dict[str, Any]]:
         problem = self.problem
         rows = zip(problem.layer_names, problem.layer_kinds, problem.parameters, strict=True)
-        return [{"name": name, "kind": kind, "parameters": size} for name, kind, size in rows]
+        layers = [{"name": name, "kind": kind, "parameters": size} for name, kind, size in rows]
+        for layer, modules in zip(layers, problem.layer_modules, strict=True):
+            if modules:
+                layer["modules"] = list(modules)
+        return layers
 
     def __str__(self) -> str:
         lines = [str(self.problem), *_table(self)]

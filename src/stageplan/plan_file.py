@@ -13,6 +13,7 @@ from .goal import Goal
 from .plan import Plan, Violation
 from .problem import Problem
 from .solve import Status
+from .workload import Conditions
 
 Label = Annotated[int, msgspec.Meta(ge=0, le=127, description="label of the device type that runs a layer")]
 
@@ -33,11 +34,12 @@ class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class LayerDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A layer, as runtimes need to know it; its parameters in bytes."""
+    """A layer, as in `Layer`; its parameters in bytes."""
 
     name: str
     kind: str = ""
     parameters: float = 0.0
+    modules: tuple[str, ...] = ()
 
 
 class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     scheme: tuple[Label, ...]
     goal: Goal | None = None
+    conditions: Conditions = Conditions()
     feasible: bool = True
     stages: tuple[StageDocument, ...] = ()
     layers: tuple[LayerDocument, ...] = ()

@@ -17,7 +17,7 @@ from .arguments import check_number
 from .cluster import Cluster, DeviceType
 from .fields import show
 from .goal import Goal
-from .workload import Layer, Workload
+from .workload import Conditions, Layer, Workload
 
 Array = npt.NDArray[np.float64]
 Tensors = Sequence[tuple[int, Sequence[int], float]]
@@ -26,7 +26,10 @@ _ARRAYS = (
     "compute", "send", "receive", "compute_parallel", "transfer_parallel",
     "memory", "price", "limit", "capacity", "bandwidth",
 )  # fmt: skip
-_REST = ("tensors", "ties", "fixed_price", "layer_names", "layer_kinds", "parameters", "type_names", "name")
+_REST = (
+    "tensors", "ties", "fixed_price", "layer_names", "layer_kinds", "layer_modules", "parameters",
+    "type_names", "name", "conditions",
+)  # fmt: skip
 
 
 class Problem:
@@ -60,8 +63,12 @@ class Problem:
         Names for people.
     layer_kinds : tuple of str
         What sort of layer each is, as in `Layer`; ``""`` where nothing says so. No cost depends on it.
+    layer_modules : tuple of tuple of str
+        Modules that are placed with each layer, as in `Layer`.
     parameters : tuple of float
         Bytes of the parameters of each layer.
+    conditions : Conditions
+        Mode, precision, batch and the like that the times are of, as in `Workload`. No cost depends on them.
     n_layers, n_types, n_labels : int
         Sizes; a gene is a label from 0 to ``n_labels - 1``.
     label_types : ndarray of int32, shape (n_labels,)
@@ -89,9 +96,11 @@ class Problem:
     goal: Goal
     layer_names: tuple[str, ...]
     layer_kinds: tuple[str, ...]
+    layer_modules: tuple[tuple[str, ...], ...]
     parameters: tuple[float, ...]
     type_names: tuple[str, ...]
     name: str
+    conditions: Conditions
     label_types: npt.NDArray[np.int32]
     core: _core.Problem
     _scorer: tuple[float | None, _core.Scorer] | None = None
@@ -197,9 +206,11 @@ class Problem:
             "fixed_price": float(fixed_price),
             "layer_names": tuple(f"layer{i}" for i in range(layers)),
             "layer_kinds": ("",) * layers,
+            "layer_modules": ((),) * layers,
             "parameters": (0.0,) * layers,
             "type_names": tuple(f"type{i}" for i in range(types)),
             "name": "arrays",
+            "conditions": Conditions(),
         }
         return cls._of(fields, goal)
 
@@ -436,9 +447,11 @@ def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
         "ties": tuple(tuple(index[name] for name in tie) for tie in workload.ties),
         "layer_names": tuple(layer.name for layer in layers),
         "layer_kinds": tuple(layer.kind for layer in layers),
+        "layer_modules": tuple(layer.modules for layer in layers),
         "parameters": tuple(layer.parameters for layer in layers),
         "type_names": tuple(type_.name for type_ in types),
         "name": f"{workload.name} on {cluster.name}",
+        "conditions": workload.conditions,
     }
 
 

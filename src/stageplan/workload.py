@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,6 +14,7 @@ from msgspec.structs import force_setattr
 from .fields import (
     FINITE,
     Bytes,
+    Count,
     Fraction,
     FrozenDict,
     Name,
@@ -25,10 +26,11 @@ from .fields import (
     show,
 )
 
-__all__ = ["MAX_LAYERS", "FrozenDict", "Layer", "Tensor", "Workload"]
+__all__ = ["MAX_LAYERS", "Conditions", "FrozenDict", "Layer", "Mode", "Tensor", "Workload"]
 
 MAX_LAYERS = 4096
 
+Mode = Literal["train", "inference"]
 TypeName = Annotated[str, Meta(min_length=1)]
 LayerName = Annotated[str, Meta(min_length=1, description="the name of a layer")]
 SecondsByType = Annotated[
@@ -68,6 +70,9 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Bytes of its weights; weights that layers share count in the first of them.
     activations : float
         Bytes that the forward pass keeps for the backward pass.
+    modules : sequence of str
+        Paths of modules, parameters and buffers that are placed with the layer and are not in the module of
+        its name, such as an embedding under a second name.
 
     Raises
     ------
@@ -96,6 +101,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     flops: Annotated[float, not_negative("operations")] = 0.0
     parameters: Bytes = 0.0
     activations: Bytes = 0.0
+    modules: Annotated[tuple[Name, ...], Meta(description="a list of paths of modules")] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, f"layer {show(self.name)}")
@@ -154,6 +160,16 @@ class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"Tensor from {self.producer!r} to {', '.join(self.consumers)}: {self.bytes:.4g} bytes."
 
 
+class Conditions(Struct, frozen=True, kw_only=True):
+    """What the times and sizes of a workload are of; None and "" if unknown. Fields as in `Workload`."""
+
+    architecture: str = ""
+    mode: Mode | None = None
+    precision: str | None = None
+    batch: float = 1.0
+    sequence: int | None = None
+
+
 class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A neural network to be placed.
 
@@ -169,6 +185,14 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Groups of layers that share weights, and so have to share a stage, or keep their weights equal.
     batch : float
         How many examples the times, operations and tensors are of.  Memory is not divided by it.
+    architecture : str
+        Class of the network in transformers, such as ``"LlamaForCausalLM"``; ``""`` if it has none.
+    mode : {"train", "inference"}, optional
+        Whether the times and memory are those of training or of inference.
+    precision : str, optional
+        Of weights and arithmetic, such as ``"bf16"``.
+    sequence : int, optional
+        Tokens of an example.
 
     Raises
     ------
@@ -187,6 +211,10 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="a list of groups, each a list of the names of 2 layers or more"),
     ] = ()
     batch: Annotated[float, positive("examples")] = 1.0
+    architecture: Text = ""
+    mode: Mode | None = None
+    precision: Name | None = None
+    sequence: Count | None = None
 
     def __post_init__(self) -> None:
         owner = f"workload {show(self.name)}"
@@ -215,6 +243,12 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             f"{len(self.tensors)} tensors of {moved:.4g} bytes, {len(self.ties)} groups of shared weights; "
             f"all layers on one device, a batch of {self.batch:g}: {times}."
         )
+
+    @property
+    def conditions(self) -> Conditions:
+        """What its times and sizes are of."""
+        fields = Conditions.__struct_fields__
+        return Conditions(**{field: getattr(self, field) for field in fields})
 
     def _seconds(self, type_: str) -> str:
         times = [layer.compute.get(type_) for layer in self.layers]

@@ -14,6 +14,7 @@ import msgspec
 from .output import to_json, write_whole
 from .workload import Workload
 
+CONDITIONS = ("architecture", "mode", "precision", "sequence")
 LISTS = ("layers", "tensors", "ties")  # written an item a line
 
 _BARE = re.compile("[A-Za-z0-9_-]+")  # a key that needs no quotes
@@ -47,6 +48,9 @@ def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
 def to_document(workload: Workload) -> dict[str, Any]:
     """Fields of a workload as plain values; those that have their defaults are left out."""
     document: dict[str, Any] = {"name": workload.name, "batch": workload.batch}
+    for field in CONDITIONS:
+        if value := getattr(workload, field):
+            document[field] = value
     for field in LISTS:
         if items := getattr(workload, field):
             document[field] = [_plain(item) for item in items]

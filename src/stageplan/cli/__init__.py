@@ -103,7 +103,7 @@ def _parser() -> _Parser:
     search.add_pareto(command("pareto", "plan from the cheapest to the fastest"))
     search.add_score(command("score", "score a plan, or many schemes"))
     profile.add_profile(command("profile", "make a workload of a network"))
-    export.add_export(command("export", "say a plan in the words of a runtime"))
+    export.add_export(command("export", "convert a plan to a runtime's configuration"))
     export.add_devices(command("devices", "list the devices of the catalogue"))
     made = generate.EPILOG
     generate.add_generate(command("generate", "make a model that runs on its target", made))

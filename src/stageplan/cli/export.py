@@ -1,4 +1,4 @@
-"""``stageplan export`` and ``devices``: plans for runtimes, and the catalogue."""
+"""``stageplan export`` and ``devices``: the configuration of runtimes, and the catalogue."""
 
 from __future__ import annotations
 
@@ -8,48 +8,65 @@ from pathlib import Path
 
 from .. import plan_file
 from ..catalogue import device_table
-from ..output import check_output, deliver, print_out, write_and_print
+from ..output import check_output, deliver, print_out, write_and_print, write_whole
 from ..writers import RUNTIMES, Export, export, write
-from ..writers.split import Split
+from ..writers.partition import Partition
 from .problem import add_catalogue, add_hardware, add_output, make_problem, read_catalogue
-from .status import FEASIBLE, about, status_of
+from .status import FEASIBLE, NO_PLAN, about
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``export``."""
     parser.set_defaults(run=_export)
     add = parser.add_argument
-    add("plan", type=Path, metavar="PLAN", help="a plan's JSON, as plan -o writes it")
+    add("plan", type=Path, metavar="PLAN", help="a plan in JSON, as plan -o writes it")
     add("--to", choices=RUNTIMES, required=True, help="the runtime")
-    add("--workload", help="what the plan is of: then the runtime's own split is compared with the plan's")
+    add("--workload", help="the plan's workload: compare with the runtime's default partition")
     add_hardware(parser)
-    add_output(parser, "write what the runtime takes; - for stdout")
+    add_output(
+        parser,
+        "write the configuration, and beside it FILE.ranks.json: stage, replica and device type of each rank "
+        "(json has them in itself); - for stdout",
+    )
 
 
 def _export(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
+    ranks = _ranks_file(output, arguments.to)
     check_output("--output", output)
+    check_output("--output", ranks)
     saved = plan_file.read_plan(arguments.plan)
     with about(arguments.plan):
-        exported, feasible = _exported(arguments, saved)
-    remarks = exported.remarks if feasible else f"note: the plan breaks limits\n{exported.remarks}".rstrip()
+        exported = _exported(arguments, saved)
+    if exported is None:
+        print(f"stageplan: {arguments.plan}: the plan is not feasible; it is not exported", file=sys.stderr)
+        return NO_PLAN
     if output is None or str(output) == "-":
         print_out(exported.text.rstrip("\n"))
-        print(remarks, file=sys.stderr, end="\n" if remarks else "")
-    else:
-        write_and_print(output, lambda stream: stream.write(exported.text.encode()), remarks)
-    return status_of(feasible)
+        print(exported.remarks, file=sys.stderr)
+        return FEASIBLE
+    if ranks is not None:
+        write_whole(ranks, lambda stream: stream.write(exported.rank_table().encode()))
+    write_and_print(output, lambda stream: stream.write(exported.text.encode()), exported.remarks)
+    return FEASIBLE
 
 
-def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> tuple[Export, bool]:
-    """(Export, whether the plan is feasible); with the workload, beside the runtime's own split."""
+def _ranks_file(output: Path | None, to: str) -> Path | None:
+    """Path of the rank table beside a file, unless that file has the ranks or is a device or a pipe."""
+    if output is None or str(output) == "-" or to == "json" or (output.exists() and not output.is_file()):
+        return None
+    return output.with_name(f"{output.name}.ranks.json")
+
+
+def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Export | None:
+    """Convert a plan; with its workload, compare it too. None if it is not feasible."""
     if arguments.workload is not None:
         plan = plan_file.restore(make_problem(arguments, saved.goal), saved)
-        return export(plan, arguments.to), plan.feasible
+        return export(plan, arguments.to) if plan.feasible else None
     for name in ("cluster", "device", "batch", "devices", "prices", "region", "spot"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name} goes with --workload; it must be given")
-    return Export(arguments.to, *write(Split.of_saved(saved), arguments.to)), saved.feasible
+            raise ValueError(f"--{name} requires --workload")
+    return Export(arguments.to, *write(Partition.of_saved(saved), arguments.to)) if saved.feasible else None
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:

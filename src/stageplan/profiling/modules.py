@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -106,7 +107,35 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
             module, args, kwargs, paths, train=options.train, repeats=repeats, max_spread=max_spread
         )
 
-    return Network(loaded.name, traced.trace, cuts, loaded.batch, precision, measure)
+    return Network(
+        loaded.name,
+        traced.trace,
+        cuts,
+        loaded.batch,
+        precision,
+        measure,
+        _names(module),
+        _architecture(module),
+        _sequence(loaded),
+    )
+
+
+def _names(module: nn.Module) -> dict[str, str]:
+    """Path of each parameter and buffer, and the first path of the same tensor."""
+    first: dict[int, str] = {}
+    held = (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
+    return {path: first.setdefault(id(tensor), path) for path, tensor in chain(*held)}
+
+
+def _architecture(module: nn.Module) -> str:
+    """Class of a network of transformers."""
+    return type(module).__name__ if hasattr(getattr(module, "config", None), "model_type") else ""
+
+
+def _sequence(loaded: Loaded) -> int | None:
+    """Tokens of an example of a network of transformers."""
+    tokens = loaded.kwargs.get("input_ids")
+    return tokens.shape[-1] if isinstance(tokens, Tensor) and tokens.dim() else None
 
 
 def _cut(traced: Traced, options: Options) -> list[Cut]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from ..workload import Mode
 from .trace import Cut, Trace
 
 if TYPE_CHECKING:
     from .torch_times import Times
 
-Mode = Literal["train", "inference"]
-MODES = ("train", "inference")
+MODES = get_args(Mode)
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
 
@@ -48,7 +49,19 @@ class Options(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A network, read; `measure` measures its layers: (repeats, max_spread) -> times."""
+    """A network, read.
+
+    Attributes
+    ----------
+    names : dict of str to str
+        Path of each parameter and buffer of a module, and the name of that weight in the trace.
+    architecture : str
+        Class of a network of transformers, or ``""``.
+    sequence : int or None
+        Tokens of an example, if it has tokens.
+    measure : callable
+        Measures its layers: (repeats, max_spread) -> times.
+    """
 
     name: str
     trace: Trace
@@ -56,3 +69,6 @@ class Network(NamedTuple):
     batch: int
     precision: str
     measure: Callable[[int, float], Times]
+    names: Mapping[str, str] = MappingProxyType({})
+    architecture: str = ""
+    sequence: int | None = None

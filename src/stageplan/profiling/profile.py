@@ -16,6 +16,7 @@ from ..readers import read_devices
 from ..workload import Layer, Tensor, Workload
 from .models import read_model
 from .network import MODES, PRECISIONS, Mode, Network, Options
+from .outside import modules_outside
 from .trace import Kernels, TracedLayer
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def profile(
             base = _estimate(traced, measured, network.precision)
             seconds = {name: _carry(here, base, estimate) for name, estimate in seconds.items()}
         seconds = {measure: here} | {name: other for name, other in seconds.items() if name != measure}
-    return _workload(network, traced, mode == "train", seconds, spread)
+    return _workload(network, traced, mode, seconds, spread)
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
@@ -221,11 +222,12 @@ def _carry(here: Seconds, base: Seconds, other: Seconds) -> Seconds:
 def _workload(
     network: Network,
     traced: Sequence[TracedLayer],
-    train: bool,
+    mode: Mode,
     seconds: Mapping[str, Seconds],
     spread: Array,
 ) -> Workload:
-    trace, cuts = network.trace, network.cuts
+    trace, cuts, train = network.trace, network.cuts, mode == "train"
+    modules = modules_outside(network, traced)
     counted: set[int] = set()  # weights of the layers so far
     layers = []
     for index, layer in enumerate(traced):
@@ -242,6 +244,7 @@ def _workload(
                 parameters=sum(trace.weights[weight].bytes for weight in new),
                 activations=layer.saved,
                 memory=_memory(layer, network, train),
+                modules=tuple(modules[index]),
             )
         )
     return Workload(
@@ -257,6 +260,10 @@ def _workload(
         ),
         ties=trace.ties(traced, cuts),
         batch=network.batch,
+        architecture=network.architecture,
+        mode=mode,
+        precision=network.precision,
+        sequence=network.sequence,
     )
 
 

@@ -1,10 +1,13 @@
-"""Plans out: in the words of the runtimes that run pipelines, one file a runtime."""
+"""Conversion of plans to the configuration of runtimes that run pipelines, one file for each runtime."""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Any, Protocol
 
 from ..arguments import check_choice
@@ -12,18 +15,18 @@ from ..plan import Plan
 from ..verify import stage_times
 from . import deepspeed, device_map, document, megatron, paddle, sglang, torch_pipelining, torchtitan, vllm
 from .defaults import Default
-from .split import Split, Written
+from .partition import Partition, Rank, Written
 from .torch_pipelining import SplitModule, split_module
 
-__all__ = ["RUNTIMES", "Comparison", "Export", "SplitModule", "export", "split_module", "write"]
+__all__ = ["RUNTIMES", "Comparison", "Export", "Rank", "SplitModule", "export", "split_module", "write"]
 
 
 class _Writer(Protocol):
-    """What each file here defines."""
+    """The functions that the file of each runtime defines."""
 
-    def write(self, split: Split) -> Written: ...
+    def write(self, partition: Partition) -> Written: ...
 
-    def default(self, split: Split) -> Default: ...
+    def default(self, partition: Partition) -> Default: ...
 
 
 _WRITERS: dict[str, _Writer] = {
@@ -39,24 +42,26 @@ _WRITERS: dict[str, _Writer] = {
 }
 
 RUNTIMES = tuple(_WRITERS)
+TRAINING = ("torchtitan", "deepspeed", "megatron", "paddle")
+SERVING = ("vllm", "sglang")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the split of a plan is predicted to gain over the one that its runtime would make.
+    """A plan beside the default partition of the runtime, as predicted.
 
     Attributes
     ----------
     measure : str
-        What limits the runtime: the slowest stage, or all stages in turn where it does not pipeline.
+        What limits the runtime: the slowest stage, or all stages in turn if it does not pipeline.
     throughput, time : float
-        Examples/s of the plan, and seconds per example of that.
+        Examples/s and seconds per example of the plan.
     rule : str
-        How the runtime splits where nobody tells it.
+        How the runtime partitions by default.
     default_layers : tuple of int or None
-        How many layers its stages have then, on the same devices; None where it would not split.
+        Layers of each stage of the default partition, on the same devices; None if there is none.
     default_throughput, default_time : float or None
-        As above, of that split; 0 and inf where a device cannot run a layer of its stage, or not hold them.
+        The same of the default partition; 0 and inf if a device cannot run its stage.
     """
 
     measure: str
@@ -70,10 +75,10 @@ class Comparison:
     def __str__(self) -> str:
         lines = [f"predicted: {self.throughput:,.6g} examples/s, {self.measure} {self.time:.4g} s an example"]
         if self.default_layers is None or self.default_throughput is None:
-            return "\n".join([*lines, f"the runtime's own split: {self.rule}"])
+            return "\n".join([*lines, f"default partition: {self.rule}"])
         layers = ", ".join(map(str, self.default_layers))
         lines.append(
-            f"the runtime's own split ({self.rule}: {layers} layers): {self.default_throughput:,.6g} "
+            f"default partition ({self.rule}: {layers} layers): {self.default_throughput:,.6g} "
             f"examples/s, {self.measure} {self.default_time:.4g} s an example"
         )
         gain = "it cannot run" if self.gain is None or math.isinf(self.gain) else f"{self.gain:.3g}x"
@@ -81,33 +86,40 @@ class Comparison:
 
     @property
     def gain(self) -> float | None:
-        """Throughput of the plan by that of the runtime's own split; inf where that cannot run."""
+        """Throughput of the plan divided by that of the default partition; inf if that cannot run."""
         if self.default_throughput is None:
             return None
         return self.throughput / self.default_throughput if self.default_throughput else math.inf
 
 
+_SHOWN = 8  # ranks of a stage that are listed
+_stage = attrgetter("stage")
+
+
 @dataclass(frozen=True)
 class Export:
-    """A plan in the words of a runtime.
+    """A plan as the configuration of a runtime.
 
     Attributes
     ----------
     runtime : str
-        Which one.
+        The runtime.
     value : object
-        What the runtime takes: a text, a list or a dict.
+        The configuration: a string, a list or a dict.
     text : str
         A file with it, or the arguments of a command.
+    ranks : tuple of Rank
+        Stage, replica and device type of each rank of the runtime.
     note : str
-        What else people have to know.
+        What else a user has to know, or ``""``.
     comparison : Comparison or None
-        Beside the runtime's own split; None where the plan's problem is not known.
+        With the default partition of the runtime; None if the plan was read from a file without its workload.
     """
 
     runtime: str
     value: Any
     text: str
+    ranks: tuple[Rank, ...]
     note: str = ""
     comparison: Comparison | None = None
 
@@ -116,18 +128,31 @@ class Export:
 
     @property
     def remarks(self) -> str:
-        """The note and the comparison, for people."""
+        """The ranks, the note and the comparison, as text."""
         note = f"note: {self.note}" if self.note else ""
-        return "\n".join(filter(None, (note, str(self.comparison or ""))))
+        return "\n".join(filter(None, (*self._rank_lines(), note, str(self.comparison or ""))))
+
+    def rank_table(self) -> str:
+        """Return the ranks as JSON, one on each line."""
+        rows = ",\n".join(f"  {json.dumps(rank._asdict())}" for rank in self.ranks)
+        return f'{{"runtime": "{self.runtime}", "ranks": [\n{rows}\n]}}\n'
+
+    def _rank_lines(self) -> Iterator[str]:
+        for stage, ranks in groupby(sorted(self.ranks, key=_stage), key=_stage):
+            numbers = [(rank.rank, rank.device_type) for rank in ranks]
+            listed = ", ".join(str(number) for number, _ in numbers[:_SHOWN])
+            if len(numbers) > _SHOWN:
+                listed += f", ... {numbers[-1][0]} ({len(numbers)} replicas)"
+            yield f"stage {stage} on {numbers[0][1]}: rank{'s' if len(numbers) > 1 else ''} {listed}"
 
 
 def export(plan: Plan, to: str) -> Export:
-    """Say a plan in the words of a runtime, and what it gains over the runtime's own split.
+    """Convert a plan to a runtime's configuration, and compare it with the runtime's default partition.
 
     Parameters
     ----------
     plan
-        A plan.
+        A feasible plan.
     to : {"torch", "torchtitan", "deepspeed", "megatron", "vllm", "sglang", "paddle", "device-map", "json"}
         The runtime.
 
@@ -138,29 +163,52 @@ def export(plan: Plan, to: str) -> Export:
     Raises
     ------
     TypeError, ValueError
-        There is no such runtime; or it cannot run such a plan, for the reason that is said.
+        There is no such runtime, or it cannot run the plan; the plan is not feasible.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[1.0, 3.0], [3.0, 1.0]], price=[1, 1], limit=[1, 1])
+    >>> exported = sp.export(sp.Plan.of(problem, [0, 1]), "torch")
+    >>> exported.value
+    ['layer1']
+    >>> exported.ranks[1]
+    Rank(rank=1, stage=1, replica=0, device_type='type1')
     """
     if not isinstance(plan, Plan):
         raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
-    split = Split.of(plan)
-    written = write(split, to)
-    default = _WRITERS[to].default(split)
+    if not plan.feasible:
+        raise ValueError(f"the plan is not feasible: {'; '.join(map(str, plan.violations))}")
+    partition = Partition.of(plan)
+    written = write(partition, to)
+    default = _WRITERS[to].default(partition)
     compare = _compare_placement if to == "device-map" else _compare
     return Export(to, *written, compare(plan, default))
 
 
-def write(split: Split, to: str) -> Written:
-    """Say a split in the words of a runtime: what it takes, a text with it, and a note."""
+def write(partition: Partition, to: str) -> Written:
+    """Convert a partition to a runtime's configuration."""
     check_choice("to", to, RUNTIMES)
     try:
-        split.check()
-        return _WRITERS[to].write(split)
+        partition.check()
+        _check_mode(partition, to)
+        return _WRITERS[to].write(partition)
     except ValueError as error:
         raise ValueError(f"{to} cannot run this plan: {error}") from None
 
 
+def _check_mode(partition: Partition, to: str) -> None:
+    mode = partition.conditions.mode
+    if (mode == "train" and to in SERVING) or (mode == "inference" and to in TRAINING):
+        does, other = ("serves", "inference") if to in SERVING else ("trains", "train")
+        raise ValueError(
+            f"its workload was profiled for mode {mode!r}, and the runtime only {does} models "
+            f"(profile with --mode {other})"
+        )
+
+
 def _compare(plan: Plan, default: Default) -> Comparison:
-    """Compare the slowest stages of pipelines."""
+    """Compare by the slowest stages."""
     if default.bounds is None:
         return _comparison("slowest stage", plan.time, None, default)
     times = _times(plan, [i for i, (a, b) in enumerate(pairwise(default.bounds)) for _ in range(a, b)])
@@ -169,10 +217,10 @@ def _compare(plan: Plan, default: Default) -> Comparison:
 
 
 def _compare_placement(plan: Plan, default: Default) -> Comparison:
-    """Compare stages that run one after another, as they do where layers are placed but not pipelined."""
+    """Compare by the sum of all stages, which run in turn if layers are placed and not pipelined."""
     bounds = default.bounds or ()
     others = [i for i, (a, b) in enumerate(pairwise(bounds)) for _ in range(a, b)]
-    ours = device_map.placement(Split.of(plan))
+    ours = device_map.placement(Partition.of(plan))
     # Each transfer has two ends, and happens once.
     time, default_time = (
         math.fsum(compute + transfer / 2 for compute, transfer in _times(plan, placed))
@@ -192,9 +240,9 @@ def _rate(time: float) -> float:
 
 
 def _times(plan: Plan, placed: list[int]) -> list[tuple[float, float]]:
-    """Seconds per example of compute and transfer of stages with other layers, inf where they cannot run.
+    """Seconds per example of compute and transfer of each stage of another partition; inf if it cannot run.
 
-    `placed` has the number of the stage of each layer; the devices are the plan's.
+    `placed` is the stage of each layer; devices are those of the plan.
     """
     problem = plan.problem
     scheme = [plan.stages[place].label for place in placed]

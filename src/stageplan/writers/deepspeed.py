@@ -1,22 +1,27 @@
-"""DeepSpeed: a `PipelineModule` whose layers are split by the plan; it takes no list, so a class says it."""
+"""DeepSpeed: a subclass of `PipelineModule` with the stages of the plan.
+
+`PipelineModule` has no argument for bounds of stages, so its hook `_partition_layers` is overridden.
+"""
 
 from __future__ import annotations
 
 from .defaults import Default, balanced, even, to_bounds
-from .split import Split, Written
+from .partition import Partition, Written
 
 _TEXT = '''\
-"""A DeepSpeed pipeline, split by a plan: {stages} stages of {count} layers."""
+"""A DeepSpeed pipeline: {count} layers in {stages} stages, as planned."""
 
 from deepspeed.pipe import PipelineModule, TiedLayerSpec
 
 PARTS = {parts}  # first layer of each stage, and the number of layers
 LAYERS = {layers}
 TIED = {tied}  # layers that share weights, but not a stage
+REPLICAS = {replicas}  # of each stage
+TYPES = {types}  # device type of each rank
 
 
 class PlannedPipeline(PipelineModule):
-    """`layers` are to be those of LAYERS, in order; the other arguments are a PipelineModule's."""
+    """Takes the layers named in LAYERS, in that order, and arguments of PipelineModule."""
 
     def __init__(self, layers, **arguments):
         layers = list(layers)
@@ -29,29 +34,33 @@ class PlannedPipeline(PipelineModule):
         super().__init__(layers=layers, num_stages=len(PARTS) - 1, **arguments)
 
     def _partition_layers(self, method="plan"):
+        if self._topo.get_dim("data") != REPLICAS or self._topo.world_size() != len(TYPES):
+            raise ValueError(f"the plan needs {{len(TYPES)}} ranks, {{REPLICAS}} for each stage")
         self.parts = list(PARTS)
         stage = self._topo.get_coord(self.global_rank).pipe
         self._set_bounds(start=self.parts[stage], stop=self.parts[stage + 1])
 '''
 
 
-def write(split: Split) -> Written:
-    """Return the bounds of the stages, and a module that defines the pipeline's class."""
-    bounds = list(split.bounds())
-    split.replicas()
+def write(partition: Partition) -> Written:
+    """Return the bounds of the stages, and Python source that defines the pipeline's class."""
+    bounds = list(partition.bounds())
+    ranks = partition.ranks()  # the axes of its topology are pipeline, data
     text = _TEXT.format(
-        stages=len(split.stages),
-        count=len(split.layers),
+        stages=len(partition.stages),
+        count=len(partition.layers),
         parts=bounds,
-        layers=list(split.layers),
-        tied=[list(tie) for tie in split.parted_ties()],
+        layers=list(partition.layers),
+        tied=[list(tie) for tie in partition.parted_ties()],
+        replicas=partition.replicas(),
+        types=[rank.device_type for rank in ranks],
     )
-    return Written(bounds, text)
+    return Written(bounds, text, ranks)
 
 
-def default(split: Split) -> Default:
-    """Balance by parameters, or evenly by layers where the plan does not know its parameters."""
-    if any(split.parameters) and len(split.layers) > len(split.stages):
-        return Default("balanced by parameters", balanced(split.parameters, len(split.stages)))
-    bounds = to_bounds(even(len(split.layers), len(split.stages)))
-    return Default("even by layers (the plan does not know its parameters)", bounds)
+def default(partition: Partition) -> Default:
+    """Balance by parameters, or by layers if the plan has no parameters."""
+    if any(partition.parameters) and len(partition.layers) > len(partition.stages):
+        return Default("balanced by parameters", balanced(partition.parameters, len(partition.stages)))
+    bounds = to_bounds(even(len(partition.layers), len(partition.stages)))
+    return Default("even by layers (the plan has no parameters)", bounds)

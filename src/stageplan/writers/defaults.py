@@ -1,4 +1,4 @@
-"""How runtimes split a network where nobody tells them."""
+"""Default partitioning rules of the runtimes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 class Default(NamedTuple):
-    """The split that a runtime makes where nobody tells it: its rule, and the bounds of the stages if any."""
+    """How a runtime partitions by default: its rule, and the bounds of the stages if it has any."""
 
     rule: str
     bounds: tuple[int, ...] | None
 
 
 def even(layers: int, stages: int) -> list[int]:
-    """Layers of each stage, as even as can be, the first ones longer."""
+    """Layers of each stage, as evenly as possible; the first stages have one more."""
     return [layers // stages + (i < layers % stages) for i in range(stages)]
 
 
@@ -27,10 +27,10 @@ def to_bounds(counts: Sequence[int]) -> tuple[int, ...]:
 
 
 def balanced(weights: Sequence[float], stages: int) -> tuple[int, ...]:
-    """Bounds of stages whose heaviest and lightest differ least, found as DeepSpeed finds them.
+    """Bounds of stages whose heaviest and lightest differ least, by DeepSpeed's algorithm.
 
-    A dynamic programme that keeps one best partition of each prefix, the last of equals; so the difference
-    need not be the least of all (The Linear Partition Problem, in Skiena's Algorithm Design Manual).
+    A dynamic programme that keeps one best partition of each prefix, the last of equal ones; so the result
+    need not be optimal (The Linear Partition Problem, in Skiena's Algorithm Design Manual).
     """
     layers = len(weights)
     total = np.concatenate([[0.0], np.cumsum(weights)])

@@ -1,42 +1,49 @@
-"""Hugging Face: a ``device_map`` from module to device; it places layers, and runs stage after stage."""
+"""Hugging Face: a ``device_map`` from module to device, which runs one stage after another."""
 
 from __future__ import annotations
 
 import json
 
 from .defaults import Default, balanced, even, to_bounds
-from .split import Split, Written
+from .partition import Partition, Written
 
 
-def write(split: Split) -> Written:
-    """Return the map, a device a stage, and its JSON.
+def write(partition: Partition) -> Written:
+    """Return the map, one device for each stage, and its JSON.
 
-    Layers that share weights get one device, that of the first: else each device would have weights of its
-    own, and training would part them.
+    Layers that share weights are placed on one device, that of the first: on several, each device would have
+    its own copy, and training would make the copies differ.  There is one process; a rank is a device.
     """
-    if split.replicas() > 1:
+    if partition.replicas() > 1:
         raise ValueError(
-            f"its stages have {split.replicas()} devices; the runtime must have one device a stage"
+            f"its stages have {partition.replicas()} replicas; the runtime runs one of each stage "
+            "(plan with --max-devices-per-stage 1)"
         )
-    mapped = dict(zip(split.layers, placement(split), strict=True))
+    mapped = {
+        path: device
+        for name, modules, device in zip(
+            partition.layers, partition.modules, placement(partition), strict=True
+        )
+        for path in (name, *modules)
+    }
     moved = [
-        f"{split.layers[layer]} is placed with {split.layers[tie[0]]}, whose weights it shares"
-        for tie in split.parted_ties()
+        f"{partition.layers[layer]} is placed with {partition.layers[tie[0]]}, whose weights it shares"
+        for tie in partition.parted_ties()
         for layer in tie[1:]
     ]
-    return Written(mapped, json.dumps(mapped, indent=2) + "\n", "; ".join(moved))
+    return Written(mapped, json.dumps(mapped, indent=2) + "\n", partition.ranks(), "; ".join(moved))
 
 
-def placement(split: Split) -> list[int]:
-    """Device of each layer: the number of its stage, or of that of the layer it shares weights with."""
-    device_of = {layer: device for device, stage in enumerate(split.stages) for layer in stage.layers}
-    for tie in split.parted_ties():
+def placement(partition: Partition) -> list[int]:
+    """Device of each layer: its stage, or that of the first layer with which it shares weights."""
+    device_of = {layer: device for device, stage in enumerate(partition.stages) for layer in stage.layers}
+    for tie in partition.parted_ties():
         device_of |= dict.fromkeys(tie, device_of[tie[0]])
-    return [device_of[layer] for layer in range(len(split.layers))]
+    return [device_of[layer] for layer in range(len(partition.layers))]
 
 
-def default(split: Split) -> Default:
-    """Balance by parameters, about as ``device_map="balanced"`` does, or by layers if they are not known."""
-    if any(split.parameters):
-        return Default("balanced by parameters", balanced(split.parameters, len(split.stages)))
-    return Default("even by layers", to_bounds(even(len(split.layers), len(split.stages))))
+def default(partition: Partition) -> Default:
+    """Balance by parameters, much as ``device_map="balanced"``; by layers if the plan has no parameters."""
+    if any(partition.parameters):
+        return Default("balanced by parameters", balanced(partition.parameters, len(partition.stages)))
+    return Default("even by layers", to_bounds(even(len(partition.layers), len(partition.stages))))

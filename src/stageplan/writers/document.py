@@ -1,28 +1,34 @@
-"""JSON for any other runtime: the layers of each stage by name, and where each stage begins."""
+"""JSON for any other runtime: the layers of each stage by name, its bounds, and the ranks."""
 
 from __future__ import annotations
 
 import json
 
 from .defaults import Default, even, to_bounds
-from .split import Split, Written
+from .partition import Partition, Written
 
 
-def write(split: Split) -> Written:
-    """Return stages, ties that are parted, and bounds where stages are runs of neighbours."""
+def write(partition: Partition) -> Written:
+    """Return stages, ranks, ties that are cut, and bounds if stages are runs of adjacent layers."""
     try:
-        bounds: list[int] | None = list(split.bounds())
+        bounds: list[int] | None = list(partition.bounds())
     except ValueError:
         bounds = None
     stages = [
-        {"layers": [split.layers[i] for i in stage.layers], "type": stage.type, "devices": stage.devices}
-        for stage in split.stages
+        {"layers": [partition.layers[i] for i in stage.layers], "type": stage.type, "devices": stage.devices}
+        for stage in partition.stages
     ]
-    ties = [[split.layers[i] for i in tie] for tie in split.parted_ties()]
-    document = {"stages": stages, "bounds": bounds, "parted_ties": ties}
-    return Written(document, json.dumps(document, indent=2) + "\n")
+    ties = [[partition.layers[i] for i in tie] for tie in partition.parted_ties()]
+    ranks = partition.ranks()
+    document = {
+        "stages": stages,
+        "bounds": bounds,
+        "parted_ties": ties,
+        "ranks": [rank._asdict() for rank in ranks],
+    }
+    return Written(document, json.dumps(document, indent=2) + "\n", ranks)
 
 
-def default(split: Split) -> Default:
-    """As even as can be by layers: there is no runtime that would have a rule of its own."""
-    return Default("even by layers", to_bounds(even(len(split.layers), len(split.stages))))
+def default(partition: Partition) -> Default:
+    """As evenly as possible by layers, as no runtime is known."""
+    return Default("even by layers", to_bounds(even(len(partition.layers), len(partition.stages))))

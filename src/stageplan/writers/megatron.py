@@ -1,26 +1,29 @@
-"""Megatron-LM: ``--pipeline-model-parallel-layout``; E is the embeddings, t a block, L what is behind.
+"""Megatron-LM: ``--pipeline-model-parallel-layout``; E is the embeddings, t a block, L the rest.
 
-Rules: the guide "Custom Pipeline Model Parallel Layout" of Megatron Core. Empty stages are legal there.
+Rules: the guide "Custom Pipeline Model Parallel Layout" of Megatron Core. Stages without blocks are allowed.
 """
 
 from __future__ import annotations
 
 from .defaults import Default, even
-from .split import Split, Written
+from .partition import Partition, Written
 
 
-def write(split: Split) -> Written:
-    """Return the layout, and the arguments of a training command."""
-    decoders = split.decoders()
+def write(partition: Partition) -> Written:
+    """Return the layout, and the arguments of a training command.
+
+    Ranks are numbered stage by stage (Megatron's order tp-cp-ep-dp-pp).
+    """
+    decoders = partition.decoders()
     for bound in decoders.bounds[1:-1]:
         if bound < decoders.first or bound > decoders.end:
             raise ValueError(
-                f"a stage begins with {split.layers[bound]}; the runtime must have all embeddings in one "
-                "stage, and all behind the blocks in one stage"
+                f"a stage begins with {partition.layers[bound]}; the runtime keeps all embeddings in one "
+                "stage, and all layers after the blocks in one stage"
             )
-    if any(decoders.first <= layer < decoders.end for tie in split.parted_ties() for layer in tie):
-        split.refuse_parted_ties("the runtime keeps the embeddings and the head equal, and nothing else")
-    split.replicas()
+    if any(decoders.first <= layer < decoders.end for tie in partition.parted_ties() for layer in tie):
+        partition.refuse_parted_ties("the runtime keeps only embeddings and head equal")
+    partition.replicas()
     stages = ["t" * count if count < 2 else f"t*{count}" for count in decoders.counts()]
     stages[0] = "E" + stages[0]
     stages[-1] += "L"
@@ -30,15 +33,15 @@ def write(split: Split) -> Written:
         f"--pipeline-model-parallel-size {len(stages)}",
         f'--pipeline-model-parallel-layout "{layout}"',
     ]
-    if not split.ties:
+    if not partition.ties:
         arguments.append("--untie-embeddings-and-output-weights")
-    return Written(layout, " \\\n".join(arguments) + "\n")
+    return Written(layout, " \\\n".join(arguments) + "\n", partition.ranks())
 
 
-def default(split: Split) -> Default:
-    """As many blocks in each stage, which must be possible."""
-    decoders, stages = split.decoders(), len(split.stages)
+def default(partition: Partition) -> Default:
+    """Give each stage the same number of blocks, if that is possible."""
+    decoders, stages = partition.decoders(), len(partition.stages)
     blocks = decoders.end - decoders.first
     if blocks % stages:
-        return Default(f"none, as {blocks} layers cannot be split evenly by {stages}", None)
-    return Default("as many layers in each stage", decoders.with_ends(even(blocks, stages)))
+        return Default(f"none, as {blocks} layers are not divisible by {stages}", None)
+    return Default("the same number of layers in each stage", decoders.with_ends(even(blocks, stages)))

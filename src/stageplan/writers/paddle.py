@@ -1,22 +1,25 @@
-"""Paddle: ``seg_method`` of a `PipelineLayer`, the first layer of each stage and the number of layers."""
+"""Paddle: ``seg_method`` of a `PipelineLayer`: the first layer of each stage, and the number of layers."""
 
 from __future__ import annotations
 
 from .defaults import Default, even, to_bounds
-from .split import Split, Written
+from .partition import Partition, Written
 
 _TEXT = '''\
-"""A Paddle pipeline, split by a plan: {stages} stages of {count} layers."""
+"""A Paddle pipeline: {count} layers in {stages} stages, as planned."""
 
 from paddle.distributed.fleet.meta_parallel import PipelineLayer, SharedLayerDesc
 
 SEG_METHOD = {bounds}  # first layer of each stage, and the number of layers
 LAYERS = {layers}
 SHARED = {shared}  # layers that share weights, but not a stage
+TYPES = {types}  # device type of each rank
+
+# strategy.hybrid_configs = {{"dp_degree": {replicas}, "mp_degree": 1, "pp_degree": {stages}}}
 
 
 def planned_pipeline(layers, **arguments):
-    """Make a PipelineLayer of `layers`, which are to be those of LAYERS, in order."""
+    """Make a PipelineLayer of the layers named in LAYERS, in that order."""
     layers = list(layers)
     if len(layers) != SEG_METHOD[-1]:
         raise ValueError(f"there are {{len(layers)}} layers; the plan has {{SEG_METHOD[-1]}}")
@@ -28,20 +31,22 @@ def planned_pipeline(layers, **arguments):
 '''
 
 
-def write(split: Split) -> Written:
-    """Return ``seg_method``, and a module that makes the pipeline."""
-    bounds = list(split.bounds())
-    split.replicas()
+def write(partition: Partition) -> Written:
+    """Return ``seg_method``, and Python source that makes the pipeline."""
+    bounds = list(partition.bounds())
+    ranks = partition.ranks_by_replica()  # the axes of its topology are data, pipeline
     text = _TEXT.format(
-        stages=len(split.stages),
-        count=len(split.layers),
+        stages=len(partition.stages),
+        count=len(partition.layers),
         bounds=bounds,
-        layers=list(split.layers),
-        shared=[list(tie) for tie in split.parted_ties()],
+        layers=list(partition.layers),
+        shared=[list(tie) for tie in partition.parted_ties()],
+        replicas=partition.replicas(),
+        types=[rank.device_type for rank in ranks],
     )
-    return Written(bounds, text)
+    return Written(bounds, text, ranks)
 
 
-def default(split: Split) -> Default:
-    """As even as can be, the last stages longer (``seg_method="uniform"``)."""
-    return Default("uniform by layers", to_bounds(even(len(split.layers), len(split.stages))[::-1]))
+def default(partition: Partition) -> Default:
+    """As evenly as possible; the last stages have one more (``seg_method="uniform"``)."""
+    return Default("uniform by layers", to_bounds(even(len(partition.layers), len(partition.stages))[::-1]))

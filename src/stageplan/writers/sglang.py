@@ -1,28 +1,29 @@
 """SGLang: the environment variable ``SGLANG_PP_LAYER_PARTITION``, blocks of each stage.
 
-The embeddings are in the first stage, the norm and the head in the last; tied ones are loaded at both ends.
+The embeddings are in the first stage, norm and head in the last; tied weights are loaded in both.
 """
 
 from __future__ import annotations
 
 from .defaults import Default, even
-from .split import Split, Written
+from .partition import Partition, Written
 
 
-def write(split: Split) -> Written:
-    """Return the partition, and the environment and the command."""
-    counts = split.block_counts()
-    partition = ",".join(map(str, counts))
-    replicas = "" if split.replicas() == 1 else f" --dp-size {split.replicas()}"
+def write(partition: Partition) -> Written:
+    """Return the partition, and the lines of a shell script."""
+    counts = partition.block_counts()
+    listed = ",".join(map(str, counts))
+    replicas = "" if partition.replicas() == 1 else f" --dp-size {partition.replicas()}"
     return Written(
-        partition,
-        f"export SGLANG_PP_LAYER_PARTITION={partition}\n"
+        listed,
+        f"export SGLANG_PP_LAYER_PARTITION={listed}\n"
         f"# python -m sglang.launch_server --model-path MODEL --pp-size {len(counts)}{replicas}\n",
+        partition.ranks_by_replica(),
     )
 
 
-def default(split: Split) -> Default:
-    """As even as can be, the last stages longer (SGLang's ``get_pp_indices``)."""
-    counts = split.block_counts()
+def default(partition: Partition) -> Default:
+    """As evenly as possible; the last stages have one more (SGLang's ``get_pp_indices``)."""
+    counts = partition.block_counts()
     longer_last = even(sum(counts), len(counts))[::-1]
-    return Default("even, the rest on the last stages", split.decoders().with_ends(longer_last))
+    return Default("even, the rest on the last stages", partition.decoders().with_ends(longer_last))

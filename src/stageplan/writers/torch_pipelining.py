@@ -1,4 +1,4 @@
-"""torch.distributed.pipelining: where `pipeline` has to split a module, and the modules of its stages."""
+"""torch.distributed.pipelining: the split points of a module, and the modules of its stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..plan import Plan
 from .defaults import Default, even, to_bounds
-from .split import Split, Written
+from .partition import Partition, Written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,26 +24,31 @@ from torch.distributed.pipelining import SplitPoint
 SPLIT_SPEC = {{
 {points}}}
 
-# Layers of each stage, and the device type of the rank that is to run it; stage i is for rank i.
-STAGES = [
+STAGES = [  # layers of each stage
 {stages}]
-TYPES = {types}
+
+# Replicas of each stage; then stage and device type of each rank, for
+# init_device_mesh(..., (len(STAGES), REPLICAS), mesh_dim_names=("stage", "replica")).
+# A PipelineStage is for the group of "stage"; DistributedDataParallel for that of "replica".
+REPLICAS = {replicas}
+RANKS = {ranks}
 '''
 
 _TIE = '''
 
 def tie(pipe, index):
-    """Return what adds up the gradients of weights that several stages have; every rank must call this.
+    """Return a function that sums the gradients of weights that several stages have.
 
-    Call what it returns between the schedule's step and the optimizer's: without it, those weights drift
-    apart, and nothing says so.
+    Every rank must call this, and then the function between the schedule's step and the optimizer's.
+    Without it, the copies of such a weight become different, without any error.
     """
     owned = []
     for owners in pipe.replicated_params:
         names = {int(stage.rpartition("_")[2]): name for stage, name in owners.items()}
-        group = dist.new_group(sorted(names))
-        if index in names:
-            owned.append((pipe.get_stage_module(index).get_parameter(names[index]), group))
+        for replica in range(REPLICAS):
+            group = dist.new_group([stage * REPLICAS + replica for stage in sorted(names)])
+            if index in names and dist.get_rank() == index * REPLICAS + replica:
+                owned.append((pipe.get_stage_module(index).get_parameter(names[index]), group))
 
     def reduce():
         for weight, group in owned:
@@ -54,38 +59,41 @@ def tie(pipe, index):
 '''
 
 
-def write(split: Split) -> Written:
-    """Return the paths of the modules that begin the second stage and later ones, and a module with them."""
-    split.replicas()
-    begins = _begins(split)
+def write(partition: Partition) -> Written:
+    """Return the paths of the modules that begin the second and later stages, and Python source with them."""
+    ranks = partition.ranks()
+    begins = _begins(partition)
     text = _TEXT.format(
         points="".join(f"    {json.dumps(name)}: SplitPoint.BEGINNING,\n" for name in begins),
-        types=[stage.type for stage in split.stages],
-        stages="".join(f"    {[split.layers[i] for i in stage.layers]},\n" for stage in split.stages),
+        replicas=partition.replicas(),
+        ranks=[(rank.stage, rank.device_type) for rank in ranks],
+        stages="".join(f"    {[partition.layers[i] for i in stage.layers]},\n" for stage in partition.stages),
     )
-    tied = ", ".join(" and ".join(split.layers[layer] for layer in tie) for tie in split.parted_ties())
+    tied = ", ".join(
+        " and ".join(partition.layers[layer] for layer in tie) for tie in partition.parted_ties()
+    )
     if not tied:
-        return Written(begins, text)
+        return Written(begins, text, ranks)
     text = text.replace("from torch", "import torch.distributed as dist\nfrom torch", 1)
-    return Written(begins, text + _TIE, f"{tied} share weights: tie() keeps them equal")
+    return Written(begins, text + _TIE, ranks, f"{tied} share weights: tie() keeps them equal")
 
 
-def default(split: Split) -> Default:
-    """As even as can be by layers: the runtime has no rule of its own."""
-    return Default("even by layers", to_bounds(even(len(split.layers), len(split.stages))))
+def default(partition: Partition) -> Default:
+    """As evenly as possible by layers, as the runtime has no rule."""
+    return Default("even by layers", to_bounds(even(len(partition.layers), len(partition.stages))))
 
 
-def _begins(split: Split) -> list[str]:
-    return [split.layers[bound] for bound in split.bounds()[1:-1]]
+def _begins(partition: Partition) -> list[str]:
+    return [partition.layers[bound] for bound in partition.bounds()[1:-1]]
 
 
 class SplitModule:
-    """A module in stages. Made by `split_module`.
+    """A module in stages, made by `split_module`.
 
     Attributes
     ----------
     modules : tuple of torch.nn.Module
-        One a stage; what it takes is what the stages before it give.
+        One for each stage; its inputs are outputs of earlier stages.
     shared : tuple of mapping of int to str
         Weights that several stages have: their names by stage.
     """
@@ -101,14 +109,14 @@ class SplitModule:
         )
 
     def stage(self, index: int, device: Any, group: ProcessGroup | None = None) -> PipelineStage:
-        """Make the stage that a rank runs, ready for a schedule of torch.distributed.pipelining.
+        """Make the stage of a rank, ready for a schedule of torch.distributed.pipelining.
 
         Parameters
         ----------
         index
-            Which stage.
+            Number of the stage.
         device : torch.device
-            Where it runs.
+            Device that runs it.
         group
             The ranks of the pipeline; default: all.
         """
@@ -116,9 +124,9 @@ class SplitModule:
         return stage
 
     def tie(self, index: int, group: ProcessGroup | None = None) -> Callable[[], None]:
-        """Keep the weights equal that several stages have, where rank i runs stage i.
+        """Keep weights that several stages have equal, if rank i of the pipeline runs stage i.
 
-        Every rank of the pipeline must call this, for it makes groups of ranks.
+        Every rank of the pipeline must call this, as it makes process groups.
 
         Parameters
         ----------
@@ -130,8 +138,8 @@ class SplitModule:
         Returns
         -------
         callable
-            Adds up the gradients of those weights over their stages. To be called between the schedule's step
-            and the optimizer's: without it, such weights drift apart, and nothing says so.
+            Sums the gradients of those weights over their stages. Call it between the schedule's step and the
+            optimizer's; without it, the copies of such a weight become different, without any error.
         """
         import torch.distributed as dist
 
@@ -156,16 +164,16 @@ def split_module(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> SplitModule:
-    """Split a module into the stages of a plan, exactly where the plan does.
+    """Split a module into the stages of a plan.
 
     Parameters
     ----------
     module : torch.nn.Module
-        What the plan's layers are the modules of, by their paths.
+        The plan's layers are paths of its modules.
     plan
-        A plan whose stages are runs of neighbours.
+        A plan whose stages are runs of adjacent layers.
     args, kwargs
-        A microbatch, to trace the module with (by ``torch.export``); its shapes are those that stages take.
+        A microbatch to trace the module with (``torch.export``); stages take inputs of its shapes.
 
     Returns
     -------
@@ -176,19 +184,21 @@ def split_module(
     ImportError
         torch is not installed.
     ValueError
-        The plan's layers are not those of the module, or the stages are no runs of neighbours.
+        A layer is not a module of `module`, or a stage is not a run of adjacent layers.
     """
     try:
         from torch.distributed.pipelining import SplitPoint, pipeline
     except ImportError:
-        raise ImportError('torch is not installed; pip install "stageplan[torch]" does it') from None
+        raise ImportError('torch is not installed; pip install "stageplan[torch]" installs it') from None
     for name in plan.problem.layer_names:
         try:
             module.get_submodule(name)
         except AttributeError:
             owner = type(module).__name__
-            raise ValueError(f"layer {name!r} is no module of {owner}; the plan must be of it") from None
-    begins = _begins(Split.of(plan))
+            raise ValueError(
+                f"layer {name!r} is not a module of {owner}; the plan must be made for it"
+            ) from None
+    begins = _begins(Partition.of(plan))
     try:
         pipe = pipeline(
             module, tuple(args), dict(kwargs or {}), split_spec=dict.fromkeys(begins, SplitPoint.BEGINNING)
@@ -197,14 +207,14 @@ def split_module(
         _unwrap(module, begins)
     if pipe.num_stages != len(plan.stages):
         raise ValueError(
-            f"{type(module).__name__} came apart into {pipe.num_stages} stages; the plan has "
-            f"{len(plan.stages)}, and its layers must run in their order"
+            f"{type(module).__name__} was split into {pipe.num_stages} stages instead of "
+            f"{len(plan.stages)}; the plan must have the layers in the order in which they run"
         )
     return SplitModule(pipe)
 
 
 def _unwrap(module: nn.Module, begins: Sequence[str]) -> None:
-    """Give modules their own forward back, which `pipeline` wraps to split before it, and leaves wrapped."""
+    """Restore the forward of modules, which `pipeline` wraps and leaves wrapped."""
     for name in begins:
         wrapped = vars(module.get_submodule(name))
         for attribute in ("forward", "_orig_forward"):

@@ -1,42 +1,46 @@
-"""torchtitan: ``module_fqns_per_model_part`` of its language models, by torchtitan's own module names."""
+"""torchtitan: flags of its training command; modules have the names of its language models.
+
+A name that a model does not have is ignored there, and the module left out, so names must be exact.
+"""
 
 from __future__ import annotations
 
-import json
-
 from .defaults import Default
-from .split import Split, Written
+from .partition import Partition, Written
 
 
-def write(split: Split) -> Written:
-    """Return the names of the modules of each part, and the section of a TOML configuration."""
-    split.refuse_parted_ties("the runtime does not keep weights of several stages equal")
-    names = _names(split)
-    parts = [[names[layer] for layer in stage.layers] for stage in split.stages]
-    rows = "".join(f"    {json.dumps(part)},\n" for part in parts)
-    replicas = split.replicas()
-    replicate = f"data_parallel_replicate_degree = {replicas}\n" if replicas > 1 else ""
-    return Written(
-        parts,
-        f"[parallelism]\npipeline_parallel_degree = {len(parts)}\n{replicate}"
-        f"module_fqns_per_model_part = [\n{rows}]\n",
-    )
+def write(partition: Partition) -> Written:
+    """Return the names of the modules of each stage, and the flags.
+
+    Ranks are numbered stage by stage (its mesh is pipeline, replicas, shards).
+    """
+    partition.refuse_parted_ties("the runtime does not keep copies of weights equal")
+    names = _names(partition)
+    parts = [[names[layer] for layer in stage.layers] for stage in partition.stages]
+    flags = [
+        f"--parallelism.pipeline-parallel-degree {len(parts)}",
+        f"--parallelism.data-parallel-replicate-degree {partition.replicas()}",
+        "--parallelism.data-parallel-shard-degree 1",
+        "--parallelism.module-fqns-per-model-part",
+        *(f"  {','.join(part)}" for part in parts),
+    ]
+    return Written(parts, " \\\n".join(flags) + "\n", partition.ranks())
 
 
-def _names(split: Split) -> list[str]:
-    decoders = split.decoders()
-    behind = split.kinds[decoders.end :]
+def _names(partition: Partition) -> list[str]:
+    decoders = partition.decoders()
+    behind = partition.kinds[decoders.end :]
     if decoders.first != 1 or behind != ("norm", "head"):
-        found = ", ".join(kind or "?" for kind in (*split.kinds[: decoders.first], "blocks", *behind))
+        found = ", ".join(kind or "?" for kind in (*partition.kinds[: decoders.first], "blocks", *behind))
         raise ValueError(
             f"its layers are {found}; the runtime's models have one embedding, blocks, a norm and a head"
         )
-    return ["tok_embeddings", *(f"layers.{i}" for i in range(decoders.end - 1)), "norm", "output"]
+    return ["tok_embeddings", *(f"layers.{i}" for i in range(decoders.end - 1)), "norm", "lm_head"]
 
 
-def default(split: Split) -> Default:
-    """As even as can be, the first stages longer; embeddings, and norm with head, count as a block each."""
-    decoders, stages = split.decoders(), len(split.stages)
+def default(partition: Partition) -> Default:
+    """As evenly as possible; embeddings count as a block, and so do norm and head."""
+    decoders, stages = partition.decoders(), len(partition.stages)
     blocks = decoders.end - decoders.first
     base, left = divmod(blocks + 2, stages)
     if base < 1:

@@ -1,14 +1,15 @@
-"""What a pipeline runtime needs to know of a plan, and the questions that all runtimes ask of it."""
+"""What pipeline runtimes need to know of a plan: its stages, their layers, and the ranks that run them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from ..fields import show
 from ..plan import Plan
 from ..plan_file import SavedPlan
+from ..workload import Conditions
 
 BLOCKS = ("block", "encoder", "decoder")
 """Kinds of the repeated layers of a transformer."""
@@ -22,8 +23,25 @@ class Part(NamedTuple):
     devices: int
 
 
-class Split(NamedTuple):
-    """A plan without its numbers.
+class Rank(NamedTuple):
+    """A process of a runtime, and what it runs.
+
+    Attributes
+    ----------
+    rank, stage, replica : int
+        Its number, the stage that it runs and which replica of that stage; all begin with 0.
+    device_type : str
+        The device type that it has to be started on.
+    """
+
+    rank: int
+    stage: int
+    replica: int
+    device_type: str
+
+
+class Partition(NamedTuple):
+    """The stages of a plan, without times and prices.
 
     Attributes
     ----------
@@ -35,6 +53,10 @@ class Split(NamedTuple):
         Groups of layers that share weights.
     stages : tuple of Part
         In the order of their first layers.
+    modules : tuple of tuple of str
+        Paths of modules that are placed with each layer.
+    conditions : Conditions
+        Architecture, mode and precision that were planned for.
     """
 
     layers: tuple[str, ...]
@@ -42,46 +64,58 @@ class Split(NamedTuple):
     parameters: tuple[float, ...]
     ties: tuple[tuple[int, ...], ...]
     stages: tuple[Part, ...]
+    modules: tuple[tuple[str, ...], ...]
+    conditions: Conditions
 
     @classmethod
-    def of(cls, plan: Plan) -> Split:
-        """Take what runtimes need from a plan."""
+    def of(cls, plan: Plan) -> Partition:
+        """Return the partition of a plan."""
         problem = plan.problem
         stages = tuple(Part(stage.layers, stage.type, stage.devices) for stage in plan.stages)
-        return cls(problem.layer_names, problem.layer_kinds, problem.parameters, problem.ties, stages)
+        return cls(
+            problem.layer_names,
+            problem.layer_kinds,
+            problem.parameters,
+            problem.ties,
+            stages,
+            problem.layer_modules,
+            problem.conditions,
+        )
 
     @classmethod
-    def of_saved(cls, saved: SavedPlan) -> Split:
-        """Take what runtimes need from a plan's file.
+    def of_saved(cls, saved: SavedPlan) -> Partition:
+        """Return the partition of a plan's file.
 
         Raises
         ------
         ValueError
-            The file says too little, or contradicts itself.
+            The file lacks layers or stages, or names a layer that it does not have.
         """
         if not saved.stages or not saved.layers:
-            raise ValueError("it does not say its layers and stages; its workload must be given")
+            raise ValueError("the plan file lacks layers and stages; pass --workload")
         names = tuple(layer.name for layer in saved.layers)
         index = {name: i for i, name in enumerate(names)}
         for name in (
             name for group in (*saved.ties, *(stage.layers for stage in saved.stages)) for name in group
         ):
             if name not in index:
-                raise ValueError(f"its layer {show(name)} is unknown; it must be one of its layers")
+                raise ValueError(f"a stage or tie has layer {show(name)}, which is not in the plan's layers")
         return cls(
             names,
             tuple(layer.kind for layer in saved.layers),
             tuple(layer.parameters for layer in saved.layers),
             tuple(tuple(index[name] for name in tie) for tie in saved.ties),
             tuple(Part(tuple(index[n] for n in s.layers), s.type, s.devices) for s in saved.stages),
+            tuple(layer.modules for layer in saved.layers),
+            saved.conditions,
         )
 
     def check(self) -> None:
-        """Refuse what is no partition of the layers, with a ValueError."""
+        """Check that every layer is in exactly one stage; ValueError if not."""
         placed = sorted(layer for stage in self.stages for layer in stage.layers)
         if placed != list(range(len(self.layers))):
             raise ValueError(
-                f"its stages hold {len(placed)} layers; each of {len(self.layers)} must be in one stage"
+                f"its stages have {len(placed)} layers; each of {len(self.layers)} must be in one stage"
             )
 
     def bounds(self) -> tuple[int, ...]:
@@ -90,42 +124,63 @@ class Split(NamedTuple):
         Raises
         ------
         ValueError
-            The layers of a stage are no neighbours.
+            The layers of a stage are not adjacent.
         """
         bounds = [0]
         for number, stage in enumerate(self.stages, start=1):
             if stage.layers != tuple(range(bounds[-1], bounds[-1] + len(stage.layers))):
                 raise ValueError(
-                    f"stage {number} holds layers that are no neighbours; a pipeline's stages must follow "
-                    "one another (merge 'adjacent')"
+                    f"stage {number} has layers that are not adjacent; each stage must be a run "
+                    "of adjacent layers (merge 'adjacent')"
                 )
             bounds.append(bounds[-1] + len(stage.layers))
         return tuple(bounds)
 
     def replicas(self) -> int:
-        """Devices that share each stage, which is the degree of data parallelism.
+        """Replicas of each stage, which is the degree of data parallelism.
 
         Raises
         ------
         ValueError
-            The stages do not all have as many.
+            The stages have different numbers of replicas.
         """
         counts = {stage.devices for stage in self.stages}
         if len(counts) > 1:
             listed = ", ".join(str(stage.devices) for stage in self.stages)
             raise ValueError(
-                f"its stages have {listed} devices; the runtime must have as many in each "
+                f"its stages have {listed} replicas; the runtime runs the same number of each stage "
                 "(plan with --max-devices-per-stage 1)"
             )
         return counts.pop()
 
+    def ranks(self) -> tuple[Rank, ...]:
+        """Return ranks in the order of stages: all replicas of the first stage, then those of the second."""
+        places = ((s, r) for s, stage in enumerate(self.stages) for r in range(stage.devices))
+        return self._numbered(places)
+
+    def ranks_by_replica(self) -> tuple[Rank, ...]:
+        """Return ranks in the order of pipelines: all stages of the first replica, then those of the second.
+
+        Raises
+        ------
+        ValueError
+            The stages have different numbers of replicas.
+        """
+        return self._numbered((s, r) for r in range(self.replicas()) for s in range(len(self.stages)))
+
+    def _numbered(self, places: Iterable[tuple[int, int]]) -> tuple[Rank, ...]:
+        return tuple(
+            Rank(rank, stage, replica, self.stages[stage].type)
+            for rank, (stage, replica) in enumerate(places)
+        )
+
     def parted_ties(self) -> tuple[tuple[int, ...], ...]:
-        """List the groups of layers that share weights but not a stage."""
+        """Return groups of layers that share weights but not a stage."""
         stage_of = {layer: i for i, stage in enumerate(self.stages) for layer in stage.layers}
         return tuple(tie for tie in self.ties if len({stage_of[layer] for layer in tie}) > 1)
 
     def refuse_parted_ties(self, reason: str) -> None:
-        """Refuse a plan that parts layers which share weights: trained apart, they drift apart."""
+        """Raise a ValueError if layers share weights but not a stage: training would make them differ."""
         for tie in self.parted_ties():
             names = " and ".join(self.layers[layer] for layer in tie)
             raise ValueError(f"{names} share weights but not a stage; {reason}")
@@ -136,54 +191,55 @@ class Split(NamedTuple):
         Raises
         ------
         ValueError
-            The layers are no language model's, or a stage has no block.
+            The layers are not those of a language model, or a stage has no block.
         """
         decoders = self.decoders()
         for bound in decoders.bounds[1:-1]:
             if not decoders.first < bound < decoders.end:
                 raise ValueError(
-                    f"a stage begins with {self.layers[bound]}; the runtime must have embeddings with the "
-                    "first block, and all behind the blocks with the last one"
+                    f"a stage begins with {self.layers[bound]}; the runtime keeps embeddings in the stage of "
+                    "the first block, and all layers after the blocks in the stage of the last block"
                 )
         return decoders.counts()
 
     def decoders(self) -> Decoders:
-        """Read the layers as a language model's: embeddings, blocks, and what comes behind them.
+        """Find the blocks of a language model: embeddings before them, norm and head after them.
 
         Raises
         ------
         ValueError
-            They are not of that form.
+            The layers do not have that form.
         """
         blocks = [i for i, kind in enumerate(self.kinds) if kind in BLOCKS]
         if not blocks:
             known = ", ".join(sorted({kind for kind in self.kinds if kind})) or "not known"
             raise ValueError(
-                f"no layer is of kind {' or '.join(BLOCKS)}, and the runtime counts those (kinds: {known})"
+                f"it has no layer of kind {' or '.join(BLOCKS)}, which the runtime counts (kinds: {known})"
             )
         first, last = blocks[0], blocks[-1]
         if blocks != list(range(first, last + 1)):
             between = next(i for i in range(first, last) if i not in blocks)
             raise ValueError(
-                f"layer {self.layers[between]} stands between blocks, and the runtime only has blocks there"
+                f"layer {self.layers[between]} is between blocks; the runtime has only blocks there"
             )
         if "embedding" not in self.kinds[:first]:
             raise ValueError(
-                "no layer before the blocks is of kind embedding; the runtime runs language models"
+                "there is no layer of kind embedding before the blocks; the runtime runs language models"
             )
         return Decoders(first, last + 1, self.bounds())
 
 
 class Written(NamedTuple):
-    """What a runtime takes, a text with it, and what people have to know about it."""
+    """A plan as a runtime takes it: a value, a text with it, its ranks, and a note for people."""
 
     value: Any
     text: str
+    ranks: tuple[Rank, ...]
     note: str = ""
 
 
 class Decoders(NamedTuple):
-    """Where the blocks of a language model begin and end, and its stages' bounds."""
+    """First block of a language model, end of its blocks, and the bounds of its stages."""
 
     first: int
     end: int
@@ -195,5 +251,5 @@ class Decoders(NamedTuple):
         return tuple(b - a for a, b in pairwise(clipped))
 
     def with_ends(self, counts: Sequence[int]) -> tuple[int, ...]:
-        """Bounds of stages of so many blocks, with the embeddings in the first and the rest in the last."""
+        """Bounds of stages by their blocks; embeddings are in the first, norm and head in the last."""
         return (0, *(self.first + end for end in accumulate(counts[:-1])), self.bounds[-1])

@@ -1,0 +1,62 @@
+"""Parameters and buffers outside the modules of the layers, and the layer that each is placed with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from .network import Network
+from .trace import TracedLayer
+
+
+def modules_outside(network: Network, layers: Sequence[TracedLayer]) -> list[list[str]]:
+    """List, by layer, the paths of modules, parameters and buffers that are placed with it.
+
+    A weight is placed with the first layer that has or uses it, and one that is not used with the layer
+    whose path is nearest, the first of several.  The outermost module without layers is named for all that
+    is in it.
+    """
+    paths = [layer.name for layer in layers]
+    numbers = {weight.name: number for number, weight in network.trace.weights.items()}
+    users: dict[int, int] = {}
+    for index, layer in enumerate(layers):
+        for number in layer.weights:
+            users.setdefault(number, index)
+    used: dict[str, int] = {}
+    unused: dict[str, int] = {}
+    for path, weight in network.names.items():
+        if any(_is_in(path, layer) for layer in paths):
+            continue
+        module, user = _outermost(path, paths), users.get(numbers.get(weight, -1))
+        if user is None:
+            unused.setdefault(module, _nearest(module, paths))
+        else:
+            used.setdefault(module, user)
+    placed: list[list[str]] = [[] for _ in layers]
+    for module, index in (unused | used).items():
+        placed[index].append(module)
+    return placed
+
+
+def _is_in(path: str, module: str) -> bool:
+    return path == module or path.startswith(f"{module}.")
+
+
+def _outermost(path: str, layers: Sequence[str]) -> str:
+    """Path of the outermost module around a tensor that has no layer in it, or of the tensor."""
+    parts = path.split(".")
+    modules = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+    return next((module for module in modules if not any(_is_in(layer, module) for layer in layers)), path)
+
+
+def _nearest(path: str, layers: Sequence[str]) -> int:
+    """Index of the layer that has most of a path in common."""
+    parts = path.split(".")
+    common = [_common(parts, layer.split(".")) for layer in layers]
+    return common.index(max(common))
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count the parts with which both begin."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
