@@ -22,16 +22,20 @@ def make(**changed: Any) -> sp.Problem:
 # What is refused ---------------------------------------------------------------------------------------
 
 ARRAYS: dict[str, tuple[tuple[int, ...], list[float], str]] = {
-    "compute": ((3, 2), [nan, -1], "from 0 to 1e60 seconds, or inf where the type cannot run the layer"),
-    "send": ((3, 2), [nan, -1, inf], "from 0 to 1e60 seconds"),
-    "receive": ((3, 2), [nan, -1, inf], "from 0 to 1e60 seconds"),
+    "compute": (
+        (3, 2),
+        [nan, -1],
+        "0 or from 1e-60 to 1e60 seconds, or inf where the type cannot run the layer",
+    ),
+    "send": ((3, 2), [nan, -1, inf], "0 or from 1e-60 to 1e60 seconds"),
+    "receive": ((3, 2), [nan, -1, inf], "0 or from 1e-60 to 1e60 seconds"),
     "compute_parallel": ((3, 2), [nan, -0.5, 1.5], "between 0 and 1"),
     "transfer_parallel": ((2,), [nan, -0.5, 1.5], "between 0 and 1"),
-    "memory": ((3,), [nan, -1, inf], "from 0 to 1e60 bytes"),
-    "price": ((2,), [nan, -1, inf], "from 0 to 1e60 $/hour"),
+    "memory": ((3,), [nan, -1, inf], "0 or from 1e-60 to 1e60 bytes"),
+    "price": ((2,), [nan, -1, inf], "0 or from 1e-60 to 1e60 $/hour"),
     "limit": ((2,), [nan, -1, 1.5], "a whole number of devices, 0 or more, or inf"),
-    "capacity": ((2,), [nan, -1, 0], "more than 0 bytes, or inf"),
-    "bandwidth": ((2,), [nan, -1, 0], "more than 0 bytes/s, or inf"),
+    "capacity": ((2,), [nan, -1, 0], "from 1e-60 to 1e60 bytes, or inf"),
+    "bandwidth": ((2,), [nan, -1, 0], "from 1e-60 to 1e60 bytes/s, or inf"),
 }
 
 

@@ -1,14 +1,18 @@
 """Plans checked from the definitions: right ones pass, and each wrong number is named."""
 
 import dataclasses
+import math
 import re
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 import reference as ref
 from conftest import Draw
+from hypothesis import given
+from hypothesis import strategies as st
 
 import stageplan as sp
 
@@ -104,3 +108,76 @@ def test_a_limit_that_the_plan_does_not_name() -> None:
 def test_what_is_no_plan(problem: Any, plan: Any) -> None:
     with pytest.raises(TypeError, match=r"it must be a P(roblem|lan)$"):
         sp.verify(problem, plan)
+
+
+# At the edge of the tolerance --------------------------------------------------------------------------
+
+VALUES = {
+    "max_cost": "cost",
+    "max_duration": "duration",
+    "max_price": "price",
+    "min_throughput": "throughput",
+}
+
+
+@pytest.mark.parametrize("limit", VALUES)
+@pytest.mark.parametrize("rest", [1e-9, -1e-9, 1e-12, -1e-12, 0.0])
+def test_core_plan_and_verify_agree_at_the_edge_of_a_limit(limit: str, rest: float) -> None:
+    """One formula decides: the core's violation, the plan's list, and the check of both are of one mind."""
+    rng, broken = np.random.default_rng(5), 0
+    for _ in range(40):
+        layers, types = rng.integers(1, 5), rng.integers(1, 4)
+        problem = sp.Problem.from_arrays(
+            rng.uniform(0.1, 3, (layers, types)),
+            rng.uniform(0.1, 3, types),
+            send=rng.uniform(0, 1, (layers, types)),
+            compute_parallel=0.9,
+            fixed_price=0.3,
+            max_devices_per_stage=1,
+            examples=float(rng.uniform(1, 1e7)),
+        )
+        scheme = rng.integers(0, problem.n_labels, layers)
+        value = getattr(sp.Plan.of(problem, scheme), VALUES[limit])
+        factor = 1 + 1e-9 if limit == "min_throughput" else 1 / (1 + 1e-9)
+        at_edge = problem.replace(**{limit: value * factor * (1 + rest)})
+        plan = sp.Plan.of(at_edge, scheme)
+        assert plan.feasible == (not plan.violations)
+        assert sp.verify(at_edge, plan).feasible == plan.feasible
+        assert (sp.evaluate(at_edge, plan.scheme[None]).violation[0] == 0) == plan.feasible
+        broken += not plan.feasible
+    if abs(rest) == 1e-9:
+        assert broken == (40 if (rest > 0) == (limit == "min_throughput") else 0)
+
+
+def extremes(usual: st.SearchStrategy[float]) -> st.SearchStrategy[float]:
+    """Draw usual numbers, and some at the ends of what is allowed."""
+    return usual | st.sampled_from([1e-60, 1e-30, 1e30, 1e60])
+
+
+@given(st.data())
+def test_numbers_at_the_ends_of_their_ranges_make_no_nan(data: st.DataObject) -> None:
+    layers, types = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 2))
+    number = extremes(st.floats(0.1, 4))
+
+    def numbers(*shape: int) -> npt.NDArray[np.float64]:
+        size = int(np.prod(shape))
+        return np.array(data.draw(st.lists(number, min_size=size, max_size=size))).reshape(shape)
+
+    goal = {name: data.draw(number) for name in VALUES if data.draw(st.booleans())}
+    problem = sp.Problem.from_arrays(
+        numbers(layers, types),
+        numbers(types),
+        memory=numbers(layers),
+        capacity=numbers(types),
+        bandwidth=numbers(types),
+        tensors=[(x, (x + 1,), data.draw(st.floats(0.1, 4))) for x in range(layers - 1)],
+        max_devices_per_stage=3,
+        examples=data.draw(number),
+        **goal,
+    )
+    result = sp.solve(problem, stop=sp.MaxGenerations(3))
+    assert not any(math.isnan(x) for x in (result.bound, result.gap, result.plan.violation, result.plan.cost))
+    assert "nan" not in str(result)
+    sp.verify(problem, result.plan)
+    schemes = np.zeros((1, layers), np.int8)
+    assert not any(np.isnan(x).any() for x in sp.evaluate(problem, schemes, target=data.draw(number)))

@@ -86,6 +86,7 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
     add_rents(problem, graph, demand, now, weight);
     const double bound = paths.from_start(graph, weight) - now.sum();
     if (bound == kInfinity) return {bound, false, {}};
+    if (std::isnan(bound)) break;  // the multipliers have left the range of numbers
     if (bound > best.bound + kTolerance * std::abs(best.bound)) {
       stalled = 0;
     } else if (++stalled == kPatience) {

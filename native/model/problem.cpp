@@ -29,31 +29,31 @@ void check(const std::string& name, const std::vector<double>& values, size_t ro
     if (!allowed(values[i])) refuse(at(name, i, columns), values[i], text);
 }
 
-// Beyond any use, and small enough that no sum or product of the model overflows.
-constexpr double kLargest = 1e60;
+// Beyond any use, and such that no sum, product or quotient of the model overflows or loses digits.
+constexpr double kSmallest = 1e-60, kLargest = 1e60;
 
-bool non_negative(double x) { return x >= 0 && x <= kLargest; }
-bool positive_or_none(double x) { return x > 0; }
+bool non_negative(double x) { return x == 0 || (x >= kSmallest && x <= kLargest); }
+bool positive_or_none(double x) { return x == kInfinity || (x >= kSmallest && x <= kLargest); }
 bool fraction(double x) { return x >= 0 && x <= 1; }
 
 void check_arrays(const ProblemData& d) {
   const size_t layers = d.layers, types = d.types;
-  const std::string time = "from 0 to 1e60 seconds";
+  const std::string time = "0 or from 1e-60 to 1e60 seconds";
   check(
       "compute", d.compute, layers, types, [](double x) { return non_negative(x) || x == kInfinity; },
-      "from 0 to 1e60 seconds, or inf where the type cannot run the layer");
+      "0 or from 1e-60 to 1e60 seconds, or inf where the type cannot run the layer");
   check("send", d.send, layers, types, non_negative, time);
   check("receive", d.receive, layers, types, non_negative, time);
   check("compute_parallel", d.compute_parallel, layers, types, fraction, "between 0 and 1");
   check("transfer_parallel", d.transfer_parallel, types, 1, fraction, "between 0 and 1");
-  check("memory", d.memory, layers, 1, non_negative, "from 0 to 1e60 bytes");
-  check("price", d.price, types, 1, non_negative, "from 0 to 1e60 $/hour");
+  check("memory", d.memory, layers, 1, non_negative, "0 or from 1e-60 to 1e60 bytes");
+  check("price", d.price, types, 1, non_negative, "0 or from 1e-60 to 1e60 $/hour");
   check(
       "limit", d.limit, types, 1, [](double x) { return x >= 0 && x == std::floor(x); },
       "a whole number of devices, 0 or more, or inf for no limit");
-  check("capacity", d.capacity, types, 1, positive_or_none, "more than 0 bytes, or inf for no limit");
+  check("capacity", d.capacity, types, 1, positive_or_none, "from 1e-60 to 1e60 bytes, or inf for no limit");
   check("bandwidth", d.bandwidth, types, 1, positive_or_none,
-        "more than 0 bytes/s, or inf where transfers are free");
+        "from 1e-60 to 1e60 bytes/s, or inf where transfers are free");
   if (d.kinds.size() != layers)
     throw std::invalid_argument("layer_kinds has " + std::to_string(d.kinds.size()) + " texts; it must have " +
                                 std::to_string(layers));
@@ -69,13 +69,14 @@ void check_runnable(const ProblemData& d) {
 }
 
 void check_goal(const ProblemData& d) {
-  if (!non_negative(d.fixed_price)) refuse("fixed_price", d.fixed_price, "from 0 to 1e60 $/hour");
-  if (!(d.examples > 0 && d.examples <= kLargest)) refuse("examples", d.examples, "more than 0, at most 1e60");
+  if (!non_negative(d.fixed_price)) refuse("fixed_price", d.fixed_price, "0 or from 1e-60 to 1e60 $/hour");
+  if (!(d.examples >= kSmallest && d.examples <= kLargest))
+    refuse("examples", d.examples, "from 1e-60 to 1e60");
   if (!non_negative(d.min_throughput))
-    refuse("min_throughput", d.min_throughput, "more than 0 examples/s and finite");
-  if (!positive_or_none(d.max_duration)) refuse("max_duration", d.max_duration, "more than 0 seconds");
-  if (!positive_or_none(d.max_cost)) refuse("max_cost", d.max_cost, "more than 0 $");
-  if (!positive_or_none(d.max_price)) refuse("max_price", d.max_price, "more than 0 $/hour");
+    refuse("min_throughput", d.min_throughput, "from 1e-60 to 1e60 examples/s");
+  if (!positive_or_none(d.max_duration)) refuse("max_duration", d.max_duration, "from 1e-60 to 1e60 seconds");
+  if (!positive_or_none(d.max_cost)) refuse("max_cost", d.max_cost, "from 1e-60 to 1e60 $");
+  if (!positive_or_none(d.max_price)) refuse("max_price", d.max_price, "from 1e-60 to 1e60 $/hour");
   if (d.max_devices_per_stage < 1 || d.max_devices_per_stage > kMaxDevices)
     refuse("max_devices_per_stage", d.max_devices_per_stage, "from 1 to " + std::to_string(kMaxDevices));
 }

@@ -140,7 +140,7 @@ class Plan:
         check_problem(problem)
         row = _row(problem, scheme)
         reports, score = problem.scorer(None).provision(row)
-        price = problem.fixed_price + sum(problem.price[r.type] * r.devices for r in reports)
+        price = hourly_price(problem, [(report.type, report.devices) for report in reports])
         return cls(
             problem=problem,
             scheme=row,
@@ -148,9 +148,9 @@ class Plan:
             cost=score.cost,
             duration=problem.goal.examples * score.time,
             throughput=1 / score.time if score.time > 0 else math.inf,
-            price=float(price),
+            price=price,
             violation=score.violation,
-            violations=tuple(_violations(problem, reports, score, float(price))),
+            violations=tuple(_violations(problem, reports, score, price)),
         )
 
     @property
@@ -229,8 +229,8 @@ class Plan:
         lines += [f"  {violation}" for violation in self.violations]
         lines += [
             f"  {limit.limit}: {limit.value:.6g} {limit.unit}, allowed {limit.allowed:.6g}, met"
-            for limit in _goal_limits(self.problem, self.time, self.cost, self.price)
-            if _within(limit)
+            for limit, within in _goal_limits(self.problem, self.time, self.cost, self.price)
+            if within
         ]
         lines += [f"note: {' & '.join(tie)} share weights, but not a stage" for tie in self.cut_ties]
         return "\n".join(lines)
@@ -283,35 +283,44 @@ def _violations(
         used, limit = sum(r.devices for r in reports if r.type == t), problem.limit[t]
         if used > limit:
             yield Violation(limit=f"devices of {name}", value=used, allowed=float(limit), unit="devices")
-    for limit in _goal_limits(problem, score.time, score.cost, price):
-        if not _within(limit):
+    for limit, within in _goal_limits(problem, score.time, score.cost, price):
+        if not within:
             yield limit
 
 
-def _goal_limits(problem: Problem, time: float, cost: float, price: float) -> Iterator[Violation]:
-    """Every limit of the goal, broken or not."""
+def hourly_price(problem: Problem, used: list[tuple[int, int]]) -> float:
+    """$/hour of the devices of stages, given as (type, devices), added up by type as the core does."""
+    counts = [0] * problem.n_types
+    for t, devices in used:
+        counts[t] += devices
+    price = problem.fixed_price
+    for each, count in zip(problem.price.tolist(), counts, strict=True):
+        price += each * count
+    return price
+
+
+def _goal_limits(
+    problem: Problem, time: float, cost: float, price: float
+) -> Iterator[tuple[Violation, bool]]:
+    """Every limit of the goal, and whether it is met; of speed the stage time decides."""
     goal = problem.goal
     throughput = 1 / time if time > 0 else math.inf
-    for limit, value, allowed, unit in (
-        ("throughput", throughput, goal.min_throughput, "examples/s"),
-        ("duration", goal.examples * time, goal.max_duration, "s"),
-        ("price", price, goal.max_price, "$/h"),
-        ("cost", cost, goal.max_cost, "$"),
+    slowest = math.inf if goal.min_throughput is None else 1 / goal.min_throughput
+    longest = math.inf if goal.max_duration is None else goal.max_duration / goal.examples
+    for limit, value, allowed, unit, within in (
+        ("throughput", throughput, goal.min_throughput, "examples/s", meets(time, slowest)),
+        ("duration", goal.examples * time, goal.max_duration, "s", meets(time, longest)),
+        ("price", price, goal.max_price, "$/h", meets(price, goal.max_price or math.inf)),
+        ("cost", cost, goal.max_cost, "$", meets(cost, goal.max_cost or math.inf)),
     ):
         if allowed is not None:
-            yield Violation(limit=limit, value=value, allowed=allowed, unit=unit)
-
-
-def _within(limit: Violation) -> bool:
-    if limit.limit == "throughput":
-        return _meets(1 / limit.value, 1 / limit.allowed)
-    return _meets(limit.value, limit.allowed)
+            yield Violation(limit=limit, value=value, allowed=allowed, unit=unit), within
 
 
 def _stage_violations(problem: Problem, reports: list[_core.Stage]) -> Iterator[Violation]:
     for i, report in enumerate(reports, start=1):
         type_name, capacity = problem.type_names[report.type], float(problem.capacity[report.type])
-        if not _meets(report.memory, capacity):
+        if not meets(report.memory, capacity):
             yield Violation(
                 limit=f"memory of stage {i} on {type_name}",
                 value=report.memory,
@@ -324,7 +333,8 @@ def _stage_violations(problem: Problem, reports: list[_core.Stage]) -> Iterator[
                 yield Violation(limit=f"{type_name} cannot run {name}", value=1.0, allowed=0.0, unit="layers")
 
 
-def _meets(value: float, limit: float) -> bool:
+def meets(value: float, limit: float) -> bool:
+    """Whether a value meets an upper limit, as everywhere: it may exceed it by the tolerance."""
     return value <= limit * (1 + _core.TOLERANCE)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
+
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
 
@@ -14,6 +16,7 @@ TOLERANCE = 1e-9
 """A value meets an upper limit when it exceeds it by at most this fraction."""
 
 _ROUNDING = 1e-9  # sums in another order
+_SUMS = 1e-15  # times all layers' sum: what a stage's part of it may lose where its layers are far smaller
 
 
 class Verified(NamedTuple):
@@ -105,13 +108,12 @@ def stage_times(
     problem: Problem, scheme: list[int], layers: tuple[int, ...], t: int, k: int
 ) -> tuple[float, float]:
     """Seconds per example of compute and of transfer on k devices of type t."""
-    compute = 0.0
-    for x in layers:
-        seconds, parallel = float(problem.compute[x, t]), float(problem.compute_parallel[x, t])
-        if not math.isinf(seconds):
-            compute += seconds * (1 - parallel) + seconds * parallel / k
-    parallel = float(problem.transfer_parallel[t])
-    return compute, _transfer(problem, scheme, layers, t) * (1 - parallel + parallel / k)
+    times = [(float(problem.compute[x, t]), float(problem.compute_parallel[x, t])) for x in layers]
+    runs = [(seconds, parallel) for seconds, parallel in times if not math.isinf(seconds)]
+    serial = math.fsum(seconds * (1 - parallel) for seconds, parallel in runs)
+    shared = math.fsum(seconds * parallel for seconds, parallel in runs)
+    transfer, parallel = _transfer(problem, scheme, layers, t), float(problem.transfer_parallel[t])
+    return serial + shared / k, transfer * (1 - parallel) + transfer * parallel / k
 
 
 def _time(problem: Problem, scheme: list[int], layers: tuple[int, ...], t: int, k: int) -> float:
@@ -126,38 +128,49 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
     if k < 1:
         raise ValueError(f"{name}.devices is {k}; it must be 1 or more")
     compute, transfer = stage_times(problem, scheme, stage.layers, t, k)
-    _check(f"{name}.compute", stage.compute, compute)
+    runs = problem.compute[:, t]
+    _check(f"{name}.compute", stage.compute, compute, _SUMS * float(runs[np.isfinite(runs)].sum()))
     all_tensors = sum(size for _, _, size in problem.tensors) / float(problem.bandwidth[t])
     _check(f"{name}.transfer", stage.transfer, transfer, all_tensors)
-    _check(f"{name}.time", stage.time, _time(problem, scheme, stage.layers, t, k))
-    _check(f"{name}.memory", stage.memory, sum(float(problem.memory[x]) for x in stage.layers))
+    together = max if problem.goal.overlap else sum
+    _check(f"{name}.time", stage.time, together((stage.compute, stage.transfer)))
+    memory = math.fsum(problem.memory[list(stage.layers)])
+    _check(f"{name}.memory", stage.memory, memory, _SUMS * float(problem.memory.sum()))
     _check(f"{name}.price", stage.price, float(problem.price[t]) * k)
     if stage.bottleneck != (stage.time >= slowest):
         raise ValueError(f"{name}.bottleneck is {stage.bottleneck}; the slowest stage takes {slowest:g} s")
-    if k > 1 and _time(problem, scheme, stage.layers, t, k - 1) < slowest:
+    if k > 1 and _time(problem, scheme, stage.layers, t, k - 1) < slowest * (1 - _ROUNDING):
         raise ValueError(f"{name}.devices is {k}; one less would do for the plan's throughput")
 
 
 def _check_whole(problem: Problem, plan: Plan) -> Verified:
     examples = problem.goal.examples
-    price = problem.fixed_price + sum(stage.price for stage in plan.stages)
+    price = _price(problem, plan)
     found = Verified(
-        cost=examples * plan.time / 3600 * price,
+        cost=examples / 3600 * plan.time * price,
         throughput=1 / plan.time if plan.time > 0 else math.inf,
         price=price,
-        feasible=not list(_broken(problem, plan, price)),
+        feasible=not list(_broken(problem, plan)),
     )
     for name in ("cost", "throughput", "price"):
         _check(f"plan.{name}", getattr(plan, name), getattr(found, name))
     _check("plan.duration", plan.duration, examples * plan.time)
     if plan.feasible != found.feasible or bool(plan.violations) == found.feasible:
-        broken = ", ".join(_broken(problem, plan, price)) or "none"
+        broken = ", ".join(_broken(problem, plan)) or "none"
         raise ValueError(f"plan.violations name {len(plan.violations)} limits; broken are: {broken}")
     return found
 
 
-def _broken(problem: Problem, plan: Plan, price: float) -> Iterator[str]:
-    """Name the limits that a plan with right stages breaks."""
+def _price(problem: Problem, plan: Plan) -> float:
+    """$/hour, added up type by type."""
+    price = problem.fixed_price
+    for t, each in enumerate(problem.price.tolist()):
+        price += each * sum(stage.devices for stage in plan.stages if problem.label_types[stage.label] == t)
+    return price
+
+
+def _broken(problem: Problem, plan: Plan) -> Iterator[str]:
+    """Name the limits that a plan breaks; its own numbers decide, once they are checked."""
     goal = problem.goal
     for t, name in enumerate(problem.type_names):
         stages = [stage for stage in plan.stages if problem.label_types[stage.label] == t]
@@ -171,9 +184,9 @@ def _broken(problem: Problem, plan: Plan, price: float) -> Iterator[str]:
             yield f"devices per stage of {name}"
     for what, value, allowed in (
         ("throughput", plan.time, None if goal.min_throughput is None else 1 / goal.min_throughput),
-        ("duration", goal.examples * plan.time, goal.max_duration),
-        ("cost", goal.examples * plan.time / 3600 * price, goal.max_cost),
-        ("price", price, goal.max_price),
+        ("duration", plan.time, None if goal.max_duration is None else goal.max_duration / goal.examples),
+        ("cost", plan.cost, goal.max_cost),
+        ("price", plan.price, goal.max_price),
     ):
         if allowed is not None and not _meets(value, allowed):
             yield what
