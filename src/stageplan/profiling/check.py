@@ -23,8 +23,9 @@ import numpy as np
 
 from ..arguments import check_choice, check_number
 from ..plan import Plan
+from ..workload import Mode
 from .models import load
-from .network import MODES, Mode, Options
+from .network import MODES, Options
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,9 @@ from ..arguments import check_choice, check_number
 from ..device import Device
 from ..fields import show
 from ..readers import read_devices
-from ..workload import Layer, Tensor, Workload
+from ..workload import Layer, Mode, Tensor, Workload
 from .models import read_model
-from .network import MODES, PRECISIONS, Mode, Network, Options
+from .network import MODES, PRECISIONS, Network, Options
 from .outside import modules_outside
 from .trace import Kernels, TracedLayer
 
