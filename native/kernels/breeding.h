@@ -19,13 +19,21 @@ struct Parents {
 using Breed = void (*)(const Parents& parents, const Rng& rng, size_t from, size_t count,
                        std::int8_t* children);
 
-// What is decided of some children before their genes are looked at. It depends on a child's number and on
-// four random numbers: four in five have two parents; one in two of these has one mutation, one in four has
-// two, and so has one with a single parent. Every other mutation gives the edge of a stage to its neighbour;
-// the others give a label to a layer or, one in two, to a run of layers. Such shares are dealt in turn, not
-// drawn, and all that is drawn is computed for all children in step: the processor foresees every branch.
+// What is decided of some children before their genes are looked at: by a child's number and four random
+// numbers. Rates are dealt in turn by the number, not drawn, and all that is drawn is computed for all children
+// in step: the processor foresees every branch.
+//
+//   crossover of two parents, one cut   4 of 5 children; the fifth copies one parent
+//   mutations of a crossed child        none 1/4, one 1/2, two 1/4
+//   mutations of a copied child         two
+//   kind of a mutation                  by turns: moves the edge of a stage, or relabels a run of layers
+//   layers that an edge is moved by     one 10/16, two 3/16, three 2/16, four 1/16; either way 1/2
+//   length of a relabelled run          by turns one layer, or uniform up to the last layer
 struct Births {
   static constexpr size_t kMost = 32;
+  static constexpr size_t kCopyEvery = 5;         // children
+  static constexpr size_t kKindTurns = 4;         // children from one kind of first mutation to the other
+  static constexpr size_t kSingleLayerEvery = 4;  // such turns: every other one that relabels
 
   struct Mutation {
     std::uint32_t first[kMost], length[kMost], label[kMost];     // a run of layers
@@ -51,11 +59,13 @@ struct Births {
     decide(parents, draw[3], turn + 4, mutation[1]);
   }
 
-  static bool crossed(size_t turn, const Parents& parents) { return turn % 5 != 0 && parents.layers > 1; }
-  static size_t mutations(size_t turn, const Parents& parents) {
-    return crossed(turn, parents) ? (turn % 4 + 1) / 2 : 2;
+  static bool crossed(size_t turn, const Parents& parents) {
+    return turn % kCopyEvery != 0 && parents.layers > 1;
   }
-  static bool shifts(size_t turn, size_t m) { return (turn / 4 + m) % 2 == 1; }
+  static size_t mutations(size_t turn, const Parents& parents) {
+    return crossed(turn, parents) ? (turn % 4 + 1) / 2 : 2;  // 0, 1, 1, 2 by turns
+  }
+  static bool shifts(size_t turn, size_t m) { return (turn / kKindTurns + m) % 2 == 1; }
 
  private:
   static void tournament(const Parents& parents, const std::uint64_t* draw, std::uint32_t* winner) {
@@ -77,10 +87,10 @@ struct Births {
       const auto low = static_cast<std::uint32_t>(draw[i]), high = static_cast<std::uint32_t>(draw[i] >> 32);
       to.first[i] = (low & 0xffff) * layers >> 16;
       const std::uint32_t length = 1 + ((low >> 16) * (layers - to.first[i]) >> 16);
-      to.length[i] = (turn + i) / 4 % 4 == 0 ? 1 : length;
+      to.length[i] = (turn + i) / kKindTurns % kSingleLayerEvery == 0 ? 1 : length;
       to.label[i] = (high & 0xffff) * static_cast<std::uint32_t>(parents.labels) >> 16;
       to.from[i] = 1 + ((low & 0xffff) * (layers - 1) >> 16);
-      to.edge_length[i] = 1 + (high & 3) * (high >> 2 & 3) / 3;  // 1 to 4, mostly 1
+      to.edge_length[i] = 1 + (high & 3) * (high >> 2 & 3) / 3;  // of two numbers from 0 to 3
       to.back[i] = high >> 15 & 1;
     }
   }
