@@ -36,7 +36,7 @@ def arrays(rng: np.random.Generator, n_layers: int = 6, n_types: int = 3) -> dic
 def priors(problem: sp.Problem, scheme: Genes) -> list[npt.NDArray[np.float32]]:
     """Prior logits at each layer of an episode that chooses this scheme."""
     features = _core.Features(problem.core)
-    return [features.look(scheme[:layer])[1] for layer in range(problem.n_layers)]
+    return [features.observe(scheme[:layer])[1] for layer in range(problem.n_layers)]
 
 
 def canonical(problem: sp.Problem, scheme: Genes) -> bool:
@@ -71,7 +71,7 @@ def test_numbers_are_small_and_some_label_is_left(arguments: dict[str, Any]) -> 
     assert np.abs(features.layers).max() <= 4
     scheme: list[int] = []
     for layer in range(problem.n_layers):
-        own, prior = features.look(genes(*scheme))
+        own, prior = features.observe(genes(*scheme))
         assert np.abs(own).max() <= 4
         assert not np.isnan(prior).any()
         scheme.append(int(prior.argmax()))
@@ -94,7 +94,7 @@ def test_units_do_not_matter(split: bool) -> None:
     }
     one, two = (_core.Features(sp.Problem.from_arrays(**x).core) for x in (given, other))
     np.testing.assert_allclose(one.layers, two.layers, rtol=1e-5, atol=1e-6)
-    for a, b in zip(one.look(genes(0, 2, 2)), two.look(genes(0, 2, 2)), strict=True):
+    for a, b in zip(one.observe(genes(0, 2, 2)), two.observe(genes(0, 2, 2)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
@@ -105,8 +105,8 @@ def test_what_is_left_of_each_type() -> None:
     )
     features = _core.Features(problem.core)
     for labels, left in (((), [1, 1]), ((0, 0), [1, 1]), ((0, 0, 1), [0.5, 1])):
-        np.testing.assert_allclose(features.look(genes(*labels))[0][:2], left)
-    assert np.isneginf(features.look(genes(0))[1][1])  # 9 devices, and only 3 may be used
+        np.testing.assert_allclose(features.observe(genes(*labels))[0][:2], left)
+    assert np.isneginf(features.observe(genes(0))[1][1])  # 9 devices, and only 3 may be used
 
 
 def test_kinds_are_seen() -> None:
@@ -154,6 +154,6 @@ def test_reward_is_a_logarithm() -> None:
 def test_nothing_to_look_at_after_the_last_layer() -> None:
     features = _core.Features(sp.Problem.from_arrays([[1.0]], [1.0]).core)
     with pytest.raises(ValueError, match="labels has one for every layer; none is left to look at"):
-        features.look(genes(0))
+        features.observe(genes(0))
     with pytest.raises(ValueError, match=r"labels\[0, 0\] is 1; it must be a label from 0 to 0"):
-        features.look(genes(1))
+        features.observe(genes(1))

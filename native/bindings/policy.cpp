@@ -41,15 +41,15 @@ Floats layer_features(const Features& features) {
 }
 
 // What an episode sees that has chosen these labels, and the prior logits of the next one's.
-std::pair<Floats, Floats> look(const Features& features, const GeneArray& labels) {
+std::pair<Floats, Floats> observe(const Features& features, const GeneArray& labels) {
   const int next = static_cast<int>(labels.size());
   check_genes(features.problem(), "labels", labels.data(), labels.size());
   if (next >= features.problem().layers)
     throw std::invalid_argument("labels has one for every layer; none is left to look at");
-  Trail trail = features.start();
-  for (int l = 0; l < next; ++l) features.choose(trail, l, labels.data()[l]);
+  EpisodeState state = features.start();
+  for (int l = 0; l < next; ++l) features.choose(state, l, labels.data()[l]);
   Floats own(features.own()), prior(features.problem().labels());
-  features.look(trail, next, own.mutable_data(), prior.mutable_data());
+  features.observe(state, next, own.mutable_data(), prior.mutable_data());
   return {own, prior};
 }
 
@@ -93,7 +93,7 @@ void bind_policy(py::module_& m) {
            py::keep_alive<1, 2>(), py::arg("problem"))
       .def_readonly_static("MOST", &Features::kMost)
       .def_property_readonly("layers", &layer_features)
-      .def("look", &look, py::arg("labels").noconvert())
+      .def("observe", &observe, py::arg("labels").noconvert())
       .def("reward", &reward, py::arg("cost"), py::arg("time"), py::arg("violation"))
       .def(
           "decode",

@@ -10,14 +10,14 @@
 namespace stageplan {
 namespace {
 
-constexpr int kFirstSteps = 60;   // of the subgradient, where nothing is known of the rents
+constexpr int kFirstSteps = 60;   // of the subgradient, where nothing is known of the multipliers
 constexpr int kLaterSteps = 12;   // from those of a wider interval
 constexpr double kNarrow = 1.02;  // high / low from which labels are set
 constexpr size_t kFirstWidth = 64;
-constexpr size_t kWiden = 4;
+constexpr size_t kWidthFactor = 4;
 constexpr size_t kMostWidth = size_t{1} << 14;
 constexpr int kCoarse = 16;                    // cuts that the first plan may choose from
-constexpr int kCoarseLooks = 24;               // intervals of these
+constexpr int kCoarseNodes = 24;               // intervals of these
 constexpr int kFiner = 4;                      // times as many for each of the next
 constexpr size_t kFewOpen = 64;                // intervals that are looked through for closed ones at no cost
 constexpr size_t kMostOpen = size_t{1} << 17;  // where there are more, no proof is near: the search ends
@@ -68,10 +68,10 @@ Exact::Exact(const Problem& problem, const Genes& initial)
   Genes first = initial;
   for (int label = 0; label < problem.labels() && initial.empty(); ++label)
     first.insert(first.end(), layers_, static_cast<std::int8_t>(label));
-  for (size_t i = 0; i < first.size(); i += layers_) Exact::look_at(Genes(&first[i], &first[i] + layers_));
+  for (size_t i = 0; i < first.size(); i += layers_) Exact::try_scheme(Genes(&first[i], &first[i] + layers_));
 }
 
-void Exact::look_at(const Genes& scheme) {
+void Exact::try_scheme(const Genes& scheme) {
   std::vector<Stage> stages;
   merge(problem_, scorer_.loads(), scheme.data(), stages);
   Provisioner provisioner(problem_);
@@ -82,8 +82,8 @@ void Exact::look_at(const Genes& scheme) {
 
 double Exact::open_bound(double time) const {
   double bound = kInfinity;
-  for (const Left& left : left_)
-    if (left.low < time) bound = std::min(bound, left.bound);
+  for (const Abandoned& interval : abandoned_)
+    if (interval.low < time) bound = std::min(bound, interval.bound);
   for (const Interval& interval : open_)
     if (interval.low < time && !closed(interval)) bound = std::min(bound, interval.bound);
   return bound;
@@ -129,7 +129,7 @@ Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
   work_ += graph->size() * kArcWork;
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  return {low, std::min(high, slowest), 0, graph, nullptr, no_rents(), kFirstWidth, aim};
+  return {low, std::min(high, slowest), 0, graph, nullptr, no_multipliers(), kFirstWidth, aim};
 }
 
 // What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
@@ -151,7 +151,7 @@ void Exact::begin(double low, double high) {
   if (!swept || (limited && !found))
     return push(all_plans(low, high, 1, cheapest_ && found ? Aim::cheapest : Aim::any));
   if (!sweep_) sweep_.emplace(problem_, scorer_.loads());
-  push({low, std::min(high, longest_time(problem_)), 0, nullptr, nullptr, no_rents(), kFirstWidth,
+  push({low, std::min(high, longest_time(problem_)), 0, nullptr, nullptr, no_multipliers(), kFirstWidth,
         Aim::cheapest});
 }
 
@@ -180,7 +180,7 @@ void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc
     return;
   }
   interval.tails = std::make_shared<const std::vector<Least>>(sweep_->to_end());
-  Finding found;
+  NodeResult found;
   found.path = path;
   split(interval, split_time(interval, found));
 }
@@ -188,15 +188,15 @@ void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc
 // Plans to begin with, the better the fewer stages are worth a look later on.
 void Exact::try_coarsely(double low, double high, int stride) {
   const auto open = std::move(open_);
-  const auto left = left_;
+  const auto abandoned = abandoned_;
   open_.clear();
   const auto restore = [&] {
     open_ = open;
-    left_ = left;
+    abandoned_ = abandoned;
   };
   try {
     push(all_plans(low, high, stride, cheapest_ ? Aim::cheapest : Aim::any));
-    for (int looks = 0; looks < kCoarseLooks && !open_.empty(); ++looks) look_at_first();
+    for (int nodes = 0; nodes < kCoarseNodes && !open_.empty(); ++nodes) process_first();
   } catch (const Stopped&) {
     restore();
     throw;
@@ -209,7 +209,7 @@ void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
   if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
   if (recent_.size() == kRecent) recent_.erase(recent_.begin());
   recent_.push_back(scheme);
-  look_at(scheme);
+  try_scheme(scheme);
 }
 
 double Exact::most_cost(const Interval& interval) const {
@@ -265,8 +265,8 @@ std::vector<Arc> Exact::arcs_of(const StageGraph& graph, const std::vector<int>&
   return arcs;
 }
 
-Exact::Finding Exact::look(Interval& interval) {
-  Finding found;
+Exact::NodeResult Exact::bound_node(Interval& interval) {
+  NodeResult found;
   found.graph = interval.graph;
   if (interval.high < interval.graph->time())
     found.graph = narrowed(*interval.graph, std::vector<char>(interval.graph->size(), 1), interval.high);
@@ -276,28 +276,25 @@ Exact::Finding Exact::look(Interval& interval) {
     consider(*found.graph, path);
     if (interval.aim == Aim::cheapest) demand.most_cost = most_cost(interval);
   };
-  const int steps = interval.rents.none() ? kFirstSteps : kLaterSteps;
-  const Raised raised =
-      raise_bound(problem_, *found.graph, demand, paths_, interval.rents, weight_, steps, visit);
+  const int steps = interval.multipliers.none() ? kFirstSteps : kLaterSteps;
+  Relaxation relaxation{problem_, *found.graph, demand, interval.multipliers, paths_, weight_};
+  const LagrangianBound raised = relaxation.raise(steps, visit);
   work_ += found.graph->size() * 10;
   found.bound = raised.bound >= demand.most_cost ? kInfinity : raised.bound;
   if (found.bound == kInfinity || (found.within && interval.aim == Aim::any)) return found;
   found.exact = raised.exact;
   if (found.exact) found.path = arcs_of(*found.graph, raised.path);
-  if (!found.exact) {
-    add_rents(problem_, *found.graph, demand, interval.rents, weight_);
-    paths_.from_start(*found.graph, weight_);
-  }
-  const auto marked = mark_promising(*found.graph, demand, interval.rents, weight_, paths_);
+  if (!found.exact) relaxation.weigh();
+  const auto marked = relaxation.mark_promising();
   found.graph = narrowed(*found.graph, marked, interval.high);
   if (found.exact) return found;
   if (interval.aim == Aim::any || interval.high <= kNarrow * interval.low) set_labels(interval, found);
   return found;
 }
 
-void Exact::set_labels(const Interval& interval, Finding& found) {
+void Exact::set_labels(const Interval& interval, NodeResult& found) {
   const Demand demand = demand_of(interval, *found.graph);
-  LabelSetting labels(problem_, *found.graph, demand, interval.rents, paths_, interval.width);
+  LabelSetting labels(problem_, *found.graph, demand, interval.multipliers, paths_, interval.width);
   const LabelSetting::Answer answer = labels.run();
   work_ += answer.work;
   found.exact = answer.exact;
@@ -310,7 +307,7 @@ void Exact::set_labels(const Interval& interval, Finding& found) {
 
 void Exact::step() {
   const std::uint64_t until = work_ + kSlice;
-  do look_at_next();
+  do process_next();
   while (!done_ && work_ < until);
 }
 
@@ -321,7 +318,7 @@ std::uint64_t Exact::next_work() const {
 }
 
 void Exact::advance(std::uint64_t work) {
-  while (!done_ && work_ + next_work() <= work) look_at_next();
+  while (!done_ && work_ + next_work() <= work) process_next();
 }
 
 Genes Exact::tried() const {
@@ -330,9 +327,9 @@ Genes Exact::tried() const {
   return schemes;
 }
 
-void Exact::look_at_next() {
+void Exact::process_next() {
   if (started_) {
-    look_at_first();
+    process_first();
   } else {
     if (most_price() >= 0) start();
     started_ = true;
@@ -340,7 +337,7 @@ void Exact::look_at_next() {
   finish_if_closed();
 }
 
-void Exact::look_at_first() {
+void Exact::process_first() {
   Interval interval = pop();
   const Interval whole = interval;
   try {
@@ -354,7 +351,7 @@ void Exact::look_at_first() {
 void Exact::look_into(Interval& interval) {
   if (!cheapest_) interval.high = std::min(interval.high, least() * kStep);
   if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
-    const Finding found = look(interval);
+    const NodeResult found = bound_node(interval);
     interval.graph = found.graph;
     if (cheapest_)
       branch_cost(interval, found);
@@ -363,13 +360,13 @@ void Exact::look_into(Interval& interval) {
   }
 }
 
-void Exact::branch_cost(Interval& interval, const Finding& found) {
+void Exact::branch_cost(Interval& interval, const NodeResult& found) {
   if (interval.aim == Aim::any) {  // whether there is a plan at all
     if (found.bound == kInfinity) return;
-    if (!found.within && interval.width < kMostWidth) return widen(interval);
+    if (!found.within && interval.width < kMostWidth) return increase_width(interval);
     interval.aim = Aim::cheapest;
     interval.width = kFirstWidth;
-    interval.rents = no_rents();
+    interval.multipliers = no_multipliers();
     return push(interval);
   }
   if (found.bound == kInfinity) return;
@@ -380,22 +377,22 @@ void Exact::branch_cost(Interval& interval, const Finding& found) {
   if (found.exact || split_helps)
     split(interval, split_time(interval, found));
   else
-    widen(interval);
+    increase_width(interval);
 }
 
 // Sets more labels the next time, up to what memory and time bear.
-void Exact::widen(Interval& interval) {
-  interval.width *= kWiden;
+void Exact::increase_width(Interval& interval) {
+  interval.width *= kWidthFactor;
   if (interval.width <= kMostWidth)
     push(interval);
   else
-    give_up(interval);
+    abandon(interval);
 }
 
-void Exact::branch_time(Interval& interval, const Finding& found) {
+void Exact::branch_time(Interval& interval, const NodeResult& found) {
   if (found.bound == kInfinity) return;
   interval.high = std::min(interval.high, least() * kStep);
-  if (!found.within && !found.exact && interval.high <= kNarrow * interval.low) return widen(interval);
+  if (!found.within && !found.exact && interval.high <= kNarrow * interval.low) return increase_width(interval);
   split(interval, (interval.low + interval.high) / 2);
 }
 
@@ -408,7 +405,7 @@ double Exact::cost_at(double time, const std::vector<Arc>& path) const {
 
 // Above which stage time the path found is no better than the best plan; below its own stage time, where it
 // needs more devices.
-double Exact::split_time(const Interval& interval, const Finding& found) const {
+double Exact::split_time(const Interval& interval, const NodeResult& found) const {
   const double middle = interval.low > 0 ? std::sqrt(interval.low * interval.high) : interval.high / 2;
   if (found.path.empty()) return middle;
   double slowest = 0, low = interval.low, high = interval.high;
@@ -424,7 +421,7 @@ double Exact::split_time(const Interval& interval, const Finding& found) const {
 
 void Exact::split(const Interval& interval, double time) {
   if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low))
-    return give_up(interval);
+    return abandon(interval);
   Interval faster = interval, slower = interval;
   faster.high = slower.low = time;
   if (!cheapest_) slower.bound = time;

@@ -42,12 +42,12 @@ class Exact : public ExactSearch {
     double bound;                                     // of the objective of any plan in it
     std::shared_ptr<const StageGraph> graph;          // none while its stages are too many to be made
     std::shared_ptr<const std::vector<Least>> tails;  // then, where known, the least totals to the end
-    Rents rents;
+    Multipliers multipliers;
     size_t width;  // of the label setting
     Aim aim;
   };
   // What came of looking at an interval.
-  struct Finding {
+  struct NodeResult {
     double bound = kInfinity;  // cost of stage time and devices
     bool exact = false;        // the path below is the cheapest
     std::vector<Arc> path;     // that the bound is of; where it is not exact it need not keep the limits
@@ -59,14 +59,14 @@ class Exact : public ExactSearch {
   virtual double to_beat(double) const { return least(); }
 
   // Scores a scheme found on the way.
-  virtual void look_at(const Genes& scheme);
+  virtual void try_scheme(const Genes& scheme);
   void count(std::uint64_t work) { work_ += work; }
 
   // Opens the intervals that there are to look at.
   virtual void start();
   void begin(double low, double high);
 
-  virtual double split_time(const Interval& interval, const Finding& found) const;
+  virtual double split_time(const Interval& interval, const NodeResult& found) const;
 
   // What $1/hour adds to the objective of the cheapest plan, at a stage time.
   double worth(double time) const { return per_hour_ + per_second_ * time; }
@@ -82,22 +82,22 @@ class Exact : public ExactSearch {
 
  private:
   // An interval given up as too narrow.
-  struct Left {
+  struct Abandoned {
     double low, bound;
   };
 
   static bool later(const Interval& a, const Interval& b);
   void try_coarsely(double low, double high, int stride);
-  void look_at_first();
+  void process_first();
   void look_into(Interval& interval);
   Interval all_plans(double low, double high, int stride, Aim aim);
   double spare_price(double low) const;
   bool make_graph(Interval& interval);
   void make_or_split(Interval& interval, double most, const std::vector<Arc>& path);
-  void look_at_next();
+  void process_next();
   std::uint64_t next_work() const;
-  Finding look(Interval& interval);
-  void set_labels(const Interval& interval, Finding& found);
+  NodeResult bound_node(Interval& interval);
+  void set_labels(const Interval& interval, NodeResult& found);
   std::shared_ptr<const StageGraph> narrowed(const StageGraph& graph, const std::vector<char>& marked,
                                              double time);
   Demand demand_of(const Interval& interval, const StageGraph& graph) const;
@@ -106,15 +106,15 @@ class Exact : public ExactSearch {
   double most_objective() const;
   bool by_price() const { return per_second_ == 0; }
   void consider(const StageGraph& graph, const std::vector<int>& path);
-  void branch_cost(Interval& interval, const Finding& found);
-  void branch_time(Interval& interval, const Finding& found);
+  void branch_cost(Interval& interval, const NodeResult& found);
+  void branch_time(Interval& interval, const NodeResult& found);
   double cost_at(double time, const std::vector<Arc>& path) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   void split(const Interval& interval, double time);
-  void widen(Interval& interval);
-  void give_up(const Interval& interval) { left_.push_back({interval.low, interval.bound}); }
+  void increase_width(Interval& interval);
+  void abandon(const Interval& interval) { abandoned_.push_back({interval.low, interval.bound}); }
   void push(Interval interval);
-  Rents no_rents() const { return {std::vector<double>(problem_.types), 0}; }
+  Multipliers no_multipliers() const { return {std::vector<double>(problem_.types), 0}; }
   bool closed(double bound, double low) const;
   bool closed(const Interval& interval) const { return closed(interval.bound, interval.low); }
   Interval pop();
@@ -124,11 +124,11 @@ class Exact : public ExactSearch {
   double per_hour_ = 0, per_second_;
   std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
-  std::vector<double> weight_;  // of the arcs of the last graph, with rents
+  std::vector<double> weight_;  // of the arcs of the last graph, with multipliers
   std::vector<Interval> open_;  // a heap, the least effort first
   size_t kept_open_ = 0;        // of those, when closed ones were last taken out
   std::vector<Genes> recent_;   // schemes tried lately
-  std::vector<Left> left_;
+  std::vector<Abandoned> abandoned_;
   std::uint64_t work_ = 0;
   bool started_ = false;
 };

@@ -18,23 +18,27 @@ Demand price_of(const Problem& problem, const StageGraph& graph) {
   return demand;
 }
 
-// The cheapest path within the limits, as far as rents tell.
+// The cheapest path within the limits, as far as multipliers tell.
 struct Relaxed {
   Demand demand;  // paths that cost no less than the best are of no interest
   SegmentPath paths;
-  Rents rents;
-  std::vector<double> weight;  // with rents
+  Multipliers multipliers;
+  std::vector<double> weight;  // with multipliers
   std::vector<int> best;       // path within the limits
-  Raised raised;
+  LagrangianBound raised;
 
   Relaxed(const Problem& problem, const StageGraph& graph)
-      : demand(price_of(problem, graph)), paths(problem), rents{std::vector<double>(problem.types), 0} {
+      : demand(price_of(problem, graph)), paths(problem), multipliers{std::vector<double>(problem.types), 0} {
     const auto visit = [&](const std::vector<int>& path, double cost) {
       if (cost >= demand.most_cost) return;
       demand.most_cost = cost;
       best = path;
     };
-    raised = raise_bound(problem, graph, demand, paths, rents, weight, kSteps, visit);
+    raised = relaxation(problem, graph).raise(kSteps, visit);
+  }
+
+  Relaxation relaxation(const Problem& problem, const StageGraph& graph) {
+    return {problem, graph, demand, multipliers, paths, weight};
   }
 
   double bound() const { return std::min(raised.bound, demand.most_cost); }
@@ -49,20 +53,20 @@ void take(const Problem& problem, const StageGraph& graph, const std::vector<int
   answer.scheme = scheme_of(problem, graph, path);
 }
 
-// The cheapest plan of the stages, by labels where rents leave a gap.
+// The cheapest plan of the stages, by labels where multipliers leave a gap.
 Cheapest cheapest_of(const Problem& problem, const StageLoads& loads, const StageGraph& graph, size_t width) {
   Relaxed relaxed(problem, graph);
   Cheapest answer;
   answer.bound = relaxed.bound();
   if (!relaxed.best.empty()) take(problem, graph, relaxed.best, answer);
   if (!relaxed.proven()) {
-    add_rents(problem, graph, relaxed.demand, relaxed.rents, relaxed.weight);
-    relaxed.paths.from_start(graph, relaxed.weight);
-    const auto marked = mark_promising(graph, relaxed.demand, relaxed.rents, relaxed.weight, relaxed.paths);
+    Relaxation relaxation = relaxed.relaxation(problem, graph);
+    relaxation.weigh();
+    const auto marked = relaxation.mark_promising();
     const StageGraph small(problem, loads, graph, marked, graph.time());
     Demand rest = price_of(problem, small);
     rest.most_cost = relaxed.demand.most_cost;
-    const auto found = LabelSetting(problem, small, rest, relaxed.rents, relaxed.paths, width).run();
+    const auto found = LabelSetting(problem, small, rest, relaxed.multipliers, relaxed.paths, width).run();
     answer.bound = std::max(answer.bound, std::min(found.bound, rest.most_cost));
     if (!found.path.empty()) take(problem, small, found.path, answer);
   }

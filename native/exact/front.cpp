@@ -58,7 +58,7 @@ void Front::keep_states(const Genes& scheme) {
   count(provisioner.looked_at());
 }
 
-void Front::look_at(const Genes& scheme) {
+void Front::try_scheme(const Genes& scheme) {
   ++evaluations_;
   keep_states(scheme);
 }
@@ -78,7 +78,7 @@ double Front::to_beat(double low) const {
 void Front::start() { begin(fastest_ / kTie, targets_.front()); }
 
 // Halves the targets first: for each half fewer stages are worth a look.
-double Front::split_time(const Interval& interval, const Finding& found) const {
+double Front::split_time(const Interval& interval, const NodeResult& found) const {
   std::vector<double> inside;
   for (double target : targets_)
     if (interval.low * kTie < target && target * kTie < interval.high) inside.push_back(target);

@@ -32,9 +32,9 @@ class Front : public Exact {
 
  protected:
   double to_beat(double low) const override;
-  void look_at(const Genes& scheme) override;
+  void try_scheme(const Genes& scheme) override;
   void start() override;
-  double split_time(const Interval& interval, const Finding& found) const override;
+  double split_time(const Interval& interval, const NodeResult& found) const override;
 
  private:
   // Of the plans found, those that no other one is faster and cheaper than: by time, and so by falling value.

@@ -16,18 +16,18 @@ constexpr std::uint64_t kLabelWork = 8;  // arcs that could be looked at instead
 }  // namespace
 
 LabelSetting::LabelSetting(const Problem& problem, const StageGraph& graph, const Demand& demand,
-                           const Rents& rents, const SegmentPath& paths, size_t width)
+                           const Multipliers& multipliers, const SegmentPath& paths, size_t width)
     : problem_(problem),
       graph_(graph),
       demand_(demand),
-      rents_(rents),
+      multipliers_(multipliers),
       paths_(paths),
       width_(width),
-      most_(demand.most_cost + rents.sum()),
+      most_(demand.most_cost + multipliers.sum()),
       neighbours_alike_(problem.neighbours_may_share_type()),
       counted_(problem.types) {
-  for (int t = 0; t < problem.types; ++t) counted_[t] = rents.types[t] > 0;
-  add_rents(problem, graph, demand, rents, weight_);
+  for (int t = 0; t < problem.types; ++t) counted_[t] = multipliers.types[t] > 0;
+  weigh_arcs(problem, graph, demand, multipliers, weight_);
   order_arcs();
 }
 
@@ -91,14 +91,14 @@ bool LabelSetting::dominated(const Cut& cut, const Label& label, size_t kept) {
 
 void LabelSetting::prune(Cut& cut) {
   std::sort(cut.labels.begin(), cut.labels.end(), [](const Label& a, const Label& b) {
-    return std::tie(a.rented, a.cost, a.from, a.arc) < std::tie(b.rented, b.cost, b.from, b.arc);
+    return std::tie(a.weighted, a.cost, a.from, a.arc) < std::tie(b.weighted, b.cost, b.from, b.arc);
   });
   size_t kept = 0, i = 0;
   for (; i < cut.labels.size() && kept < width_; ++i)
     if (!dominated(cut, cut.labels[i], kept)) cut.labels[kept++] = cut.labels[i];
   for (; i < cut.labels.size(); ++i) {
     const Label& lost = cut.labels[i];
-    given_up_ = std::min(given_up_, lost.rented + paths_.after(graph_[lost.arc]));
+    pruned_bound_ = std::min(pruned_bound_, lost.weighted + paths_.after(graph_[lost.arc]));
   }
   cut.labels.resize(kept);
   std::vector<std::uint64_t> words;
@@ -115,11 +115,11 @@ void LabelSetting::extend(const Cut& cut, const Label& label, int id, int first)
   for (size_t at = graph_.begin(first); at < graph_.begin(first + 1); ++at) {
     const int i = order_[at];
     const Arc& arc = graph_[i];
-    if (label.rented + promise_[i] > most_) break;
+    if (label.weighted + promise_[i] > most_) break;
     if (arc.type == type) continue;
     Cut& next = cuts_[arc.last + 1];
     Label longer{
-        label.cost + demand_.cost[i], label.rented + weight_[i], label.extra, id, i, next.words.size()};
+        label.cost + demand_.cost[i], label.weighted + weight_[i], label.extra, id, i, next.words.size()};
     if (!demand_.extra.empty()) longer.extra += demand_.extra[i];
     if (longer.cost > demand_.most_cost || longer.extra > kWhole) continue;
     const auto from = cut.words.begin() + static_cast<std::ptrdiff_t>(label.words);
@@ -148,7 +148,7 @@ std::vector<int> LabelSetting::path_of(int from, int arc) const {
 LabelSetting::Answer LabelSetting::run_chosen() {
   cuts_.assign(graph_.layers() + 1, {});
   kept_.clear();
-  given_up_ = kInfinity;
+  pruned_bound_ = kInfinity;
   cuts_[0].labels.push_back({0, 0, 0, -1, -1, 0});
   cuts_[0].words.assign(guard_.size(), 0);
   for (int first = 0; first < graph_.layers(); ++first) {
@@ -169,8 +169,8 @@ LabelSetting::Answer LabelSetting::run_chosen() {
     answer.path = path_of(best->from, best->arc);
     answer.bound = best->cost;
   }
-  answer.exact = given_up_ == kInfinity;
-  answer.bound = std::min(answer.bound, given_up_ - rents_.sum());
+  answer.exact = pruned_bound_ == kInfinity;
+  answer.bound = std::min(answer.bound, pruned_bound_ - multipliers_.sum());
   return answer;
 }
 

@@ -13,8 +13,8 @@ namespace stageplan {
 class LabelSetting {
  public:
   // At each cut at most `width` labels are kept, those that promise most.
-  LabelSetting(const Problem& problem, const StageGraph& graph, const Demand& demand, const Rents& rents,
-               const SegmentPath& paths, size_t width);
+  LabelSetting(const Problem& problem, const StageGraph& graph, const Demand& demand,
+               const Multipliers& multipliers, const SegmentPath& paths, size_t width);
 
   struct Answer {
     double bound = kInfinity;  // no path within the limits costs less
@@ -26,7 +26,7 @@ class LabelSetting {
 
  private:
   struct Label {
-    double cost, rented, extra;
+    double cost, weighted, extra;
     int from, arc;      // the label that it goes on from (kept), and by which arc
     std::size_t words;  // where its device counts begin
   };
@@ -56,20 +56,20 @@ class LabelSetting {
   const Problem& problem_;
   const StageGraph& graph_;
   const Demand& demand_;
-  const Rents& rents_;
+  const Multipliers& multipliers_;
   const SegmentPath& paths_;
   const size_t width_;
-  const double most_;  // cost with rents
+  const double most_;  // cost with multipliers
   const bool neighbours_alike_;
   std::vector<char> counted_;  // types whose devices labels count
   std::vector<Field> fields_;
   std::vector<std::uint64_t> limit_, guard_;
-  std::vector<double> weight_;   // with rents
+  std::vector<double> weight_;   // with multipliers
   std::vector<int> order_;       // arcs of each cut, the most promising first
-  std::vector<double> promise_;  // least total, with rents, of a path that goes on with the arc
+  std::vector<double> promise_;  // least total, with multipliers, of a path that goes on with the arc
   std::vector<Cut> cuts_;
   std::vector<Kept> kept_;
-  double given_up_ = kInfinity;  // least cost with rents of a path through a label given up
+  double pruned_bound_ = kInfinity;  // least cost with multipliers of a path through a label given up
   std::uint64_t work_ = 0;
 };
 

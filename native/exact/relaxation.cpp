@@ -8,9 +8,9 @@
 
 namespace stageplan {
 
-bool Rents::none() const { return sum() == 0; }
+bool Multipliers::none() const { return sum() == 0; }
 
-double Rents::sum() const { return std::accumulate(types.begin(), types.end(), extra); }
+double Multipliers::sum() const { return std::accumulate(types.begin(), types.end(), extra); }
 
 Usage usage_of(const Problem& problem, const StageGraph& graph, const Demand& demand,
                const std::vector<int>& path) {
@@ -30,44 +30,45 @@ bool within_limits(const Problem& problem, const Usage& usage) {
   return usage.extra <= kWhole;
 }
 
-void add_rents(const Problem& problem, const StageGraph& graph, const Demand& demand, const Rents& rents,
-               std::vector<double>& weight) {
+void weigh_arcs(const Problem& problem, const StageGraph& graph, const Demand& demand,
+                const Multipliers& multipliers, std::vector<double>& weight) {
   std::vector<double> device(problem.types);
   for (int t = 0; t < problem.types; ++t)
-    if (rents.types[t] > 0) device[t] = rents.types[t] / problem.limit[t];
+    if (multipliers.types[t] > 0) device[t] = multipliers.types[t] / problem.limit[t];
   weight.resize(graph.size());
   for (size_t i = 0; i < graph.size(); ++i)
     weight[i] = demand.cost[i] + device[graph[i].type] * graph[i].devices;
-  if (rents.extra == 0) return;
-  for (size_t i = 0; i < graph.size(); ++i) weight[i] += rents.extra * demand.extra[i];
+  if (multipliers.extra == 0) return;
+  for (size_t i = 0; i < graph.size(); ++i) weight[i] += multipliers.extra * demand.extra[i];
 }
 
 namespace {
 
-// How far a path is above each limit, as a fraction; 0 where lowering a rent that is 0 is all it asks for.
+// How far a path is above each limit, as a fraction; 0 where lowering a multiplier that is 0 is all it asks
+// for.
 struct Slope {
   std::vector<double> types;
   double extra = 0;
 
-  Slope(const Problem& problem, const Usage& usage, const Demand& demand, const Rents& rents) {
+  Slope(const Problem& problem, const Usage& usage, const Demand& demand, const Multipliers& multipliers) {
     for (int t = 0; t < problem.types; ++t) {
       const double limit = problem.limit[t];
       types.push_back(limit < 1 || limit == kInfinity
                           ? 0
-                          : clip(static_cast<double>(usage.counts[t]) / limit - 1, rents.types[t]));
+                          : clip(static_cast<double>(usage.counts[t]) / limit - 1, multipliers.types[t]));
     }
-    if (!demand.extra.empty()) extra = clip(usage.extra - 1, rents.extra);
+    if (!demand.extra.empty()) extra = clip(usage.extra - 1, multipliers.extra);
   }
 
-  static double clip(double slope, double rent) { return rent == 0 && slope < 0 ? 0 : slope; }
+  static double clip(double slope, double multiplier) { return multiplier == 0 && slope < 0 ? 0 : slope; }
 
   double norm() const { return std::inner_product(types.begin(), types.end(), types.begin(), extra * extra); }
 };
 
-void move(Rents& rents, const Slope& slope, double length) {
-  for (size_t t = 0; t < rents.types.size(); ++t)
-    rents.types[t] = std::max(0.0, rents.types[t] + length * slope.types[t]);
-  rents.extra = std::max(0.0, rents.extra + length * slope.extra);
+void move(Multipliers& multipliers, const Slope& slope, double length) {
+  for (size_t t = 0; t < multipliers.types.size(); ++t)
+    multipliers.types[t] = std::max(0.0, multipliers.types[t] + length * slope.types[t]);
+  multipliers.extra = std::max(0.0, multipliers.extra + length * slope.extra);
 }
 
 constexpr int kPatience = 4;  // steps without a higher bound, after which they get shorter
@@ -76,15 +77,13 @@ constexpr double kRise =
 
 }  // namespace
 
-Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& demand, SegmentPath& paths,
-                   Rents& rents, std::vector<double>& weight, int steps, const Visit& visit) {
-  Rents now = rents;
-  Raised best;
+LagrangianBound Relaxation::raise(int steps, const Visit& visit) {
+  Multipliers now = multipliers;
+  LagrangianBound best;
   double scale = 1;
   for (int step = 0, stalled = 0; step < steps; ++step) {
     check_stop();
-    add_rents(problem, graph, demand, now, weight);
-    const double bound = paths.from_start(graph, weight) - now.sum();
+    const double bound = weigh(now) - now.sum();
     if (bound == kInfinity) return {bound, false, {}};
     if (std::isnan(bound)) break;  // the multipliers have left the range of numbers
     if (bound > best.bound + kTolerance * std::abs(best.bound)) {
@@ -96,7 +95,7 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
     const std::vector<int> path = paths.path(graph);
     if (bound > best.bound) {
       best = {bound, false, path};
-      rents = now;
+      multipliers = now;
     }
     const Usage usage = usage_of(problem, graph, demand, path);
     const bool within = within_limits(problem, usage);
@@ -106,7 +105,7 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
     const double norm = slope.norm();
     if (norm == 0) {
       best = {bound, within, path};
-      rents = now;
+      multipliers = now;
       break;
     }
     const double aim =
@@ -116,11 +115,15 @@ Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& dema
   return best;
 }
 
-std::vector<char> mark_promising(const StageGraph& graph, const Demand& demand, const Rents& rents,
-                                 const std::vector<double>& weight, SegmentPath& paths) {
+double Relaxation::weigh(const Multipliers& with) {
+  weigh_arcs(problem, graph, demand, with, weight);
+  return paths.from_start(graph, weight);
+}
+
+std::vector<char> Relaxation::mark_promising() {
   paths.to_end(graph, weight);
   std::vector<char> marked(graph.size());
-  const double most = demand.most_cost + rents.sum();
+  const double most = demand.most_cost + multipliers.sum();
   for (size_t i = 0; i < graph.size(); ++i)
     marked[i] = paths.before(graph[i]) + weight[i] + paths.after(graph[i]) <= most;
   return marked;

@@ -1,6 +1,6 @@
-// The limits that stages share, relaxed: each becomes a rent that a stage pays for what it uses
-// (Lagrange multipliers). The shortest path with rents, less the rents of all that there is, bounds the
-// cost of every path that keeps the limits.
+// The limits that stages share, relaxed: a stage pays for what it uses of each, at a price
+// given by its Lagrange multiplier. The shortest path with these payments, less the sum of the multipliers,
+// bounds the cost of every path that keeps the limits.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct Demand {
   double most_cost = kInfinity;  // paths that cost more are of no interest
 };
 
-// What it costs to use all devices of each type, and all of the extra limit.
-struct Rents {
+// Lagrange multipliers: what it costs to use all devices of each type, and all of the extra limit.
+struct Multipliers {
   std::vector<double> types;
   double extra = 0;
 
@@ -39,28 +39,41 @@ Usage usage_of(const Problem& problem, const StageGraph& graph, const Demand& de
                const std::vector<int>& path);
 bool within_limits(const Problem& problem, const Usage& usage);
 
-// Cost with rents of each arc.
-void add_rents(const Problem& problem, const StageGraph& graph, const Demand& demand, const Rents& rents,
-               std::vector<double>& weight);
+// Cost of each arc with what it pays by the multipliers.
+void weigh_arcs(const Problem& problem, const StageGraph& graph, const Demand& demand,
+                const Multipliers& multipliers, std::vector<double>& weight);
 
-// The bound that rents give, and the shortest path behind it, which need not keep the limits.
-struct Raised {
+// The bound that multipliers prove, and the shortest path behind it, which need not keep the limits.
+struct LagrangianBound {
   double bound = -kInfinity;  // infinity where there is no path at all
   bool exact = false;         // no path within the limits costs less than that one, which is within them
   std::vector<int> path;
 };
 
-// Raises the bound by at most `steps` subgradient steps, from `rents`, which become those of the bound; where
-// that is exact, `weight` and `paths` are left with its cost with rents and totals from the start.
-// `visit` sees the paths within the limits, whatever they cost, and may lower `demand.most_cost`; a bound
-// that reaches this is high enough.
+// Sees the paths within the limits, whatever they cost, and may lower `Demand::most_cost`.
 using Visit = std::function<void(const std::vector<int>& path, double cost)>;
-Raised raise_bound(const Problem& problem, const StageGraph& graph, Demand& demand, SegmentPath& paths,
-                   Rents& rents, std::vector<double>& weight, int steps, const Visit& visit);
 
-// Marks the arcs that are on a path which may cost at most `demand.most_cost`, given their cost with rents and
-// the totals from the start in `paths`, where those to the end are left as well.
-std::vector<char> mark_promising(const StageGraph& graph, const Demand& demand, const Rents& rents,
-                                 const std::vector<double>& weight, SegmentPath& paths);
+// The relaxation of one graph, in buffers that its owner keeps.
+struct Relaxation {
+  const Problem& problem;
+  const StageGraph& graph;
+  Demand& demand;
+  Multipliers& multipliers;
+  SegmentPath& paths;           // totals of `weight`
+  std::vector<double>& weight;  // of the arcs, with multipliers
+
+  // Raises the bound by at most `steps` subgradient steps, from `multipliers`, which become those of the bound;
+  // where that is exact, `weight` and `paths` are left with its weights and totals from the start. A bound that
+  // reaches `demand.most_cost` is high enough.
+  LagrangianBound raise(int steps, const Visit& visit);
+
+  // Weighs the arcs with the multipliers, and finds the totals from the start; returns the least of all paths.
+  double weigh(const Multipliers& with);
+  double weigh() { return weigh(multipliers); }
+
+  // Marks the arcs that are on a path which may cost at most `demand.most_cost`, given `weight` and the totals
+  // from the start; leaves those to the end as well.
+  std::vector<char> mark_promising();
+};
 
 }  // namespace stageplan

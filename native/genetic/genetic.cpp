@@ -25,14 +25,16 @@ Genetic::Genetic(const Problem& problem, int population, std::uint64_t seed, int
     : Search(problem), threads_(threads) {
   const size_t size = std::max<size_t>(population, initial.size() / layers_);
   const size_t count = (size * layers_ + kIslandGenes - 1) / kIslandGenes;
-  Start start(problem, initial);
-  if ((StageTable::bytes(problem) + WindowSearch::bytes(problem)) * count > kTableBytes) start.elites = {};
+  InitialPopulation initial_population(problem, initial);
+  if ((StageTable::bytes(problem) + WindowSearch::bytes(problem)) * count > kTableBytes)
+    initial_population.elites = {};
   for (size_t i = 0; i < count; ++i) {
     const size_t from = size * i / count, to = size * (i + 1) / count;
-    islands_.push_back(std::make_unique<Island>(problem, std::max<size_t>(2, to - from), seed, i, start));
+    islands_.push_back(
+        std::make_unique<Island>(problem, std::max<size_t>(2, to - from), seed, i, initial_population));
   }
   for (const auto& island : islands_)
-    moments_.push_back({{island->best(), island->best_score(), island->evaluations()}});
+    snapshots_.push_back({{island->best(), island->best_score(), island->evaluations()}});
   for (const auto& island : islands_) genes_ += island->size() * layers_;
   while (count > 1 && ahead_ < kMigrateEvery && genes_ * ahead_ < kAheadGenes) ahead_ *= 2;
   gather(0);
@@ -63,10 +65,10 @@ void Genetic::run_ahead() {
 void Genetic::breed() {
   parallel_for(islands_.size(), genes_ * ahead_ >= kThreadGenes ? threads_ : 1, [&](size_t i) {
     Island& island = *islands_[i];
-    moments_[i].clear();
+    snapshots_[i].clear();
     for (size_t generation = 0; generation < ahead_; ++generation) {
       island.step();
-      moments_[i].push_back({island.best(), island.best_score(), island.evaluations()});
+      snapshots_[i].push_back({island.best(), island.best_score(), island.evaluations()});
     }
   });
 }
@@ -82,10 +84,10 @@ void Genetic::migrate() {
 // What all islands have found in the generation number `place` of those bred last.
 void Genetic::gather(size_t place) {
   evaluations_ = 0;
-  for (const auto& moments : moments_) {
-    const Moment& moment = moments[place];
-    evaluations_ += moment.evaluations;
-    keep(moment.best.data(), moment.score);
+  for (const auto& snapshots : snapshots_) {
+    const Snapshot& snapshot = snapshots[place];
+    evaluations_ += snapshot.evaluations;
+    keep(snapshot.best.data(), snapshot.score);
   }
 }
 

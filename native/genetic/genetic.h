@@ -21,7 +21,7 @@ class Genetic : public Search {
 
  private:
   // What an island has found after a generation.
-  struct Moment {
+  struct Snapshot {
     Genes best;
     Score score;
     std::uint64_t evaluations;
@@ -38,7 +38,7 @@ class Genetic : public Search {
       1;  // generations that an island is bred at a time; a divisor of those from one migration to the next
   std::uint64_t generation_ = 0;
   std::vector<std::unique_ptr<Island>> islands_;
-  std::vector<std::vector<Moment>> moments_;  // of each island, since it was bred last
+  std::vector<std::vector<Snapshot>> snapshots_;  // of each island, since it was bred last
 };
 
 }  // namespace stageplan

@@ -42,24 +42,24 @@ std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
 }
 
 // Local search at one target after the other, each from where the last one ended.
-void try_targets(const Scorer& exact, Genes scheme, double longest, Start& start) {
+void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopulation& initial_population) {
   const Problem& problem = exact.problem();
   WindowSearch search(problem);
   double time = longest;
   for (int target = 0; target < kTargets; ++target, time *= kShorter) {
     search.aim(time);
     search.descend(scheme);
-    start.schemes.insert(start.schemes.end(), scheme.begin(), scheme.end());
+    initial_population.schemes.insert(initial_population.schemes.end(), scheme.begin(), scheme.end());
     const Score score = exact.score(scheme.data());
-    start.elites.add(problem, score, scheme);
-    const Score& best = start.elites.best().score;
+    initial_population.elites.add(problem, score, scheme);
+    const Score& best = initial_population.elites.best().score;
     if (best.violation == 0 && score.cost > kFarFromBest * best.cost) break;
   }
 }
 
 }  // namespace
 
-Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
+InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initial) : schemes(initial) {
   const Genes homogeneous = homogeneous_schemes(problem);
   schemes.insert(schemes.end(), homogeneous.begin(), homogeneous.end());
   const Scorer exact(problem, kSteps);
@@ -79,21 +79,23 @@ Start::Start(const Problem& problem, const Genes& initial) : schemes(initial) {
   }
 }
 
-Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index, const Start& start)
+Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index,
+               const InitialPopulation& initial_population)
     : problem_(problem),
       layers_(problem.layers),
       size_(size),
       seed_(seed),
       index_(index),
-      scorer_(start.scorer),
+      scorer_(initial_population.scorer),
       breed_(instruction_set().breed),
       provisioner_(problem),
-      elites_(start.elites),
+      elites_(initial_population.elites),
       limited_(problem.limits_devices()) {
   if (!elites_.empty()) window_search_.emplace(problem_);
-  fill(index == 0 ? start.schemes : Genes());
+  fill(index == 0 ? initial_population.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
-    for (size_t i = 0; i < start.schemes.size(); i += layers_) provision(&start.schemes[i]);
+    for (size_t i = 0; i < initial_population.schemes.size(); i += layers_)
+      provision(&initial_population.schemes[i]);
 }
 
 void Island::fill(const Genes& given) {

@@ -19,8 +19,8 @@
 namespace stageplan {
 
 // What all islands begin with.
-struct Start {
-  Start(const Problem& problem, const Genes& initial);
+struct InitialPopulation {
+  InitialPopulation(const Problem& problem, const Genes& initial);
   Genes schemes;                         // those given, the homogeneous ones, greedy ones
   Elites elites;                         // found at several targets; none where there is no target
   std::shared_ptr<const Scorer> scorer;  // at the best one's, or exact
@@ -31,7 +31,8 @@ struct Start {
 // (the fastest plan with devices to share, stages by type) every scheme is provisioned exactly instead.
 class Island {
  public:
-  Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index, const Start& start);
+  Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index,
+         const InitialPopulation& initial_population);
 
   // One generation.
   void step();

@@ -83,7 +83,7 @@ Score Provisioner::reach(const std::vector<Stage>& stages, double time) {
   return score();
 }
 
-bool replaces(const Problem& problem, const Score& now, const Score& best) {
+bool improves_beyond_tie(const Problem& problem, const Score& now, const Score& best) {
   if (!meets(best.violation, now.violation)) return true;
   if (!meets(now.violation, best.violation)) return false;
   return problem.objective == Objective::cost ? !meets(best.cost, now.cost) : !meets(best.time, now.time);
@@ -141,7 +141,7 @@ Score Provisioner::walk(int steps) {
     ++looked_at_;
     if (stage_violation_ + device_violation(problem_, counts_.data()) > best.violation) break;
     const Score now = score();
-    if (replaces(problem_, now, best)) {
+    if (improves_beyond_tie(problem_, now, best)) {
       best = now;
       best_devices_ = devices_;
     } else if (--until_check <= 0) {

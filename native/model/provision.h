@@ -10,7 +10,7 @@
 namespace stageplan {
 
 // Whether `now` is better than `best` by more than a tie.
-bool replaces(const Problem& problem, const Score& now, const Score& best);
+bool improves_beyond_tie(const Problem& problem, const Score& now, const Score& best);
 
 // Keeps its buffers between schemes; one object a thread.
 class Provisioner {

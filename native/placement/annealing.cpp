@@ -100,7 +100,7 @@ void Walk::try_move(Rng& rng) {
   if (next.energy <= now_.energy * (1 + temperature() * draw_exponential(rng))) {
     placement_.keep();
     now_ = next;
-    if (replaces(problem_, next.score, best_score_)) keep_best();
+    if (improves_beyond_tie(problem_, next.score, best_score_)) keep_best();
   } else {
     energy_.undo();
     placement_.undo();

@@ -31,7 +31,7 @@ Episodes::Episodes(const Features& features, const PolicyShape& shape, int count
       labels_(shape.labels),
       layers_(features.problem().layers),
       rollout_(shape, count, features.problem().layers),
-      trails_(count),
+      states_(count),
       own_(static_cast<size_t>(count) * shape.own),
       probabilities_(layers_ * count * shape.labels),
       previous_(count),
@@ -39,19 +39,19 @@ Episodes::Episodes(const Features& features, const PolicyShape& shape, int count
 
 void Episodes::play(const float* weights, const Pick& pick) {
   rollout_.begin(weights);
-  std::fill(trails_.begin(), trails_.end(), features_.start());
+  std::fill(states_.begin(), states_.end(), features_.start());
   std::fill(previous_.begin(), previous_.end(), -1);
   for (int l = 0; l < static_cast<int>(layers_); ++l) {
     check_stop();
     for (int e = 0; e < count_; ++e)
-      features_.look(trails_[e], l, &own_[static_cast<size_t>(e) * features_.own()], probabilities(l, e));
+      features_.observe(states_[e], l, &own_[static_cast<size_t>(e) * features_.own()], probabilities(l, e));
     const float* logits = rollout_.step(features_.layer(l), own_.data(), previous_.data());
     for (int e = 0; e < count_; ++e, logits += labels_) {
       float* values = probabilities(l, e);
       for (int k = 0; k < labels_; ++k) values[k] += logits[k];
       softmax(values, labels_);
       const int label = pick(e, l, values);
-      features_.choose(trails_[e], l, label);
+      features_.choose(states_[e], l, label);
       schemes_[e * layers_ + l] = static_cast<std::int8_t>(label);
       previous_[e] = label;
     }

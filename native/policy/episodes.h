@@ -36,7 +36,7 @@ class Episodes {
   const int count_, labels_;
   const size_t layers_;
   Rollout<float> rollout_;
-  std::vector<Trail> trails_;
+  std::vector<EpisodeState> states_;
   std::vector<float> own_, probabilities_;
   std::vector<int> previous_;
   Genes schemes_;

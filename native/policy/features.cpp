@@ -132,98 +132,98 @@ int Features::least_devices(StageLoad load, int type) const {
   return devices_for(problem_, load, type, problem_.goal_time()).count;
 }
 
-Trail Features::start() const {
-  Trail trail;
-  if (limited_) trail.counts.assign(problem_.types, 0);
-  return trail;
+EpisodeState Features::start() const {
+  EpisodeState state;
+  if (limited_) state.counts.assign(problem_.types, 0);
+  return state;
 }
 
-void Features::look(const Trail& trail, int layer, float* own, float* prior) const {
+void Features::observe(const EpisodeState& state, int layer, float* own, float* prior) const {
   for (int t = 0; t < problem_.types; ++t)
     own[t] = !limited_ || problem_.limit[t] == kInfinity
                  ? 1.0f
-                 : clipped((problem_.limit[t] - trail.counts[t]) / std::max(1.0, problem_.limit[t]));
-  write_stage(trail, layer, own + problem_.types);
-  const bool close = may_close(trail, layer);
+                 : clipped((problem_.limit[t] - state.counts[t]) / std::max(1.0, problem_.limit[t]));
+  write_stage(state, layer, own + problem_.types);
+  const bool close = may_close(state, layer);
   const auto admit = [&](auto may) {
     bool any = false;
     for (int label = 0; label < problem_.labels(); ++label) {
-      const bool admitted = usual(trail, label) && may(label);
-      prior[label] = admitted ? this->prior(trail, layer, label) : kNever;
+      const bool admitted = usual(state, label) && may(label);
+      prior[label] = admitted ? this->prior(state, layer, label) : kNever;
       any = any || admitted;
     }
     return any;
   };
   if (admit([&](int label) {
-        return label == trail.label ? may_stay(trail, layer) : close && may_begin(trail, layer, label);
+        return label == state.label ? may_stay(state, layer) : close && may_begin(state, layer, label);
       }))
     return;
   if (!admit([&](int label) { return work(layer, problem_.type_of(label)) < kInfinity; }))
     admit([](int) { return true; });
 }
 
-float Features::prior(const Trail& trail, int layer, int label) const {
+float Features::prior(const EpisodeState& state, int layer, int label) const {
   const float prior = single(layer, problem_.type_of(label)).prior;
-  return label == trail.label ? prior + stay_ : prior;
+  return label == state.label ? prior + stay_ : prior;
 }
 
 // Of the open stage: what it would cost to go on with it, how much of its devices' time is free, and its size.
-void Features::write_stage(const Trail& trail, int layer, float* numbers) const {
+void Features::write_stage(const EpisodeState& state, int layer, float* numbers) const {
   std::fill_n(numbers, kStageNumbers, 0.0f);
-  if (trail.label < 0) return;
-  const int type = problem_.type_of(trail.label);
-  const StageLoad now = scorer_.loads()(trail.first, layer - 1, type);
-  const StageLoad then = scorer_.loads()(trail.first, layer, type);
+  if (state.label < 0) return;
+  const int type = problem_.type_of(state.label);
+  const StageLoad now = scorer_.loads()(state.first, layer - 1, type);
+  const StageLoad then = scorer_.loads()(state.first, layer, type);
   const int devices = devices_for(problem_, now, type, time_).count;
   const int more = devices_for(problem_, then, type, time_).count - devices;
   numbers[0] = clipped(problem_.price[type] * more / price_);
   numbers[1] = clipped(1 - stage_time(problem_, now, devices) / time_);
-  numbers[2] = damped(layer - trail.first) / 2;
+  numbers[2] = damped(layer - state.first) / 2;
   numbers[3] = damped(devices) / 2;
 }
 
-bool Features::may_stay(const Trail& trail, int layer) const {
-  const int type = problem_.type_of(trail.label);
+bool Features::may_stay(const EpisodeState& state, int layer) const {
+  const int type = problem_.type_of(state.label);
   if (single(layer, type).impossible) return false;
   if (!adjacent_) return true;
-  const StageLoad load = scorer_.loads()(trail.first, layer, type);
+  const StageLoad load = scorer_.loads()(state.first, layer, type);
   if (stage_violation(problem_, load, type) > 0) return false;
-  return !limited_ || trail.counts[type] + least_devices(load, type) <= problem_.limit[type];
+  return !limited_ || state.counts[type] + least_devices(load, type) <= problem_.limit[type];
 }
 
 // Whether the open stage may end before a layer.
-bool Features::may_close(const Trail& trail, int layer) const {
-  if (!limited_ || trail.label < 0) return true;
-  const int type = problem_.type_of(trail.label);
-  const StageLoad load = scorer_.loads()(trail.first, layer - 1, type);
+bool Features::may_close(const EpisodeState& state, int layer) const {
+  if (!limited_ || state.label < 0) return true;
+  const int type = problem_.type_of(state.label);
+  const StageLoad load = scorer_.loads()(state.first, layer - 1, type);
   const int devices = devices_for(problem_, load, type, problem_.goal_time()).count;
-  return trail.counts[type] + devices <= problem_.limit[type];
+  return state.counts[type] + devices <= problem_.limit[type];
 }
 
-bool Features::may_begin(const Trail& trail, int layer, int label) const {
+bool Features::may_begin(const EpisodeState& state, int layer, int label) const {
   const int type = problem_.type_of(label);
   const Single& single = this->single(layer, type);
   if (single.impossible) return false;
   if (!limited_) return true;
-  const bool again = trail.label >= 0 && problem_.type_of(trail.label) == type;  // beside the open stage
-  return trail.counts[type] + single.least + (again ? 1 : 0) <= problem_.limit[type];
+  const bool again = state.label >= 0 && problem_.type_of(state.label) == type;  // beside the open stage
+  return state.counts[type] + single.least + (again ? 1 : 0) <= problem_.limit[type];
 }
 
 // Of a type's two labels the second one is for a stage behind one of the first.
-bool Features::usual(const Trail& trail, int label) const {
+bool Features::usual(const EpisodeState& state, int label) const {
   if (!adjacent_ || !problem_.neighbours_may_share_type()) return true;
-  return label % 2 == 0 || label == trail.label || label == trail.label + 1;
+  return label % 2 == 0 || label == state.label || label == state.label + 1;
 }
 
-void Features::choose(Trail& trail, int layer, int label) const {
-  if (label == trail.label) return;
-  if (limited_ && trail.label >= 0) {
-    const int type = problem_.type_of(trail.label);
-    const StageLoad load = scorer_.loads()(trail.first, layer - 1, type);
-    trail.counts[type] += devices_for(problem_, load, type, problem_.goal_time()).count;
+void Features::choose(EpisodeState& state, int layer, int label) const {
+  if (label == state.label) return;
+  if (limited_ && state.label >= 0) {
+    const int type = problem_.type_of(state.label);
+    const StageLoad load = scorer_.loads()(state.first, layer - 1, type);
+    state.counts[type] += devices_for(problem_, load, type, problem_.goal_time()).count;
   }
-  trail.label = label;
-  trail.first = layer;
+  state.label = label;
+  state.first = layer;
 }
 
 double Features::reward(const Score& score) const {

@@ -8,7 +8,7 @@
 namespace stageplan {
 
 // Where an episode stands: the labels that it has chosen so far, merged into stages.
-struct Trail {
+struct EpisodeState {
   int label = -1;  // of the layer before; -1 at the start
   int first = 0;   // layer of the open stage
   std::vector<int>
@@ -32,14 +32,14 @@ class Features {
   // The numbers of a layer, `shared()` of them.
   const float* layer(int layer) const { return &layers_[static_cast<size_t>(layer) * shared()]; }
 
-  Trail start() const;
+  EpisodeState start() const;
 
   // The numbers of an episode before it chooses for a layer, and what a policy that has learned nothing makes
   // of the labels: their logits, which prefer that of the layer before and cheap types. Those are -inf that are
   // certain to break a limit, unless all are; where labels mean the same, all but one.
-  void look(const Trail& trail, int layer, float* own, float* prior) const;
+  void observe(const EpisodeState& state, int layer, float* own, float* prior) const;
 
-  void choose(Trail& trail, int layer, int label) const;
+  void choose(EpisodeState& state, int layer, int label) const;
 
   // The better a plan, the higher: minus the logarithm of the objective as a fraction of that of the best plan
   // of one type. Infeasible plans earn less than all others, the less the more they violate.
@@ -60,14 +60,14 @@ class Features {
   double work(int layer, int type) const;  // seconds; infinite where the type cannot run the layer
   void write_layer(int layer, float* numbers) const;
   void write_type(int layer, int type, double least_time, double least_cost, float* numbers) const;
-  void write_stage(const Trail& trail, int layer, float* numbers) const;
+  void write_stage(const EpisodeState& state, int layer, float* numbers) const;
   Single make_single(int layer, int type) const;
   int least_devices(StageLoad load, int type) const;
-  bool may_stay(const Trail& trail, int layer) const;
-  bool may_close(const Trail& trail, int layer) const;
-  bool may_begin(const Trail& trail, int layer, int label) const;
-  float prior(const Trail& trail, int layer, int label) const;
-  bool usual(const Trail& trail, int label) const;
+  bool may_stay(const EpisodeState& state, int layer) const;
+  bool may_close(const EpisodeState& state, int layer) const;
+  bool may_begin(const EpisodeState& state, int layer, int label) const;
+  float prior(const EpisodeState& state, int layer, int label) const;
+  bool usual(const EpisodeState& state, int label) const;
   const Single& single(int layer, int type) const {
     return singles_[static_cast<size_t>(layer) * problem_.types + type];
   }

@@ -51,7 +51,7 @@ void LocalSearch::load(const std::int8_t* scheme) {
 
 Score LocalSearch::score() const {
   std::int64_t counts[kMaxLabels] = {};
-  for (const Stage& stage : stages_) counts[stage.type] += stage.entry.devices;
+  for (const TableStage& stage : stages_) counts[stage.type] += stage.entry.devices;
   return price_plan(problem_, counts, before_.back().time, before_.back().violation);
 }
 
@@ -131,7 +131,7 @@ LocalSearch::Change LocalSearch::best_change(int first, const Score& current) {
 // Tries all labels for the layers first..last; `right`: the stage of the layer behind them, or -1.
 void LocalSearch::overwrite(const Sum& outer, int first, int last, int right, Change& best) {
   if (hopeless(outer, best)) return;
-  Stage before{-1, 0, 0, 0, {}}, behind = before;  // what is left of the stages at the ends
+  TableStage before{-1, 0, 0, 0, {}}, behind = before;  // what is left of the stages at the ends
   Sum with_before = outer, with_behind = outer;
   if (first > 0) {
     before = stages_[stage_of_[first - 1]];
@@ -156,8 +156,8 @@ void LocalSearch::overwrite(const Sum& outer, int first, int last, int right, Ch
 }
 
 // The run as a stage of its own: every type, by a label that differs from both neighbours'.
-void LocalSearch::overwrite_apart(const Sum& rest, const Stage& before, const Stage& behind, int first,
-                                  int last, Change& best) {
+void LocalSearch::overwrite_apart(const Sum& rest, const TableStage& before, const TableStage& behind,
+                                  int first, int last, Change& best) {
   for (int type = 0; type < problem_.types; ++type)
     for (int label : labels_of_[type])
       if (label != before.label && label != behind.label) {
@@ -183,11 +183,11 @@ void LocalSearch::consider(const Sum& rest, Ends ends, int first, int last, int 
   const StageTable::Entry& stage = entry(first, last, type);
   const Sum sum = plus(rest, stage, type);
   if (hopeless(sum, best)) return;
-  for (const Stage* end : ends) change_count(*end, 1);
+  for (const TableStage* end : ends) change_count(*end, 1);
   change_count(type, stage.devices);
   const Score now = price_plan(problem_, sum.time, sum.price, limits_, sum.violation);
   change_count(type, -stage.devices);
-  for (const Stage* end : ends) change_count(*end, -1);
+  for (const TableStage* end : ends) change_count(*end, -1);
   if (better(problem_, now, best.score)) best = {changed, label, now};
 }
 

@@ -27,7 +27,7 @@ class LocalSearch {
   struct Sum {
     double time = 0, price = 0, violation = 0;
   };
-  struct Stage {
+  struct TableStage {
     int label, type, first, last;
     StageTable::Entry entry;
   };
@@ -41,15 +41,17 @@ class LocalSearch {
   Change best_change(int first, const Score& current);
   void mark(int first, int last);
   std::uint64_t descend_marked(std::int8_t* scheme, Score& score, int reach);
-  using Ends = std::initializer_list<const Stage*>;
+  using Ends = std::initializer_list<const TableStage*>;
   void overwrite(const Sum& outer, int first, int last, int right, Change& best);
-  void overwrite_apart(const Sum& rest, const Stage& before, const Stage& behind, int first, int last,
+  void overwrite_apart(const Sum& rest, const TableStage& before, const TableStage& behind, int first, int last,
                        Change& best);
   void consider(const Sum& rest, Ends ends, int first, int last, int type, int changed, int label,
                 Change& best);
   bool hopeless(const Sum& rest, const Change& best) const;
   void change_count(int type, int devices);
-  void change_count(const Stage& stage, int times) { change_count(stage.type, times * stage.entry.devices); }
+  void change_count(const TableStage& stage, int times) {
+    change_count(stage.type, times * stage.entry.devices);
+  }
   double broken(int type, double devices) const;
   Sum plus(Sum sum, const StageTable::Entry& entry, int type) const;
   const StageTable::Entry& entry(int first, int last, int type) const;
@@ -57,7 +59,7 @@ class LocalSearch {
   const Problem& problem_;
   const StageTable& table_;
   std::vector<std::vector<int>> labels_of_;  // labels of each type
-  std::vector<Stage> stages_;
+  std::vector<TableStage> stages_;
   std::vector<int> stage_of_;   // by layer
   std::vector<char> marked_;    // layers at which a run may begin that has not been looked at
   std::vector<Sum> before_;     // of the stages before each one

@@ -44,8 +44,8 @@ struct LeastWork {
 double least_time(const Problem& problem, const LeastWork& work) {
   double devices = 0;
   for (double limit : problem.limit) devices += limit;
-  const double rent = problem.max_price * (1 + kTolerance) - problem.fixed_price;
-  return std::max({work.time, work.seconds / devices, rent > 0 ? work.price / rent : 0.0});
+  const double spare = problem.max_price * (1 + kTolerance) - problem.fixed_price;
+  return std::max({work.time, work.seconds / devices, spare > 0 ? work.price / spare : 0.0});
 }
 
 }  // namespace

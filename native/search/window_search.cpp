@@ -41,7 +41,7 @@ void WindowSearch::aim(double time) {
   for (int first = 0; first < layers_; ++first) ends_[first] = first;
 }
 
-WindowSearch::Stage WindowSearch::stage(int first, int last, int type) const {
+WindowSearch::PricedStage WindowSearch::stage(int first, int last, int type) const {
   const StageLoad load = loads_(first, last, type);
   const Devices devices = devices_for(problem_, load, type, time_);
   double violation = stage_violation(problem_, load, type);
@@ -88,7 +88,7 @@ WindowSearch::Choices& WindowSearch::choices(int first, int last) {
   choices.fill({first, -1, kInfinity, 0});
   for (int type = 0; type < problem_.types; ++type) {
     if (least_price(first, last, type) >= choices.back().price) continue;
-    const Stage now = stage(first, last, type);
+    const PricedStage now = stage(first, last, type);
     int place = kChoices;
     for (; place > 0 && now.price < choices[place - 1].price; --place)
       if (place < kChoices) choices[place] = choices[place - 1];
@@ -127,14 +127,14 @@ double WindowSearch::excess_price(int type, double devices) const {
 
 double WindowSearch::value() const {
   double value = problem_.fixed_price;
-  for (const Stage& stage : stages_) value += stage.price;
+  for (const PricedStage& stage : stages_) value += stage.price;
   if (limited_)
     for (int type = 0; type < problem_.types; ++type) value += weight_ * excess_price(type, counts_[type]);
   return value;
 }
 
 // What a stage adds to those that are counted.
-double WindowSearch::penalized(const Stage& stage) const {
+double WindowSearch::penalized(const PricedStage& stage) const {
   if (!limited_) return stage.price;
   const double count = counts_[stage.type];
   return stage.price +
@@ -142,10 +142,10 @@ double WindowSearch::penalized(const Stage& stage) const {
 }
 
 // The best choice of other types than these.
-const WindowSearch::Stage* WindowSearch::pick(int first, int last, int not_this, int nor_this) {
-  const Stage* best = nullptr;
+const WindowSearch::PricedStage* WindowSearch::pick(int first, int last, int not_this, int nor_this) {
+  const PricedStage* best = nullptr;
   double least = kInfinity;
-  for (const Stage& choice : choices(first, last)) {
+  for (const PricedStage& choice : choices(first, last)) {
     if (choice.price >= least) break;
     if (choice.type == not_this || choice.type == nor_this) continue;
     if (const double now = penalized(choice); now < least) {
@@ -157,17 +157,17 @@ const WindowSearch::Stage* WindowSearch::pick(int first, int last, int not_this,
 }
 
 // Some stages in place of the window.
-void WindowSearch::consider(std::span<const Stage* const> stages) {
+void WindowSearch::consider(std::span<const PricedStage* const> stages) {
   double value = 0;
-  for (const Stage* stage : stages) {
+  for (const PricedStage* stage : stages) {
     value += penalized(*stage);
     counts_[stage->type] += stage->devices;
   }
-  for (const Stage* stage : stages) counts_[stage->type] -= stage->devices;
+  for (const PricedStage* stage : stages) counts_[stage->type] -= stage->devices;
   if (value >= best_value_) return;
   best_value_ = value;
   best_.clear();
-  for (const Stage* stage : stages) best_.push_back(*stage);
+  for (const PricedStage* stage : stages) best_.push_back(*stage);
 }
 
 void WindowSearch::count(int left, int right, int times) {
@@ -184,18 +184,18 @@ bool WindowSearch::improve(int left, int right) {
   best_.clear();
   best_value_ = kInfinity;
   count(left, right, -1);
-  const Stage* now[kWidest];
+  const PricedStage* now[kWidest];
   for (int s = left; s <= right; ++s) now[s - left] = &stages_[s];
   consider({now, now + right - left + 1});
   best_.clear();
   best_value_ *= 1 - kTolerance;
-  if (const Stage* whole = pick(first, last, before, behind)) consider({&whole, &whole + 1});
+  if (const PricedStage* whole = pick(first, last, before, behind)) consider({&whole, &whole + 1});
   for (int from = first + 1; from <= last; ++from) {
     tails_[from] = pick(from, last, -1, behind);
     tail_values_[from] = tails_[from] ? penalized(*tails_[from]) : kInfinity;
   }
   for (int end = first; end < last; ++end)
-    if (const Stage* head = pick(first, end, before, -1)) divide(*head, end, last, behind);
+    if (const PricedStage* head = pick(first, end, before, -1)) divide(*head, end, last, behind);
   count(left, right, 1);
   if (best_.empty()) return false;
   replace(left, right);
@@ -203,16 +203,16 @@ bool WindowSearch::improve(int left, int right) {
 }
 
 // All ways to go on behind a first stage that ends at `end`: one stage to the last layer, or two.
-void WindowSearch::divide(const Stage& head, int end, int last, int behind) {
+void WindowSearch::divide(const PricedStage& head, int end, int last, int behind) {
   const double value = penalized(head);
   const int type = apart_ ? head.type : -1;
   if (value + least_[at(end + 1, last)] < best_value_)
-    if (const Stage* rest = pick(end + 1, last, type, behind)) consider(std::array{&head, rest});
+    if (const PricedStage* rest = pick(end + 1, last, type, behind)) consider(std::array{&head, rest});
   const double* const middles = &least_[at(end + 1, 0)];
   for (int from = end + 2; from <= last; ++from) {
     if (value + middles[from - 1] + tail_values_[from] >= best_value_) continue;
-    const Stage* tail = tails_[from];
-    if (const Stage* middle = pick(end + 1, from - 1, type, apart_ ? tail->type : -1))
+    const PricedStage* tail = tails_[from];
+    if (const PricedStage* middle = pick(end + 1, from - 1, type, apart_ ? tail->type : -1))
       consider(std::array{&head, middle, tail});
   }
   looked_at_ += last - end;
@@ -220,7 +220,7 @@ void WindowSearch::divide(const Stage& head, int end, int last, int behind) {
 
 void WindowSearch::replace(int left, int right) {
   count(left, right, -1);
-  for (const Stage& stage : best_) counts_[stage.type] += stage.devices;
+  for (const PricedStage& stage : best_) counts_[stage.type] += stage.devices;
   stages_.erase(stages_.begin() + left, stages_.begin() + right + 1);
   stages_.insert(stages_.begin() + left, best_.begin(), best_.end());
   mark(left, left + static_cast<int>(best_.size()) - 1);
@@ -270,13 +270,13 @@ void WindowSearch::kick(Rng& rng) {
 
 int WindowSearch::stage_at(int layer) const {
   const auto behind = std::upper_bound(stages_.begin(), stages_.end(), layer,
-                                       [](int layer, const Stage& stage) { return layer < stage.first; });
+                                       [](int layer, const PricedStage& stage) { return layer < stage.first; });
   return static_cast<int>(behind - stages_.begin()) - 1;
 }
 
 std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
   descend(scheme);
-  std::vector<Stage> kept = stages_;
+  std::vector<PricedStage> kept = stages_;
   std::vector<double> kept_counts = counts_;
   double least = broken() ? kInfinity : value();
   for (int trial = 0; trial < trials; ++trial) {

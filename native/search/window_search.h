@@ -38,34 +38,34 @@ class WindowSearch {
   static constexpr int kWidest = 3;    // stages of a window, before and after
   static constexpr int kChoices = 4;   // types of a run that are looked at
   static constexpr int kUnknown = -2;  // type of choices that have not been made yet
-  struct Stage {
+  struct PricedStage {
     int first, type;
     double price;  // $/hour, and what the stage violates by itself
     int devices;
   };
-  using Choices = std::array<Stage, kChoices>;  // of one run of layers, the cheapest first
+  using Choices = std::array<PricedStage, kChoices>;  // of one run of layers, the cheapest first
 
   void load(const Genes& scheme);
   Genes scheme() const;
   double value() const;
   bool broken() const;
   double excess_price(int type, double devices) const;
-  double penalized(const Stage& stage) const;
+  double penalized(const PricedStage& stage) const;
   int stage_at(int layer) const;
   void count(int left, int right, int times);
 
-  Stage stage(int first, int last, int type) const;
+  PricedStage stage(int first, int last, int type) const;
   double least_price(int first, int last, int type) const;
   void prepare(int first, int last);
   void extend_row(int first, int last);
   Choices& choices(int first, int last);
-  const Stage* pick(int first, int last, int not_this, int nor_this);
+  const PricedStage* pick(int first, int last, int not_this, int nor_this);
 
   void descend_marked();
   bool improve_from(int left);
   bool improve(int left, int right);
-  void divide(const Stage& head, int end, int last, int behind);
-  void consider(std::span<const Stage* const> stages);
+  void divide(const PricedStage& head, int end, int last, int behind);
+  void consider(std::span<const PricedStage* const> stages);
   void replace(int left, int right);
   void mark(int left, int right);
   void kick(Rng& rng);
@@ -86,12 +86,12 @@ class WindowSearch {
   std::vector<int> ends_;         // by first layer: the runs of layers that are prepared end before it
   std::vector<double> least_;     // by first and last layer: the price of the cheapest type
   std::vector<Choices> choices_;  // the same way
-  std::vector<Stage> stages_;
-  std::vector<double> counts_;       // devices by type; during a look at a window, of the stages outside
-  std::vector<const Stage*> tails_;  // of a window, by first layer
+  std::vector<PricedStage> stages_;
+  std::vector<double> counts_;             // devices by type; during a look at a window, of the stages outside
+  std::vector<const PricedStage*> tails_;  // of a window, by first layer
   std::vector<double> tail_values_;
-  std::vector<char> marked_;  // first layers of stages whose windows have not been looked at
-  std::vector<Stage> best_;   // in place of the window
+  std::vector<char> marked_;       // first layers of stages whose windows have not been looked at
+  std::vector<PricedStage> best_;  // in place of the window
   double best_value_ = 0;
   std::uint64_t looked_at_ = 0;
 };

@@ -70,7 +70,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         self._layer = 0  # the next to choose for
         self._mask = np.ones(problem.n_labels, np.int8)
         self.action_space = spaces.Discrete(problem.n_labels)
-        shape, most = self._look()[0].shape, _core.Features.MOST
+        shape, most = self._observe()[0].shape, _core.Features.MOST
         self.observation_space = spaces.Box(-most, most, shape, np.float32)
 
     def reset(
@@ -84,7 +84,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         """
         super().reset(seed=seed)
         self._layer = 0
-        return self._look()
+        return self._observe()
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, Info]:
         """Choose the label of the next layer.
@@ -109,7 +109,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
             )
         self._scheme[self._layer] = action
         self._layer += 1
-        observation, info = self._look()
+        observation, info = self._observe()
         if self._layer < self.problem.n_layers:
             return observation, 0.0, False, False, info
         plan = Plan.of(self.problem, self._scheme)
@@ -125,16 +125,16 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         """Which labels may be chosen, as learners that mask actions ask for it."""
         return self._mask.astype(np.bool_)
 
-    def _look(self) -> tuple[Observation, Info]:
+    def _observe(self) -> tuple[Observation, Info]:
         labels = self._scheme[: self._layer]
         before = np.zeros(self.problem.n_labels, np.float32)
         before[labels[-1:]] = 1
         if self._layer < self.problem.n_layers:
-            own, prior = self._features.look(labels)
+            own, prior = self._features.observe(labels)
             shared = self._layers[self._layer]
             self._mask = (prior > -np.inf).astype(np.int8)
         else:
-            own, shared = np.zeros_like(self._features.look(labels[:0])[0]), np.zeros_like(self._layers[0])
+            own, shared = np.zeros_like(self._features.observe(labels[:0])[0]), np.zeros_like(self._layers[0])
             self._mask = np.ones_like(self._mask)
         return np.concatenate((shared, own, before)), {"action_mask": self._mask.copy()}
 
