@@ -15,7 +15,9 @@ TRAIN = """
 import json, os, time
 os.makedirs("artefacts/metrics", exist_ok=True)
 if os.path.exists(os.environ["HOME"] + "/hang"):
-    open(os.environ["HOME"] + "/begun", "w").close()
+    with open(os.environ["HOME"] + "/begun.part", "w") as begun:
+        begun.write(str(os.getpid()))
+    os.rename(begun.name, os.environ["HOME"] + "/begun")
     time.sleep(600)
 open("artefacts/weights", "wb").write(bytes(300_000))
 json.dump({"loss": 0.5}, open("artefacts/metrics/train.json", "w"))

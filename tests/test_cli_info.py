@@ -7,6 +7,7 @@ import pytest
 from commands import strict
 
 import stageplan as sp
+from stageplan import _core
 
 
 @pytest.mark.parametrize("kind", ["workload", "cluster", "devices", "plan", "spec"])
@@ -31,7 +32,7 @@ def test_info(run):
     assert (status, err) == (0, "")
     assert out.startswith(f"stageplan {sp.__version__}\n")
     for text in (
-        sp._core.instruction_set(),
+        _core.instruction_set(),
         np.__version__,
         f"cores            {len(os.sched_getaffinity(0))}",
     ):

@@ -1,5 +1,6 @@
 """``stageplan plan``, ``pareto`` and ``score``, in this process."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -176,9 +177,17 @@ def test_changes_that_have_to_be_made_together(run, flags):
 def test_ctrl_c_in_the_search_for_changes(run, monkeypatch):
     monkeypatch.setattr(search, "repair", fail(KeyboardInterrupt()))
     status, out, _ = run("plan", "net.toml", "--max-price", 2)
-    assert status == 1
+    assert status == 130
     assert "NOT feasible" in out
     assert "enough" not in out
+
+
+def test_plan_is_delivered_where_the_search_for_changes_fails(run, monkeypatch):
+    monkeypatch.setattr(search, "repair", fail(MemoryError()))
+    status, out, err = run("plan", "net.toml", "--max-price", 2, "-o", "plan.json")
+    assert (status, err) == (2, "stageplan: error: there is not enough memory\n")
+    assert "NOT feasible" in out
+    assert strict(Path("plan.json").read_text())["violations"]
 
 
 # plan --method reinforce ------------------------------------------------------------------------------
@@ -199,6 +208,23 @@ def test_a_saved_policy_goes_on(run):
     twice = sp.solve(problem(), "reinforce", population=8, stop=sp.MaxGenerations(10)).policy
     assert sp.Policy.load("b.npz") == twice
     assert not list(Path().glob(".stageplan*"))
+
+
+def test_plan_is_delivered_before_a_policy_that_cannot_be_saved(run, monkeypatch):
+    monkeypatch.setattr(sp.Policy, "save", fail(OSError(errno.ENOSPC, "No space left on device", "p.npz")))
+    status, out, err = run("plan", "net.toml", *LEARN, "--save-policy", "p.npz", "-o", "plan.json")
+    assert (status, err) == (2, "stageplan: error: p.npz: No space left on device\n")
+    assert "bottleneck" in out
+    assert strict(Path("plan.json").read_text())["feasible"]
+
+
+def test_policy_is_saved_where_the_plan_cannot_be_printed(run, monkeypatch):
+    monkeypatch.setattr(
+        search, "deliver", fail(OSError(errno.ENOSPC, "No space left on device", "plan.json"))
+    )
+    status, _, err = run("plan", "net.toml", *LEARN, "--save-policy", "p.npz", "-o", "plan.json")
+    assert (status, err) == (2, "stageplan: error: plan.json: No space left on device\n")
+    assert sp.Policy.load("p.npz").cell == "lstm"
 
 
 def test_both_thresholds(run):
@@ -230,6 +256,10 @@ def test_the_incumbent(run):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
+        (
+            ("--method", "reinforce", "--save-policy", "p.npz", "-o", "./p.npz"),
+            "--save-policy is p.npz, the file of --output; it must be another one",
+        ),
         (("--save-policy", "p.npz"), "--save-policy goes with --method reinforce, and not with auto"),
         (("--cell", "rnn"), "--cell is given with method 'auto'; it must go with 'reinforce'"),
         (("--method", "reinforce", "--save-policy", "no/p.npz"), "--save-policy is no/p.npz; its directory"),

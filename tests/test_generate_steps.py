@@ -2,16 +2,17 @@
 
 import errno
 import fcntl
-import os
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import fake_steps
 import msgspec
 import pytest
+from processes import SIGNALS, gone
 
 import stageplan
 from stageplan import cli
@@ -410,13 +411,9 @@ GENERATE = ("generate", "spec.toml", "-o", "out", "--mode", "quick")
 
 @pytest.mark.parametrize("how", ["TERM", "KILL"])
 def test_killed_run_leaves_no_partial_result_and_is_resumed(done, tmp_path, how):
-    (tmp_path / "hang").touch()
-    command = [sys.executable, str(fake_steps.FILE), *GENERATE]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as runner:
-        while not (tmp_path / "begun").exists():
-            assert runner.poll() is None
-            time.sleep(0.05)
+    with hanging(tmp_path, *GENERATE) as (runner, _):
         runner.kill() if how == "KILL" else runner.terminate()
+        runner.communicate()
     left = names()
     assert left >= {"spec.json", "environment.json"}
     assert not left & {"project", "manifest-basic.json", "test-result.json"}
@@ -425,17 +422,42 @@ def test_killed_run_leaves_no_partial_result_and_is_resumed(done, tmp_path, how)
     assert names() == FILES
 
 
-def test_interrupt_leaves_no_scratch_folder(tmp_path):
+@contextmanager
+def hanging(tmp_path, *argv):
+    """Start a command that hangs in a training; give its process, and the number of the training's."""
     (tmp_path / "hang").touch()
-    command = [sys.executable, str(fake_steps.FILE), *GENERATE]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as runner:
+    with subprocess.Popen(
+        [sys.executable, str(fake_steps.FILE), *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as runner:
         while not (tmp_path / "begun").exists():
             assert runner.poll() is None
             time.sleep(0.05)
-        os.kill(runner.pid, 2)
-        assert runner.stderr.read().splitlines()[-1] == "stageplan: interrupted"
-    assert runner.returncode == 130
+        yield runner, int((tmp_path / "begun").read_text())
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_signal_ends_the_run_and_leaves_no_scratch_folder(tmp_path, number, status):
+    with hanging(tmp_path, *GENERATE) as (runner, training):
+        runner.send_signal(number)
+        out, err = runner.communicate()
+    assert (runner.returncode, out) == (status, "")
+    assert err.splitlines()[-1] == "stageplan: interrupted"
+    assert gone(training)
     assert not [name for name in names() if name.endswith(".part")]
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS[1:])
+def test_signal_ends_a_test(done, tmp_path, number, status):
+    done()
+    with hanging(tmp_path, "test", "out", "--mode", "quick") as (runner, training):
+        runner.send_signal(number)
+        _, err = runner.communicate()
+    assert runner.returncode == status
+    assert err.splitlines()[-1] == "stageplan: interrupted"
+    assert gone(training)
 
 
 def test_full_disk_fails_the_step(done, tmp_path):

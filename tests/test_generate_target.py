@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import alive, gone
 from projects import RUN_ID
 
 from stageplan.generate import Spec, TargetError
@@ -42,23 +43,6 @@ def over_ssh(server, tmp_path, run_id=RUN_ID, **ssh):
 
 def python(target, code, *arguments, limit=60.0, **more):
     return target.run([sys.executable, "-c", code, *arguments], target.root, limit=limit, **more)
-
-
-def alive(number):
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def gone(number):
-    """Whether a process ends within 5 seconds."""
-    for _ in range(100):
-        if not alive(number):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_arguments_and_variables_are_passed_unchanged(target):

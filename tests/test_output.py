@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ def test_a_failed_write_leaves_everything_as_it_was(run, monkeypatch, error, sta
     assert old is None or Path("plan.json").read_text() == old
 
 
+def test_signal_is_answered_when_the_file_is_whole(run, monkeypatch):
+    def fsync(number):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    status, out, err = run("plan", "net.toml", *SHORT, "-o", "plan.json")
+    assert (status, err) == (143, "stageplan: interrupted\n")
+    assert "bottleneck" in out
+    assert strict(Path("plan.json").read_text())["feasible"]
+
+
 def test_a_link_stays_a_link_and_permissions_are_usual(run):
     Path("real.json").touch()
     Path("link.json").symlink_to("real.json")
@@ -64,6 +76,69 @@ def test_a_link_stays_a_link_and_permissions_are_usual(run):
     assert strict(Path("real.json").read_text())["feasible"]
     Path("usual").touch()
     assert Path("real.json").stat().st_mode == Path("usual").stat().st_mode
+    assert run("plan", "net.toml", *SHORT, "-o", "new.json")[0] == 0
+    assert Path("new.json").stat().st_mode == Path("usual").stat().st_mode
+
+
+WRITERS = [
+    ("plan", "net.toml", *SHORT, "-o"),
+    ("pareto", "net.toml", "--points", 2, "-o"),
+    ("plan", "net.toml", *SHORT, "--method", "reinforce", "--save-policy"),
+    ("devices", "-o"),
+]
+
+
+@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o400])
+def test_an_earlier_file_keeps_its_permissions(run, command, mode):
+    if mode == 0o400 and os.geteuid() != 0:
+        pytest.skip("only root may write such a file")
+    for name in ("other", "file"):
+        Path(name).touch(mode)
+        Path(name).chmod(mode)
+    assert run(*command, "file")[0] == 0
+    assert Path("file").stat().st_size
+    assert Path("file").stat().st_mode == Path("other").stat().st_mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
+def test_an_earlier_file_keeps_its_owner(run):
+    Path("plan.json").touch()
+    os.chown("plan.json", 12345, 23456)
+    assert run("plan", "net.toml", *SHORT, "-o", "plan.json")[0] == 0
+    status = Path("plan.json").stat()
+    assert (status.st_uid, status.st_gid) == (12345, 23456)
+
+
+def test_contents_are_never_readable_by_more_than_the_earlier_file_was(run, monkeypatch):
+    Path("plan.json").touch(0o600)
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda number: seen.append(os.fstat(number).st_mode & 0o777))
+    assert run("plan", "net.toml", *SHORT, "-o", "plan.json")[0] == 0
+    assert seen == [0o600]
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_file_that_cannot_be_written_is_named(run, monkeypatch, command):
+    open_ = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name.startswith(".stageplan-"):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return open_(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    status, out, err = run(*command, "file")
+    assert (status, err) == (2, "stageplan: error: file: Read-only file system\n")
+    assert out  # the work was not in vain
+
+
+def test_python_names_the_file_that_cannot_be_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "fsync", fail(OSError(errno.ENOSPC, "No space left on device")))
+    workload = sp.read_workload("ctr")
+    with pytest.raises(OSError, match=r"No space left on device: '.*/net\.toml'$"):
+        sp.write_workload(workload, tmp_path / "net.toml")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")

@@ -1,6 +1,7 @@
 """The front: all that brute force finds, within the gap; what is proven; how it is bounded and stopped."""
 
 import json
+import sys
 from collections.abc import Callable
 from itertools import pairwise, product
 from math import inf, isclose
@@ -178,26 +179,49 @@ def test_nothing_fits() -> None:
 # Stops and texts ---------------------------------------------------------------------------------------
 
 
+def raise_at(call: int, error: type[BaseException]) -> Callable[[sp.Progress], None]:
+    seen: list[sp.Progress] = []
+
+    def callback(progress: sp.Progress) -> None:
+        seen.append(progress)
+        if len(seen) == call:
+            raise error
+
+    return callback
+
+
 def test_ctrl_c_keeps_the_points_found_so_far() -> None:
-    def interrupt(at: int) -> Callable[[sp.Progress], None]:
-        seen: list[sp.Progress] = []
-
-        def callback(progress: sp.Progress) -> None:
-            seen.append(progress)
-            if len(seen) == at:
-                raise KeyboardInterrupt
-
-        return callback
-
     lengths = []
-    for at in (1, 2, 3):
-        front = sp.pareto(example(), points=8, callback=interrupt(at))
+    for call in (1, 2, 3):
+        front = sp.pareto(example(), points=8, callback=raise_at(call, KeyboardInterrupt))
         assert front.interrupted
         assert str(front).endswith("(interrupted)")
         lengths.append(len(front.points))
         for point in front.points:
             assert point.plan.feasible
     assert 1 <= lengths[0] <= lengths[-1]
+
+
+@pytest.mark.parametrize("where", ["callback", "stop"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_errors_of_a_callback_or_stop_carry_the_points_found_so_far(where: str, call: int) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        sp.pareto(example(), points=8, **{where: raise_at(call, ZeroDivisionError)})
+    front = caught.value.result
+    assert isinstance(front, sp.Front)
+    assert not front.interrupted
+    assert front.points
+    assert len(caught.value.__notes__) == 1
+
+
+def test_ctrl_c_before_the_fastest_plan_keeps_the_cheapest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> tuple[float, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["stageplan.pareto"], "_end", interrupt)
+    front = sp.pareto(example(), points=8)
+    assert front.interrupted
+    assert front.points[0].plan.cost == sp.solve(example().replace(objective="cost"), "exact").plan.cost
 
 
 def test_a_stop_counts_all_the_work() -> None:

@@ -22,6 +22,7 @@ import pytest
 import reference as ref
 
 import stageplan as sp
+from stageplan import _core
 from stageplan.score import _THREAD_GENES
 from stageplan.solve import Method
 
@@ -192,7 +193,7 @@ def breed() -> str:
     for layers, labels in itertools.product((1, 2, 3, 31, 63, 64, 65, 130), (1, 2, 128)):
         parents, fitness = population(numbers, labels, 99, layers), numbers.spread(99)
         parts = [(1, 31), (32, 65), (97, 3)]
-        found += [sp._core.testing.breed(parents, fitness, labels, layers, *part).tobytes() for part in parts]
+        found += [_core.testing.breed(parents, fitness, labels, layers, *part).tobytes() for part in parts]
     return hashlib.sha256(b"".join(found)).hexdigest()[:16]
 
 
@@ -215,7 +216,7 @@ def run(instruction_set: str, *argv: str) -> Run:
     return subprocess.run(argv, capture_output=True, text=True, check=False, env=os.environ | environment)
 
 
-@pytest.fixture(scope="module", params=sp._core.instruction_sets())
+@pytest.fixture(scope="module", params=_core.instruction_sets())
 def reported(request: pytest.FixtureRequest) -> dict[str, Any]:
     done = run(request.param, __file__)
     assert (done.returncode, done.stderr) == (0, "")
@@ -286,7 +287,7 @@ def test_more_stages_than_words_can_index() -> None:
 
 # Instruction sets by name --------------------------------------------------------------------------------
 
-NAMED = f"STAGEPLAN_ISA is 'sse9'; this processor has {', '.join(sp._core.instruction_sets())}\n"
+NAMED = f"STAGEPLAN_ISA is 'sse9'; this processor has {', '.join(_core.instruction_sets())}\n"
 SCORE = "import numpy, stageplan as sp; p = sp.Problem.from_arrays([[1.0]], [1.0])\n"
 
 
@@ -425,4 +426,4 @@ def test_bad_out(name: str, array: Any) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"set": sp._core.instruction_set()} | report(), indent=1))
+    print(json.dumps({"set": _core.instruction_set()} | report(), indent=1))

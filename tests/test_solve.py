@@ -4,6 +4,7 @@ import itertools
 import json
 import pickle
 import re
+import sys
 from collections.abc import Callable
 from math import isclose
 from typing import Any
@@ -268,9 +269,29 @@ def test_ctrl_c_gives_the_best_so_far(method: Method) -> None:
     assert str(result).endswith("2 generations (interrupted)")
 
 
-def test_other_errors_of_a_callback_are_its_callers() -> None:
-    with pytest.raises(ZeroDivisionError):
-        sp.solve(example(), "genetic", callback=raise_at(1, ZeroDivisionError))
+@pytest.mark.parametrize("where", ["callback", "stop"])
+@pytest.mark.parametrize("method", ["genetic", "reinforce", "enumerate"])
+def test_errors_of_a_callback_or_stop_carry_the_best_result(method: Method, where: str) -> None:
+    problem = example()
+    with pytest.raises(ZeroDivisionError) as caught:
+        sp.solve(problem, method, **{where: raise_at(2, ZeroDivisionError)})
+    result = caught.value.result
+    assert (result.generations, result.interrupted, result.plan.feasible) == (2, False, True)
+    assert same(result.plan, sp.solve(problem, method, stop=sp.MaxGenerations(2)).plan)
+    assert caught.value.__notes__ == ["The best result so far is this error's attribute `result`."]
+
+
+@pytest.mark.parametrize("method", ["genetic", "exact"])
+def test_ctrl_c_while_the_bound_is_computed_keeps_the_plan(method: Method, monkeypatch: Any) -> None:
+    def interrupt(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    stop = sp.MaxGenerations(3)
+    plan = sp.solve(example(), method, stop=stop).plan
+    monkeypatch.setattr(sys.modules["stageplan.solve"], "_least", interrupt)
+    result = sp.solve(example(), method, stop=stop)
+    assert same(result.plan, plan)
+    assert (result.interrupted, result.status, result.bound) == (True, "feasible", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -334,8 +355,8 @@ def test_a_step_that_ctrl_c_ends_counts(steps: int) -> None:
     rng = np.random.default_rng(0)
     problem = sp.Problem.from_arrays(rng.lognormal(0, 1, (20, 4)), rng.lognormal(0, 1, 4), min_throughput=1.0)
     search = Interrupted(_core.RandomSearch(problem.core, 0, 1), steps)
-    progress, history, interrupted = run_search(problem, search, None, None)
-    assert interrupted
+    progress, history, ended_by = run_search(problem, search, None, None)
+    assert isinstance(ended_by, KeyboardInterrupt)
     assert progress.generation == steps
     assert progress.evaluations == search.evaluations
     assert history[-1].cost == progress.cost == search.best_score.cost

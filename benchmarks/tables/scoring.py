@@ -37,6 +37,7 @@ from benchmarks.support.measure import (
     no_garbage_collection,
     wall,
 )
+from stageplan import _core
 
 COUNT_LIMIT = 16  # devices of each type in the rows on speed: all rivals have to count them
 LIMIT = 4  # and in those on searches within limits
@@ -149,7 +150,7 @@ def against_numba(kind: str, L: int, T: int, settings: Settings) -> Reading:
 
 def by_instruction_set(name: str, kind: str, L: int, T: int, settings: Settings) -> Reading | str:
     """Time against numba with another instruction set, which a process chooses once and for all."""
-    if name not in sp._core.instruction_sets():
+    if name not in _core.instruction_sets():
         return "not on this processor"
     work = (
         "import dataclasses, json; from benchmarks.tables import scoring; scoring.one_thread(); "

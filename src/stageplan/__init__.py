@@ -1,88 +1,39 @@
 """Plans which device type runs which layer of a neural network."""
 
-from ._version import __version__
-from .catalogue import make_cluster
-from .cluster import Cluster, DeviceType
-from .device import Device
-from .goal import Goal
-from .learning.policy import Policy
-from .pareto import Front, Point, pareto
-from .plan import Plan, Stage, Violation
-from .problem import Problem
-from .profiling.check import Check, check
-from .profiling.fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
-from .profiling.profile import profile
-from .readers import read_cluster, read_devices, read_goal, read_workload
-from .repair import Change, Repair, Suggestion, repair
-from .score import Scores, evaluate
-from .solve import Result, solve
-from .stop import (
-    FirstFeasible,
-    MaxEvaluations,
-    MaxGenerations,
-    MaxRuntime,
-    MaxWork,
-    NoImprovement,
-    Progress,
-    Stop,
-    Target,
-)
-from .verify import Verified, verify
-from .workload import Layer, Tensor, Workload
-from .workload_file import write_workload
-from .writers import Comparison, Export, SplitModule, export, split_module
+import ast
+import sys
+from importlib import import_module
+from types import ModuleType
 
-__all__ = [
-    "Change",
-    "Check",
-    "Cluster",
-    "Comparison",
-    "Device",
-    "DeviceType",
-    "Export",
-    "FirstFeasible",
-    "Front",
-    "Goal",
-    "Layer",
-    "MaxEvaluations",
-    "MaxGenerations",
-    "MaxRuntime",
-    "MaxWork",
-    "NoImprovement",
-    "ParallelFit",
-    "Plan",
-    "Point",
-    "Policy",
-    "Problem",
-    "Progress",
-    "Repair",
-    "Result",
-    "Scores",
-    "SplitModule",
-    "Stage",
-    "Stop",
-    "Suggestion",
-    "Target",
-    "Tensor",
-    "Verified",
-    "Violation",
-    "Workload",
-    "__version__",
-    "check",
-    "evaluate",
-    "export",
-    "fit_overlapped_fractions",
-    "fit_parallel_fraction",
-    "make_cluster",
-    "pareto",
-    "profile",
-    "read_cluster",
-    "read_devices",
-    "read_goal",
-    "read_workload",
-    "repair",
-    "solve",
-    "split_module",
-    "verify",
-    "write_workload",
-]
+# Public names are imported at their first use, so that the command line handles signals before the imports
+# that take long. The stub beside this file, which type checkers read, says where each name comes from.
+with open(f"{__file__}i", encoding="utf-8") as _stub:
+    _MODULES = {
+        alias.name: f".{node.module}"
+        for node in ast.parse(_stub.read()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
+
+
+class _Package(ModuleType):
+    """Keeps importing a module, such as ``stageplan.solve``, from hiding the function of the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

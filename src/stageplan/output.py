@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 
+from .interrupts import held
 from .stop import Progress
 
 
@@ -24,7 +26,7 @@ def progress_line() -> Iterator[Callable[[Progress], object] | None]:
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status("searching") as status:
+    with Console(file=cast(IO[str], _Terminal())).status("searching") as status:
         shown = 0.0
 
         def show(progress: Progress) -> None:
@@ -34,6 +36,22 @@ def progress_line() -> Iterator[Callable[[Progress], object] | None]:
                 status.update(Text(_line(progress), no_wrap=True, overflow="ellipsis"))
 
         yield show
+
+
+class _Terminal:
+    """Standard error for progress: where the terminal is closed, what is shown is lost, and not the plan."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
 
 
 def _line(p: Progress) -> str:
@@ -74,22 +92,36 @@ def write_and_print(path: Path, write: Callable[[IO[bytes]], object], text: str)
     """Write a file, and print a text even where that fails, for a search may have been long."""
     try:
         write_whole(path, write)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         print_out(text)
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside, then rename it, so that nobody ever sees half of it."""
-    if path.exists() and not path.is_file():  # a device or a pipe: it is written, not replaced
-        with path.open("wb") as stream:
-            write(stream)
-        return
-    path = Path(os.path.realpath(path))  # of a link, what it leads to is replaced
+    """Write a file so that it is whole or as before, also on signals, with the permissions of an earlier one.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the error names `path`.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe: it is written, not replaced
+            with path.open("wb") as stream:
+                write(stream)
+        else:
+            with held():
+                _replace(Path(os.path.realpath(path)), write)  # of a link, what it leads to is replaced
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file beside, then rename it."""
     beside = path.with_name(f".stageplan-{secrets.token_hex(4)}.tmp")
     try:
         with beside.open("xb") as stream:
+            if path.exists():
+                _copy_access(path, stream)
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -97,6 +129,15 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _copy_access(path: Path, stream: IO[bytes]) -> None:
+    """Give an open file the owner, where that is allowed, and the permissions of another file."""
+    status = path.stat()
+    if hasattr(os, "fchown"):  # absent on Windows, where a folder's permissions count
+        with suppress(PermissionError):
+            os.fchown(stream.fileno(), status.st_uid, status.st_gid)
+        os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode))
 
 
 def check_output(flag: str, path: Path | None) -> None:

@@ -16,7 +16,7 @@ from ._version import __version__
 from .arguments import check_choice, check_number
 from .plan import Plan
 from .problem import Problem, check_problem
-from .solve import Result, Status, optimal_status, proven_over, run_search, solve
+from .solve import Result, Status, optimal_status, proven_over, run_search, solve, with_result
 from .stop import MaxGenerations, Progress, Stop
 
 Against = Literal["cost", "price"]
@@ -181,17 +181,38 @@ def pareto(
     ValueError, TypeError
         Naming the argument, the value and what is allowed; where stages are not intervals of layers (merge
         ``"type"``); where nothing bounds the throughput.
+    Exception
+        Any error of `callback` or `stop`; its attribute ``result`` is the `Front` of the points found so far.
     """
     _check(problem, against, points, gap, max_throughput)
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
             raise TypeError(f"{name} is {value!r}; it must be callable")
     search = _Search(problem.replace(objective="cost"), against == "price", stop, callback)
+    front = _search(search, problem, against, points, gap, max_throughput)
+    if isinstance(search.ended_by, Exception):
+        raise with_result(search.ended_by, front)
+    return front
+
+
+def _search(
+    search: _Search,
+    problem: Problem,
+    against: Against,
+    points: int | None,
+    gap: float | None,
+    max_throughput: float | None,
+) -> Front:
+    """Search for the cheapest plan, for the fastest, and for the points between."""
     cheapest = search.solve(search.problem)
     if not cheapest.plan.feasible:
         return _front(problem, against, search, (), cheapest.status, math.inf, 0.0)
-    end, fastest = _end(search, cheapest, max_throughput)
-    slowest = search.slowest(cheapest.plan)
+    end, fastest, slowest = cheapest.plan.time, 0.0, cheapest.plan.time
+    try:
+        end, fastest = _end(search, cheapest, max_throughput)
+        slowest = search.slowest(cheapest.plan)
+    except KeyboardInterrupt as interrupt:  # before another plan was found
+        search.ended_by = interrupt
     count = _POINTS if points is None else points
     targets = (
         [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
@@ -220,15 +241,22 @@ class _Search:
         self.callback = callback
         self.schemes: list[Any] = []  # the fastest first
         self.generations, self.evaluations, self.work, self.runtime = 0, 0, 0, 0.0
-        self.interrupted = False
+        self.ended_by: BaseException | None = None  # Ctrl-C, or an error of stop or callback
 
     def solve(self, problem: Problem) -> Result:
         initial = np.array(self.schemes) if self.schemes else None
-        result = solve(problem, "exact", stop=self._stop(), callback=self._callback(), initial=initial)
+        try:
+            result = solve(problem, "exact", stop=self._stop(), callback=self._callback(), initial=initial)
+        except Exception as error:
+            found = getattr(error, "result", None)
+            if not isinstance(found, Result):
+                raise
+            result, self.ended_by = found, error
+        if result.interrupted:
+            self.ended_by = KeyboardInterrupt()
         self._count(result)
         if result.plan.feasible:
             self.schemes.insert(0, result.plan.scheme)
-        self.interrupted = self.interrupted or result.interrupted
         return result
 
     def slowest(self, cheapest: Plan) -> float:
@@ -242,8 +270,8 @@ class _Search:
 
     def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front:
         core = _core.Front(self.problem.core, self.by_price, targets, gap, fastest, np.array(self.schemes))
-        if not self.interrupted:
-            progress, _, self.interrupted = run_search(self.problem, core, self._stop(), self._callback())
+        if self.ended_by is None:
+            progress, _, self.ended_by = run_search(self.problem, core, self._stop(), self._callback())
             self._count(progress)
         return core
 
@@ -297,7 +325,7 @@ def _check(
 
 def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tuple[float, float]:
     """Seconds per example at which the front ends, and of which it is proven that no plan takes less."""
-    if search.interrupted:
+    if search.ended_by is not None:
         return cheapest.plan.time, 0.0
     if max_throughput is not None:
         least = max(max_throughput, search.problem.goal.min_throughput or 0.0)
@@ -374,7 +402,7 @@ def _front(
         evaluations=search.evaluations,
         generations=search.generations,
         runtime=search.runtime,
-        interrupted=search.interrupted,
+        interrupted=isinstance(search.ended_by, KeyboardInterrupt),
         version=__version__,
     )
 

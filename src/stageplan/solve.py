@@ -215,6 +215,8 @@ def solve(
     ------
     ValueError, TypeError
         Naming the argument, the value and what is allowed.
+    Exception
+        Any error of `callback` or `stop`; its attribute ``result`` is the `Result` with the best plan so far.
     """
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
@@ -235,12 +237,15 @@ def solve(
             )
     except _core.Stopped:
         search = _core.RandomSearch(problem.core, 0, 1)  # that has scored nothing
-    progress, history, interrupted = run_search(problem, search, stop, callback, began)
+    progress, history, ended_by = run_search(problem, search, stop, callback, began)
     plan = Plan.of(problem, search.best)
-    late = interrupted or progress.runtime >= seconds
-    least = _least(problem, search, _LATE if late else math.inf)
+    late = ended_by is not None or progress.runtime >= seconds
+    try:
+        least = _least(problem, search, _LATE if late else math.inf)
+    except KeyboardInterrupt as interrupt:
+        least, ended_by = 0.0, ended_by or interrupt
     gap = _gap(plan, least)
-    return Result(
+    result = Result(
         plan=plan,
         status=_status(plan, least, gap),
         bound=_in_its_unit(problem, least),
@@ -250,13 +255,25 @@ def solve(
         work=progress.work,
         history=tuple(history),
         runtime=progress.runtime,
-        interrupted=interrupted,
+        interrupted=isinstance(ended_by, KeyboardInterrupt),
         method=method,
         seed=int(seed),
         version=__version__,
         instruction_set=_core.instruction_set(),
         policy=Policy.of(problem, search, int(seed)) if isinstance(search, _core.Reinforce) else None,
     )
+    if isinstance(ended_by, Exception):
+        raise with_result(ended_by, result)
+    return result
+
+
+def with_result(error: Exception, result: object) -> Exception:
+    """Give an error the best result so far, as its attribute ``result``."""
+    note = "The best result so far is this error's attribute `result`."
+    error.result = result  # type: ignore[attr-defined]
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    return error
 
 
 def _check_only_reinforce(method: Method, *, cell: object, policy: object, accept: object) -> None:
@@ -364,8 +381,8 @@ def run_search(
     stop: Stop | None,
     callback: Callable[[Progress], object] | None,
     began: float | None = None,
-) -> tuple[Progress, list[Progress], bool]:
-    """Step until it is over; returns the last progress, those that improved, and whether Ctrl-C came."""
+) -> tuple[Progress, list[Progress], BaseException | None]:
+    """Step until it is over; return the last progress, those that improved, and what ended it early."""
     if began is None:
         began = time.perf_counter()
     seconds = _deadline(stop)
@@ -387,7 +404,7 @@ def run_search(
                 history.append(progress)
             if callback is not None:
                 callback(progress)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
         if search.work > (progress.work if progress else 0):  # within or behind a step, which counts
             search.ensure_best()
         if search.evaluations > (progress.evaluations if progress else 0):  # behind a step, which counts
@@ -396,8 +413,8 @@ def run_search(
                 history.append(progress)
         if progress is None:
             raise
-        return progress, history, True
-    return progress, history, False
+        return progress, history, error
+    return progress, history, None
 
 
 def _deadline(stop: Stop | None) -> float:

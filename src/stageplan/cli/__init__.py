@@ -1,33 +1,11 @@
-"""The command line: ``stageplan COMMAND``; `main` lists the commands."""
+"""The command line: ``stageplan COMMAND``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from typing import NoReturn
+from contextlib import suppress
 
-from .._version import __version__
-from ..generate import StepError
-from ..goal import Goal
-from . import export, generate, info, profile, search
-from .status import BAD_INPUT, EPILOG, INTERRUPTED, NO_PLAN, PIPE_CLOSED
-
-# The words that begin sentences about values, where a flag of the same name gives the value.
-_FLAG_WORDS = (
-    *Goal.__struct_fields__,
-    *("seed", "population", "initial", "cell", "policy", "accept", "target", "threads"),
-    *("points", "gap", "max_throughput"),
-    *("device", "prices", "region", "spot"),
-    *("batch", "sequence", "layers", "precision", "measure", "repeats", "max_spread"),
-    *("microbatches", "max_seconds"),
-)
-_FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {
-    "seconds": "--max-runtime",
-    "generations": "--max-generations",
-    "evaluations": "--max-evaluations",
-    "work": "--max-work",
-    "shape": "--input",
-}
+from .. import interrupts
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,73 +19,21 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 feasible; 1 no feasible plan; 2 bad input, after one sentence on stderr; 130
-        interrupted, the best plan so far printed and written; 141 the reader of stdout has gone.
+        Exit status: 0 feasible; 1 no feasible plan; 2 bad input, after one sentence on stderr; 130, 143 or
+        129 interrupted by Ctrl-C, SIGTERM or SIGHUP, the best plan so far printed and written; 141 the reader
+        of stdout has gone.
     """
-    try:
-        arguments = _parser().parse_args(argv)
-        status: int = arguments.run(arguments)
-        return status
-    except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
-    except StepError as error:
-        return _complain(f"failed: {error}", NO_PLAN)
-    except BrokenPipeError:
-        return PIPE_CLOSED
-    except MemoryError:
-        return _complain("error: there is not enough memory", BAD_INPUT)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
-    except ImportError as error:
-        return _complain(f"error: {error}", BAD_INPUT)
-    except ValueError as error:
-        word, space, rest = str(error).partition(" ")
-        return _complain(f"error: {_FLAGS.get(word, word)}{space}{rest}", BAD_INPUT)
+    with interrupts.handled():
+        try:
+            with interrupts.held():  # native modules whose import is interrupted fail with other errors
+                from .commands import run
+            return run(argv)
+        except KeyboardInterrupt:
+            say("interrupted")
+            return interrupts.exit_status()
 
 
-def _complain(sentence: str, status: int) -> int:
-    print(f"stageplan: {sentence}", file=sys.stderr)
-    return status
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are sentences, like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="stageplan",
-        description="Plan which device type runs which layer of a neural network.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"stageplan {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def command(name: str, text: str, epilog: str = EPILOG) -> _Parser:
-        return commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-
-    search.add_plan(command("plan", "search for the best plan"))
-    search.add_pareto(command("pareto", "plan from the cheapest to the fastest"))
-    search.add_score(command("score", "score a plan, or many schemes"))
-    profile.add_profile(command("profile", "make a workload of a network"))
-    export.add_export(command("export", "convert a plan to a runtime's configuration"))
-    export.add_devices(command("devices", "list the devices of the catalogue"))
-    made = generate.EPILOG
-    generate.add_generate(command("generate", "make a model that runs on its target", made))
-    generate.add_test(command("test", "run the preset test script of what was generated", made))
-    info.add_schema(command("schema", "print the JSON Schema of a kind of document"))
-    info.add_info(command("info", "say what is installed, and list the built-in examples"))
-    return parser
+def say(sentence: str) -> None:
+    """Print a sentence on stderr, if that is still open."""
+    with suppress(OSError):
+        print(f"stageplan: {sentence}", file=sys.stderr, flush=True)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 from functools import reduce
 from operator import or_
 from pathlib import Path
 
 import numpy as np
 
-from .. import plan_file
+from .. import interrupts, plan_file
 from ..learning.policy import CELLS, Policy
 from ..output import check_output, deliver, progress_line, write_and_print
 from ..pareto import pareto
 from ..problem import Problem
-from ..repair import Repair, repair
+from ..repair import repair
 from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, Result, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
 from .problem import add_output, add_problem, make_problem
-from .status import INTERRUPTED, about, status_of
+from .status import about, status_of
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +71,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _plan(arguments: argparse.Namespace) -> int:
     check_output("--output", arguments.output)
-    check_output("--save-policy", arguments.save_policy)
-    if arguments.save_policy is not None and arguments.method != "reinforce":
-        raise ValueError(f"--save-policy goes with --method reinforce, and not with {arguments.method}")
+    _check_save_policy(arguments)
     stop, problem = _stop(arguments), make_problem(arguments)
     policy = None if arguments.policy is None else Policy.load(arguments.policy)
     initial = None
@@ -94,14 +93,37 @@ def _plan(arguments: argparse.Namespace) -> int:
             policy=policy,
             accept=arguments.accept,
         )
-    if result.policy is not None and arguments.save_policy is not None:
-        result.policy.save(arguments.save_policy)
-    changes = _repair(problem, result)
-    text, values = str(result), result.to_dict()
-    if changes is not None:
-        text, values = f"{text}\n{changes}", values | {"repair": changes.to_dict()}
-    deliver(arguments.output, text, values)
-    return INTERRUPTED if result.interrupted else status_of(result.plan.feasible)
+    try:
+        interrupted = _deliver_plan(arguments, problem, result)
+    finally:
+        if result.policy is not None and arguments.save_policy is not None:
+            result.policy.save(arguments.save_policy)
+    return interrupts.exit_status() if interrupted else status_of(result.plan.feasible)
+
+
+def _check_save_policy(arguments: argparse.Namespace) -> None:
+    path, output = arguments.save_policy, arguments.output
+    if path is None:
+        return
+    check_output("--save-policy", path)
+    if arguments.method != "reinforce":
+        raise ValueError(f"--save-policy goes with --method reinforce, and not with {arguments.method}")
+    if output is not None and os.path.realpath(output) == os.path.realpath(path):
+        raise ValueError(f"--save-policy is {path}, the file of --output; it must be another one")
+
+
+def _deliver_plan(arguments: argparse.Namespace, problem: Problem, result: Result) -> bool:
+    """Print and write a plan with what would make it fit, or without; return whether it was interrupted."""
+    text, values, interrupted = str(result), result.to_dict(), result.interrupted
+    try:
+        if not result.plan.feasible and not interrupted:
+            changes = repair(problem)
+            text, values = f"{text}\n{changes}", values | {"repair": changes.to_dict()}
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        deliver(arguments.output, text, values)
+    return interrupted
 
 
 def _stop(arguments: argparse.Namespace) -> Stop | None:
@@ -116,16 +138,6 @@ def _stop(arguments: argparse.Namespace) -> Stop | None:
     if arguments.first_feasible:
         criteria.append(FirstFeasible())
     return reduce(or_, criteria) if criteria else None
-
-
-def _repair(problem: Problem, result: Result) -> Repair | None:
-    """Find what would make a plan fit, where none does and nobody has lost patience."""
-    if result.plan.feasible or result.interrupted:
-        return None
-    try:
-        return repair(problem)
-    except KeyboardInterrupt:
-        return None
 
 
 def add_pareto(parser: argparse.ArgumentParser) -> None:
@@ -171,7 +183,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
             callback=callback,
         )
     deliver(arguments.output, str(front), front.to_dict())
-    return INTERRUPTED if front.interrupted else status_of(bool(front.points))
+    return interrupts.exit_status() if front.interrupted else status_of(bool(front.points))
 
 
 def add_score(parser: argparse.ArgumentParser) -> None:

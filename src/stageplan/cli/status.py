@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FEASIBLE, NO_PLAN, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+FEASIBLE, NO_PLAN, BAD_INPUT, PIPE_CLOSED = 0, 1, 2, 141
 
 EPILOG = """\
 exit status:

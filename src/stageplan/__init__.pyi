@@ -1,0 +1,88 @@
+"""Plans which device type runs which layer of a neural network."""
+
+from ._version import __version__
+from .catalogue import make_cluster
+from .cluster import Cluster, DeviceType
+from .device import Device
+from .goal import Goal
+from .learning.policy import Policy
+from .pareto import Front, Point, pareto
+from .plan import Plan, Stage, Violation
+from .problem import Problem
+from .profiling.check import Check, check
+from .profiling.fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
+from .profiling.profile import profile
+from .readers import read_cluster, read_devices, read_goal, read_workload
+from .repair import Change, Repair, Suggestion, repair
+from .score import Scores, evaluate
+from .solve import Result, solve
+from .stop import (
+    FirstFeasible,
+    MaxEvaluations,
+    MaxGenerations,
+    MaxRuntime,
+    MaxWork,
+    NoImprovement,
+    Progress,
+    Stop,
+    Target,
+)
+from .verify import Verified, verify
+from .workload import Layer, Tensor, Workload
+from .workload_file import write_workload
+from .writers import Comparison, Export, SplitModule, export, split_module
+
+__all__ = [
+    "Change",
+    "Check",
+    "Cluster",
+    "Comparison",
+    "Device",
+    "DeviceType",
+    "Export",
+    "FirstFeasible",
+    "Front",
+    "Goal",
+    "Layer",
+    "MaxEvaluations",
+    "MaxGenerations",
+    "MaxRuntime",
+    "MaxWork",
+    "NoImprovement",
+    "ParallelFit",
+    "Plan",
+    "Point",
+    "Policy",
+    "Problem",
+    "Progress",
+    "Repair",
+    "Result",
+    "Scores",
+    "SplitModule",
+    "Stage",
+    "Stop",
+    "Suggestion",
+    "Target",
+    "Tensor",
+    "Verified",
+    "Violation",
+    "Workload",
+    "__version__",
+    "check",
+    "evaluate",
+    "export",
+    "fit_overlapped_fractions",
+    "fit_parallel_fraction",
+    "make_cluster",
+    "pareto",
+    "profile",
+    "read_cluster",
+    "read_devices",
+    "read_goal",
+    "read_workload",
+    "repair",
+    "solve",
+    "split_module",
+    "verify",
+    "write_workload",
+]

@@ -1,0 +1,98 @@
+"""All commands: their parser, and the exit status of each kind of error."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from .._version import __version__
+from ..generate import StepError
+from ..goal import Goal
+from . import export, generate, info, profile, say, search
+from .status import BAD_INPUT, EPILOG, NO_PLAN, PIPE_CLOSED
+
+# The words that begin sentences about values, where a flag of the same name gives the value.
+_FLAG_WORDS = (
+    *Goal.__struct_fields__,
+    *("seed", "population", "initial", "cell", "policy", "accept", "target", "threads"),
+    *("points", "gap", "max_throughput"),
+    *("device", "prices", "region", "spot"),
+    *("batch", "sequence", "layers", "precision", "measure", "repeats", "max_spread"),
+    *("microbatches", "max_seconds"),
+)
+_FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {
+    "seconds": "--max-runtime",
+    "generations": "--max-generations",
+    "evaluations": "--max-evaluations",
+    "work": "--max-work",
+    "shape": "--input",
+}
+
+
+def run(argv: list[str] | None) -> int:
+    """Run a command; return its exit status."""
+    try:
+        arguments = _parser().parse_args(argv)
+        status: int = arguments.run(arguments)
+        return status
+    except StepError as error:
+        return _complain(f"failed: {error}", NO_PLAN)
+    except BrokenPipeError:
+        return PIPE_CLOSED
+    except MemoryError:
+        return _complain("error: there is not enough memory", BAD_INPUT)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
+    except ImportError as error:
+        return _complain(f"error: {error}", BAD_INPUT)
+    except ValueError as error:
+        word, space, rest = str(error).partition(" ")
+        return _complain(f"error: {_FLAGS.get(word, word)}{space}{rest}", BAD_INPUT)
+
+
+def _complain(sentence: str, status: int) -> int:
+    say(sentence)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are sentences, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="stageplan",
+        description="Plan which device type runs which layer of a neural network.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"stageplan {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, text: str, epilog: str = EPILOG) -> _Parser:
+        return commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    search.add_plan(command("plan", "search for the best plan"))
+    search.add_pareto(command("pareto", "plan from the cheapest to the fastest"))
+    search.add_score(command("score", "score a plan, or many schemes"))
+    profile.add_profile(command("profile", "make a workload of a network"))
+    export.add_export(command("export", "convert a plan to a runtime's configuration"))
+    export.add_devices(command("devices", "list the devices of the catalogue"))
+    made = generate.EPILOG
+    generate.add_generate(command("generate", "make a model that runs on its target", made))
+    generate.add_test(command("test", "run the preset test script of what was generated", made))
+    info.add_schema(command("schema", "print the JSON Schema of a kind of document"))
+    info.add_info(command("info", "say what is installed, and list the built-in examples"))
+    return parser

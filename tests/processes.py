@@ -1,0 +1,50 @@
+"""What tests of processes share: whether one is there, and commands that are sent a signal."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+# Shells and other runners may have these ignored in what they start.
+_DEFAULTS = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
+
+
+@contextmanager
+def started(code, *argv, **options):
+    """Start Python code; give its process once it has said ``ready`` on stderr, and the words after that."""
+    command = [sys.executable, "-c", _DEFAULTS + code, *map(str, argv)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **options) as process:
+        try:
+            first, *said = process.stderr.readline().split() or [process.stderr.read()]
+            assert first == "ready", first
+            yield process, said
+        finally:
+            process.kill()
+
+
+def alive(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def gone(number):
+    """Whether a process ends within 5 seconds."""
+    for _ in range(100):
+        if not alive(number):
+            return True
+        time.sleep(0.05)
+    return False
