@@ -48,11 +48,8 @@ def limits_of(problem: sp.Problem) -> list[str]:
 
 def fits(problem: sp.Problem) -> bool:
     """Whether a plan fits, by brute force over schemes."""
-    cheapest = problem.replace(objective="cost")
-    return any(
-        sp.Plan.of(cheapest, scheme).feasible
-        for scheme in product(range(problem.n_labels), repeat=problem.n_layers)
-    )
+    schemes = np.array(list(product(range(problem.n_labels), repeat=problem.n_layers)), np.int8)
+    return bool((sp.evaluate(problem.replace(objective="cost"), schemes).violation == 0).any())
 
 
 def lifted(problem: sp.Problem, limit: str) -> sp.Problem:
@@ -60,7 +57,7 @@ def lifted(problem: sp.Problem, limit: str) -> sp.Problem:
     return with_value(
         problem.replace(objective="cost"),
         limit,
-        1e-9 if limit == "throughput" else 1_000_000 if "stage" in limit else inf,
+        1e-9 if limit == "throughput" else 1000 if "stage" in limit else inf,
     )
 
 
@@ -93,7 +90,7 @@ def small(draw: Draw, rng: np.random.Generator) -> sp.Problem:
 
 def test_brute_force_agrees(draw: Draw) -> None:
     rng, seen, together, feasible = np.random.default_rng(31), set(), 0, 0
-    for _ in range(160):
+    for _ in range(80):
         problem = small(draw, rng)
         found = sp.repair(problem)
         assert found.feasible == fits(problem)
@@ -115,8 +112,8 @@ def test_brute_force_agrees(draw: Draw) -> None:
         assert not combined or all(limit.startswith("memory") for limit in helping)
         check_order(found)
     assert seen == {"devices", "memory", *FIELDS}
-    assert together > 10
-    assert feasible > 10
+    assert together > 4
+    assert feasible > 4
 
 
 def check(problem: sp.Problem, suggestion: sp.Suggestion) -> None:
@@ -143,7 +140,7 @@ def check_order(found: sp.Repair) -> None:
 
 def test_the_largest_relative_change_of_a_combination_is_the_smallest(draw: Draw) -> None:
     rng, seen = np.random.default_rng(8), 0
-    while seen < 12:
+    while seen < 6:
         problem = small(draw, rng)
         for suggestion in sp.repair(problem).suggestions:
             factor = max(change.factor for change in suggestion.changes)
