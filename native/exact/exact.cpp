@@ -72,6 +72,7 @@ Exact::Exact(const Problem& problem, const Genes& initial)
 }
 
 void Exact::try_scheme(const Genes& scheme) {
+  check_stop();
   std::vector<Stage> stages;
   merge(problem_, scorer_.loads(), scheme.data(), stages);
   Provisioner provisioner(problem_);
