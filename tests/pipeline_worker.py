@@ -1,6 +1,6 @@
-"""A rank of two: trains a tiny GPT-2, whose embeddings and head are tied, in stages; writes its losses.
+"""A rank: trains a tiny GPT-2, whose embeddings and head are tied, in two stages; writes its losses.
 
-Arguments: the rank, and a folder to meet in.
+Arguments: the rank, a folder to meet in, and the replicas of each stage.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.pipelining import Schedule1F1B, pipeline
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -42,10 +43,10 @@ def loss_of(logits, tokens):
     return cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def planned():
-    layers = [sp.Layer(name=name, compute={"a": 1e-3, "b": 2e-3}) for name in NAMES]
+def planned(replicas=1):
+    layers = [sp.Layer(name=name, compute={"a": 3e-3, "b": 2e-3}) for name in NAMES]
     workload = sp.Workload(name="gpt2", layers=layers, ties=[(NAMES[0], NAMES[-1])])
-    return plan_of(workload, [0] * 3 + [1] * 5)  # uneven: one block, and three
+    return plan_of(workload, [0] * 3 + [1] * 5, counts=(replicas, replicas))  # uneven: one block, and three
 
 
 def batches():
@@ -66,15 +67,15 @@ def train_whole():
     return losses
 
 
-def train_stage(rank, module, stage, reduce):
-    """Losses of this rank's stage, those of the last stage."""
+def train_stage(module, stage, reduce, part=slice(None)):
+    """Losses of a part of each batch, in the last stage."""
     schedule = Schedule1F1B(stage, n_microbatches=MICROBATCHES, loss_fn=loss_of)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
     found = []
-    for tokens in batches():
-        losses = []
+    for batch in batches():
+        tokens, losses = batch[part], []
         optimizer.zero_grad()
-        schedule.step(*([tokens] if rank == 0 else []), target=tokens, losses=losses)
+        schedule.step(*([tokens] if stage.is_first else []), target=tokens, losses=losses)
         reduce()
         optimizer.step()
         found += [torch.stack(losses).mean().item()] if losses else []
@@ -94,14 +95,37 @@ def stages_of(way, rank):
     return split.modules[rank], split.stage(rank, device), reduce
 
 
-def main(rank, folder):
+def train_replica(rank, replicas):
+    """Losses of a replica of a stage, on its part of each batch, as an exported text says."""
+    text = {}
+    exec(sp.export(planned(replicas), "torch").text, text)
+    index, _ = text["RANKS"][rank]
+    mesh = init_device_mesh("cpu", (len(text["STAGES"]), replicas), mesh_dim_names=("stage", "replica"))
+    examples = 2 * MICROBATCHES // replicas
+    pipe = pipeline(Logits(), (batches()[0][: examples // MICROBATCHES],), split_spec=text["SPLIT_SPEC"])
+    reduce = text["tie"](pipe, index)
+    module = pipe.get_stage_module(index)
+    stage = pipe.build_stage(index, torch.device("cpu"), mesh["stage"].get_group())
+
+    def synchronize():
+        reduce()
+        text["average"](module, mesh["replica"].get_group())
+
+    begin = mesh["replica"].get_local_rank() * examples
+    return train_stage(module, stage, synchronize, slice(begin, begin + examples))
+
+
+def main(rank, folder, replicas):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    losses = {way: train_stage(rank, *stages_of(way, rank)) for way in ("split_module", "export", "untied")}
-    if rank == 1:
-        Path(folder, "losses.json").write_text(json.dumps(losses | {"whole": train_whole()}))
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2 * replicas)
+    if replicas > 1:
+        losses = {"replica": train_replica(rank, replicas)}
+    else:
+        losses = {way: train_stage(*stages_of(way, rank)) for way in ("split_module", "export", "untied")}
+        losses["whole"] = train_whole() if rank else []
+    Path(folder, f"{rank}.json").write_text(json.dumps(losses))
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

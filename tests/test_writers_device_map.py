@@ -41,6 +41,53 @@ def test_stages_run_in_turn():
     assert found.default_time == pytest.approx(3 * 1e-3 + 3 * 3e-3 + 1e5 / 1e8)
 
 
+SIZES = {"vocab_size": 50, "num_hidden_layers": 3, "hidden_size": 16, "num_attention_heads": 2}
+LLAMA = SIZES | {"intermediate_size": 32, "num_key_value_heads": 1, "head_dim": 8}
+FEW = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+NETWORKS = {
+    "t5": {"vocab_size": 50, "d_model": 16, "d_ff": 32, "d_kv": 8, "num_layers": 2, "num_heads": 2},
+    "bart": {"vocab_size": 50, "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 32}
+    | {"decoder_ffn_dim": 32, "encoder_attention_heads": 2, "decoder_attention_heads": 2},
+    "gemma3_text": LLAMA,
+    "xlnet": {"vocab_size": 50, "d_model": 16, "n_layer": 3, "n_head": 2, "d_inner": 32},
+    "gpt2": {"vocab_size": 50, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 16},
+    "llama": LLAMA,
+    "bert": SIZES | {"intermediate_size": 32},
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what transformers and accelerate use
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*do not match any submodules")  # parameters beside the layers
+@pytest.mark.parametrize("model_type", NETWORKS)
+def test_every_parameter_and_buffer_has_a_device(tmp_path, model_type):
+    for name in ("torch", "transformers", "accelerate"):
+        if find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    import torch
+    from accelerate.utils import check_device_map
+
+    from stageplan.profiling.huggingface import build
+
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": model_type} | FEW | NETWORKS[model_type]))
+    workload = sp.profile(f"hf:{path}", devices=["t4"], mode="inference", sequence=8)
+    cluster = sp.Cluster(name="three", types=[sp.DeviceType(name="t4", price=1.0, limit=3)])
+    goal = sp.Goal(objective="throughput", split=True, max_devices_per_stage=1)
+    layers = len(workload.layers)
+    plan = sp.Plan.of(sp.Problem(workload, cluster, goal), [i * 3 // layers % 2 for i in range(layers)])
+    device_map = sp.export(plan, "device-map").value
+    network = build(str(path), torch.float32, "meta")
+    check_device_map(network, device_map)
+    held = (*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False))
+    devices = {}
+    for name, tensor in held:
+        places = {device for path, device in device_map.items() if f"{name}.".startswith(f"{path}.")}
+        assert len(places) == 1, name
+        assert devices.setdefault(id(tensor), places) == places, name  # tied weights too
+    assert set().union(*devices.values()) == {0, 1, 2}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what transformers and accelerate use
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_model_runs_by_its_map(tmp_path):

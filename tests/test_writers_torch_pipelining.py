@@ -1,14 +1,15 @@
 """Stages for torch.distributed.pipelining, which train as the whole module does."""
 
 import ast
-import json
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pipeline_processes import run_workers
 from writers import language_model, plan_of
 
 import stageplan as sp
@@ -35,7 +36,7 @@ def test_the_text_says_where_to_split_and_what_runs_where():
         ["layers.3", "norm", "lm_head"],
     ]
     assert '"layers.2": SplitPoint.BEGINNING,\n    "layers.3": SplitPoint.BEGINNING,\n' in exported.text
-    assert "REPLICAS = 1\nRANKS = [(0, 'a'), (1, 'b'), (2, 'a')]" in exported.text
+    assert "REPLICAS = 1  # of each stage\nRANKS = [(0, 'a'), (1, 'b'), (2, 'a')]" in exported.text
     assert "def tie" not in exported.text
 
 
@@ -59,26 +60,36 @@ def test_cut_ties_are_kept_equal():
 @needs_transformers
 def test_two_processes_train_a_tied_gpt2_as_one_does(tmp_path):
     """To rounding; and without the gradients of the tied weights added up, they do not."""
-    worker = Path(__file__).with_name("pipeline_worker.py")
-    source = Path(sp.__file__).parents[1]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(source), str(worker.parent)]),
-    }
-    argv = [[sys.executable, worker, str(rank), tmp_path] for rank in range(2)]
-    ranks = [subprocess.Popen(a, env=environment, stderr=subprocess.PIPE, text=True) for a in argv]
-    try:
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
-    losses = json.loads((tmp_path / "losses.json").read_text())
+    losses = run_workers(tmp_path / "ranks", replicas=1)[1]
     assert len(losses["whole"]) == 4
     assert losses["split_module"] == pytest.approx(losses["whole"], abs=1e-6)
     assert losses["export"] == losses["split_module"]
     assert max(abs(a - b) for a, b in zip(losses["untied"], losses["whole"], strict=True)) > 1e-4
+
+
+@needs_torch
+def test_gradients_are_summed_over_stages_and_averaged_over_replicas(monkeypatch):
+    """Groups of ranks, by a stand-in of torch.distributed; tests/check_runtimes.py runs the processes."""
+    import torch
+    import torch.distributed as dist
+
+    monkeypatch.setattr(dist, "new_group", tuple)
+    monkeypatch.setattr(dist, "get_rank", lambda: 3)
+    monkeypatch.setattr(dist, "all_reduce", lambda gradient, group: gradient.mul_(1 + sum(group)))
+    plan = plan_of(language_model(4, tied=True), [0] * 4 + [1] * 3, counts=(2, 2))
+    exported, text = sp.export(plan, "torch"), {}
+    assert exported.note.startswith("average() keeps the replicas of a stage equal; tok_embeddings and ")
+    exec(exported.text, text)
+    head = torch.nn.Linear(1, 1, bias=False)
+    head.weight.grad = torch.ones(1, 1)
+    pipe = SimpleNamespace(
+        replicated_params=[{"submod_0": "tok_embeddings.weight", "submod_1": "weight"}],
+        get_stage_module=lambda index: head,
+    )
+    text["tie"](pipe, 1)()
+    assert head.weight.grad.item() == 1 + (1 + 3)  # ranks of replica 1 of both stages
+    text["average"](head, (2, 3))
+    assert head.weight.grad.item() == 5 * (1 + 5) / 2
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Rules: the guide "Custom Pipeline Model Parallel Layout" of Megatron Core. Stage
 
 from __future__ import annotations
 
+from .architectures import check_blocks
 from .defaults import Default, even
 from .partition import Partition, Written
 
@@ -14,6 +15,7 @@ def write(partition: Partition) -> Written:
 
     Ranks are numbered stage by stage (Megatron's order tp-cp-ep-dp-pp).
     """
+    check_blocks(partition)
     decoders = partition.decoders()
     for bound in decoders.bounds[1:-1]:
         if bound < decoders.first or bound > decoders.end:

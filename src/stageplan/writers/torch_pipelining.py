@@ -27,11 +27,26 @@ SPLIT_SPEC = {{
 STAGES = [  # layers of each stage
 {stages}]
 
-# Replicas of each stage; then stage and device type of each rank, for
-# init_device_mesh(..., (len(STAGES), REPLICAS), mesh_dim_names=("stage", "replica")).
-# A PipelineStage is for the group of "stage"; DistributedDataParallel for that of "replica".
-REPLICAS = {replicas}
-RANKS = {ranks}
+REPLICAS = {replicas}  # of each stage
+RANKS = {ranks}  # stage and device type of each
+'''
+
+_AVERAGE = '''
+
+# mesh = init_device_mesh(DEVICE, (len(STAGES), REPLICAS), mesh_dim_names=("stage", "replica"))
+# build_stage takes the group of mesh["stage"], and average that of mesh["replica"].
+
+
+def average(module, group):
+    """Average the gradients of a stage's module over its replicas.
+
+    Call this between the schedule's step and the optimizer's. A module that was traced cannot be in a
+    DistributedDataParallel.
+    """
+    for weight in module.parameters():
+        if weight.grad is not None:
+            dist.all_reduce(weight.grad, group=group)
+            weight.grad /= REPLICAS
 '''
 
 _TIE = '''
@@ -72,10 +87,15 @@ def write(partition: Partition) -> Written:
     tied = ", ".join(
         " and ".join(partition.layers[layer] for layer in tie) for tie in partition.parted_ties()
     )
-    if not tied:
-        return Written(begins, text, ranks)
-    text = text.replace("from torch", "import torch.distributed as dist\nfrom torch", 1)
-    return Written(begins, text + _TIE, ranks, f"{tied} share weights: tie() keeps them equal")
+    helpers = (_AVERAGE if partition.replicas() > 1 else "") + (_TIE if tied else "")
+    if helpers:
+        text = text.replace("from torch", "import torch.distributed as dist\nfrom torch", 1)
+    notes = []
+    if partition.replicas() > 1:
+        notes.append("average() keeps the replicas of a stage equal")
+    if tied:
+        notes.append(f"{tied} share weights: tie() keeps them equal")
+    return Written(begins, text + helpers, ranks, "; ".join(notes))
 
 
 def default(partition: Partition) -> Default:

@@ -5,12 +5,14 @@ The embeddings are in the first stage, norm and head in the last; tied weights a
 
 from __future__ import annotations
 
+from .architectures import check_pipeline
 from .defaults import Default
 from .partition import Partition, Written
 
 
 def write(partition: Partition) -> Written:
     """Return the partition, and the lines of a shell script."""
+    check_pipeline(partition, "vllm")
     counts = partition.block_counts()
     listed = ",".join(map(str, counts))
     replicas = "" if partition.replicas() == 1 else f" --data-parallel-size {partition.replicas()}"
