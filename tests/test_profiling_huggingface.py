@@ -1,10 +1,12 @@
 import json
 
+import msgspec
 import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+import stageplan as sp  # noqa: E402
 from stageplan.profiling import huggingface  # noqa: E402
 
 
@@ -113,3 +115,18 @@ def test_tokens_are_of_the_vocabulary_and_always_the_same(tmp_path):
     first, second = (huggingface.example(build(str(tmp_path)), 4)["input_ids"] for _ in range(2))
     assert torch.equal(first, second)
     assert 0 <= first.min() < first.max() < 11
+
+
+def test_a_workload_says_what_it_is_of(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(TINY))
+    workload = sp.profile(
+        f"hf:{path}", devices=["a100-80g"], mode="inference", precision="bf16", batch=2, sequence=8
+    )
+    assert msgspec.structs.asdict(workload.conditions) == {
+        "architecture": "GPT2LMHeadModel",
+        "mode": "inference",
+        "precision": "bf16",
+        "batch": 2.0,
+        "sequence": 8,
+    }

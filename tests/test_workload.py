@@ -1,9 +1,12 @@
 import pickle
 from math import inf, nan
 
+import msgspec
 import numpy as np
 import pytest
 
+import stageplan as sp
+from stageplan.readers.documents import schema
 from stageplan.workload import MAX_LAYERS, Layer, Tensor, Workload
 
 
@@ -145,3 +148,25 @@ def test_workload_refuses_too_many_layers():
     with pytest.raises(ValueError, match="layers has 4097 items; it must be a list of 1 to 4096 layers"):
         workload(layers=layers)
     assert len(workload(layers=layers[1:]).layers) == MAX_LAYERS
+
+
+def test_conditions():
+    layers = [sp.Layer(name="a", compute={"cpu": 1.0})]
+    fields = {"architecture": "LlamaForCausalLM", "mode": "train", "precision": "bf16", "sequence": 64}
+    workload = sp.Workload(name="net", layers=layers, batch=8, **fields)
+    cluster = sp.Cluster(name="c", types=[sp.DeviceType(name="cpu", price=1.0)])
+    problem = sp.Problem(workload, cluster)
+    assert msgspec.structs.asdict(problem.conditions) == fields | {"batch": 8.0}
+    assert problem.replace(max_price=2.0).conditions == problem.conditions
+    for field, value, allowed in (
+        ("mode", "training", "'train' or 'inference', or absent"),
+        ("sequence", 0, "a whole number, 1 or more, or absent"),
+        ("precision", "", "text of 1 character or more, or absent"),
+    ):
+        with pytest.raises(ValueError, match=f"{field} is {value!r}; it must be {allowed}"):
+            sp.Workload(name="net", layers=layers, **{field: value})
+
+
+def test_conditions_are_in_the_schema():
+    properties = schema("workload")["$defs"]["WorkloadDocument"]["properties"]
+    assert {"architecture", "mode", "precision", "batch", "sequence"} <= properties.keys()

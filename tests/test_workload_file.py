@@ -22,6 +22,7 @@ def workloads(draw):
             send=draw(by_type),
             compute_parallel=draw(st.floats(0, 1)),
             memory=draw(AMOUNT),
+            modules=tuple(draw(st.lists(TEXT, max_size=2))),
             backward=draw(st.dictionaries(TEXT, AMOUNT, max_size=2)),
             **{field: draw(AMOUNT) for field in ("spread", "flops", "parameters", "activations")},
         )
@@ -34,6 +35,10 @@ def workloads(draw):
         tensors=draw(st.sampled_from([(), (tensor,)])),
         ties=draw(st.sampled_from([(), (tuple(names),)])),
         batch=draw(st.floats(1e-3, 1e9)),
+        architecture=draw(st.one_of(st.just(""), TEXT)),
+        mode=draw(st.sampled_from(["train", "inference", None])),
+        precision=draw(st.one_of(st.none(), TEXT)),
+        sequence=draw(st.one_of(st.none(), st.integers(1, 2**40))),
     )
 
 
