@@ -318,7 +318,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"schemes": np.zeros(8, np.int8)}, "schemes is int8 of shape (8,)"),
         ({"type_names": np.array(3)}, "type_names must be texts"),
         (
-            {"seed": np.array(object(), dtype=object)},
+            {"seed": np.array(None, dtype=object)},
             "Object arrays cannot be loaded when allow_pickle=False",
         ),
     ],
