@@ -1,7 +1,6 @@
 #include "kernels/scorer.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "common/stop.h"
 #include "common/threads.h"
@@ -114,6 +113,7 @@ void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArra
     check_stop();
     merge(problem_, loads_, schemes + i * problem_.layers, stages);
     scores.set(i, at_target_ ? provisioner.reach(stages, time_) : provisioner.best(stages, steps_));
+    if (!provisioner.complete()) complete_ = false;
   }
 }
 

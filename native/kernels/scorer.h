@@ -1,6 +1,7 @@
 // Scores of many schemes: at one target by kernels that are chosen at run time, or exactly provisioned.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -49,7 +50,7 @@ struct KernelInput {
 // Scores schemes; false where a gene is no label.
 using Kernel = bool (*)(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays&);
 
-// Everything that is needed to score schemes of one problem, made once. Immutable.
+// Everything that is needed to score schemes of one problem, made once. The same from all threads.
 class Scorer {
  public:
   // With a target, every stage gets the fewest devices that take at most `time`; without, each scheme is
@@ -73,6 +74,9 @@ class Scorer {
 
   Score score(const std::int8_t* scheme) const;
 
+  // Whether all that was provisioned so far has the devices that serve the goal best, `steps` being enough.
+  bool complete() const { return complete_; }
+
   // One scheme at the target, from the stage table.
   Score score_by_table(const std::int8_t* scheme) const;
 
@@ -92,6 +96,7 @@ class Scorer {
   std::vector<std::uint8_t> bucket_limits_;
   Kernel kernel_ = nullptr;
   std::optional<KernelInput> input_;  // of the kernel, which points into this object: it is never moved
+  mutable std::atomic<bool> complete_{true};
 };
 
 // Position of the first gene that is no label of the problem, or `count` where all are.

@@ -135,8 +135,8 @@ void Provisioner::jump_to_fastest() {
 Score Provisioner::walk(int steps) {
   Score best = score();
   best_devices_ = devices_;
-  int until_check = 0;
-  for (int step = 0; step < steps && add_device(); ++step) {
+  int step = 0, until_check = 0;
+  for (; step < steps && add_device(); ++step) {
     check_stop_often();
     ++looked_at_;
     if (stage_violation_ + device_violation(problem_, counts_.data()) > best.violation) break;
@@ -149,6 +149,7 @@ Score Provisioner::walk(int steps) {
       until_check = static_cast<int>(devices_.size()) / 4;
     }
   }
+  complete_ = step < steps || !can_improve(best);
   devices_ = best_devices_;
   return best;
 }

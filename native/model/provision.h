@@ -37,6 +37,9 @@ class Provisioner {
 
   static constexpr int kAllSteps = 1 << 16;
 
+  // Whether the last call of best() looked at all devices that may be better, and not at `steps` of them only.
+  bool complete() const { return complete_; }
+
   // States looked at so far, in all calls.
   std::uint64_t looked_at() const { return looked_at_; }
 
@@ -56,6 +59,7 @@ class Provisioner {
   std::vector<std::int64_t> counts_;           // devices of each type
   std::vector<std::pair<double, int>> times_;  // heap of (time, -stage): the slowest first
   std::vector<int> best_devices_;
+  bool complete_ = true;
   std::uint64_t looked_at_ = 0;
 };
 

@@ -78,7 +78,7 @@ class Enumeration : public ExactSearch {
   // Throws std::invalid_argument above kMostSchemes.
   Enumeration(const Problem& problem, int threads);
   void step() override;
-  double bound() const override { return done_ ? least() : Search::bound(); }
+  double bound() const override { return done_ && scorer_.complete() ? least() : Search::bound(); }
 
  private:
   bool next();
