@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from itertools import pairwise, product
-from math import inf, isclose
+from math import ceil, inf, isclose
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,22 @@ def test_max_throughput_ends_it(against: Any) -> None:
 def test_without_any_bound_of_the_throughput() -> None:
     with pytest.raises(ValueError, match=r"^max_throughput is None; it must be given, for nothing bounds"):
         sp.pareto(example(limit=None))
+
+
+def test_points_of_many_devices() -> None:
+    """Each point is the first number of devices that reaches its throughput, also among hundred thousands."""
+    problem = sp.Problem.from_arrays([[1.0]], [2.0])
+    front = sp.pareto(problem, against="price", points=7, max_throughput=1e6)
+    devices = [point.plan.stages[0].devices for point in front.points]
+    assert devices == [ceil(10.0**i * (1 - 1e-9)) for i in range(7)]
+    assert front.status == "optimal"
+
+
+def test_a_front_that_leaves_out_more_devices_a_stage_says_so() -> None:
+    front = sp.pareto(sp.Problem.from_arrays([[4.0]], [1.0], limit=[5e6]), points=2)
+    assert "proven with at most 1,048,576 devices a stage: no plan is faster than 262,144 examples" in str(
+        front
+    )
 
 
 def test_one_layer_has_one_point_a_device() -> None:

@@ -120,6 +120,12 @@ def test_what_bounds_the_throughput(bound: str) -> None:
     assert problem.goal.objective == "throughput"
 
 
+def test_more_devices_a_stage_than_there_may_be() -> None:
+    assert make(max_devices_per_stage=2**20).goal.max_devices_per_stage == 2**20
+    with pytest.raises(ValueError, match=r"^max_devices_per_stage is 1048577; it must be at most 1,048,576$"):
+        make(max_devices_per_stage=2**20 + 1)
+
+
 # Labels ------------------------------------------------------------------------------------------------
 
 

@@ -128,6 +128,56 @@ def test_proof_over_one_order_of_a_graph_says_so(tensors: Any, words: str) -> No
     assert f"proven{words and words + ' of the layers'}: " in str(front)
 
 
+MANY = 1_048_576  # devices that a stage may have by default
+AT_MOST = "with at most 1,048,576 devices a stage"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "covered", "words"),
+    [
+        ({"min_throughput": 1e6}, MANY, f"proven {AT_MOST}: no plan meets all limits"),
+        ({"min_throughput": 1e6, "max_devices_per_stage": MANY}, None, "proven: no plan meets all limits"),
+        ({"min_throughput": 1e6, "limit": [9]}, None, "proven: no plan meets all limits"),
+        ({"min_throughput": 1e6, "max_price": 9.0}, None, "proven: no plan meets all limits"),
+        ({"compute_parallel": 0.9, "max_cost": 1.0}, None, "proven: no plan meets all limits"),
+        ({"objective": "throughput", "limit": [5e6]}, MANY, f"proven {AT_MOST}: no plan is faster than"),
+        ({"objective": "throughput", "limit": [50]}, None, "proven: no plan is faster than"),
+        ({}, None, "proven: no plan costs less than $1,111.11"),
+    ],
+)
+def test_a_proof_that_leaves_out_more_devices_a_stage_says_so(
+    arguments: dict[str, Any], covered: int | None, words: str
+) -> None:
+    found = sp.solve(sp.Problem.from_arrays([[4.0]], [1.0], **arguments), "exact")
+    assert words in str(found)
+    assert found.proof_devices == found.to_dict()["search"]["proof_devices"] == covered
+
+
+def without_minimum() -> sp.Problem:
+    """Make a problem of perfect scaling, where each device more lets the stages fit each other better."""
+    rng = np.random.default_rng(3)
+    return sp.Problem.from_arrays(rng.uniform(1, 4, (4, 3)), rng.uniform(0.3, 2, 3), examples=3600.0)
+
+
+@pytest.mark.parametrize("method", ["exact", "greedy"])
+def test_a_cost_without_a_minimum_has_a_bound_for_any_number_of_devices(method: Method) -> None:
+    problem = without_minimum()
+    found = sp.solve(problem, method)
+    least = (problem.compute * problem.price).min(axis=1).sum()
+    assert (found.status, found.proof_devices) == ("feasible", MANY)
+    assert least < found.plan.cost < least * (1 + 1e-6)
+    assert f"\nproven: with any number of devices no plan costs less than ${least:,.6g}\n" in str(found)
+
+
+def test_enumerate_proves_nothing_where_it_looks_at_some_of_the_devices_only() -> None:
+    problem = without_minimum()
+    found = sp.solve(problem, "enumerate")
+    with_more = sp.evaluate(problem, found.plan.scheme[None], 45355.9)
+    assert with_more.cost[0] < found.plan.cost
+    assert found.status == "feasible"
+    assert found.bound < with_more.cost[0]
+
+
 def test_auto_breaks_the_limits_as_little_as_it_can(draw: Draw) -> None:
     rng, infeasible = np.random.default_rng(21), 0
     for _ in range(60):

@@ -25,18 +25,19 @@ Front::Front(const Problem& problem, bool by_price, std::vector<double> targets,
 }
 
 const Front::Known* Front::cheapest(double time) const {
-  const auto after = std::upper_bound(known_.begin(), known_.end(), time * kTie,
-                                      [](double t, const Known& known) { return t < known.time; });
-  return after == known_.begin() ? nullptr : &*(after - 1);
+  const auto found = std::partition_point(known_.begin(), known_.end(),
+                                          [&](const Known& known) { return known.time > time * kTie; });
+  return found == known_.end() ? nullptr : &*found;
 }
 
 // A plan of the last scheme.
 void Front::add(double time, double value) {
   const Known* before = cheapest(time);
   if (before != nullptr && meets(before->value, value)) return;
-  const auto from = std::lower_bound(known_.begin(), known_.end(), time,
-                                     [](const Known& known, double t) { return known.time < t; });
-  const auto to = std::find_if(from, known_.end(), [&](const Known& known) { return known.value < value; });
+  const auto to = std::partition_point(known_.begin(), known_.end(),
+                                       [&](const Known& known) { return known.time >= time; });
+  auto from = to;
+  while (from != known_.begin() && (from - 1)->value >= value) --from;
   known_.insert(known_.erase(from, to), {time, value, schemes_.size() - layers_});
 }
 
@@ -47,7 +48,7 @@ void Front::keep_states(const Genes& scheme) {
   const double fastest = targets_.back();
   Score best;
   Provisioner provisioner(problem_);
-  provisioner.visit_all(stages, fastest / kTie, [&](const Score& score, double price) {
+  provisioner.visit_all(stages, targets_, fastest / kTie, [&](const Score& score, double price) {
     if (score.violation == 0) add(score.time, by_price_ ? price : score.cost);
     if (better(problem_, score, best)) best = score;
     const Known* known = cheapest(fastest);
@@ -103,12 +104,12 @@ FrontPoint Front::point(double target) const {
 
 // The times of as few plans as keep the gap: of those left out, one that is as fast costs little more.
 std::vector<double> Front::spread() const {
-  const Known *last = cheapest(targets_.front()), *first = cheapest(targets_.back());
-  std::vector<double> times{last->time};
-  while (last > first) {
-    const double most = (--last)->value * slack_;
-    while (last > first && meets((last - 1)->value, most)) --last;
-    times.push_back(last->time);
+  const Known *now = cheapest(targets_.front()), *fastest = cheapest(targets_.back());
+  std::vector<double> times{now->time};
+  while (now < fastest) {
+    const double most = (++now)->value * slack_;
+    while (now < fastest && meets((now + 1)->value, most)) ++now;
+    times.push_back(now->time);
   }
   return times;
 }

@@ -37,7 +37,8 @@ class Front : public Exact {
   double split_time(const Interval& interval, const NodeResult& found) const override;
 
  private:
-  // Of the plans found, those that no other one is faster and cheaper than: by time, and so by falling value.
+  // Of the plans found, those that no other one is faster and cheaper than: the slowest first, which is the
+  // cheapest.
   struct Known {
     double time, value;
     size_t scheme;  // where it begins in `schemes_`

@@ -7,6 +7,8 @@
 namespace stageplan {
 namespace {
 
+constexpr double kStride = 0.999;  // between stage times where single devices would be too many steps
+
 // Lower bound of tau * price * devices(tau) of one stage and its slope in tau, for real-valued devices:
 // convex in tau, as the maximum of convex functions.
 struct Bound {
@@ -90,6 +92,7 @@ bool improves_beyond_tie(const Problem& problem, const Score& now, const Score& 
 }
 
 Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
+  complete_ = true;
   const Score start = reach(stages, problem_.goal_time());
   if (!meets(start.time, problem_.goal_time())) return reach(stages, start.time);
   if (problem_.objective == Objective::cost) return walk(steps);
@@ -102,18 +105,28 @@ Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
   return walk(kMaxDevices);
 }
 
-void Provisioner::visit_all(const std::vector<Stage>& stages, double fastest, const Visit& visit) {
+// To the next stage time below, by one device; in strides where that took many steps, but not past a target.
+bool Provisioner::go_faster(std::uint64_t step, const std::vector<double>& targets) {
+  if (step < kAllSteps) return add_device();
+  const double now = times_.front().first;
+  const auto next = std::find_if(targets.begin(), targets.end(), [&](double t) { return !meets(now, t); });
+  const double time = now * kStride;
+  return set_devices(next == targets.end() ? time : std::max(time, *next)) && times_.front().first < now;
+}
+
+void Provisioner::visit_all(const std::vector<Stage>& stages, const std::vector<double>& targets,
+                            double fastest, const Visit& visit) {
   Score now = reach(stages, problem_.goal_time());
   if (!meets(now.time, problem_.goal_time()) || stage_violation_ > 0) return;
   Score least;  // of those that are fast enough
-  for (;; now = score()) {
+  for (std::uint64_t step = 0;; now = score()) {
     check_stop_often();
     ++looked_at_;
     if (device_violation(problem_, counts_.data()) > 0) return;
     if (!visit(now, hourly_price(problem_, counts_.data()))) return;
     if (now.time < fastest && now.cost < least.cost) least = now;
     if (now.time < fastest && !can_improve(least)) return;
-    if (!add_device()) return;
+    if (!go_faster(step++, targets)) return;
   }
 }
 

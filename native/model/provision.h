@@ -28,9 +28,11 @@ class Provisioner {
 
   // Shows the score and the $/hour of the useful states that keep the limits on devices and price, from the
   // goal's stage time on, as long as the visitor wants more; of those faster than `fastest` only as long as
-  // they may be cheaper.
+  // they may be cheaper. Behind kAllSteps of them only some: those at the `targets`, the slowest first, and
+  // between these some that are a little faster each.
   using Visit = std::function<bool(const Score& score, double price)>;
-  void visit_all(const std::vector<Stage>& stages, double fastest, const Visit& visit);
+  void visit_all(const std::vector<Stage>& stages, const std::vector<double>& targets, double fastest,
+                 const Visit& visit);
 
   // Devices of each stage, of the last call.
   const std::vector<int>& devices() const { return devices_; }
@@ -48,6 +50,7 @@ class Provisioner {
   void set_times();
   Score score() const;
   bool add_device();
+  bool go_faster(std::uint64_t step, const std::vector<double>& targets);
   void jump_to_fastest();
   Score walk(int steps);
   bool can_improve(const Score& best) const;

@@ -32,7 +32,8 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     split
         Whether one type may hold several stages.
     max_devices_per_stage
-        Most devices that share one stage.
+        Most devices that share one stage, at most 1,048,576. That many is also the default: where more might
+        matter to what is proven, results say so.
 
     Raises
     ------

@@ -125,6 +125,11 @@ class Front:
         lines = []
         if math.isfinite(self.fastest):
             lines.append(f"{proven}: no plan is faster than {self.fastest:,.6g} examples/s")
+        dearest = self.points[-1].plan
+        if self.against == "cost":
+            proven = proven_over(self.problem, cost=dearest.cost)
+        else:
+            proven = proven_over(self.problem, price=dearest.price)
         if math.isfinite(self.gap):
             lines.append(
                 f"{proven}: as fast as any plan, one of these costs at most {100 * self.gap:.3g} % more"
@@ -334,6 +339,8 @@ def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tup
     try:
         problem = search.problem.replace(objective="throughput")
     except ValueError as error:
+        if max_throughput is not None:  # no plan as fast was found: the front ends at the cheapest
+            return cheapest.plan.time, 0.0
         reason = str(error).partition(", which ")[2]
         raise ValueError(f"max_throughput is None; it must be given, for {reason}") from None
     fastest = search.solve(problem)

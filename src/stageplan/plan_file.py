@@ -76,6 +76,7 @@ class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     status: Status
     bound: float | None
     gap: float | None
+    proof_devices: int | None = None
     evaluations: int
     work: int
     generations: int

@@ -255,6 +255,8 @@ class Problem:
     def _make_core(self) -> _core.Problem:
         goal = self.goal
         most = goal.max_devices_per_stage
+        if most is not None and most > _core.MAX_DEVICES:
+            raise ValueError(f"max_devices_per_stage is {most}; it must be at most {_core.MAX_DEVICES:,}")
         data = _core.ProblemData()
         data.layers, data.types = self.n_layers, self.n_types
         for name in _ARRAYS:
@@ -271,7 +273,7 @@ class Problem:
         data.merge = getattr(_core.Merge, goal.merge)
         data.overlap = goal.overlap
         data.split = goal.split
-        data.max_devices_per_stage = _core.MAX_DEVICES if most is None else min(most, _core.MAX_DEVICES)
+        data.max_devices_per_stage = _core.MAX_DEVICES if most is None else most
         return _core.Problem(data)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -111,6 +111,7 @@ class Result:
         for name in ("bound", "gap"):
             value = getattr(self, name)
             search[name] = value if math.isfinite(value) else None
+        search["proof_devices"] = self.proof_devices
         history = [p._asdict() for p in self.history]
         return self.plan.to_dict() | {"search": search | {"history": history}}
 
@@ -130,8 +131,18 @@ class Result:
             f"{'feasible' if plan.feasible else 'NOT feasible'}\n"
         )
 
+    @property
+    def proof_devices(self) -> int | None:
+        """The most devices a stage that the proof covers; None where it is all that the goal allows."""
+        return devices_covered(self.plan.problem, self._cost_to_beat())
+
+    def _cost_to_beat(self) -> float:
+        """$ of the plan where it is feasible and the cost is to be least, else infinite."""
+        by_cost = self.plan.problem.goal.objective == "cost"
+        return self.plan.cost if by_cost and self.plan.feasible else math.inf
+
     def _proof(self) -> str:
-        proven = proven_over(self.plan.problem)
+        proven = proven_over(self.plan.problem, self._cost_to_beat())
         if self.status.startswith("infeasible"):
             return f"{proven}: no plan meets all limits"
         fastest = self.plan.problem.goal.objective == "throughput"
@@ -141,7 +152,14 @@ class Result:
             else f"costs less than ${self.bound:,.6g}"
         )
         gap = f"; this one is within {self.gap:.3g} of it" if math.isfinite(self.gap) else ""
-        return f"{proven}: no plan {what}{gap}"
+        return f"{proven}: no plan {what}{gap}{self._beyond()}"
+
+    def _beyond(self) -> str:
+        """Say what is proven of plans with more devices a stage, which may be cheaper."""
+        problem = self.plan.problem
+        if self.gap == 0 or math.isinf(self._cost_to_beat()) or self.proof_devices is None:
+            return ""
+        return f"\nproven: with any number of devices no plan costs less than ${least_cost(problem):,.6g}"
 
 
 def solve(
@@ -496,6 +514,44 @@ def optimal_status(problem: Problem) -> Status:
     return "optimal" if problem.has_one_order else "optimal over this order"
 
 
-def proven_over(problem: Problem) -> str:
-    """Begin a sentence with what is proven: for all plans, or over the order that the layers stand in."""
-    return "proven" if problem.has_one_order else "proven over this order of the layers"
+def proven_over(problem: Problem, cost: float = math.inf, price: float = math.inf) -> str:
+    """Begin a sentence with what is proven: of all plans, or of some, as of those over this order.
+
+    Plans that cost more than `cost`, or more than `price` an hour, do not matter to it.
+    """
+    most = devices_covered(problem, cost, price)
+    order = "" if problem.has_one_order else " over this order of the layers"
+    return f"proven{order}" if most is None else f"proven{order} with at most {most:,} devices a stage"
+
+
+def devices_covered(problem: Problem, cost: float = math.inf, price: float = math.inf) -> int | None:
+    """Return the default of the most devices a stage where plans with more might matter; None where not."""
+    goal, types = problem.goal, problem.limit > _core.MAX_DEVICES
+    if goal.max_devices_per_stage is not None or not types.any():
+        return None
+    rent = problem.fixed_price + float(problem.price[types].min()) * _core.MAX_DEVICES
+    if rent > min(price, goal.max_price or math.inf) * (1 + _TIE) or cost <= least_cost(problem) * (1 + _TIE):
+        return None
+    least = goal.examples / 3600 * _least_time(problem) * rent
+    return None if least > min(cost, goal.max_cost or math.inf) * (1 + _TIE) else _core.MAX_DEVICES
+
+
+def least_cost(problem: Problem) -> float:
+    """Return the cost that no plan is below, $, with any number of devices: of each layer's work alone."""
+    runs, seconds = _runs(problem)
+    work = np.where(runs, seconds * problem.price, math.inf).min(axis=1).sum()
+    return problem.goal.examples / 3600 * float(work + _least_time(problem) * problem.fixed_price)
+
+
+def _least_time(problem: Problem) -> float:
+    """Seconds per example of the slowest layer, each with all devices of the type that is best for it."""
+    runs, seconds = _runs(problem)
+    shared = seconds * problem.compute_parallel
+    best = np.where(runs, seconds - shared + shared / np.maximum(problem.limit, 1.0), math.inf)
+    return float(best.min(axis=1).max())
+
+
+def _runs(problem: Problem) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Return which layers may run on which types, and their seconds there, 0 elsewhere: both (L, T)."""
+    runs = (problem.limit >= 1) & np.isfinite(problem.compute)
+    return runs, np.where(runs, problem.compute, 0.0)
