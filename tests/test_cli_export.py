@@ -127,14 +127,14 @@ def test_devices_are_listed(run):
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()[1:-1]] == list(sp.read_devices())
     Path("mine.toml").write_text(DEVICES)
-    assert run("devices", "--devices", "mine.toml", "-o", "mine.json")[0] == 0
+    assert run("devices", "--catalogue", "mine.toml", "-o", "mine.json")[0] == 0
     assert sp.read_devices("mine.json") == sp.read_devices("mine.toml")
 
 
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ("devices --devices net.toml", "net.toml: it holds no devices; it must hold a catalogue"),
+        ("devices --catalogue net.toml", "net.toml: it holds no devices; it must hold a catalogue"),
         ("devices --spot", "--spot goes with a price list"),
     ],
 )

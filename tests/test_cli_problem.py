@@ -55,9 +55,9 @@ def test_dnn_partitioning_brings_its_cluster_and_goal(run):
     edges = [{"sourceId": i, "destId": i + 1, "cost": 1} for i in range(2)]
     graph = {"maxFPGAs": 2, "maxCPUs": 1, "maxSizePerFPGA": 9, "nodes": nodes, "edges": edges}
     Path("graph.json").write_text(json.dumps(graph))
-    status, out, _ = run("plan", "graph.json", *SHORT, "-o", "-")
+    status, out, err = run("plan", "graph.json", *SHORT, "-o", "-")
     goal = strict(out)["goal"]
-    assert status == 0
+    assert (status, err) == (0, "stageplan: note: graph.json has no prices; each device counts as 1 $/hour\n")
     assert (goal["objective"], goal["split"], goal["overlap"]) == ("throughput", True, False)
 
 
@@ -66,12 +66,42 @@ def test_devices_of_the_catalogue_stand_for_a_cluster(run):
     Path("prices.csv").write_text(
         "AcceleratorName,AcceleratorCount,Region,Price\nSLOW,4,moon,2.0\nSlow,1,sun,0.1\n"
     )
-    devices = ("--device", "slow:8", "--devices", "mine.toml", "--prices", "prices.csv", "--region", "moon")
+    devices = ("--device", "slow:8", "--catalogue", "mine.toml", "--prices", "prices.csv", "--region", "moon")
     status, out, _ = run("plan", "net.toml", *devices, *SHORT, "-o", "-")
     plan = strict(out)
     assert status == 0
     assert plan["problem"] == "net on slow:8"
     assert plan["price"] == pytest.approx(0.5 * sum(stage["devices"] for stage in plan["stages"]))
+
+
+PRICES = "AcceleratorName,AcceleratorCount,Region,Price\nSlow,1,sun,{}\n"
+
+
+@pytest.mark.parametrize(
+    ("price", "note"),
+    [
+        ("0", "the price of 'slow' is 0 $/hour; its devices cost nothing"),
+        ("0.01", "the price of 'slow' is 0.01 $/hour; the catalogue's is 1"),
+        ("0.3", None),
+    ],
+)
+def test_listed_price_that_may_be_wrong_is_noted(run, price, note):
+    Path("mine.toml").write_text(DEVICES)
+    Path("prices.csv").write_text(PRICES.format(price))
+    devices = ("--device", "slow:8", "--catalogue", "mine.toml", "--prices", "prices.csv")
+    status, out, err = run("plan", "net.toml", *devices, *SHORT)
+    assert (status, err) == (0, f"stageplan: note: {note}\n" if note else "")
+    assert "slow" in out
+
+
+@pytest.mark.parametrize("command", [("plan", "net.toml", *SHORT), ("pareto", "net.toml", "--points", 2)])
+def test_price_of_0_in_a_cluster_is_noted(run, command):
+    Path("types.toml").write_text(CLUSTER.replace("price = 3.0", "price = 0"))
+    status, _, err = run(*command)
+    assert (status, err) == (
+        0,
+        "stageplan: note: the price of 'fast' is 0 $/hour; its devices cost nothing\n",
+    )
 
 
 def test_batch_divides_the_times(run):

@@ -68,7 +68,8 @@ def test_a_catalogue_of_ones_own(tmp_path, capsys):
         'devices = [{ name = "mine", peak = { fp32 = 1e9 }, memory = 1e9, memory_bandwidth = 1e9 }]'
     )
     assert (
-        main(["profile", "networks:stack", "--input", "3x4", "--devices", str(path), "--device", "mine"]) == 0
+        main(["profile", "networks:stack", "--input", "3x4", "--catalogue", str(path), "--device", "mine"])
+        == 0
     )
     assert capsys.readouterr().out.splitlines()[0].split()[-1] == "mine"
 

@@ -256,6 +256,12 @@ def test_the_incumbent(run):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
+        (("--method", "exact", "--threads", "2"), "--threads requires --method auto, genetic, reinforce, "),
+        (("--method", "greedy", "--threads", "1"), "--threads requires --method auto, genetic, "),
+        (
+            ("--method", "random", "--population", "9"),
+            "--population requires --method auto, genetic, reinforce, annealing; random ignores it",
+        ),
         (
             ("--method", "reinforce", "--save-policy", "p.npz", "-o", "./p.npz"),
             "--save-policy is p.npz, the file of --output; it must be another one",
@@ -443,6 +449,8 @@ def test_bad_arrays_are_refused(refused, make, sentence):
         ("score net.toml nowhere.json", "nowhere.json: No such file or directory"),
         ("score net.toml nowhere.npy", "nowhere.npy: No such file or directory"),
         ("score net.toml plan.json --target 5", "--target goes with schemes in an .npy"),
+        ("score net.toml plan.json --threads 2", "--threads requires schemes in an .npy"),
+        ("pareto net.toml --threads 2", "unrecognized arguments: --threads 2"),
         ("score net.toml rows.npy --target nan", "--target is nan; it must be"),
         ("score net.toml rows.npy --target 0", "--target is 0.0; it must be"),
     ],

@@ -30,7 +30,8 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ``"adjacent"``: a stage is a run of neighbouring layers; ``"type"``: all layers of a type are one
         stage, wherever they stand (no pipeline runtime takes such a plan).
     split
-        Whether one type may hold several stages.
+        Whether neighbouring layers on one type may be cut into several stages. Without it they are one stage,
+        though a type may appear again further on.
     max_devices_per_stage
         Most devices that share one stage, at most 1,048,576. That many is also the default: where more might
         matter to what is proven, results say so.

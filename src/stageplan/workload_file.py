@@ -41,8 +41,13 @@ def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
     if not isinstance(workload, Workload):
         raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")
     path = Path(path)
-    text = to_toml(workload).encode() if path.suffix == ".toml" else to_json(to_document(workload)) + b"\n"
-    write_whole(path, lambda stream: stream.write(text))
+    content = encode(workload, path)
+    write_whole(path, lambda stream: stream.write(content))
+
+
+def encode(workload: Workload, path: Path) -> bytes:
+    """Content of a file of a workload, in the format that its name says."""
+    return to_toml(workload).encode() if path.suffix == ".toml" else to_json(to_document(workload)) + b"\n"
 
 
 def to_document(workload: Workload) -> dict[str, Any]:

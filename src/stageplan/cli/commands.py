@@ -8,8 +8,8 @@ from typing import NoReturn
 from .._version import __version__
 from ..generate import StepError
 from ..goal import Goal
-from . import export, generate, info, profile, say, search
-from .status import BAD_INPUT, EPILOG, NO_PLAN, PIPE_CLOSED
+from . import example, export, generate, info, profile, say, search
+from .status import BAD_INPUT, NO_PLAN, PIPE_CLOSED, exit_statuses
 
 # The words that begin sentences about values, where a flag of the same name gives the value.
 _FLAG_WORDS = (
@@ -67,19 +67,20 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="stageplan",
         description="Plan which device type runs which layer of a neural network.",
-        epilog=EPILOG,
+        epilog=exit_statuses(
+            "done; of a plan: it meets every limit", "no plan meets every limit, or a step or case failed"
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"stageplan {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, text: str, epilog: str = EPILOG) -> _Parser:
+    def command(name: str, text: str) -> _Parser:
         return commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
-            epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -90,9 +91,9 @@ def _parser() -> _Parser:
     profile.add_profile(command("profile", "make a workload of a network"))
     export.add_export(command("export", "convert a plan to a runtime's configuration"))
     export.add_devices(command("devices", "list the devices of the catalogue"))
-    made = generate.EPILOG
-    generate.add_generate(command("generate", "make a model that runs on its target", made))
-    generate.add_test(command("test", "run the preset test script of what was generated", made))
+    generate.add_generate(command("generate", "make a model that runs on its target"))
+    generate.add_test(command("test", "run the preset test script of what was generated"))
+    example.add_example(command("example", "write a built-in example to files, or list the examples"))
     info.add_schema(command("schema", "print the JSON Schema of a kind of document"))
     info.add_info(command("info", "say what is installed, and list the built-in examples"))
     return parser

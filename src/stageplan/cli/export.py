@@ -12,12 +12,15 @@ from ..output import check_output, deliver, print_out, write_and_print, write_wh
 from ..writers import RUNTIMES, Export, export, write
 from ..writers.partition import Partition
 from .problem import add_catalogue, add_hardware, add_output, make_problem, read_catalogue
-from .status import FEASIBLE, NO_PLAN, about
+from .status import FEASIBLE, NO_PLAN, about, exit_statuses
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``export``."""
     parser.set_defaults(run=_export)
+    parser.epilog = exit_statuses(
+        "the configuration is printed or written", "the plan is not feasible; nothing is exported"
+    )
     add = parser.add_argument
     add("plan", type=Path, metavar="PLAN", help="a plan in JSON, as plan -o writes it")
     add("--to", choices=RUNTIMES, required=True, help="the runtime")
@@ -63,7 +66,7 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
     if arguments.workload is not None:
         plan = plan_file.restore(make_problem(arguments, saved.goal), saved)
         return export(plan, arguments.to) if plan.feasible else None
-    for name in ("cluster", "device", "batch", "devices", "prices", "region", "spot"):
+    for name in ("cluster", "device", "batch", "catalogue", "prices", "region", "spot"):
         if getattr(arguments, name):
             raise ValueError(f"--{name} requires --workload")
     return Export(arguments.to, *write(Partition.of_saved(saved), arguments.to)) if saved.feasible else None
@@ -72,6 +75,7 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
 def add_devices(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``devices``."""
     parser.set_defaults(run=_devices)
+    parser.epilog = exit_statuses("the list is printed or written")
     add_catalogue(parser)
     add_output(parser, "write JSON; - for stdout")
 

@@ -9,21 +9,18 @@ from pathlib import Path
 from ..generate import generate, run_test
 from ..generate.steps import MODES, STEPS
 from ..output import print_out
-from .status import status_of
-
-EPILOG = """\
-exit status:
-  0    every step was done, and every case that had to pass the test did
-  1    the target lacks something, a requirement is impossible, a step failed, or a case that had to pass did
-       not
-  2    bad input; one sentence on stderr says what
-  130  interrupted (Ctrl-C); --resume continues
-"""
+from .status import exit_statuses, status_of
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``generate``."""
     parser.set_defaults(run=_generate)
+    parser.epilog = exit_statuses(
+        "every step was done, and every case that must pass did",
+        "the target lacks something, a requirement is impossible, a step failed, or a case that must pass "
+        "did not",
+        "; --resume continues",
+    )
     add = parser.add_argument
     add("spec", type=Path, metavar="SPEC", help="a TOML file of what is wanted: task, service, hardware, ...")
     add("--target", metavar="TARGET", help="local or ssh:USER@HOST; default: what SPEC says")
@@ -57,6 +54,9 @@ def _generate(arguments: argparse.Namespace) -> int:
 def add_test(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``test``."""
     parser.set_defaults(run=_test)
+    parser.epilog = exit_statuses(
+        "every case that must pass did", "a case that must pass did not, or the target cannot be reached"
+    )
     parser.add_argument("directory", type=Path, metavar="DIR", help="directory of what was generated")
     _add_mode(parser)
 

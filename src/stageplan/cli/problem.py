@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,9 +12,12 @@ import msgspec
 from ..catalogue import make_cluster
 from ..cluster import Cluster
 from ..device import Device
+from ..fields import show
 from ..goal import Goal
 from ..problem import Problem
-from ..readers import read_cluster, read_devices, read_goal, read_workload
+from ..readers import has_prices, read_cluster, read_devices, read_goal, read_workload
+
+_SUSPICIOUS = 0.1  # of the catalogue's price; a lower one may be a mistake in the list
 
 _GOAL_NUMBERS = {
     "examples": ("N", "examples to process"),
@@ -27,13 +32,17 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     """Add what a problem is made of: a workload, its hardware and a goal."""
     parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
     add_hardware(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the cores that may be used")
     add = parser.add_argument_group("goal (default: what the workload's file asks for)").add_argument
     add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
     for name, (metavar, text) in _GOAL_NUMBERS.items():
         add(f"--{name.replace('_', '-')}", type=float, metavar=metavar, help=text)
     add("--merge", choices=("adjacent", "type"), help="layers of a stage: neighbours, or all of a type")
-    add("--split", action=argparse.BooleanOptionalAction, help="several stages may have the same type")
+    add(
+        "--split",
+        action=argparse.BooleanOptionalAction,
+        help="neighbouring layers on one type may be cut into several stages; without it they are one stage, "
+        "though a type may appear again further on",
+    )
     add("--overlap", action=argparse.BooleanOptionalAction, help="stages transfer while they compute")
     add("--max-devices-per-stage", type=int, metavar="K", help="most devices that share a stage")
 
@@ -54,11 +63,16 @@ def add_catalogue(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the flags of the catalogue; returns their group."""
     group = parser.add_argument_group("devices of the catalogue")
     add = group.add_argument
-    add("--devices", metavar="FILE", help="a catalogue of one's own, besides the built-in one")
+    add("--catalogue", metavar="FILE", help="additional devices, in TOML or JSON")
     add("--prices", metavar="CSV", help="a price list of SkyPilot's form instead of the catalogue's prices")
     add("--region", help="prices of this region; default: the cheapest of all")
     add("--spot", action="store_true", help="spot prices of the list, not those on demand")
     return group
+
+
+def add_threads(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the flag of the number of threads."""
+    parser.add_argument("--threads", type=int, metavar="N", help=text)
 
 
 def add_output(parser: argparse.ArgumentParser, text: str) -> None:
@@ -72,7 +86,24 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
-    return Problem(workload, _cluster(arguments), goal)
+    cluster = _cluster(arguments)
+    for note in _notes_on_prices(arguments, cluster):
+        print(f"stageplan: note: {note}", file=sys.stderr)
+    return Problem(workload, cluster, goal)
+
+
+def _notes_on_prices(arguments: argparse.Namespace, cluster: Cluster) -> Iterator[str]:
+    """Say which prices are nothing, so low that they may be wrong, or not known."""
+    source = arguments.cluster or arguments.workload
+    if not arguments.device and not has_prices(source):
+        yield f"{source} has no prices; each device counts as 1 $/hour"
+    usual = read_devices(arguments.catalogue) if arguments.prices else {}
+    for type_ in cluster.types:
+        known = usual[type_.name].price if type_.name in usual else None
+        if type_.price == 0:
+            yield f"the price of {show(type_.name)} is 0 $/hour; its devices cost nothing"
+        elif known is not None and type_.price < _SUSPICIOUS * known:
+            yield f"the price of {show(type_.name)} is {type_.price:g} $/hour; the catalogue's is {known:g}"
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
@@ -80,7 +111,7 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
         if arguments.cluster is not None:
             raise ValueError(f"--cluster is {arguments.cluster}; it must not be given with --device")
         return make_cluster(arguments.device, read_catalogue(arguments))
-    for name in ("devices", "prices", "region", "spot"):
+    for name in ("catalogue", "prices", "region", "spot"):
         if getattr(arguments, name):
             raise ValueError(f"--{name} goes with --device; at least one device must be given")
     if arguments.cluster is not None:
@@ -94,5 +125,5 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
 def read_catalogue(arguments: argparse.Namespace) -> dict[str, Device]:
     """Read the devices that can be named, by their names."""
     return read_devices(
-        arguments.devices, prices=arguments.prices, region=arguments.region, spot=arguments.spot
+        arguments.catalogue, prices=arguments.prices, region=arguments.region, spot=arguments.spot
     )

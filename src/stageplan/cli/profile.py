@@ -9,7 +9,7 @@ from typing import Any
 
 from ..cluster import Cluster, DeviceType
 from ..goal import Goal
-from ..output import check_output, deliver, print_out
+from ..output import check_output, deliver, print_out, write_and_print
 from ..plan import Plan
 from ..plan_file import SavedPlan, read_plan
 from ..problem import Problem
@@ -19,9 +19,9 @@ from ..profiling.profile import layer_table, profile
 from ..readers import read_devices
 from ..solve import solve
 from ..workload import Workload
-from ..workload_file import to_document, write_workload
+from ..workload_file import encode, to_document
 from .problem import add_output
-from .status import FEASIBLE
+from .status import FEASIBLE, exit_statuses
 
 BEST = Path()  # of --check: no plan's file, but the best plan
 
@@ -29,6 +29,10 @@ BEST = Path()  # of --check: no plan's file, but the best plan
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``profile``."""
     parser.set_defaults(run=_profile)
+    parser.epilog = exit_statuses(
+        "the workload is printed or written, and where --check is given, its pipeline ran",
+        interrupted="; where that was during --check, the workload is printed and written",
+    )
     add = parser.add_argument
     add(
         "model",
@@ -48,7 +52,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     group(
         "--device", action="append", default=[], metavar="NAME", help="estimate for a device; once for each"
     )
-    group("--devices", metavar="FILE", help="a catalogue of one's own, besides the built-in one")
+    group("--catalogue", metavar="FILE", help="additional devices, in TOML or JSON")
     group(
         "--measure",
         metavar="NAME",
@@ -92,7 +96,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     workload = profile(
         arguments.model,
         devices=arguments.device,
-        catalogue=read_devices(arguments.devices),
+        catalogue=read_devices(arguments.catalogue),
         measure=arguments.measure,
         **_network(arguments),
         layers=arguments.layers.split(",") if arguments.layers else arguments.depth,
@@ -103,8 +107,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     if output is None or str(output) == "-":
         deliver(output, layer_table(workload), to_document(workload))
     else:
-        write_workload(workload, output)
-        print_out(layer_table(workload))
+        write_and_print(output, lambda stream: stream.write(encode(workload, output)), layer_table(workload))
     if arguments.check is not None:
         checked = check(
             _plan_here(workload, arguments.measure, saved),
@@ -113,7 +116,10 @@ def _profile(arguments: argparse.Namespace) -> int:
             microbatches=arguments.microbatches,
             max_seconds=arguments.max_seconds,
         )
-        print(checked, file=sys.stderr if str(output) == "-" else sys.stdout)
+        if str(output) == "-":
+            print(checked, file=sys.stderr)
+        else:
+            print_out(str(checked))
     return FEASIBLE
 
 

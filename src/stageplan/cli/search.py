@@ -19,13 +19,23 @@ from ..repair import repair
 from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, Result, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
-from .problem import add_output, add_problem, make_problem
-from .status import about, status_of
+from .problem import add_output, add_problem, add_threads, make_problem
+from .status import about, exit_statuses, status_of
+
+# Methods for which a flag makes a difference.
+_POPULATED = ("auto", "genetic", "reinforce", "annealing")
+_USES = {"population": _POPULATED, "threads": (*_POPULATED, "random", "enumerate")}
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``plan``."""
     parser.set_defaults(run=_plan)
+    parser.epilog = exit_statuses(
+        "the plan meets every limit",
+        "no plan found does; the output says which limits the best one breaks, by how much, and which "
+        "changes would be enough",
+        "; the best plan so far is printed and written",
+    )
     add_problem(parser)
     add = parser.add_argument_group(
         "search",
@@ -44,8 +54,9 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         "--population",
         type=int,
         metavar="N",
-        help="schemes a generation; default: 256, with reinforce 32",
+        help="schemes a generation; default: 256, with reinforce 32 (auto, genetic, reinforce, annealing)",
     )
+    add_threads(parser, "default: the cores that may be used (not with exact and greedy, which use one)")
     add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
     add("--max-generations", type=int, metavar="N", help="generations to search")
     add("--max-evaluations", type=int, metavar="N", help="schemes to score")
@@ -72,6 +83,11 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 def _plan(arguments: argparse.Namespace) -> int:
     check_output("--output", arguments.output)
     _check_save_policy(arguments)
+    for name, methods in _USES.items():
+        if getattr(arguments, name) is not None and arguments.method not in methods:
+            raise ValueError(
+                f"--{name} requires --method {', '.join(methods)}; {arguments.method} ignores it"
+            )
     stop, problem = _stop(arguments), make_problem(arguments)
     policy = None if arguments.policy is None else Policy.load(arguments.policy)
     initial = None
@@ -143,6 +159,11 @@ def _stop(arguments: argparse.Namespace) -> Stop | None:
 def add_pareto(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``pareto``."""
     parser.set_defaults(run=_pareto)
+    parser.epilog = exit_statuses(
+        "there is a plan, or several, that meet every limit",
+        "no plan found meets every limit",
+        "; the plans found so far are printed and written",
+    )
     add_problem(parser)
     add = parser.add_argument_group("front").add_argument
     add(
@@ -189,6 +210,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
 def add_score(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``score``."""
     parser.set_defaults(run=_score)
+    parser.epilog = exit_statuses("the plan, or one of the schemes, meets every limit", "none does")
     add_problem(parser)
     parser.add_argument(
         "schemes",
@@ -204,6 +226,7 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         help="give each stage of an .npy's schemes the fewest devices that reach X examples/s; default: the "
         "devices that serve the goal best",
     )
+    add_threads(parser, "for an .npy; default: the cores that may be used")
     add_output(
         parser,
         "write the plan as JSON; the scores as JSON (.json) or else NumPy's .npz; - for JSON on stdout",
@@ -218,6 +241,8 @@ def _score(arguments: argparse.Namespace) -> int:
 def _score_plan(arguments: argparse.Namespace) -> int:
     if arguments.target is not None:
         raise ValueError("--target goes with schemes in an .npy; a plan's devices serve its goal best")
+    if arguments.threads is not None:
+        raise ValueError("--threads requires schemes in an .npy; a plan is scored by one thread")
     saved = plan_file.read_plan(arguments.schemes)
     problem = make_problem(arguments, saved.goal)
     with about(arguments.schemes):

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 
 FEASIBLE, NO_PLAN, BAD_INPUT, PIPE_CLOSED = 0, 1, 2, 141
 
-EPILOG = """\
-exit status:
-  0    the plan meets every limit
-  1    no plan found does; the table says which limits the best one breaks, and by how much, and the lines
-       below it which changes would do
-  2    bad input; one sentence on stderr says what
-  130  interrupted (Ctrl-C); the best plan so far is printed and written all the same
-"""
+
+def exit_statuses(done: str, failed: str = "", interrupted: str = "") -> str:
+    """Return the end of a command's help: what its exit statuses 0, 1 and those of signals mean."""
+    meanings = {
+        0: done,
+        1: failed,
+        2: "bad input, or something needed is missing or fails; one sentence on stderr says what",
+        130: f"interrupted by Ctrl-C; 143 by SIGTERM; 129 by SIGHUP{interrupted}",
+        141: "the reader of stdout has gone",
+    }
+    lines = [
+        fill(meaning, 100, initial_indent=f"  {status:<5}", subsequent_indent=" " * 7)
+        for status, meaning in meanings.items()
+        if meaning
+    ]
+    return "\n".join(["exit status:", *lines])
 
 
 def status_of(feasible: bool) -> int:

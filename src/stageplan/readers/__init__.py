@@ -26,6 +26,7 @@ __all__ = ["read_cluster", "read_devices", "read_goal", "read_workload"]
 MAX_BYTES = 256 * 2**20
 
 CATALOGUE = "devices.toml"
+SPECIFICATION = "spec.toml"  # of ``stageplan generate``
 
 FORMATS = "stageplan's TOML or JSON, a PipeDream profile or dnn-partitioning JSON"
 
@@ -101,6 +102,11 @@ def read_cluster(path: str | os.PathLike[str]) -> Cluster:
         source = _open(beside if beside.is_file() else name)
     with _named(source.path):
         return _cluster(source)
+
+
+def has_prices(path: str | os.PathLike[str]) -> bool:
+    """Whether a file that `read_cluster` reads says what devices cost."""
+    return _open(path).format != "dnn-partitioning"
 
 
 def read_goal(path: str | os.PathLike[str]) -> Goal | None:
@@ -238,7 +244,8 @@ def _find(path: Path) -> Traversable:
 def _built_in() -> list[Traversable]:
     if not _data().is_dir():
         return []
-    return [file for file in _data().iterdir() if file.name.endswith(".toml") and file.name != CATALOGUE]
+    others = (CATALOGUE, SPECIFICATION)
+    return [file for file in _data().iterdir() if file.name.endswith(".toml") and file.name not in others]
 
 
 def _data() -> Traversable:
