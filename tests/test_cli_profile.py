@@ -1,6 +1,9 @@
+import errno
 import json
+import os
 
 import pytest
+from commands import fail
 
 import stageplan as sp
 from stageplan.cli import main
@@ -42,6 +45,16 @@ def test_a_profile_is_written_and_planned(tiny, tmp_path, capsys, name):
         == 0
     )
     assert "transformer.wte" in capsys.readouterr().out
+
+
+def test_table_is_printed_where_the_file_cannot_be_written(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(os, "fsync", fail(OSError(errno.ENOSPC, "No space left on device")))
+    path = tmp_path / "net.json"
+    assert main(["profile", tiny, "--sequence", "4", "--device", "t4", "-o", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert err == f"stageplan: error: {path}: No space left on device\n"
+    assert out.splitlines()[0].split()[-1] == "t4"
+    assert not path.exists()
 
 
 def test_flags_are_what_python_takes(capsys):

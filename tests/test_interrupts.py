@@ -171,16 +171,24 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS[1:])
-def test_check_ends_its_stages(number, status):
+def test_check_ends_its_stages(tmp_path, number, status):
     pytest.importorskip("torch")
-    flags = ("--measure", "here", "--batch", 1, "--max-spread", 100, "--repeats", 2, "--check")
+    flags = ("--measure", "here", "--batch", 1, "--max-spread", 100, "--repeats", 2, "--check", "-o")
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with started(STAGES, "profile", "networks:hanging", *flags, env=os.environ | {"PYTHONPATH": path}) as (
+    with started(
+        STAGES,
+        "profile",
+        "networks:hanging",
+        *flags,
+        tmp_path / "net.json",
+        env=os.environ | {"PYTHONPATH": path},
+    ) as (
         process,
         stages,
     ):
         process.send_signal(number)
         _, err = process.communicate()
     assert (process.returncode, err) == (status, "stageplan: interrupted\n")
+    assert sp.read_workload(tmp_path / "net.json").layers
     assert len(stages) == 2
     assert all(gone(int(stage)) for stage in stages)
