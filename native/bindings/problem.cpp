@@ -25,10 +25,6 @@ constexpr std::pair<const char*, std::vector<double> ProblemData::*> kArrays[] =
 }  // namespace
 
 void bind_problem(py::module_& m) {
-  py::enum_<Objective>(m, "Objective")
-      .value("cost", Objective::cost)
-      .value("throughput", Objective::throughput);
-  py::enum_<Merge>(m, "Merge").value("adjacent", Merge::adjacent).value("type", Merge::type);
   py::class_<ProblemData> data(m, "ProblemData");
   data.def(py::init<>())
       .def_readwrite("layers", &ProblemData::layers)
@@ -40,8 +36,12 @@ void bind_problem(py::module_& m) {
       .def_readwrite("max_duration", &ProblemData::max_duration)
       .def_readwrite("max_cost", &ProblemData::max_cost)
       .def_readwrite("max_price", &ProblemData::max_price)
-      .def_readwrite("objective", &ProblemData::objective)
-      .def_readwrite("merge", &ProblemData::merge)
+      .def_property(
+          "fastest", [](const ProblemData& self) { return self.objective == Objective::throughput; },
+          [](ProblemData& self, bool yes) { self.objective = yes ? Objective::throughput : Objective::cost; })
+      .def_property(
+          "by_type", [](const ProblemData& self) { return self.merge == Merge::type; },
+          [](ProblemData& self, bool yes) { self.merge = yes ? Merge::type : Merge::adjacent; })
       .def_readwrite("overlap", &ProblemData::overlap)
       .def_readwrite("split", &ProblemData::split)
       .def_readwrite("max_devices_per_stage", &ProblemData::max_devices_per_stage)

@@ -1,6 +1,5 @@
 """Native core of stageplan."""
 
-import enum
 from collections.abc import Sequence
 from types import ModuleType
 from typing import ClassVar, final
@@ -14,16 +13,6 @@ testing: ModuleType  # what only tests and benchmarks call
 
 def instruction_set() -> str: ...
 def instruction_sets() -> list[str]: ...
-
-@final
-class Objective(enum.Enum):
-    cost = 0
-    throughput = 1
-
-@final
-class Merge(enum.Enum):
-    adjacent = 0
-    type = 1
 
 @final
 class ProblemData:
@@ -46,8 +35,8 @@ class ProblemData:
     max_duration: float
     max_cost: float
     max_price: float
-    objective: Objective
-    merge: Merge
+    fastest: bool
+    by_type: bool
     overlap: bool
     split: bool
     max_devices_per_stage: int

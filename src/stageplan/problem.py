@@ -269,8 +269,8 @@ class Problem:
         data.max_duration = goal.max_duration or math.inf
         data.max_cost = goal.max_cost or math.inf
         data.max_price = goal.max_price or math.inf
-        data.objective = getattr(_core.Objective, goal.objective)
-        data.merge = getattr(_core.Merge, goal.merge)
+        data.fastest = goal.objective == "throughput"
+        data.by_type = goal.merge == "type"
         data.overlap = goal.overlap
         data.split = goal.split
         data.max_devices_per_stage = _core.MAX_DEVICES if most is None else most
