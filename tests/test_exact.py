@@ -157,6 +157,14 @@ def test_a_cost_without_a_minimum_ends_with_a_bound(change: dict[str, Any]) -> N
     assert isclose(found.bound, work.min(axis=1).sum() / 3600 * 1e6, rel_tol=1e-4)
 
 
+@pytest.mark.parametrize("goal", [{}, {"objective": "throughput", "max_devices_per_stage": 1}])
+def test_layers_that_take_no_time_have_a_best_plan(goal: dict[str, Any]) -> None:
+    problem = sp.Problem.from_arrays(np.zeros((2, 2)), [1, 2], memory=[1, 1], capacity=[1, 1], **goal)
+    for method in ("exact", "auto", "enumerate"):
+        found = sp.solve(problem, method)
+        assert (found.status, found.plan.feasible) == ("optimal", True)
+
+
 # Methods built on it -----------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ double longest_time(const Problem& problem) {
       time += (problem.compute[i] < kInfinity ? problem.compute[i] : 0) + problem.send[i] + problem.receive[i];
     longest = std::max(longest, time);
   }
-  return longest * (1 + kTolerance);
+  return longest > 0 ? longest * (1 + kTolerance) : 1;  // an interval of stage times is never empty
 }
 
 }  // namespace
@@ -130,6 +130,7 @@ Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
   work_ += graph->size() * kArcWork;
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
+  if (slowest == 0) slowest = longest_time(problem_);
   return {low, std::min(high, slowest), 0, graph, nullptr, no_multipliers(), kFirstWidth, aim};
 }
 
