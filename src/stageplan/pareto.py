@@ -16,7 +16,7 @@ from ._version import __version__
 from .arguments import check_choice, check_number
 from .plan import Plan
 from .problem import Problem, check_problem
-from .solve import Result, Status, optimal_status, proven_over, run_search, solve, with_result
+from .solve import Result, Status, optimal_status, proven_over, run_search, solve, to_the_end, with_result
 from .stop import MaxGenerations, Progress, Stop
 
 Against = Literal["cost", "price"]
@@ -223,7 +223,9 @@ def _search(
         [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
     )
     core = search.front(targets, gap, fastest)
-    found = tuple(_point(search, point) for point in core.points)
+    found, search.ended_by = to_the_end(
+        lambda: tuple(_point(search, point) for point in core.points), search.ended_by
+    )
     covered = _covered(found) if gap is None or not core.done else min(gap, _covered(found))
     proven = all(point.status != "feasible" for point in found)
     status = optimal_status(problem) if proven else "feasible"
@@ -274,7 +276,11 @@ class _Search:
         return self.front([min(by_throughput, by_duration)], None, 0.0).points[0].time
 
     def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front:
-        core = _core.Front(self.problem.core, self.by_price, targets, gap, fastest, np.array(self.schemes))
+        schemes = np.array(self.schemes)
+        core, self.ended_by = to_the_end(
+            lambda: _core.Front(self.problem.core, self.by_price, targets, gap, fastest, schemes),
+            self.ended_by,
+        )
         if self.ended_by is None:
             progress, _, self.ended_by = run_search(self.problem, core, self._stop(), self._callback())
             self._count(progress)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ Status = Literal[
     "optimal", "optimal over this order", "feasible", "infeasible", "infeasible over this order", "unknown"
 ]
 Accept = Literal["best", "incumbent"]
+T = TypeVar("T")
 METHODS: tuple[Method, ...] = (
     "auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate",
 )  # fmt: skip
@@ -256,13 +257,14 @@ def solve(
     except _core.Stopped:
         search = _core.RandomSearch(problem.core, 0, 1)  # that has scored nothing
     progress, history, ended_by = run_search(problem, search, stop, callback, began)
-    plan = Plan.of(problem, search.best)
+    plan, ended_by = to_the_end(lambda: Plan.of(problem, search.best), ended_by)
     late = ended_by is not None or progress.runtime >= seconds
     try:
         least = _least(problem, search, _LATE if late else math.inf)
     except KeyboardInterrupt as interrupt:
         least, ended_by = 0.0, ended_by or interrupt
     gap = _gap(plan, least)
+    policy, ended_by = to_the_end(lambda: _learned(problem, search, int(seed)), ended_by)
     result = Result(
         plan=plan,
         status=_status(plan, least, gap),
@@ -278,11 +280,23 @@ def solve(
         seed=int(seed),
         version=__version__,
         instruction_set=_core.instruction_set(),
-        policy=Policy.of(problem, search, int(seed)) if isinstance(search, _core.Reinforce) else None,
+        policy=policy,
     )
     if isinstance(ended_by, Exception):
         raise with_result(ended_by, result)
     return result
+
+
+def to_the_end(work: Callable[[], T], ended_by: BaseException | None) -> tuple[T, BaseException | None]:
+    """Do a short piece of work behind a search, again where Ctrl-C comes amid it, and say what ended that."""
+    try:
+        return work(), ended_by
+    except KeyboardInterrupt as interrupt:
+        return work(), ended_by or interrupt
+
+
+def _learned(problem: Problem, search: _core.Search, seed: int) -> Policy | None:
+    return Policy.of(problem, search, seed) if isinstance(search, _core.Reinforce) else None
 
 
 def with_result(error: Exception, result: object) -> Exception:
