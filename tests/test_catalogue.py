@@ -65,8 +65,8 @@ def test_bad_specs_are_refused(specs, sentence):
         sp.make_cluster(specs, CATALOGUE)
 
 
-def test_a_text_is_no_list_of_specs():
-    with pytest.raises(TypeError, match="devices is 'fast:8'; it must be a list of texts"):
+def test_a_text_is_not_a_list_of_specs():
+    with pytest.raises(TypeError, match="specs is 'fast:8'; it must be a list of texts"):
         sp.make_cluster("fast:8", CATALOGUE)
 
 

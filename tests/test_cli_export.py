@@ -135,7 +135,7 @@ def test_devices_are_listed(run):
     ("argv", "sentence"),
     [
         ("devices --catalogue net.toml", "net.toml: it holds no devices; it must hold a catalogue"),
-        ("devices --spot", "--spot goes with a price list"),
+        ("devices --spot", "--spot requires a price list"),
     ],
 )
 def test_bad_input_is_one_sentence(refused, argv, sentence):

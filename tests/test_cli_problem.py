@@ -142,7 +142,7 @@ def test_batch_divides_the_times(run):
             "--cluster is gpus; it must not be given with --device",
         ),
         ("plan net.toml --prices x.csv", "--prices goes with --device; at least one device must be given"),
-        ("plan net.toml --device t4 --region here", "--region goes with a price list; prices must be given"),
+        ("plan net.toml --device t4 --region here", "--region requires a price list; prices must be given"),
         ("plan net.toml --device t4 --prices x.csv", "x.csv: No such file or directory"),
         ("score nothing rows.npy", "nothing: There is no such file or built-in example"),
     ],

@@ -269,7 +269,7 @@ def test_the_incumbent(run):
         (("--save-policy", "p.npz"), "--save-policy goes with --method reinforce, and not with auto"),
         (("--cell", "rnn"), "--cell is given with method 'auto'; it must go with 'reinforce'"),
         (("--method", "reinforce", "--save-policy", "no/p.npz"), "--save-policy is no/p.npz; its directory"),
-        (("--method", "reinforce", "--policy", "net.toml"), "net.toml: it is no policy: "),
+        (("--method", "reinforce", "--policy", "net.toml"), "net.toml: it is not a valid policy file: "),
         (("--method", "reinforce", "--policy", "none.npz"), "none.npz: No such file or directory"),
         (("--method", "reinforce", "--accept", "incumbent"), "--accept is 'incumbent' without max_cost; "),
     ],
@@ -405,9 +405,9 @@ def _npy(values):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: b"", "it is no .npy of schemes: "),
+        (lambda: b"", "it is not a valid .npy file: "),
         (lambda: b"nothing of the kind", "the magic string is not correct"),
-        (lambda: _npy(np.zeros((9, 3), np.int8))[:40], "it is no .npy of schemes: "),
+        (lambda: _npy(np.zeros((9, 3), np.int8))[:40], "it is not a valid .npy file: "),
         (lambda: _npy(np.zeros((9, 3), np.int8))[:-1], "mmap length is greater than file size"),
         (lambda: _npy(np.zeros((9, 3))), "the array is float64; it must be a numpy array of int8"),
         (lambda: _npy(np.zeros((9, 3), np.uint8)), "the array is uint8; it must be a numpy array of int8"),
@@ -464,10 +464,10 @@ def test_bad_input_is_one_sentence(refused, argv, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "it is no plan in JSON: Input data was truncated"),
-        ("scheme", "it is no plan in JSON: JSON is malformed"),
-        ("[" * 100_000, "it is no plan in JSON: "),
-        ("[0, 0, 1]", "it is no plan in JSON: Expected `object`, got `array`"),
+        ("", "it is not valid JSON of a plan: Input data was truncated"),
+        ("scheme", "it is not valid JSON of a plan: JSON is malformed"),
+        ("[" * 100_000, "it is not valid JSON of a plan: "),
+        ("[0, 0, 1]", "it is not valid JSON of a plan: Expected `object`, got `array`"),
         ("{}", "missing required field `scheme`"),
         ('{"scheme": [0, 0, "1"]}', "Expected `int`, got `str` - at `$.scheme[2]`"),
         ('{"scheme": [0, 0, 128]}', "Expected `int` <= 127 - at `$.scheme[2]`"),

@@ -371,7 +371,7 @@ def test_case_defaults(directory):
         ("60", "0", "case[0].time_limit is 0; it must be more than 0 and at most 1e7 seconds"),
         ('"quick", "full"', '"slow"', "case[0].modes[0] is 'slow'; modes must be a list of 1 or more of "),
         (", max = 1.0", "", "case[0].metrics[0].max is absent; max, min or equals must be given"),
-        ("max", "most", "case[0].metrics[0].most is no known field; it must be one of file, name, max, "),
+        ("max", "most", "case[0].metrics[0].most is not a known field; it must be one of file, name, max, "),
         ("time_limit", 'needs = ["x"]\ntime_limit', "case[0].needs has 'x'; it must be the name of a case"),
         ("time_limit", 'needs = ["work"]\ntime_limit', "case needs must not be cyclic, as work"),
     ],

@@ -65,7 +65,7 @@ def test_a_configuration_in_a_file_or_its_directory(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "config.json: it is no valid JSON"),
+        ("{", "config.json: it is not valid JSON"),
         ("[]", "config.json: it has no model_type; it must be a configuration of transformers"),
         ('{"model_type": "nothing"}', "config.json: model_type is 'nothing'; transformers does not know it"),
         (json.dumps(TINY | {"n_head": 3}), "transformers cannot build it"),

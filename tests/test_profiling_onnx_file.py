@@ -251,7 +251,7 @@ def test_a_batch_that_the_input_is_not_is_refused(save, options):
 def test_files_that_are_wrong_are_refused(tmp_path, residual):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
-    with pytest.raises(ValueError, match=r"broken.onnx: it is no sound ONNX file: "):
+    with pytest.raises(ValueError, match=r"broken.onnx: it is not a valid ONNX file: "):
         profile(path)
     with pytest.raises(FileNotFoundError):
         profile(tmp_path / "absent.onnx")

@@ -4,6 +4,7 @@ import pytest
 
 from stageplan import readers
 from stageplan.readers import read_cluster, read_goal, read_workload
+from stageplan.readers.bounded import MAX_BYTES, MAX_TOML_BYTES
 
 CLUSTER = 'name = "lab"\ntypes = [{ name = "cpu", price = 1 }]\n'
 WORKLOAD = 'name = "net"\nlayers = [{ name = "conv", compute = { cpu = 1 } }]\n'
@@ -19,22 +20,26 @@ READERS = [read_workload, read_cluster, read_goal]
             "it is empty; it must be stageplan's TOML or JSON, a PipeDream profile or dnn-partitioning JSON",
         ),
         (b" \n\t\n", "it is empty"),
-        (b"\x89PNG\r\n\x1a\n", "byte 0 is no UTF-8; it must be a text"),
-        ("name = 'é'".encode("latin-1"), "byte 8 is no UTF-8; it must be a text"),
-        ("name = 'net'".encode("utf-16-le"), "it has zero bytes; it must be a text"),
-        (b'{"name": "net", "layers": [', "it is no valid JSON: Input data was truncated"),
-        (b'{"name": NaN}', "it is no valid JSON: "),
+        (b"\x89PNG\r\n\x1a\n", "byte 0 is not UTF-8; the file must be text"),
+        ("name = 'é'".encode("latin-1"), "byte 8 is not UTF-8; the file must be text"),
+        ("name = 'net'".encode("utf-16-le"), "it has zero bytes; the file must be text"),
+        (b'{"name": "net", "layers": [', "it is not valid JSON: Input data was truncated"),
+        (b'{"name": NaN}', "it is not valid JSON: "),
         (b'{"name": "net"}', "it has no layers (a workload), no types (a cluster), and no nodes and edges"),
         (
             b"dear reader",
-            "it is none of stageplan's TOML or JSON, a PipeDream profile or dnn-partitioning JSON",
+            "it is not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 6); "
+            "it must be stageplan's TOML or JSON, a PipeDream profile or dnn-partitioning JSON",
         ),
-        (WORKLOAD.encode()[:-9], "it is none of stageplan's TOML or JSON"),
+        (WORKLOAD.encode()[:-9], "it is not valid TOML: "),
+        (b"a = " + b"9" * 5000, "it is not valid TOML: it has a number of too many digits"),
+        (b"a." * 10**5 + b"a = 1", "it has a key of more than 64 parts; it must have at most that"),
+        (b"[a" + b" . a" * 10**5 + b"]", "it has a key of more than 64 parts"),
         (b'{"layers": ' + b"[" * 10**5, "it is nested too deeply to be read"),
         (b"layers = " + b"[" * 10**5, "it is nested too deeply to be read"),
     ],
 )
-def test_what_is_no_document_is_refused(tmp_path, read, content, sentence):
+def test_invalid_documents_are_refused(tmp_path, read, content, sentence):
     path = tmp_path / "net.toml"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"net\.toml: ") as caught:
@@ -44,15 +49,17 @@ def test_what_is_no_document_is_refused(tmp_path, read, content, sentence):
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_what_cannot_be_read_is_an_os_error(tmp_path, read):
+def test_files_that_cannot_be_read_are_os_errors(tmp_path, read):
     with pytest.raises(FileNotFoundError, match=r"net\.toml"):
         read(tmp_path / "net.toml")
     with pytest.raises(FileNotFoundError, match="no such file or built-in example"):
         read("no-such-network")
     with pytest.raises(IsADirectoryError):
         read(tmp_path)
-    with pytest.raises(TypeError, match="int"):
+    with pytest.raises(TypeError, match="path is 3; it must be a path"):
         read(3)
+    with pytest.raises(ValueError, match=r"path is 'a\\x00b'; it must be a text without zero bytes"):
+        read("a\0b")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the user can read every file")
@@ -67,12 +74,25 @@ def test_a_file_without_permission(tmp_path):
 def test_a_huge_file_is_refused(tmp_path):
     path = tmp_path / "net.toml"
     with path.open("wb") as stream:
-        stream.truncate(readers.MAX_BYTES + 1)
-    with pytest.raises(ValueError, match=r"net\.toml: it has more than 256 MB, the most that is read"):
+        stream.truncate(MAX_BYTES + 1)
+    with pytest.raises(ValueError, match=r"net\.toml: it has more than 256 MB; it must have at most that"):
         read_workload(path)
 
 
-def test_the_content_tells_the_format(tmp_path):
+def test_a_large_toml_is_refused(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_bytes(b"#" * (MAX_TOML_BYTES + 1))
+    with pytest.raises(ValueError, match=r"net\.toml: it has more than 16 MB; it must have at most that"):
+        read_workload(path)
+
+
+def test_a_name_with_many_dots_is_not_a_long_key(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_text(WORKLOAD.replace("conv", "1" + ".1" * 60))
+    assert read_workload(path).layers[0].name == "1" + ".1" * 60
+
+
+def test_the_format_is_detected_from_the_content(tmp_path):
     path = tmp_path / "net.txt"
     path.write_text("\ufeff" + WORKLOAD, encoding="utf-8")
     assert read_workload(str(path)).name == "net"
@@ -105,7 +125,7 @@ def test_a_bare_name_is_a_built_in_example_unless_there_is_such_a_file(tmp_path,
 
 
 @pytest.mark.parametrize("name", sorted(file.name.removesuffix(".toml") for file in readers._built_in()))
-def test_built_in_examples_are_sound(name):
+def test_built_in_examples_are_valid(name):
     try:
         assert read_workload(name).name == name
     except ValueError:

@@ -136,7 +136,7 @@ def with_layer(**fields):
         (with_layer(compute={"cpu": None}), "it must have a finite time for 1 device type or more"),
         (
             with_layer(speed=3),
-            "layers[0].speed is no known field; it must be one of name, compute, kind, send,",
+            "layers[0].speed is not a known field; it must be one of name, compute, kind, send,",
         ),
         (with_layer(name="head"), "layers[1].name is 'head'; it must differ from layers[0].name"),
         (
@@ -152,7 +152,10 @@ def with_layer(**fields):
         ),
         (change(ties=[["embed", 3]]), "ties[0] is ('embed', 3); ties must be a list of groups"),
         (change(goal={"max_cost": -1}), "goal.max_cost is -1; it must be"),
-        (change(goal={"budget": 1}), "goal.budget is no known field; it must be one of objective, examples,"),
+        (
+            change(goal={"budget": 1}),
+            "goal.budget is not a known field; it must be one of objective, examples,",
+        ),
         (change(goal=3), "goal is 3; it must be a table of the goal's fields"),
         (change(cluster=3), "cluster is 3; it must be the name of a built-in cluster"),
         (change(**{"x" * 99: 1}), "xxx...xxx"),

@@ -23,40 +23,77 @@ def prices(tmp_path):
 
 
 def test_the_cheapest_price_of_one_accelerator(prices):
+    prices = prices.read_text()
     assert read_prices(prices) == {"t4": 0.5, "a100-80gb": 27.44 / 8}
     assert read_prices(prices, region="us-east-1") == {"t4": 0.526, "a100-80gb": 27.44 / 8}
     assert read_prices(prices, spot=True) == {"t4": 0.1}
 
 
-def test_a_column_in_another_order_and_a_byte_order_mark(tmp_path):
+def test_columns_in_another_order():
+    assert read_prices("AcceleratorName,Price,Region,AcceleratorCount\nH100,80,x,8\n") == {"h100": 10.0}
+
+
+def test_tpu_slices_are_priced_a_chip():
+    rows = (
+        "a,1,1,tpu-v4-8,1,,12.88,,r,z\na,1,1,tpu-v5litepod-8,1,,9.6,,r,z\na,1,1,tpu-v5p-128,1,,268.8,,r,z\n"
+    )
+    assert read_prices(HEAD + rows) == {"tpu-v4": 3.22, "tpu-v5litepod": 1.2, "tpu-v5p": 4.2}
+
+
+def test_prices_of_tpu_slices_reach_the_devices(tmp_path):
     path = tmp_path / "vms.csv"
-    path.write_text("\ufeffAcceleratorName,Price,Region,AcceleratorCount\nH100,80,x,8\n", encoding="utf-8")
-    assert read_prices(path) == {"h100": 10.0}
+    path.write_text(HEAD + "a,1,1,tpu-v6e-8,1,,21.6,,r,z\na,1,1,tpu-v5litepod-4,1,,4.8,,r,z\n")
+    devices = sp.read_devices(prices=path)
+    assert (devices["tpu-v6e"].price, devices["tpu-v5e"].price) == pytest.approx((2.7, 1.2))
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "vms.csv"
+    path.write_text("\ufeff" + HEAD + ROWS, encoding="utf-8")
+    assert sp.read_devices(prices=path)["t4"].price == 0.5
+
+
+@pytest.mark.parametrize("region", [None, "mars", "r"])
+def test_incomplete_rows_are_named_by_their_line(region):
+    text = HEAD + "a,1,1,T4,1.0,,1,,r,z\na,1,1,T4,1\n"
+    with pytest.raises(ValueError, match="line 3 is incomplete or too long; it must have 10 fields"):
+        read_prices(text, region)
+    with pytest.raises(ValueError, match="line 2 is incomplete or too long"):
+        read_prices(HEAD + "a,1,1,T4,1.0,,1,,r,z,more\n", region)
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("", "it has no column AcceleratorName; it must be a CSV with columns AcceleratorName, Accel"),
-        (HEAD + "a,1,1,T4,1.0,,\udcff,,r,z\n", "it is no CSV in UTF-8"),
+        (HEAD + 'a,1,1,"' + "x" * 200_000, "it is not a valid CSV: field larger than field limit"),
+        (
+            HEAD + "a,1,1,T4,0,,1,,r,z\n",
+            "AcceleratorCount in line 2 is '0'; it must be a number, more than 0",
+        ),
         ("AcceleratorName,AcceleratorCount,Region\n", "it has no column Price"),
         (HEAD + "a,1,1,T4,1.0,,cheap,,r,z\n", "Price in line 2 is 'cheap'; it must be a number, 0 or more"),
         (HEAD + "a,1,1,T4,1.0,,-1,,r,z\n", "Price in line 2 is '-1'"),
         (HEAD + "a,1,1,T4,many,,1,,r,z\n", "AcceleratorCount in line 2 is 'many'"),
     ],
 )
-def test_bad_lists_are_refused(tmp_path, text, sentence):
-    path = tmp_path / "vms.csv"
-    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+def test_bad_lists_are_refused(text, sentence):
     with pytest.raises(ValueError, match=sentence):
-        read_prices(path)
+        read_prices(text)
+
+
+def test_a_list_that_is_not_text_is_refused(tmp_path):
+    path = tmp_path / "vms.csv"
+    path.write_bytes(HEAD.encode() + b"\xff")
+    with pytest.raises(ValueError, match=r"vms\.csv: byte \d+ is not UTF-8; the file must be text"):
+        sp.read_devices(prices=path)
 
 
 def test_an_unknown_region_is_refused(prices):
     with pytest.raises(
         ValueError, match=r"region is 'mars'; it must be one of the file's: eu-west-1, us-east-1"
     ):
-        read_prices(prices, region="mars")
+        read_prices(prices.read_text(), region="mars")
 
 
 def test_prices_of_a_list_stand_for_those_of_the_catalogue(prices):
@@ -71,7 +108,7 @@ def test_prices_of_a_list_stand_for_those_of_the_catalogue(prices):
 
 @pytest.mark.parametrize("options", [{"region": "us-east-1"}, {"spot": True}])
 def test_a_region_and_spot_go_with_a_list(options):
-    with pytest.raises(ValueError, match="goes with a price list; prices must be given"):
+    with pytest.raises(ValueError, match="requires a price list; prices must be given"):
         sp.read_devices(**options)
 
 

@@ -29,14 +29,15 @@ const InstructionSet kSets[] = {{"baseline", always, baseline::score_schemes, ba
 #endif
 
 const InstructionSet& choose_set() {
-  const char* name = std::getenv("STAGEPLAN_ISA");
+  const char* variable = std::getenv("STAGEPLAN_ISA");
+  const std::string name = variable == nullptr ? "" : variable;  // empty as absent: the best that there is
   std::string known;
   for (const InstructionSet& set : kSets) {
     if (!set.supported()) continue;
-    if (name == nullptr || std::string(name) == set.name) return set;
+    if (name.empty() || name == set.name) return set;
     known += (known.empty() ? "" : ", ") + std::string(set.name);
   }
-  throw std::invalid_argument("STAGEPLAN_ISA is '" + std::string(name) + "'; this processor has " + known);
+  throw std::invalid_argument("STAGEPLAN_ISA is '" + name + "'; this processor has " + known);
 }
 
 }  // namespace

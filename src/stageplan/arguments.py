@@ -5,8 +5,12 @@ import sys
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
-from .fields import show
+import numpy as np
+import numpy.typing as npt
+
+from .fields import as_float, show
 
 
 def check_number(
@@ -29,8 +33,8 @@ def check_number(
     """
     allowed = _allowed(above, least, most, whole)
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(f"{name} is {value!r}; it must be {allowed}")
-    number = int(value) if isinstance(value, Integral) else float(value)
+        raise TypeError(f"{name} is {show(value)}; it must be {allowed}")
+    number = int(value) if isinstance(value, Integral) else as_float(value)
     outside = (
         not abs(number) <= sys.float_info.max
         or (above is not None and number <= above)
@@ -52,10 +56,39 @@ def _allowed(above: float | None, least: float | None, most: float | None, whole
     return ", ".join(parts)
 
 
+def as_floats(name: str, values: object) -> npt.NDArray[np.float64]:
+    """Return numbers as an array of float64.
+
+    Raises
+    ------
+    TypeError
+        They are not real numbers.
+    ValueError
+        They are not an array, but lists of different lengths.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} is ragged; it must be an array of numbers") from None
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be an array of real numbers")
+    return array.astype(np.float64)
+
+
+def as_tuple(name: str, values: object, allowed: str) -> tuple[Any, ...]:
+    """Return the items of an iterable; TypeError where it is none, or a text."""
+    try:
+        if not isinstance(values, (str, bytes)):
+            return tuple(values)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise TypeError(f"{name} is {show(values)}; it must be {allowed}")
+
+
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ValueError unless a value is one of `choices`."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(repr(c) for c in choices)}")
+        raise ValueError(f"{name} is {show(value)}; it must be one of {', '.join(repr(c) for c in choices)}")
 
 
 def count_threads(threads: int | None) -> int:

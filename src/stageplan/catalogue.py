@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from .arguments import as_tuple
 from .cluster import Cluster, DeviceType
 from .device import PRECISIONS, Device
 from .fields import show
+from .output import lay_out
 from .readers import read_devices
 
 __all__ = ["device_table", "make_cluster"]
 
-_SPEC = re.compile(r"(?P<name>[^:@\s]+)(:(?P<count>\d+))?(@(?P<price>[^:@\s]+))?")
+_SPEC = re.compile(r"(?P<name>[^:@\s]+)(:(?P<count>\d{1,18}))?(@(?P<price>[^:@\s]+))?")
 
 
 def make_cluster(specs: Iterable[str], devices: Mapping[str, Device] | None = None) -> Cluster:
@@ -45,14 +47,19 @@ def make_cluster(specs: Iterable[str], devices: Mapping[str, Device] | None = No
     >>> make_cluster(["a100-80g:8", "t4:16@0.35"]).types[1].price
     0.35
     """
-    if isinstance(specs, str):
-        raise TypeError(f"devices is {show(specs)}; it must be a list of texts like 'a100-80g:8'")
+    specs = as_tuple("specs", specs, "a list of texts like 'a100-80g:8'")
     catalogue = read_devices() if devices is None else devices
-    specs = tuple(specs)
+    check_catalogue("devices", catalogue)
     types = [_device_type(spec, catalogue) for spec in specs]
     if len(types) == 1:
         types = [_in_one_machine(types[0], catalogue[types[0].name])]
     return Cluster(name=" ".join(specs) or "none", types=tuple(types))
+
+
+def check_catalogue(name: str, devices: object) -> None:
+    """Raise TypeError unless an argument maps names to devices."""
+    if not isinstance(devices, Mapping) or not all(isinstance(device, Device) for device in devices.values()):
+        raise TypeError(f"{name} is {show(devices)}; it must be a dict of devices by name")
 
 
 def _device_type(spec: str, catalogue: Mapping[str, Device]) -> DeviceType:
@@ -84,13 +91,8 @@ def device_table(devices: Mapping[str, Device]) -> str:
     """List devices for people: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
     head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
     rows = [head, *(_cells(device) for device in devices.values())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        row[0].ljust(widths[0])
-        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    ]
-    return "\n".join([*lines, "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"])
+    units = "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"
+    return "\n".join([*lay_out(rows, left=(0,)), units])
 
 
 def _cells(device: Device) -> tuple[str, ...]:

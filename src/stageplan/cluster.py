@@ -7,7 +7,18 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from .fields import Bandwidth, Capacity, DeviceLimit, Fraction, Name, Positive, Price, check_fields, show
+from .fields import (
+    Bandwidth,
+    Capacity,
+    DeviceLimit,
+    Fraction,
+    Name,
+    Positive,
+    Price,
+    check_fields,
+    printable,
+    show,
+)
 
 __all__ = ["Cluster", "DeviceType"]
 
@@ -70,7 +81,7 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             parts.append(f"{self.bandwidth:.4g} bytes/s")
         if self.like is not None:
             parts.append(f"like {self.like}")
-        return f"{self.name} ({', '.join(parts)})"
+        return printable(f"{self.name} ({', '.join(parts)})")
 
 
 class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

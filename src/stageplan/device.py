@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from .arguments import check_number
 from .cluster import DeviceType
-from .fields import Bandwidth, Capacity, Positive, Price, Text, check_fields, show, whole
+from .fields import Bandwidth, Capacity, Positive, Price, Text, check_fields, printable, show, whole
 
 __all__ = ["PRECISIONS", "Device", "Precision"]
 
@@ -110,7 +110,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         check_number("flops", flops, least=0)
         check_number("bytes", bytes, least=0)
-        if precision not in self.peak:
+        if not isinstance(precision, str) or precision not in self.peak:
             raise ValueError(
                 f"precision is {show(precision)}; it must be one that {self.name} has: {', '.join(self.peak)}"
             )
@@ -152,7 +152,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         peaks = ", ".join(f"{precision} {peak:.4g}" for precision, peak in self.peak.items())
         price = "price not known" if self.price is None else f"{self.price:g} $/hour"
-        return (
+        return printable(
             f"{self.name} ({self.title or self.name}): FLOP/s {peaks}; {self.memory:.4g} bytes at "
             f"{self.memory_bandwidth:.4g} bytes/s; {price}"
         )

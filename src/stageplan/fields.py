@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import reprlib
 import sys
 from collections.abc import Mapping
@@ -19,9 +21,50 @@ V = TypeVar("V")
 
 FINITE = sys.float_info.max
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
-show = _SHORT.repr  # of a value in an error message
+
+class _Short(reprlib.Repr):
+    """Values in few characters, whatever they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 80
+
+    def repr_int(self, number: int, level: int) -> str:
+        if number.bit_length() <= 2**10:
+            return super().repr_int(number, level)
+        return f"a whole number of {math.ceil(number.bit_length() * math.log10(2))} digits"
+
+
+_SHORT = _Short()
+
+
+def show(value: object) -> str:
+    """Write a value for an error message: on one line, in few characters, without control characters."""
+    return printable(_SHORT.repr(value))
+
+
+LONGEST = 2000  # characters of a sentence
+
+
+def sentence(text: str) -> str:
+    """Make a text one line without control characters; of one that is very long, leave the middle out."""
+    text = printable(text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or else its class."""
+    return sentence((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escape characters of a text that a terminal obeys or hides, such as line ends and direction marks.
+
+    They are escaped as in JSON, so that JSON keeps its meaning; those in `keep` are left as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else json.dumps(c)[1:-1] for c in text)
 
 
 class FrozenDict(dict[K, V]):
@@ -105,6 +148,9 @@ def _words(type_: Any, name: str) -> str:
 # Checks -------------------------------------------------------------------------------------------------
 
 
+_REFUSED = (msgspec.ValidationError, AttributeError)  # the second at numpy's objects
+
+
 def check_fields(struct: msgspec.Struct, owner: str) -> None:
     """Check and convert every field of a frozen struct, which msgspec does for decoded structs alone.
 
@@ -126,19 +172,19 @@ def check_fields(struct: msgspec.Struct, owner: str) -> None:
     values = {field.name: _plain(getattr(struct, field.name)) for field in fields}
     try:
         checked = msgspec.convert(values, _unchecked(type(struct)))
-    except msgspec.ValidationError:
+    except _REFUSED:
         for field in fields:
             _check_field(field, values[field.name], owner)
         raise
     for field in fields:
-        msgspec.structs.force_setattr(struct, field.name, _frozen(getattr(checked, field.name)))
+        msgspec.structs.force_setattr(struct, field.name, _immutable(getattr(checked, field.name)))
 
 
 def _check_field(field: FieldInfo, value: Any, owner: str) -> None:
     try:
         msgspec.convert(value, field.type)
-    except msgspec.ValidationError as error:
-        kind = TypeError if ", got " in str(error) else ValueError
+    except _REFUSED as error:
+        kind = ValueError if isinstance(error, ValueError) and ", got " not in str(error) else TypeError
         raise kind(f"{_complaint(field, value, error)} ({owner})") from None
 
 
@@ -154,13 +200,13 @@ def fields_of(struct: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
     return msgspec.structs.fields(struct)
 
 
-def _complaint(field: FieldInfo, value: Any, error: msgspec.ValidationError) -> str:
+def _complaint(field: FieldInfo, value: Any, error: Exception) -> str:
     """Say what is wrong with a value, or with the first bad item of it."""
     name = field.encode_name
     for key, item, alone in _items(value) if " - at " in str(error) else ():
         try:
             msgspec.convert(alone, field.type)
-        except msgspec.ValidationError:
+        except _REFUSED:
             return f"{name}[{show(key)}] is {show(item)}; {name} must be {allowed(field)}"
     wrong_size = isinstance(value, (dict, tuple)) and ", got " not in str(error)
     seen = f"has {len(value)} items" if wrong_size else f"is {show(value)}"
@@ -179,24 +225,36 @@ def _items(value: Any) -> list[tuple[Any, Any, Any]]:
 _PLAIN = {type(None), bool, int, float, str}  # most values, and told apart much faster than the rest
 
 
-def _plain(value: Any) -> Any:
-    """Numbers and containers of any make (numpy's, for one) as Python's own."""
-    if type(value) in _PLAIN or isinstance(value, (bool, str, msgspec.Struct)):
+_DEEPEST = 4  # containers in containers that a field may hold, and more
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Convert numbers and containers of any class (numpy's, for one) to Python's own."""
+    if type(value) in _PLAIN or isinstance(value, (bool, str, msgspec.Struct)) or depth > _DEEPEST:
         return value
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
-        return float(value)
+        return as_float(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return tuple(_plain(item) for item in value)
+        return tuple(_plain(item, depth + 1) for item in value)
     return value
 
 
-def _frozen(value: Any) -> Any:
+def as_float(value: Real) -> float:
+    """Convert a number to a float; infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _immutable(value: Any) -> Any:
+    """Convert dicts and tuples in a value to those that can be hashed."""
     if isinstance(value, dict):
         return FrozenDict(value)
     if isinstance(value, tuple):
-        return tuple(_frozen(item) for item in value)
+        return tuple(_immutable(item) for item in value)
     return value

@@ -1,4 +1,4 @@
-"""What commands write: a text on stdout, files that are whole or absent, a line of progress on a terminal."""
+"""Output of commands: text on a terminal, files that are whole or absent, a line of progress."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
 import msgspec
 
+from .fields import printable
 from .interrupts import held
 from .stop import Progress
 
@@ -62,20 +63,55 @@ def _line(p: Progress) -> str:
     )
 
 
+def lay_out(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> list[str]:
+    """Lay out a table in lines, its cells aligned to the right, or in some columns to the left.
+
+    Parameters
+    ----------
+    rows
+        The cells; every row has as many.
+    left
+        Columns to align to the left.
+
+    Returns
+    -------
+    list of str
+        A line for each row, whatever characters the cells have.
+    """
+    clean = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in clean
+    ]
+
+
 def to_json(values: object) -> bytes:
     """Strict JSON: null stands for what is infinite."""
     return msgspec.json.format(msgspec.json.encode(values), indent=2)
 
 
 def print_out(text: str) -> None:
-    """Print on stdout, all of it now, so that it fails here if it fails."""
+    """Print lines on stdout, all of them now, so that it fails here if it fails.
+
+    Characters that a terminal would obey are escaped; in JSON they keep their meaning.
+    """
     try:
-        print(text, flush=True)
+        print(printable(text, keep="\n\t"), flush=True)
     except OSError as error:
         # What is still buffered would fail again when the interpreter exits.
         with open(os.devnull, "w") as null:
             os.dup2(null.fileno(), sys.stdout.fileno())
         raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def print_note(text: str) -> None:
+    """Print lines on stderr, if that is still open, without characters that a terminal would obey."""
+    with suppress(OSError):
+        print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def deliver(output: Path | None, text: str, values: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 from . import _core
 from ._version import __version__
 from .arguments import check_choice, check_number
+from .fields import show
+from .output import lay_out
 from .plan import Plan
 from .problem import Problem, check_problem
 from .solve import Result, Status, optimal_status, proven_over, run_search, solve, to_the_end, with_result
@@ -192,7 +194,7 @@ def pareto(
     _check(problem, against, points, gap, max_throughput)
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
-            raise TypeError(f"{name} is {value!r}; it must be callable")
+            raise TypeError(f"{name} is {show(value)}; it must be callable")
     search = _Search(problem.replace(objective="cost"), against == "price", stop, callback)
     front = _search(search, problem, against, points, gap, max_throughput)
     if isinstance(search.ended_by, Exception):
@@ -430,9 +432,7 @@ _COLUMNS = ("examples/s", "cost", "$/h", "devices", "stages", "gap")
 def _table(front: Front) -> list[str]:
     if not front.points:
         return []
-    rows = [_COLUMNS, *(_cells(point) for point in front.points)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return lay_out([_COLUMNS, *(_cells(point) for point in front.points)])
 
 
 def _cells(point: Point) -> tuple[str, ...]:

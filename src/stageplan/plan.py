@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .fields import printable
+from .output import lay_out
 from .problem import Problem, check_problem
 
 
@@ -233,7 +235,7 @@ class Plan:
             if within
         ]
         lines += [f"note: {' & '.join(tie)} share weights, but not a stage" for tie in self.cut_ties]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     __repr__ = __str__
 
@@ -343,17 +345,8 @@ _COLUMNS = ("stage", "type", "devices", "layers", "time", "compute", "transfer",
 
 def _table(plan: Plan) -> list[str]:
     rows = [_COLUMNS, *(_cells(plan, i, stage) for i, stage in enumerate(plan.stages, start=1))]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    left = (1, 3)
-    return [
-        "  ".join(
-            c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        )
-        + mark
-        for row, mark in zip(
-            rows, ["", *("  <- bottleneck" if s.bottleneck else "" for s in plan.stages)], strict=True
-        )
-    ]
+    marks = ["", *("  <- bottleneck" if stage.bottleneck else "" for stage in plan.stages)]
+    return [line + mark for line, mark in zip(lay_out(rows, left=(1, 3)), marks, strict=True)]
 
 
 def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
@@ -371,16 +364,11 @@ def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
 
 
 def _span(names: tuple[str, ...], layers: tuple[int, ...]) -> str:
-    first, last = (_printable(names[layers[i]]) for i in (0, -1))
+    first, last = (names[layers[i]] for i in (0, -1))
     if len(layers) == 1:
         return first
     between = ".." if layers[-1] - layers[0] + 1 == len(layers) else " & "
     return f"{first}{between}{last} ({len(layers)})"
-
-
-def _printable(name: str) -> str:
-    """Replace what a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _seconds(value: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,6 +11,7 @@ import numpy as np
 from .goal import Goal
 from .plan import Plan, Violation
 from .problem import Problem
+from .readers.bounded import about, as_path, from_json, read_bytes
 from .solve import Status
 from .workload import Conditions
 
@@ -145,13 +145,12 @@ def read_plan(path: str | os.PathLike[str]) -> SavedPlan:
     OSError
         The file cannot be read.
     ValueError
-        It is no JSON, or has no scheme.
+        It is not valid JSON, or not a plan.
     """
-    raw = Path(path).read_bytes()
-    try:
-        return msgspec.json.decode(raw, type=SavedPlan)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: it is no plan in JSON: {error}") from None
+    file = as_path("path", path)
+    with about(file):
+        saved: SavedPlan = from_json(read_bytes(file), SavedPlan, "JSON of a plan")
+        return saved
 
 
 def restore(problem: Problem, saved: SavedPlan) -> Plan:

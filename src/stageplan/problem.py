@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .arguments import check_number
+from .arguments import as_floats, check_number
 from .cluster import Cluster, DeviceType
-from .fields import show
+from .fields import printable, show
 from .goal import Goal
 from .workload import Conditions, Layer, Workload
 
@@ -185,7 +185,7 @@ class Problem:
             split=split,
             max_devices_per_stage=max_devices_per_stage,
         )
-        times = _floats("compute", compute)
+        times = as_floats("compute", compute)
         if times.ndim != 2 or times.size == 0:
             raise ValueError(f"compute has shape {times.shape}; it must be (layers, types), each 1 or more")
         layers, types = times.shape
@@ -220,7 +220,8 @@ class Problem:
         Parameters
         ----------
         **changes
-            Whole arrays, such as ``limit``, ``fixed_price``, or fields of the `Goal`.
+            Whole arrays, such as ``limit``; tensors, fixed_price, layer_names, layer_kinds, type_names; or
+            fields of the `Goal`.
 
         Returns
         -------
@@ -231,11 +232,27 @@ class Problem:
         ValueError, TypeError
             Naming what is not as it has to be.
         """
-        fields = {name: changes.pop(name, self.__dict__[name]) for name in (*_ARRAYS, *_REST)}
-        unknown = set(changes) - set(Goal.__struct_fields__)
-        if unknown:
-            raise TypeError(f"{min(unknown)} is no field of a problem or its goal")
-        return Problem._of(fields, Goal(**msgspec.structs.asdict(self.goal) | changes))
+        fields = {name: self.__dict__[name] for name in (*_ARRAYS, *_REST)}
+        goal = msgspec.structs.asdict(self.goal)
+        for name, value in changes.items():
+            if name in goal:
+                goal[name] = value
+            else:
+                fields[name] = self._checked(name, value)
+        return Problem._of(fields, Goal(**goal))
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """Check the type of a field that is replaced; its size is checked together with the others'."""
+        if name in _ARRAYS:
+            return as_floats(name, value)
+        if name == "tensors":
+            return _tensors(value, self.n_layers)
+        if name == "fixed_price":
+            check_number(name, value, least=0)
+            return float(value)
+        if name not in ("layer_names", "layer_kinds", "type_names"):
+            raise TypeError(f"{name} cannot be replaced; it must be an array, names, or a field of the goal")
+        return _names(name, value, self.n_types if name == "type_names" else self.n_layers)
 
     @classmethod
     def _of(cls, fields: dict[str, Any], goal: Goal) -> Problem:
@@ -245,7 +262,7 @@ class Problem:
 
     def _set(self, fields: dict[str, Any], goal: Goal) -> None:
         if not isinstance(goal, Goal):
-            raise TypeError(f"goal is {goal!r}; it must be a Goal")
+            raise TypeError(f"goal is {show(goal)}; it must be a Goal")
         state = {name: _frozen(fields[name]) for name in _ARRAYS}
         state |= {name: fields[name] for name in _REST} | {"goal": goal}
         self.__dict__.update(state)
@@ -296,7 +313,7 @@ class Problem:
         return hash((self.goal, self.name, self.layer_names, self.type_names, self.compute.tobytes()))
 
     def __str__(self) -> str:
-        return (
+        return printable(
             f"{self.name}: {self.n_layers} layers on {self.n_types} device types "
             f"({', '.join(self.type_names)}); {self.goal}"
         )
@@ -334,6 +351,8 @@ class Problem:
 
     def scorer(self, target: float | None) -> _core.Scorer:
         """Native scorer at a target (examples/s), or of exact provisioning; the last one is kept."""
+        if target is not None and type(target) is not float:  # floats are checked once
+            check_number("target", target, above=0)
         kept = self._scorer
         if kept is None or kept[0] != target:
             if target is not None:
@@ -349,7 +368,7 @@ def _kind_code(kind: str) -> int:
 
 
 def check_problem(problem: object) -> None:
-    """Refuse what is no `Problem`, with a TypeError."""
+    """Raise TypeError unless it is a `Problem`."""
     if not isinstance(problem, Problem):
         raise TypeError(f"problem is {type(problem).__name__}; it must be a Problem")
 
@@ -359,16 +378,6 @@ def _frozen(values: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDA
     array += 0  # equal problems have equal bytes: no negative zeros
     array.flags.writeable = False
     return array
-
-
-def _floats(name: str, values: npt.ArrayLike | None) -> Array:
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise ValueError(f"{name} is ragged; it must be an array of numbers") from None
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} has dtype {array.dtype}; it must be an array of real numbers")
-    return array.astype(np.float64)
 
 
 def _shaped(
@@ -383,7 +392,7 @@ def _shaped(
         return np.full(shape, default)
     if default == math.inf and isinstance(values, (list, tuple)):
         values = [math.inf if value is None else value for value in values]
-    array = _floats(name, values)
+    array = as_floats(name, values)
     if (exact or default is not None) and array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
     try:
@@ -392,9 +401,21 @@ def _shaped(
         raise ValueError(f"{name} has shape {array.shape}; it must broadcast to {shape}") from None
 
 
+def _names(name: str, values: Any, count: int) -> tuple[str, ...]:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{name} is {show(values)}; it must be a list of texts")
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} texts; it must have {count}")
+    return tuple(values)
+
+
 def _tensors(tensors: Tensors | None, layers: int) -> tuple[tuple[int, tuple[int, ...], float], ...]:
+    if tensors is None:
+        return ()
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(f"tensors is {show(tensors)}; it must be a list of (producer, consumers, bytes)")
     result = []
-    for i, tensor in enumerate(tensors or ()):
+    for i, tensor in enumerate(tensors):
         name = f"tensors[{i}]"
         try:
             producer, consumers, size = tensor

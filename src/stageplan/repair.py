@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .fields import printable
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
 from .solve import solve
@@ -122,7 +123,7 @@ class Repair:
             if all(len(suggestion.changes) == 1 for suggestion in self.suggestions)
             else "each of these lines is enough, with all its changes made together:"
         )
-        return "\n".join([head, *(f"  {suggestion}" for suggestion in self.suggestions)])
+        return "\n".join([head, *(printable(f"  {suggestion}") for suggestion in self.suggestions)])
 
 
 @dataclass(frozen=True)

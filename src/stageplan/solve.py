@@ -14,6 +14,7 @@ import numpy.typing as npt
 from . import _core
 from ._version import __version__
 from .arguments import check_choice, check_number, count_threads
+from .fields import show
 from .learning.policy import CELLS, Cell, Policy
 from .plan import Plan
 from .problem import Problem, check_problem
@@ -239,7 +240,7 @@ def solve(
     """
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
-            raise TypeError(f"{name} is {value!r}; it must be callable")
+            raise TypeError(f"{name} is {show(value)}; it must be callable")
     check_problem(problem)
     check_choice("method", method, METHODS)
     _check_only_reinforce(method, cell=cell, policy=policy, accept=accept)

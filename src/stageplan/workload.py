@@ -23,6 +23,7 @@ from .fields import (
     check_fields,
     not_negative,
     positive,
+    printable,
     show,
 )
 
@@ -119,7 +120,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for type_, time in self.compute.items()
         )
         kind = f" ({self.kind})" if self.kind else ""
-        return f"Layer {self.name!r}{kind}: {times}; {self.memory:.4g} bytes of memory."
+        return printable(f"Layer {self.name!r}{kind}: {times}; {self.memory:.4g} bytes of memory.")
 
 
 class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,7 +158,9 @@ class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _refuse_repeats("consumers", self.consumers, owner)
 
     def __str__(self) -> str:
-        return f"Tensor from {self.producer!r} to {', '.join(self.consumers)}: {self.bytes:.4g} bytes."
+        return printable(
+            f"Tensor from {self.producer!r} to {', '.join(self.consumers)}: {self.bytes:.4g} bytes."
+        )
 
 
 class Conditions(Struct, frozen=True, kw_only=True):
@@ -238,7 +241,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         times = ", ".join(f"{type_} {self._seconds(type_)}" for type_ in types)
         memory = sum(layer.memory for layer in self.layers)
         moved = sum(tensor.bytes for tensor in self.tensors)
-        return (
+        return printable(
             f"Workload {self.name!r}: {len(self.layers)} layers{named} of {memory:.4g} bytes in all, "
             f"{len(self.tensors)} tensors of {moved:.4g} bytes, {len(self.ties)} groups of shared weights; "
             f"all layers on one device, a batch of {self.batch:g}: {times}."

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .output import to_json, write_whole
+from .readers.bounded import as_path
 from .workload import Workload
 
 CONDITIONS = ("architecture", "mode", "precision", "sequence")
@@ -40,7 +41,7 @@ def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(workload, Workload):
         raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")
-    path = Path(path)
+    path = as_path("path", path)
     content = encode(workload, path)
     write_whole(path, lambda stream: stream.write(content))
 

@@ -6,6 +6,7 @@ import argparse
 from typing import NoReturn
 
 from .._version import __version__
+from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
 from . import example, export, generate, info, profile, say, search
@@ -51,8 +52,8 @@ def run(argv: list[str] | None) -> int:
         return _complain(f"error: {_FLAGS.get(word, word)}{space}{rest}", BAD_INPUT)
 
 
-def _complain(sentence: str, status: int) -> int:
-    say(sentence)
+def _complain(text: str, status: int) -> int:
+    say(sentence(text))
     return status
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from .. import plan_file
 from ..catalogue import device_table
-from ..output import check_output, deliver, print_out, write_and_print, write_whole
+from ..fields import sentence
+from ..output import (
+    check_output,
+    deliver,
+    print_note,
+    print_out,
+    write_and_print,
+    write_whole,
+)
+from ..readers.bounded import about
 from ..writers import RUNTIMES, Export, export, write
 from ..writers.partition import Partition
 from .problem import add_catalogue, add_hardware, add_output, make_problem, read_catalogue
-from .status import FEASIBLE, NO_PLAN, about, exit_statuses
+from .status import FEASIBLE, NO_PLAN, exit_statuses
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +50,11 @@ def _export(arguments: argparse.Namespace) -> int:
     with about(arguments.plan):
         exported = _exported(arguments, saved)
     if exported is None:
-        print(f"stageplan: {arguments.plan}: the plan is not feasible; it is not exported", file=sys.stderr)
+        print_note(sentence(f"stageplan: {arguments.plan}: the plan is not feasible; it is not exported"))
         return NO_PLAN
     if output is None or str(output) == "-":
         print_out(exported.text.rstrip("\n"))
-        print(exported.remarks, file=sys.stderr)
+        print_note(exported.remarks)
         return FEASIBLE
     if ranks is not None:
         write_whole(ranks, lambda stream: stream.write(exported.rank_table().encode()))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..generate import generate, run_test
 from ..generate.steps import MODES, STEPS
-from ..output import print_out
+from ..output import print_note, print_out
 from .status import exit_statuses, status_of
 
 
@@ -77,4 +76,4 @@ def _add_mode(parser: argparse.ArgumentParser) -> None:
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    print_note(words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ..cluster import Cluster
 from ..device import Device
 from ..fields import show
 from ..goal import Goal
+from ..output import print_note
 from ..problem import Problem
 from ..readers import has_prices, read_cluster, read_devices, read_goal, read_workload
 
@@ -88,7 +88,7 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
     cluster = _cluster(arguments)
     for note in _notes_on_prices(arguments, cluster):
-        print(f"stageplan: note: {note}", file=sys.stderr)
+        print_note(f"stageplan: note: {note}")
     return Problem(workload, cluster, goal)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..cluster import Cluster, DeviceType
 from ..goal import Goal
-from ..output import check_output, deliver, print_out, write_and_print
+from ..output import check_output, deliver, print_note, print_out, write_and_print
 from ..plan import Plan
 from ..plan_file import SavedPlan, read_plan
 from ..problem import Problem
@@ -116,10 +115,7 @@ def _profile(arguments: argparse.Namespace) -> int:
             microbatches=arguments.microbatches,
             max_seconds=arguments.max_seconds,
         )
-        if str(output) == "-":
-            print(checked, file=sys.stderr)
-        else:
-            print_out(str(checked))
+        (print_note if str(output) == "-" else print_out)(str(checked))
     return FEASIBLE
 
 

@@ -15,12 +15,14 @@ from ..learning.policy import CELLS, Policy
 from ..output import check_output, deliver, progress_line, write_and_print
 from ..pareto import pareto
 from ..problem import Problem
+from ..readers.arrays import map_npy
+from ..readers.bounded import about
 from ..repair import repair
 from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, Result, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
 from .problem import add_output, add_problem, add_threads, make_problem
-from .status import about, exit_statuses, status_of
+from .status import exit_statuses, status_of
 
 # Methods for which a flag makes a difference.
 _POPULATED = ("auto", "genetic", "reinforce", "annealing")
@@ -267,10 +269,11 @@ def _score_schemes(arguments: argparse.Namespace) -> int:
 
 
 def _read_schemes(path: Path, problem: Problem) -> Schemes:
-    try:
-        return as_schemes(problem, np.lib.format.open_memmap(path, mode="r"), "the array")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: it is no .npy of schemes: {error}") from None
+    with about(path):
+        try:
+            return as_schemes(problem, map_npy(path), "the array")
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
 
 def _summary(problem: Problem, scores: Scores) -> str:

@@ -1,10 +1,7 @@
-"""How commands end: exit statuses, and errors that say which file they are about."""
+"""Exit statuses of commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from textwrap import fill
 
 FEASIBLE, NO_PLAN, BAD_INPUT, PIPE_CLOSED = 0, 1, 2, 141
@@ -30,12 +27,3 @@ def exit_statuses(done: str, failed: str = "", interrupted: str = "") -> str:
 def status_of(feasible: bool) -> int:
     """Whether what was asked for was found, or passed, as an exit status."""
     return FEASIBLE if feasible else NO_PLAN
-
-
-@contextmanager
-def about(path: Path) -> Iterator[None]:
-    """Begin the sentence of an error with the file that it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None

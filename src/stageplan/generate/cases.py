@@ -9,7 +9,6 @@ import json
 import math
 import re
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -21,6 +20,7 @@ from msgspec import Meta, Struct
 
 from ..fields import FINITE, Name, check_fields, not_negative, show
 from ..output import write_whole
+from ..readers.bounded import about, from_toml, read_bytes, to_text
 from ..readers.documents import build
 from . import environment
 from .digests import sha256
@@ -216,10 +216,8 @@ def read_script(path: Path) -> Script:
     ValueError
         It is not valid TOML, or a field is missing, unknown or not valid.
     """
-    try:
-        return build(Script, tomllib.loads(path.read_bytes().decode()))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    with about(path):
+        return build(Script, from_toml(to_text(read_bytes(path))))
 
 
 def run_cases(

@@ -18,6 +18,7 @@ from ..output import to_json
 from ..plan import Plan
 from ..problem import Problem
 from ..readers import read_workload
+from ..readers.bounded import about, read_bytes
 from ..solve import solve
 from .basic import Runner, copy_files, layer_names, running, versions, write_cases
 from .digests import sha256
@@ -196,14 +197,19 @@ def check_plan(spec: Spec) -> None:
     """
     steps, plan = ordered(spec.extend.steps), spec.extend.pipeline.plan
     if "pipeline" in steps and plan is not None:
-        _check_plan(spec, steps, Path(plan).read_bytes(), plan)
+        _check_plan(spec, steps, _read(plan), plan)
+
+
+def _read(plan: str) -> bytes:
+    with about(Path(plan)):
+        return read_bytes(Path(plan))
 
 
 def _make_plan(spec: Spec, steps: Sequence[Extension], runner: Runner, training: Training) -> None:
     """Write the plan into the project: the user's, or one planned from measured times of the layers."""
     pipeline = spec.extend.pipeline
     if pipeline.plan is not None:
-        text = Path(pipeline.plan).read_bytes()
+        text = _read(pipeline.plan)
     else:
         runner.run("layer_times", training=training)
         text = to_json(_plan(spec, "replicas" in steps, runner.project / WORKLOAD_FILE).to_dict()) + b"\n"

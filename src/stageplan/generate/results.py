@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from ..output import to_json, write_whole
+from ..readers.bounded import from_json, read_bytes
 from .digests import sha256
 from .layout import ARTEFACTS, PLAN_FILE, SETTINGS_FILE
 
@@ -283,8 +283,9 @@ def write_result(path: Path, result: Struct) -> None:
 def read_result(path: Path, kind: type[Result]) -> Result | None:
     """Return a step's result; None where it is absent or not valid."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, ValueError):
+        result: Result = from_json(read_bytes(path), kind)
+        return result
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,6 +11,7 @@ from msgspec import Meta, Struct
 
 from ..cluster import DeviceType
 from ..fields import Bytes, Positive, check_fields, not_negative, positive, whole
+from ..readers.bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from ..readers.documents import build
 
 Task = Literal["causal-language-model", "text-classification", "image-classification", "click-through-rate"]
@@ -465,13 +465,10 @@ def read_spec(path: str | os.PathLike[str], target: str | None = None) -> Spec:
     ValueError
         It is neither TOML nor JSON, or a field is missing, unknown or not valid.
     """
-    path = Path(path)
-    text = path.read_bytes()
-    try:
-        document = msgspec.json.decode(text) if path.suffix == ".json" else tomllib.loads(text.decode())
-        spec = build(Spec, document)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from None
+    path = as_path("path", path)
+    with about(path):
+        text = to_text(read_bytes(path))
+        spec = build(Spec, from_json(text) if path.suffix == ".json" else from_toml(text))
     spec = spec if target is None else msgspec.structs.replace(spec, target=target)
     return _absolute(spec, path.resolve().parent)
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from ..fields import show
 from ..plan import Plan
 from ..problem import Problem, check_problem
 
@@ -105,7 +106,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
             raise gymnasium.error.ResetNeeded("no layer is left to choose for; call reset first")
         if not self.action_space.contains(action):
             raise ValueError(
-                f"action is {action!r}; it must be a label from 0 to {self.problem.n_labels - 1}"
+                f"action is {show(action)}; it must be a label from 0 to {self.problem.n_labels - 1}"
             )
         self._scheme[self._layer] = action
         self._layer += 1

@@ -1,12 +1,11 @@
-"""What reinforcement learning has learned: a thing that is kept, saved, loaded and applied elsewhere."""
+"""A trained placement policy, which can be saved, loaded, and applied to other problems."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
+import sys
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -15,9 +14,12 @@ import numpy.typing as npt
 
 from .. import _core
 from ..arguments import check_choice
+from ..fields import printable
 from ..output import write_whole
 from ..plan import Plan
 from ..problem import Problem, check_problem
+from ..readers.arrays import read_npz
+from ..readers.bounded import about, as_path
 
 Cell = Literal["lstm", "rnn"]
 CELLS: tuple[Cell, ...] = ("lstm", "rnn")
@@ -120,7 +122,7 @@ class Policy:
             The file cannot be written.
         """
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        write_whole(Path(path), lambda stream: np.savez(stream, format=_FORMAT, **values))
+        write_whole(as_path("path", path), lambda stream: np.savez(stream, format=_FORMAT, **values))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
@@ -131,24 +133,22 @@ class Policy:
         OSError
             The file cannot be read.
         ValueError
-            It is no policy.
+            It is not a valid policy file.
         """
-        with Path(path).open("rb") as stream:
+        file = as_path("path", path)
+        with about(file):
             try:
-                if not zipfile.is_zipfile(stream):
-                    raise ValueError("it is no .npz file, or a damaged one")
-                with np.load(stream, allow_pickle=False) as arrays:
-                    return _read(dict(arrays.items()))
-            except Exception as error:  # what zipfile and NumPy raise at a damaged file is of many kinds
-                raise ValueError(f"{path}: it is no policy: {error}") from None
+                return _read(read_npz(file, ("format", *(field.name for field in fields(cls)))))
+            except ValueError as error:
+                raise ValueError(f"it is not a valid policy file: {error}") from None
 
     def check(self, problem: Problem) -> None:
-        """Refuse a problem with other device types, with a ValueError."""
+        """Raise ValueError if a problem has other device types or labels."""
         check_problem(problem)
         if problem.type_names != self.type_names:
             raise ValueError(
-                f"policy chooses from device types {', '.join(self.type_names)}; "
-                f"the problem's must be these, and are {', '.join(problem.type_names)}"
+                f"policy chooses from device types {printable(', '.join(self.type_names))}; "
+                f"the problem's must be these, and are {printable(', '.join(problem.type_names))}"
             )
         if problem.n_labels != self.n_labels:
             raise ValueError(
@@ -179,7 +179,7 @@ class Policy:
         return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __repr__(self) -> str:
-        types = ", ".join(self.type_names)
+        types = printable(", ".join(self.type_names))
         return f"Policy({self.cell}, {self.generations} generations, device types {types})"
 
 
@@ -191,17 +191,14 @@ def _same(a: Any, b: Any) -> bool:
 
 def _read(arrays: dict[str, Any]) -> Policy:
     """Make a policy of a file's arrays, each of which must be as it was written."""
-    if str(arrays.pop("format", "")) != _FORMAT:
+    for name in ("format", *(field.name for field in fields(Policy))):
+        if name not in arrays:
+            raise ValueError(f"it has no {name}")
+    if _texts(arrays, "format", 0) != (_FORMAT,):
         raise ValueError(f"its format is not {_FORMAT!r}")
-    for field in fields(Policy):
-        if field.name not in arrays:
-            raise ValueError(f"it has no {field.name}")
-    types = arrays["type_names"]
-    if types.ndim != 1 or types.dtype.kind != "U":
-        raise ValueError("type_names must be texts")
     policy = Policy(
-        cell=str(arrays["cell"]),  # type: ignore[arg-type]
-        type_names=tuple(str(name) for name in types),
+        cell=_texts(arrays, "cell", 0)[0],  # type: ignore[arg-type]
+        type_names=_texts(arrays, "type_names", 1),
         n_labels=_whole(arrays, "n_labels"),
         weights=_array(arrays, "weights", np.float32, 1),
         first_moment=_array(arrays, "first_moment", np.float32, 1),
@@ -210,7 +207,7 @@ def _read(arrays: dict[str, Any]) -> Policy:
         baseline=float(_array(arrays, "baseline", np.float64, 0)),
         generations=_whole(arrays, "generations"),
         seed=_whole(arrays, "seed"),
-        problem=str(arrays["problem"]),
+        problem=_texts(arrays, "problem", 0)[0],
         schemes=_array(arrays, "schemes", np.int8, 2),
     )
     check_choice("cell", policy.cell, CELLS)
@@ -226,10 +223,21 @@ def _read(arrays: dict[str, Any]) -> Policy:
     return policy
 
 
+def _texts(arrays: dict[str, Any], name: str, dimensions: int) -> tuple[str, ...]:
+    array = arrays[name]
+    if array.ndim != dimensions or array.dtype.kind != "U" or not array.dtype.isnative:
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; it must be text")
+    if (np.atleast_1d(array).view(np.uint32) > sys.maxunicode).any():
+        raise ValueError(f"{name} has characters that do not exist")
+    return tuple(str(text) for text in np.atleast_1d(array))
+
+
 def _array(arrays: dict[str, Any], name: str, dtype: npt.DTypeLike, dimensions: int) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] = arrays[name]
     if array.dtype != dtype or array.ndim != dimensions:
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+        raise ValueError(
+            f"{name} is {array.dtype} of shape {array.shape}; it must be {np.dtype(dtype)}, {dimensions}-D"
+        )
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise ValueError(f"{name} has numbers that are not finite")
     return array

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core import PolicyShape
-from ..arguments import check_choice, check_number
+from ..arguments import as_floats, check_choice, check_number
 from .policy import CELLS
 
 try:
@@ -103,10 +103,10 @@ class PolicyModule(nn.Module):
 
         Raises
         ------
-        ValueError
-            Where there are more or fewer of them than the network has, or one is not finite.
+        TypeError, ValueError
+            They are not numbers, more or fewer than the network has, or not finite.
         """
-        flat = np.asarray(weights)
+        flat = as_floats("weights", weights)
         if flat.shape != (self.shape.weights,):
             raise ValueError(f"weights has shape {flat.shape}; it must be ({self.shape.weights},)")
         if not np.isfinite(flat).all():

@@ -21,7 +21,8 @@ import transformers
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from ..fields import show
+from ..fields import first_line, sentence, show
+from ..readers.bounded import about, read_bytes, to_text
 from .modules import DTYPES, Loaded, given
 from .network import Options
 
@@ -44,7 +45,12 @@ def load(name: str, options: Options, measured: bool) -> Loaded:
     """Make a network by its name, as `build` takes it, and a batch; with random weights where it must run."""
     device = str(torch.get_default_device()) if measured else "meta"
     network = build(name, DTYPES[options.precision or "fp32"], device)
-    made = example(network, options.examples(), options.sequence, options.shape)
+    try:
+        made = example(network, options.examples(), options.sequence, options.shape)
+    except (RuntimeError, TypeError) as error:  # sizes of the configuration that no tensor can have
+        raise ValueError(
+            f"model is {show('hf:' + name)}; no example can be made: {first_line(error)}"
+        ) from None
     return given(network, made, options, name)
 
 
@@ -75,10 +81,10 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
             config.use_cache = False  # of earlier tokens: it is of no use in one pass
             with torch.device(device):
                 return _build(config, architecture, dtype)
-        except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # what transformers raises has no common base but this
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"model is {show('hf:' + name)}; transformers cannot build it: {reason}"
+                sentence(f"model is {show('hf:' + name)}; transformers cannot build it: {reason}")
             ) from error
 
 
@@ -123,11 +129,12 @@ def _configuration(name: str) -> tuple[dict[str, Any], str | None]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str | None]:
-    text = path.read_text(encoding="utf-8")
-    try:
-        fields = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: it is no valid JSON: {error}") from None
+    with about(path):
+        text = to_text(read_bytes(path))
+        try:
+            fields = json.loads(text)  # which has Infinity, as some configurations do
+        except ValueError as error:
+            raise ValueError(f"it is not valid JSON: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
         raise ValueError(f"{path}: it has no model_type; it must be a configuration of transformers")
     if fields["model_type"] not in CONFIG_MAPPING:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..fields import show
+from ..fields import first_line, show
 from . import calls, torch_times
 from .network import Network, Options
-from .torch_module import Traced, first_line, on_device_of, tensors_in, trace
+from .torch_module import Traced, on_device_of, tensors_in, trace
 from .trace import Cut
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

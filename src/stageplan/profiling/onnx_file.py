@@ -7,7 +7,8 @@ passes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from math import prod
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import inliner, shape_inference
 
-from ..fields import show
+from ..fields import first_line, show
+from ..readers.bounded import about
 from .network import Network, Options
 from .trace import Cut, Operation, Trace, Weight
 
@@ -58,29 +60,32 @@ def read(path: Path, options: Options) -> Network:
     OSError
         The file cannot be read.
     ValueError
-        It is no ONNX file, or sizes are not known, or a layer is no node.
+        It is not a valid ONNX file, or sizes are not known, or a layer is no node.
     """
     raw = path.read_bytes()
-    try:
+    with about(path), _one_line():
         model = onnx.load_model_from_string(raw)
         batch = _fix_sizes(model.graph, options)
         model = shape_inference.infer_shapes(inliner.inline_local_functions(model), data_prop=True)
         graph = _Graph(model.graph, VALUE[options.precision or "fp32"])
         trace = graph.trace(options.train)
         cuts = graph.cuts(trace, options.layers)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except Exception as error:  # what protobuf and onnx raise has no common base but this
-        raise ValueError(f"{path}: it is no sound ONNX file: {_first_line(error)}") from error
     return Network(path.stem, trace, cuts, batch, options.precision or "fp32", _refuse)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what protobuf and onnx raise, which has no common base but Exception, into one sentence."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"it is not a valid ONNX file: {first_line(error)}") from error
 
 
 def _refuse(repeats: int, max_spread: float) -> Any:
     raise ValueError("measure is given, but an ONNX file is only estimated; it must be absent")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 # Sizes --------------------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import check_choice, check_number
+from ..arguments import as_tuple, check_choice, check_number
+from ..catalogue import check_catalogue
 from ..device import Device
 from ..fields import show
+from ..output import lay_out
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload
 from .models import read_model
@@ -152,7 +154,10 @@ def profile(
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
-    if shape is not None and not (shape and all(isinstance(size, int) and size >= 1 for size in shape)):
+    if shape is None:
+        return
+    sizes = shape if isinstance(shape, (list, tuple)) else ()
+    if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
         raise ValueError(f"shape is {show(shape)}; it must be a list of whole numbers, 1 or more")
 
 
@@ -169,9 +174,8 @@ def _devices(
     devices: Iterable[str | Device], measure: str | None, catalogue: Mapping[str, Device]
 ) -> tuple[list[Device], Device | None]:
     """Devices to estimate for, and the one that is measured where its estimate is needed."""
-    if isinstance(devices, (str, Device)):
-        raise TypeError(f"devices is {show(devices)}; it must be a list")
-    types = [_device(device, catalogue) for device in devices]
+    check_catalogue("catalogue", catalogue)
+    types = [_device(device, catalogue) for device in as_tuple("devices", devices, "a list")]
     if not types and measure is None:
         raise ValueError("device is missing; one to estimate for must be given, or measure")
     known = {**catalogue} | {type_.name: type_ for type_ in types}
@@ -292,12 +296,4 @@ def layer_table(workload: Workload) -> str:
         row += [f"{layer.activations / 1e6:.4g} MB"]
         row += ["-" if time is None else f"{time * 1e3:.4g} ms" for time in times]
         rows.append((*row, *([f"{layer.spread:.1%}"] if spread else [])))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join([*lines, str(workload)])
+    return "\n".join([*lay_out(rows, left=(0, 1)), str(workload)])

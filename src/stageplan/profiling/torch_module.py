@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..fields import first_line
 from .calls import Call
 from .trace import Operation, Trace, Weight
 
@@ -142,23 +143,21 @@ def on_device_of(module: nn.Module, value: Any) -> Any:
 def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Copy a module without its values."""
     memo: dict[int, Any] = {}
-    for part in module.modules():
-        for held in (part._parameters, part._buffers, vars(part)):
-            for tensor in held.values():
-                if isinstance(tensor, Tensor):
-                    memo[id(tensor)] = _empty(tensor, dtype)
-    return copy.deepcopy(module, memo)
+    try:
+        for part in module.modules():
+            for held in (part._parameters, part._buffers, vars(part)):
+                for tensor in held.values():
+                    if isinstance(tensor, Tensor):
+                        memo[id(tensor)] = _empty(tensor, dtype)
+        return copy.deepcopy(module, memo)
+    except Exception as error:  # of an attribute that has no copy, or of a parameter without a size
+        raise ValueError(f"the module cannot be copied: {first_line(error)}") from error
 
 
 def _empty(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     with torch.no_grad():
         twin = to_meta(tensor.detach(), dtype)
     return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
-
-
-def first_line(error: Exception) -> str:
-    """Say what an error says, on one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 # Recording ----------------------------------------------------------------------------------------------

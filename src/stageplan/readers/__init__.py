@@ -1,12 +1,9 @@
-"""Files in: workloads, clusters, goals and catalogues, in any format that is known by its content."""
+"""Readers of workloads, clusters, goals and catalogues; the format of a file is detected from its content."""
 
 from __future__ import annotations
 
 import errno
 import os
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -19,11 +16,10 @@ from ..device import Device
 from ..goal import Goal
 from ..workload import Workload
 from . import dnn_partitioning, documents, pipedream
+from .bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from .prices import read_prices
 
 __all__ = ["read_cluster", "read_devices", "read_goal", "read_workload"]
-
-MAX_BYTES = 256 * 2**20
 
 CATALOGUE = "devices.toml"
 SPECIFICATION = "spec.toml"  # of ``stageplan generate``
@@ -32,7 +28,7 @@ FORMATS = "stageplan's TOML or JSON, a PipeDream profile or dnn-partitioning JSO
 
 
 class _Source(NamedTuple):
-    """What a file holds, told by its content."""
+    """A file, whose format is detected from its content."""
 
     path: Traversable
     name: str
@@ -49,7 +45,7 @@ def read_workload(path: str | os.PathLike[str], batch: float | None = None) -> W
         A file of stageplan's own TOML or JSON, a PipeDream profile, or dnn-partitioning JSON; or the bare
         name of a built-in example, where there is no such file.
     batch : float, optional
-        How many examples the file's times are of, where the file does not say so.
+        Number of examples that the file's times are of, if the file does not say.
 
     Returns
     -------
@@ -61,14 +57,14 @@ def read_workload(path: str | os.PathLike[str], batch: float | None = None) -> W
     OSError
         The file cannot be read.
     ValueError
-        The content is not of a known format, or wrong in it.
+        The content is not of a known format, or not valid in it.
 
     See Also
     --------
     read_cluster, read_goal : What a file says of the hardware, and of the plan.
     """
     source = _open(path)
-    with _named(source.path):
+    with about(source.path):
         workload = _workload(source)
         return workload if batch is None else msgspec.structs.replace(workload, batch=batch)
 
@@ -95,12 +91,12 @@ def read_cluster(path: str | os.PathLike[str]) -> Cluster:
         The content is not of a known format, wrong in it, or holds no cluster.
     """
     source = _open(path)
-    with _named(source.path):
+    with about(source.path):
         name = documents.read_cluster_name(source.content) if source.format == "workload" else None
     if name is not None:
-        beside = Path(os.fspath(path)).parent / name
+        beside = as_path("path", path).parent / name
         source = _open(beside if beside.is_file() else name)
-    with _named(source.path):
+    with about(source.path):
         return _cluster(source)
 
 
@@ -122,10 +118,10 @@ def read_goal(path: str | os.PathLike[str]) -> Goal | None:
     OSError
         The file cannot be read.
     ValueError
-        The content is not of a known format, or wrong in it.
+        The content is not of a known format, or not valid in it.
     """
     source = _open(path)
-    with _named(source.path):
+    with about(source.path):
         if source.format == "workload":
             return documents.read_goal(source.content)
         return dnn_partitioning.read_goal() if source.format == "dnn-partitioning" else None
@@ -143,11 +139,11 @@ def read_devices(
     Parameters
     ----------
     path : path-like, optional
-        A catalogue of one's own (TOML or JSON, as ``data/devices.toml``): its devices are added to the
-        built-in ones, and stand for those of the same names.
+        An additional catalogue (TOML or JSON, as ``data/devices.toml``): its devices are added to the
+        built-in ones, and replace those of the same names.
     prices : path-like, optional
-        A price list as a CSV of SkyPilot's form: the cheapest price of each device stands for the
-        catalogue's, and the price of a device that is not in it is None.
+        A price list, a CSV in the form of SkyPilot's catalogs: the cheapest price of each device replaces
+        the catalogue's, and the price of a device that is not in the list is None.
     region : str, optional
         Only prices of this region.
     spot : bool
@@ -163,25 +159,26 @@ def read_devices(
     OSError
         A file cannot be read.
     ValueError
-        A file is wrong, or has no prices of the region; a region or spot without a price list.
+        A file is not valid, or has no prices of the region; region or spot without a price list.
     """
     if prices is None and (region is not None or spot):
         raise ValueError(
-            f"{'region' if region is not None else 'spot'} goes with a price list; prices must be given"
+            f"{'region' if region is not None else 'spot'} requires a price list; prices must be given"
         )
     devices = _devices(_data() / CATALOGUE)
     if path is not None:
-        devices |= _devices(Path(path))
+        devices |= _devices(as_path("path", path))
     if prices is None:
         return devices
-    with _named(Path(prices)):
-        listed = read_prices(prices, region, spot)
+    file = as_path("prices", prices)
+    with about(file):
+        listed = read_prices(to_text(read_bytes(file)), region, spot)
     return {name: _priced(device, listed) for name, device in devices.items()}
 
 
 def _devices(file: Traversable) -> dict[str, Device]:
     source = _read(file)
-    with _named(file):
+    with about(file):
         if source.format != "devices":
             raise ValueError("it holds no devices; it must hold a catalogue")
         return documents.read_devices(source.content)
@@ -217,15 +214,13 @@ def _cluster(source: _Source) -> Cluster:
 
 
 def _open(path: str | os.PathLike[str]) -> _Source:
-    """Read a file, or a built-in example, and tell its format."""
-    return _read(_find(Path(path)))
+    """Read a file, or a built-in example, and detect its format."""
+    return _read(_find(as_path("path", path)))
 
 
 def _read(file: Traversable) -> _Source:
-    with file.open("rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
-    with _named(file):
-        return _Source(file, Path(file.name).stem, *_recognize(_text(raw)))
+    with about(file):
+        return _Source(file, Path(file.name).stem, *_recognize(read_bytes(file)))
 
 
 def _find(path: Path) -> Traversable:
@@ -252,50 +247,20 @@ def _data() -> Traversable:
     return resources.files("stageplan") / "data"
 
 
-@contextmanager
-def _named(file: Traversable) -> Iterator[None]:
-    """Begin the sentence of a ValueError with the file that it is about."""
-    try:
-        yield
-    except RecursionError:
-        raise ValueError(f"{file}: it is nested too deeply to be read") from None
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
-
-
-def _text(raw: bytes) -> str:
-    if len(raw) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES >> 20} MB, the most that is read")
+def _recognize(raw: bytes) -> tuple[str, Any]:
+    """(format, content) of a file."""
     if not raw.strip():
         raise ValueError(f"it is empty; it must be {FORMATS}")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is no UTF-8; it must be a text: {FORMATS}") from None
-    if "\0" in text:
-        raise ValueError(f"it has zero bytes; it must be a text: {FORMATS}")
-    return text
-
-
-def _recognize(text: str) -> tuple[str, Any]:
-    """(format, content) of a text."""
+    text = to_text(raw)
     if text.lstrip().startswith("{"):
-        return _recognize_document(_decode_json(text))
+        return _recognize_document(from_json(text))
     if pipedream.recognizes(text):
         return "pipedream", text
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"it is none of {FORMATS}; as TOML, it fails: {error}") from None
+        document = from_toml(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; it must be {FORMATS}") from None
     return _recognize_document(document)
-
-
-def _decode_json(text: str) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"it is no valid JSON: {error}") from None
-    return document
 
 
 def _recognize_document(document: dict[str, Any]) -> tuple[str, Any]:

@@ -94,13 +94,13 @@ def read_workload(document: dict[str, Any], name: str) -> Workload:
         A field is wrong, or the nodes and edges are no acyclic graph.
     """
     devices, graph = _devices(document), _graph(document)
-    layer_of = _merge(graph)
+    pairs = _precedence(graph)
+    layer_of = _merge(graph, pairs)
     members: list[list[_Node]] = [[] for _ in set(layer_of.values())]
     for node in graph.nodes.values():
         members[layer_of[node.id]].append(node)
     transfers = _transfers(graph, layer_of)
-    precedence = [(layer_of[a], layer_of[b]) for a, b in _precedence(graph, layer_of)]
-    order = linear_order(precedence, transfers, _order_devices(devices, members))
+    order = linear_order(_between(pairs, layer_of), transfers, _order_devices(devices, members))
     names = _names(members)
     place = {layer: index for index, layer in enumerate(order)}
     return Workload(
@@ -192,32 +192,35 @@ def _check_edges(nodes: dict[int, _Node], edges: list[_Edge]) -> None:
     refuse_cycle((edge.source_id, edge.dest_id) for edge in edges)
 
 
-def _merge(graph: _Graph) -> dict[int, int]:
-    """Layer of each node, numbered in the order of the file."""
-    group_of: dict[int, Any] = {id_: node.group for id_, node in graph.nodes.items()}
+def _merge(graph: _Graph, pairs: list[tuple[int, int]]) -> dict[int, int]:
+    """Return the layer of each node, numbered in the order of the file."""
+    group_of = _groups(graph)
     count = len(set(group_of.values()))
     if count > MAX_LAYERS:
         raise ValueError(f"nodes make {count} layers; they must make at most {MAX_LAYERS}")
-    precedence = _precedence(graph, group_of)
-    while cycle := find_cycle(_between(precedence, group_of)):
+    while cycle := find_cycle(_between(pairs, group_of)):
         merged = set(cycle)
         group_of = {id_: cycle[0] if group in merged else group for id_, group in group_of.items()}
     number = {group: index for index, group in enumerate(dict.fromkeys(group_of.values()))}
     return {id_: number[group] for id_, group in group_of.items()}
 
 
-def _precedence(graph: _Graph, group_of: dict[int, Any]) -> list[tuple[int, int]]:
-    """Pairs of nodes of different layers, the first of which has to stand earlier in the pipeline.
+def _groups(graph: _Graph) -> dict[int, Any]:
+    return {id_: node.group for id_, node in graph.nodes.items()}
 
-    A gradient runs against the pipeline, so an edge between backward nodes is turned round; but some files
+
+def _precedence(graph: _Graph) -> list[tuple[int, int]]:
+    """Return pairs of nodes, the first of which has to stand earlier in the pipeline unless they are merged.
+
+    A gradient runs against the pipeline, so an edge between backward nodes is reversed; but some files
     write the backward half in the direction of the forward half.  An edge from the forward half to the
     backward half says nothing of the pipeline: all forward work precedes all backward work.
     """
-    forward = _half(graph, backward=False)
+    forward, group_of = _half(graph, backward=False), _groups(graph)
     backward = _half(graph, backward=True)
     if set(_between(forward, group_of)).isdisjoint(_between(backward, group_of)):
         backward = [(after, before) for before, after in backward]
-    return [(a, b) for a, b in forward + backward if group_of[a] != group_of[b]]
+    return forward + backward
 
 
 def _half(graph: _Graph, *, backward: bool) -> list[tuple[int, int]]:

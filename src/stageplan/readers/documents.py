@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import msgspec
 from msgspec import NODEFAULT, Meta
 
+from ..arguments import check_choice
 from ..cluster import Cluster
 from ..device import Device
-from ..fields import allowed, fields_of, show
+from ..fields import allowed, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import Workload
 
@@ -29,6 +30,9 @@ class CatalogueDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """A catalogue of devices."""
 
     devices: Annotated[tuple[Device, ...], Meta(description="a list of devices")]
+
+    def __post_init__(self) -> None:
+        check_fields(self, "catalogue")
 
 
 def read_workload(document: dict[str, Any]) -> Workload:
@@ -77,8 +81,7 @@ def schema(kind: Literal["workload", "cluster", "devices"]) -> dict[str, Any]:
         A JSON Schema (2020-12), ready for ``json.dumps``.
     """
     kinds = {"workload": WorkloadDocument, "cluster": Cluster, "devices": CatalogueDocument}
-    if kind not in kinds:
-        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(map(repr, kinds))}")
+    check_choice("kind", kind, tuple(kinds))
     return msgspec.json.schema(kinds[kind])
 
 
@@ -106,7 +109,7 @@ def build(struct: type[S], document: Any, where: str = "") -> S:
     for key in document:
         if key not in fields:
             raise ValueError(
-                f"{prefix}{show(key)[1:-1]} is no known field; it must be one of {', '.join(fields)}"
+                f"{prefix}{show(key)[1:-1]} is not a known field; it must be one of {', '.join(fields)}"
             )
     for key, field in fields.items():
         if key not in document and field.default is NODEFAULT and field.default_factory is NODEFAULT:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from ..arguments import check_choice
+from ..fields import printable
 from ..plan import Plan
 from ..verify import stage_times
 from . import deepspeed, device_map, document, megatron, paddle, sglang, torch_pipelining, torchtitan, vllm
@@ -129,7 +130,7 @@ class Export:
     @property
     def remarks(self) -> str:
         """The ranks, the note and the comparison, as text."""
-        note = f"note: {self.note}" if self.note else ""
+        note = printable(f"note: {self.note}") if self.note else ""
         return "\n".join(filter(None, (*self._rank_lines(), note, str(self.comparison or ""))))
 
     def rank_table(self) -> str:
@@ -143,7 +144,8 @@ class Export:
             listed = ", ".join(str(number) for number, _ in numbers[:_SHOWN])
             if len(numbers) > _SHOWN:
                 listed += f", ... {numbers[-1][0]} ({len(numbers)} replicas)"
-            yield f"stage {stage} on {numbers[0][1]}: rank{'s' if len(numbers) > 1 else ''} {listed}"
+            device_type = printable(numbers[0][1])
+            yield f"stage {stage} on {device_type}: rank{'s' if len(numbers) > 1 else ''} {listed}"
 
 
 def export(plan: Plan, to: str) -> Export:
