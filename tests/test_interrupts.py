@@ -120,6 +120,25 @@ finally:
     assert (process.returncode, out, err) == (status, "True\n", "stageplan: interrupted\n")
 
 
+def test_interrupt_within_exec_has_the_same_exit_status(tmp_path):
+    """As of dataclasses while a library is imported, after which ``python -m`` would end by SIGINT."""
+    (tmp_path / "planner.py").write_text("""
+import signal, sys
+import stageplan.cli.search as search
+signal.signal(signal.SIGINT, signal.default_int_handler)
+search.make_problem = lambda *_: exec("print('ready', file=sys.stderr, flush=True); sys.stdin.read()")
+from stageplan.cli import main
+sys.exit(main(["plan", "ctr"]))
+""")
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "planner"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=pipe, stderr=pipe, text=True) as process:
+        assert process.stderr.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (130, "stageplan: interrupted\n")
+
+
 def test_library_installs_no_handlers():
     numbers = [number for number, _ in SIGNALS]
     before = [signal.getsignal(number) for number in numbers]
@@ -175,17 +194,8 @@ def test_check_ends_its_stages(tmp_path, number, status):
     pytest.importorskip("torch")
     flags = ("--measure", "here", "--batch", 1, "--max-spread", 100, "--repeats", 2, "--check", "-o")
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with started(
-        STAGES,
-        "profile",
-        "networks:hanging",
-        *flags,
-        tmp_path / "net.json",
-        env=os.environ | {"PYTHONPATH": path},
-    ) as (
-        process,
-        stages,
-    ):
+    command = ("profile", "networks:hanging", *flags, tmp_path / "net.json")
+    with started(STAGES, *command, env=os.environ | {"PYTHONPATH": path}) as (process, stages):
         process.send_signal(number)
         _, err = process.communicate()
     assert (process.returncode, err) == (status, "stageplan: interrupted\n")

@@ -30,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
             return run(argv)
         except KeyboardInterrupt:
             say("interrupted")
+            # CPython remembers an interrupt within an earlier exec, and would end by SIGINT instead.
+            exec("")
             return interrupts.exit_status()
 
 
