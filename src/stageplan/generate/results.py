@@ -256,7 +256,7 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         raise KeyError(name)
 
     def __str__(self) -> str:
-        width = max(len(case.name) for case in self.cases)
+        width = max((len(case.name) for case in self.cases), default=0)
         rows = [
             f"  {case.status:<8} {case.name:<{width}} {case.seconds:8.1f} s  {case.message}".rstrip()
             for case in self.cases

@@ -193,7 +193,7 @@ def _devices(
 def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
     if isinstance(device, Device):
         return device
-    if device not in catalogue:
+    if not isinstance(device, str) or device not in catalogue:
         raise ValueError(f"device is {show(device)}; it must be one of {', '.join(catalogue)}")
     return catalogue[device]
 

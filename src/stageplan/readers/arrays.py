@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +21,7 @@ Array = npt.NDArray[Any]
 # What damaged files make NumPy and zipfile raise.
 _DAMAGED = (
     ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RuntimeError, SyntaxError,
-    TypeError, ValueError, tokenize.TokenError, zipfile.BadZipFile, zipfile.zlib.error,
+    TypeError, ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
