@@ -98,6 +98,7 @@ def test_status(method: Method) -> None:
         problem = example_for(method, 5, limit=[limit] * 3, min_throughput=0.9)
         result = sp.solve(problem, method, stop=SHORT)
         assert result.status in ((proven,) if method in PROVERS else (proven, found))
+        assert result.proven == (result.status == proven)
 
 
 FORK = [(0, (1, 3), 0.0), (1, (2,), 0.0), (3, (4,), 0.0), (2, (5,), 0.0), (4, (5,), 0.0)]

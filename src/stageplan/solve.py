@@ -101,6 +101,11 @@ class Result:
     instruction_set: str
     policy: Policy | None = None
 
+    @property
+    def proven(self) -> bool:
+        """Whether the plan is proven best, or that no plan meets all limits, as far as `status` says."""
+        return self.status.startswith(("optimal", "infeasible"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values, for JSON."""
         search = {
