@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("TOLERANCE") = kTolerance;
   m.attr("MAX_DEVICES") = kMaxDevices;
   bind_stop(m);
+  bind_columns(m);
   bind_problem(m);
   bind_scorer(m);
   bind_orders(m);

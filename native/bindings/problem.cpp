@@ -45,6 +45,12 @@ void bind_problem(py::module_& m) {
       .def_readwrite("overlap", &ProblemData::overlap)
       .def_readwrite("split", &ProblemData::split)
       .def_readwrite("max_devices_per_stage", &ProblemData::max_devices_per_stage)
+      .def(
+          "set_columns",
+          [](ProblemData& self, const Columns& columns) {
+            self.columns = std::make_shared<const Columns>(columns);
+          },
+          py::arg("columns"))
       .def("set_tensors", [](ProblemData& self, const std::vector<TensorTuple>& tensors) {
         self.tensors = make_tensors(tensors);
       });

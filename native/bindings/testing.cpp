@@ -12,6 +12,7 @@
 #include "exact/fixed_target.h"
 #include "kernels/instruction_set.h"
 #include "kernels/scorer.h"
+#include "model/options.h"
 #include "model/placement_bound.h"
 #include "placement/annealing.h"
 #include "policy/policy.h"
@@ -47,6 +48,19 @@ std::tuple<double, double, double, double, double, int> load_of(const Placement&
   const StageLoad& load = placement.load_of(label);
   return {load.serial_compute,    load.parallel_compute, load.serial_transfer,
           load.parallel_transfer, load.memory,           load.unsupported};
+}
+
+// (devices, column, replicas, time, pass, sync, memory, flight, violation) of each option of a stage.
+using OptionTuple = std::tuple<int, int, int, double, double, double, double, double, double>;
+
+std::vector<OptionTuple> stage_options(const Problem& problem, int first, int last, int type, int in_flight) {
+  if (!problem.by_options()) throw std::invalid_argument("the problem has no options");
+  std::vector<Option> options;
+  Options(problem).list(first, last, type, in_flight, options);
+  std::vector<OptionTuple> rows;
+  for (const Option& o : options)
+    rows.emplace_back(o.devices, o.column, o.replicas, o.time, o.pass, o.sync, o.memory, o.flight, o.violation);
+  return rows;
 }
 
 template <class Real>
@@ -154,6 +168,8 @@ struct PolicyBinding {
 }  // namespace
 
 void bind_testing(py::module_& m) {
+  m.def("stage_options", &stage_options, py::arg("problem"), py::arg("first"), py::arg("last"), py::arg("type"),
+        py::arg("in_flight"));
   m.def("breed", &breed, py::arg("parents").noconvert(), py::arg("fitness"), py::arg("labels"),
         py::arg("generation"), py::arg("first"), py::arg("count"));
   m.def(

@@ -81,6 +81,77 @@ void check_goal(const ProblemData& d) {
     refuse("max_devices_per_stage", d.max_devices_per_stage, "from 1 to " + std::to_string(kMaxDevices));
 }
 
+void check_column_types(const Columns& c, int types) {
+  if (c.type.size() != c.degree.size() || c.type.size() != c.strategy.size())
+    throw std::invalid_argument("column_type, column_degree and column_strategy must have one entry a column");
+  for (size_t i = 0; i < c.type.size(); ++i) {
+    if (c.type[i] < 0 || c.type[i] >= types)
+      refuse(at("column_type", i, 1), c.type[i], "a type from 0 to " + std::to_string(types - 1));
+    if (c.degree[i] < 1 || c.degree[i] > kMaxDevices)
+      refuse(at("column_degree", i, 1), c.degree[i], "from 1 to " + std::to_string(kMaxDevices));
+  }
+}
+
+void check_column_arrays(const Columns& c, size_t layers, size_t types) {
+  const size_t columns = c.type.size();
+  const std::string seconds = "0 or from 1e-60 to 1e60 seconds", bytes = "0 or from 1e-60 to 1e60 bytes";
+  const auto seconds_or_none = [](double x) { return non_negative(x) || x == kInfinity; };
+  check("compute", c.compute, layers, columns, seconds_or_none,
+        seconds + ", or inf where it cannot run the layer");
+  check("send", c.send, layers, columns, non_negative, seconds);
+  check("receive", c.receive, layers, columns, non_negative, seconds);
+  check("compute_parallel", c.compute_parallel, layers, columns, fraction, "between 0 and 1");
+  check("memory", c.memory, layers, columns, non_negative, bytes);
+  check("sharded", c.sharded, layers, columns, non_negative, bytes);
+  check("activations", c.activations, layers, columns, non_negative, bytes);
+  check("workspace", c.workspace, layers, columns, non_negative, bytes);
+  check("gradients", c.gradients, layers, columns, non_negative, bytes);
+  check("update", c.update, layers, columns, non_negative, seconds);
+  check("link", c.link, types, 1, positive_or_none, "from 1e-60 to 1e60 bytes/s, or inf where it is free");
+  check("network", c.network, types, 1, positive_or_none,
+        "from 1e-60 to 1e60 bytes/s, or inf where it is free");
+  check(
+      "machine", c.machine, types, 1, [](double x) { return x >= 1 && (x == kInfinity || x == std::floor(x)); },
+      "a whole number of devices, 1 or more");
+}
+
+void check_listed(const ListedOptions& o, int layers, int types) {
+  const size_t count = o.first.size();
+  for (const auto* part : {&o.last, &o.type, &o.devices})
+    if (part->size() != count) throw std::invalid_argument("first, last, type and devices differ in length");
+  check("time", o.time, count, 1, non_negative, "0 or from 1e-60 to 1e60 seconds");
+  check("pass_time", o.pass, count, 1, non_negative, "0 or from 1e-60 to 1e60 seconds");
+  check("memory", o.memory, count, 1, non_negative, "0 or from 1e-60 to 1e60 bytes");
+  check("activations", o.activations, count, 1, non_negative, "0 or from 1e-60 to 1e60 bytes");
+  for (size_t i = 0; i < count; ++i) {
+    if (o.first[i] < 0 || o.first[i] >= layers)
+      refuse(at("first", i, 1), o.first[i], "a layer from 0 to " + std::to_string(layers - 1));
+    if (o.last[i] < o.first[i] || o.last[i] >= layers)
+      refuse(at("last", i, 1), o.last[i], "a layer from first to " + std::to_string(layers - 1));
+    if (o.type[i] < 0 || o.type[i] >= types)
+      refuse(at("type", i, 1), o.type[i], "a type from 0 to " + std::to_string(types - 1));
+    if (o.devices[i] < 1 || o.devices[i] > kMaxDevices)
+      refuse(at("devices", i, 1), o.devices[i], "from 1 to " + std::to_string(kMaxDevices));
+  }
+}
+
+void check_columns(const ProblemData& d) {
+  const Columns& c = *d.columns;
+  check_column_types(c, d.types);
+  check_column_arrays(c, d.layers, d.types);
+  check_listed(c.listed, d.layers, d.types);
+  if (c.microbatches < 1) refuse("microbatches", c.microbatches, "1 or more");
+  if (!(c.batch >= 1 && c.batch <= 1 << 30 && c.batch == std::floor(c.batch)))
+    refuse("batch", c.batch, "a whole number of examples from 1 to 2^30");
+  if (std::fmod(c.batch, c.microbatches) != 0)
+    refuse("batch", c.batch, "a multiple of microbatches, " + std::to_string(c.microbatches));
+  if (c.max_stages < 1) refuse("max_stages", c.max_stages, "1 or more");
+  if (d.merge == Merge::type)
+    throw std::invalid_argument(
+        "merge is 'type'; it must be 'adjacent' where there are strategies, a schedule, memory by position, "
+        "all-reduce or options");
+}
+
 // Fastest without any limit has no answer: more devices are always faster.
 void check_bounded(const ProblemData& d) {
   if (d.objective == Objective::cost || d.max_devices_per_stage < kMaxDevices) return;
@@ -123,7 +194,10 @@ Problem::Problem(ProblemData data) : ProblemData(std::move(data)) {
   check_arrays(*this);
   check_runnable(*this);
   check_goal(*this);
-  check_bounded(*this);
+  if (columns)
+    check_columns(*this);
+  else
+    check_bounded(*this);
   label_types_ = make_label_types(*this);
   for (double most : limit) limit_weight_.push_back(1 / std::max(most, 1.0));
   cost_scale_ = examples / 3600;

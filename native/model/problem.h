@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,7 +37,34 @@ struct Tensor {
   double bytes;
 };
 
+enum class Schedule { none, gpipe, one_f_one_b };
+
+// Options that a caller lists: stages of the layers first to last on a type, one row an option.
+struct ListedOptions {
+  std::vector<int> first, last, type, devices;
+  std::vector<double> time, pass, memory, activations;  // seconds an example; bytes a device, and an example
+};
+
+// Strategies, memory by position, schedules and all-reduce. A column is a device type and a strategy.
+// Matrices are (layers, columns), row-major.
+struct Columns {
+  std::vector<int> type, degree, strategy;  // (columns,); the strategy is a number that stands for its name
+  std::vector<double> compute, send, receive, compute_parallel;            // seconds an example, fractions
+  std::vector<double> memory, sharded, activations, workspace, gradients;  // bytes a device
+  std::vector<double> update;                                              // seconds an iteration
+  std::vector<double> link, network, machine;  // (types,); bytes/s, devices a machine; infinity where absent
+  ListedOptions listed;                        // instead of those of the columns, where there are any
+  Schedule schedule = Schedule::none;
+  int microbatches = 1;  // 1 without a schedule
+  double batch = 1;      // examples an iteration; a whole number of them in each microbatch
+  int max_stages = std::numeric_limits<int>::max();
+  bool whole_machines = false, same_strategy = false, same_replicas = false;
+
+  int count() const { return static_cast<int>(type.size()); }
+};
+
 // What a caller hands over; a number that is absent is `kInfinity`. Matrices are (layers, types), row-major.
+// Where there are columns, they alone say what stages take; the matrices describe the layers to policies.
 struct ProblemData {
   int layers = 0;
   int types = 0;
@@ -53,6 +81,7 @@ struct ProblemData {
   bool overlap = true;
   bool split = false;
   int max_devices_per_stage = kMaxDevices;
+  std::shared_ptr<const Columns> columns;  // none: one strategy a type, no schedule
 };
 
 class Problem : private ProblemData {
@@ -60,12 +89,12 @@ class Problem : private ProblemData {
   // Throws std::invalid_argument, naming the Python argument, the value and what is allowed.
   explicit Problem(ProblemData data);
 
-  using ProblemData::bandwidth, ProblemData::capacity, ProblemData::compute, ProblemData::compute_parallel,
-      ProblemData::examples, ProblemData::fixed_price, ProblemData::kinds, ProblemData::layers,
-      ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage, ProblemData::max_price,
-      ProblemData::memory, ProblemData::merge, ProblemData::objective, ProblemData::overlap, ProblemData::price,
-      ProblemData::receive, ProblemData::send, ProblemData::tensors, ProblemData::transfer_parallel,
-      ProblemData::types;
+  using ProblemData::bandwidth, ProblemData::capacity, ProblemData::columns, ProblemData::compute,
+      ProblemData::compute_parallel, ProblemData::examples, ProblemData::fixed_price, ProblemData::kinds,
+      ProblemData::layers, ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage,
+      ProblemData::max_price, ProblemData::memory, ProblemData::merge, ProblemData::objective,
+      ProblemData::overlap, ProblemData::price, ProblemData::receive, ProblemData::send, ProblemData::tensors,
+      ProblemData::transfer_parallel, ProblemData::types;
 
   // The same problem with stages of another kind.
   Problem with(Merge merge) const {
@@ -73,6 +102,9 @@ class Problem : private ProblemData {
     data.merge = merge;
     return Problem(std::move(data));
   }
+
+  // Whether stages are chosen among options (model/options.h), and not sized by Amdahl's law alone.
+  bool by_options() const { return columns != nullptr; }
 
   int labels() const { return static_cast<int>(label_types_.size()); }
   int type_of(int label) const { return label_types_[label]; }

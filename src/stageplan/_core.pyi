@@ -41,6 +41,44 @@ class ProblemData:
     split: bool
     max_devices_per_stage: int
     def set_tensors(self, tensors: Sequence[tuple[int, Sequence[int], float]]) -> None: ...
+    def set_columns(self, columns: Columns) -> None: ...
+
+@final
+class Columns:
+    type: Sequence[int]
+    degree: Sequence[int]
+    strategy: Sequence[int]
+    compute: npt.NDArray[np.float64]
+    send: npt.NDArray[np.float64]
+    receive: npt.NDArray[np.float64]
+    compute_parallel: npt.NDArray[np.float64]
+    memory: npt.NDArray[np.float64]
+    sharded: npt.NDArray[np.float64]
+    activations: npt.NDArray[np.float64]
+    workspace: npt.NDArray[np.float64]
+    gradients: npt.NDArray[np.float64]
+    update: npt.NDArray[np.float64]
+    link: npt.NDArray[np.float64]
+    network: npt.NDArray[np.float64]
+    machine: npt.NDArray[np.float64]
+    schedule: str
+    microbatches: int
+    batch: float
+    max_stages: int
+    whole_machines: bool
+    same_strategy: bool
+    same_replicas: bool
+    def set_listed(
+        self,
+        first: Sequence[int],
+        last: Sequence[int],
+        type: Sequence[int],
+        devices: Sequence[int],
+        time: npt.NDArray[np.float64],
+        pass_time: npt.NDArray[np.float64],
+        memory: npt.NDArray[np.float64],
+        activations: npt.NDArray[np.float64],
+    ) -> None: ...
 
 @final
 class Problem:

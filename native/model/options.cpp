@@ -1,0 +1,282 @@
+#include "model/options.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "common/stop.h"
+
+namespace stageplan {
+
+// What the layers of a stage on a column take.
+struct Options::Sums {
+  double serial, parallel, transfer, memory, sharded, activations, workspace, gradients, update;
+  int unsupported;
+};
+
+Options::Options(const Problem& problem)
+    : problem_(problem),
+      columns_(*problem.columns),
+      bytes_(problem),
+      columns_of_(problem.types),
+      prefix_(static_cast<size_t>(problem.layers + 1) * columns_.count()) {
+  const int count = columns_.count();
+  for (int c = 0; c < count; ++c) columns_of_[columns_.type[c]].push_back(c);
+  for (int l = 0; l < problem.layers; ++l) {
+    check_stop_often();
+    for (int c = 0; c < count; ++c) {
+      const size_t i = static_cast<size_t>(l) * count + c;
+      Prefix& sum = prefix_[i + count];
+      sum = prefix_[i];
+      if (columns_.compute[i] == kInfinity) {
+        ++sum.unsupported;
+      } else {
+        sum.serial.add(columns_.compute[i] * (1 - columns_.compute_parallel[i]));
+        sum.parallel.add(columns_.compute[i] * columns_.compute_parallel[i]);
+      }
+      sum.memory.add(columns_.memory[i]);
+      sum.sharded.add(columns_.sharded[i]);
+      sum.activations.add(columns_.activations[i]);
+      sum.gradients.add(columns_.gradients[i]);
+      sum.update.add(columns_.update[i]);
+    }
+  }
+  workspace_.push_back(columns_.workspace);
+  for (int length = 2; length <= problem.layers; length *= 2) {
+    const std::vector<double>& half = workspace_.back();
+    std::vector<double> most(half);
+    const size_t shift = static_cast<size_t>(length / 2) * count;
+    for (size_t i = 0; i + shift < half.size(); ++i) most[i] = std::max(half[i], half[i + shift]);
+    workspace_.push_back(std::move(most));
+  }
+  index_listed();
+  std::set<std::pair<int, int>> groups;
+  for (int c = 0; c < count; ++c)
+    for (int r = 1; r <= (columns_.same_replicas ? most_replicas(c) : 1); ++r)
+      groups.emplace(columns_.same_strategy ? columns_.strategy[c] : -1, columns_.same_replicas ? r : -1);
+  for (const auto& [strategy, replicas] : groups) groups_.push_back({strategy, replicas});
+  if (!columns_.listed.first.empty()) groups_.assign(1, OptionGroup());
+}
+
+int Options::in_flight(int stages) const {
+  if (columns_.schedule == Schedule::none) return 1;
+  return columns_.schedule == Schedule::gpipe ? columns_.microbatches : std::min(stages, columns_.microbatches);
+}
+
+OptionGroup Options::group_of(const Option& option) const {
+  if (!columns_.listed.first.empty()) return {};
+  return {columns_.same_strategy ? columns_.strategy[option.column] : -1,
+          columns_.same_replicas ? option.replicas : -1};
+}
+
+size_t Options::arc(int first, int last, int type) const {
+  const size_t row = static_cast<size_t>(first) * (2 * static_cast<size_t>(problem_.layers) - first + 1) / 2;
+  return (row + last - first) * problem_.types + type;
+}
+
+void Options::index_listed() {
+  const ListedOptions& listed = columns_.listed;
+  if (listed.first.empty()) return;
+  const auto arc_of = [&](size_t i) { return arc(listed.first[i], listed.last[i], listed.type[i]); };
+  listed_at_.assign(arc(problem_.layers, problem_.layers, 0) + 1, 0);
+  for (size_t i = 0; i < listed.first.size(); ++i) ++listed_at_[arc_of(i) + 1];
+  for (size_t i = 1; i < listed_at_.size(); ++i) listed_at_[i] += listed_at_[i - 1];
+  listed_.resize(listed.first.size());
+  std::vector<std::uint32_t> next = listed_at_;
+  for (size_t i = 0; i < listed.first.size(); ++i) listed_[next[arc_of(i)]++] = static_cast<std::uint32_t>(i);
+}
+
+double Options::transfer(int first, int last, int column) const {
+  const size_t count = columns_.count();
+  double seconds = bytes_(first, last) / problem_.bandwidth[columns_.type[column]];
+  if (last + 1 < problem_.layers) seconds += columns_.send[last * count + column];
+  if (first > 0) seconds += columns_.receive[first * count + column];
+  return seconds;
+}
+
+double Options::workspace(int first, int last, int column) const {
+  const size_t count = columns_.count(), k = std::bit_width(static_cast<unsigned>(last - first + 1)) - 1;
+  const std::vector<double>& most = workspace_[k];
+  return std::max(most[first * count + column], most[(last + 1 - (size_t{1} << k)) * count + column]);
+}
+
+Options::Sums Options::sums(int first, int last, int column) const {
+  const size_t count = columns_.count();
+  const Prefix &from = prefix_[first * count + column], &to = prefix_[(last + 1) * count + column];
+  return {.serial = to.serial - from.serial,
+          .parallel = to.parallel - from.parallel,
+          .transfer = transfer(first, last, column),
+          .memory = to.memory - from.memory,
+          .sharded = to.sharded - from.sharded,
+          .activations = to.activations - from.activations,
+          .workspace = workspace(first, last, column),
+          .gradients = to.gradients - from.gradients,
+          .update = to.update - from.update,
+          .unsupported = to.unsupported - from.unsupported};
+}
+
+// More replicas than examples in a microbatch have nothing to do; more devices than there are are no use.
+int Options::most_replicas(int column) const {
+  const int degree = columns_.degree[column];
+  const int stated = problem_.max_devices_per_stage;
+  const double most = std::min<double>(stated < kMaxDevices ? stated : kMaxOptionDevices,
+                                       problem_.limit[columns_.type[column]]);
+  double replicas = std::max(1.0, std::floor(most / degree));
+  if (columns_.schedule != Schedule::none)
+    replicas = std::min(replicas, columns_.batch / columns_.microbatches);
+  return static_cast<int>(replicas);
+}
+
+Option Options::make(const Sums& sums, int column, int replicas) const {
+  const int type = columns_.type[column];
+  const bool scheduled = columns_.schedule != Schedule::none;
+  const double examples = columns_.batch / columns_.microbatches;  // of a microbatch
+  const double fullest = std::ceil(examples / replicas);
+  const double share = scheduled ? fullest / examples : 1.0 / replicas;
+  const double beta = problem_.transfer_parallel[type];
+  const double compute = sums.serial + sums.parallel * share;
+  const double transfer = sums.transfer * (1 - beta) + sums.transfer * beta * share;
+  const double busy = problem_.overlap ? std::max(compute, transfer) : compute + transfer;
+  const int devices = columns_.degree[column] * replicas;
+  const double rate = devices <= columns_.machine[type] ? columns_.link[type] : columns_.network[type];
+  const double reduce = 2.0 * (replicas - 1) / replicas * sums.gradients / rate;
+  const double sync = (reduce + sums.update) / columns_.batch;
+  return {.devices = devices,
+          .column = column,
+          .replicas = replicas,
+          .time = scheduled ? busy : busy + sync,
+          .pass = scheduled ? compute + transfer : 0,
+          .sync = scheduled ? sync : 0,
+          .memory = sums.memory + sums.sharded / replicas + sums.workspace,
+          .flight = fullest * sums.activations,
+          .violation = 0};
+}
+
+void Options::add_column(int first, int last, int column, int in_flight, std::vector<Option>& options) const {
+  const Sums total = sums(first, last, column);
+  const double capacity = problem_.capacity[columns_.type[column]];
+  const int most = most_replicas(column), stated = problem_.max_devices_per_stage;
+  if (columns_.degree[column] > stated) return;
+  for (int replicas = 1; replicas <= most; ++replicas) {
+    Option option = make(total, column, replicas);
+    option.violation = total.unsupported + excess(option.memory + in_flight * option.flight, capacity);
+    options.push_back(option);
+  }
+}
+
+void Options::add_listed(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
+  const ListedOptions& listed = columns_.listed;
+  const bool scheduled = columns_.schedule != Schedule::none;
+  const size_t at = arc(first, last, type);
+  for (size_t i = listed_at_[at]; i < listed_at_[at + 1]; ++i) {
+    const std::uint32_t number = listed_[i];
+    if (listed.devices[number] > problem_.max_devices_per_stage) continue;
+    Option option{.devices = listed.devices[number],
+                  .column = static_cast<int>(number),
+                  .replicas = 1,
+                  .time = listed.time[number],
+                  .pass = scheduled ? listed.pass[number] : 0,
+                  .sync = 0,
+                  .memory = listed.memory[number],
+                  .flight = listed.activations[number] * std::ceil(columns_.batch / columns_.microbatches),
+                  .violation = 0};
+    option.violation = excess(option.memory + in_flight * option.flight, problem_.capacity[type]);
+    options.push_back(option);
+  }
+}
+
+namespace {
+
+bool dominates(const Option& a, const Option& b) {
+  return a.devices <= b.devices && a.time <= b.time && a.pass <= b.pass && a.sync <= b.sync;
+}
+
+}  // namespace
+
+// Of each group the options of least violation that no other one of the group dominates.
+void Options::keep_best(std::vector<Option>& options) const {
+  const auto key = [&](const Option& o) {
+    const OptionGroup group = group_of(o);
+    return std::tuple(group.strategy, group.replicas, o.violation, o.devices, o.time, o.pass, o.sync);
+  };
+  std::stable_sort(options.begin(), options.end(),
+                   [&](const Option& a, const Option& b) { return key(a) < key(b); });
+  size_t kept = 0, begin = 0;  // of the group
+  for (size_t i = 0; i < options.size(); ++i) {
+    if (i > 0 && !(group_of(options[i]) == group_of(options[begin]))) begin = kept;
+    const Option option = options[i];
+    const auto from = options.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto to = options.begin() + static_cast<std::ptrdiff_t>(kept);
+    const bool worse = from != to && option.violation > from->violation;
+    if (worse || std::any_of(from, to, [&](const Option& other) { return dominates(other, option); })) continue;
+    options[kept++] = option;
+  }
+  options.resize(kept);
+  std::stable_sort(options.begin(), options.end(),
+                   [](const Option& a, const Option& b) { return a.devices < b.devices; });
+}
+
+void Options::list(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
+  options.clear();
+  if (!columns_.listed.first.empty())
+    add_listed(first, last, type, in_flight, options);
+  else
+    for (const int column : columns_of_[type]) add_column(first, last, column, in_flight, options);
+  keep_best(options);
+}
+
+int Options::fits(const Option& option, int type) const {
+  const double capacity = problem_.capacity[type];
+  if (!meets(option.memory + option.flight, capacity)) return 0;
+  int low = 1, high = most_in_flight();
+  while (low < high) {
+    const int middle = (low + high + 1) / 2;
+    if (meets(option.memory + middle * option.flight, capacity))
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
+double plan_time(const Columns& columns, double slowest, double pass, double sync) {
+  if (columns.schedule == Schedule::none) return slowest;
+  return ((columns.microbatches - 1) * slowest + pass) / columns.microbatches + sync;
+}
+
+void OptionPlan::clear() {
+  std::fill(counts_.begin(), counts_.end(), 0);
+  slowest_ = pass_ = sync_ = violation_ = 0;
+  stages_ = 0;
+}
+
+void OptionPlan::add(const Option& option, int type) {
+  counts_[type] += option.devices;
+  slowest_ = std::max(slowest_, option.time);
+  pass_ += option.pass;
+  sync_ = std::max(sync_, option.sync);
+  violation_ += option.violation;
+  ++stages_;
+}
+
+double OptionPlan::time() const { return plan_time(*problem_.columns, slowest_, pass_, sync_); }
+
+const std::vector<std::int64_t>& OptionPlan::rented() {
+  rented_ = counts_;
+  const Columns& columns = *problem_.columns;
+  for (int t = 0; t < problem_.types; ++t) {
+    if (!columns.whole_machines || columns.machine[t] == kInfinity) continue;
+    const auto machine = static_cast<std::int64_t>(columns.machine[t]);
+    rented_[t] = (rented_[t] + machine - 1) / machine * machine;
+  }
+  return rented_;
+}
+
+Score OptionPlan::score() {
+  return price_plan(problem_, rented().data(), time(),
+                    violation_ + excess(stages_, problem_.columns->max_stages));
+}
+
+}  // namespace stageplan
