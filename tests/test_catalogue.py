@@ -6,6 +6,7 @@ import pytest
 import stageplan as sp
 from stageplan.catalogue import device_table
 from stageplan.device import PRECISIONS
+from stageplan.output import to_text
 
 CATALOGUE = {
     "fast": sp.Device(
@@ -111,7 +112,7 @@ def test_a_catalogue_goes_to_json_and_back(tmp_path):
 
 
 def test_the_table_names_every_device_and_peak():
-    table = device_table(CATALOGUE)
+    table = to_text(device_table(CATALOGUE))
     head, fast, slow, units = table.splitlines()
     assert head.split() == ["device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine"]
     assert fast.split() == ["fast", "4", "80", "2000", "-", "-", "400", "-", "-", "-", "300", "6", "8"]

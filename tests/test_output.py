@@ -3,13 +3,16 @@
 import errno
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from commands import SHORT, fail, strict
+from rich.cells import cell_len
 
 import stageplan as sp
 from stageplan import output
+from stageplan.fields import printable
 
 
 @pytest.mark.parametrize("command", [("plan", "net.toml"), ("score", "net.toml", "rows.npy")])
@@ -154,3 +157,59 @@ def test_the_line_of_progress():
     progress = sp.Progress(12, 3456, 98765, 1, 0.5, 17.25, 1e6, 0.0, "cost")
     assert output._line(progress) == "generation 12, 3,456 schemes, best $17.25 at 1e+06 examples/s"
     assert output._line(progress._replace(violation=0.5)).endswith(" examples/s, violation 0.5")
+
+
+# Tables -----------------------------------------------------------------------------------------------------
+
+ROWS = [
+    ("layer", "seconds", "note"),
+    ("embedding of tokens", "123,456 ms", ""),
+    ("頭[b]\n", "12 ms", "slowest"),
+]
+
+
+def test_a_table_is_aligned_and_its_lines_end_without_spaces():
+    assert output.to_text(output.table(ROWS, left=(0, 2))).splitlines() == [
+        "layer                   seconds  note",
+        "embedding of tokens  123,456 ms",
+        "頭[b]\\n                   12 ms  slowest",
+    ]
+
+
+@pytest.mark.parametrize("width", range(24, 40))
+def test_a_wrapped_table_is_complete_and_its_numbers_stay_whole(width):
+    text = output.to_text(output.table(ROWS, left=(0, 2)), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert "123,456" in text
+    cells = printable("".join(cell for row in ROWS for cell in row))
+    assert sorted("".join(text.split())) == sorted(cells.replace(" ", ""))
+
+
+def test_lines_beside_a_table_are_wrapped_between_words():
+    shown = output.compose("a line that is not in columns", output.table(ROWS[:1], left=(0, 1, 2)), "")
+    assert output.to_text(shown, 20).splitlines() == [
+        "a line that is not",
+        "in columns",
+        "layer  seconds  note",
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [("plan", "net.toml", *SHORT), ("pareto", "net.toml", "--points", 2), ("devices",), ("info",)]
+)
+def test_output_that_is_not_to_a_terminal_is_never_wrapped_or_coloured(run, monkeypatch, command):
+    _, plain, _ = run(*command)
+    assert max(map(len, plain.splitlines())) > 60
+    for name, value in {"COLUMNS": "30", "FORCE_COLOR": "1", "TERM": "xterm-256color"}.items():
+        monkeypatch.setenv(name, value)
+    assert run(*command)[1] == plain
+    assert "\x1b" not in plain
+
+
+def test_output_to_a_terminal_is_wrapped_to_its_width(run, monkeypatch):
+    _, plain, _ = run("devices")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    _, wrapped, _ = run("devices")
+    assert max(map(len, plain.splitlines())) > 100 >= max(map(len, wrapped.splitlines()))
+    assert sorted("".join(wrapped.split())) == sorted("".join(plain.split()))

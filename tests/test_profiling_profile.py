@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import stageplan as sp
+from stageplan.output import to_text
 from stageplan.profiling.profile import layer_table
 
 torch = pytest.importorskip("torch")
@@ -250,7 +251,7 @@ def test_profiles_can_be_planned():
 
 
 def test_a_table_of_layers():
-    table = layer_table(stack()).splitlines()
+    table = to_text(layer_table(stack())).splitlines()
     assert table[0].split() == ["layer", "kind", "parameters", "forward", "kept", "plain"]
     assert len(table) == 1 + 6 + 1
     assert len({len(line) for line in table[:-1]}) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,8 +12,11 @@ from .arguments import as_tuple
 from .cluster import Cluster, DeviceType
 from .device import PRECISIONS, Device
 from .fields import show
-from .output import lay_out
+from .output import compose, table
 from .readers import read_devices
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 __all__ = ["device_table", "make_cluster"]
 
@@ -87,12 +91,12 @@ def _in_one_machine(type_: DeviceType, device: Device) -> DeviceType:
     return msgspec.structs.replace(type_, bandwidth=device.link)
 
 
-def device_table(devices: Mapping[str, Device]) -> str:
+def device_table(devices: Mapping[str, Device]) -> Group:
     """List devices for people: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
     head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
     rows = [head, *(_cells(device) for device in devices.values())]
     units = "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"
-    return "\n".join([*lay_out(rows, left=(0,)), units])
+    return compose(table(rows, left=(0,)), units)
 
 
 def _cells(device: Device) -> tuple[str, ...]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from .fields import printable
 from .interrupts import held
 from .stop import Progress
+
+if TYPE_CHECKING:  # rich takes long to import, and is only needed where something is printed
+    from rich.console import Group, RenderableType
+    from rich.table import Table
 
 
 @contextmanager
@@ -63,30 +69,55 @@ def _line(p: Progress) -> str:
     )
 
 
-def lay_out(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> list[str]:
-    """Lay out a table in lines, its cells aligned to the right, or in some columns to the left.
+def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> Table:
+    """Make a table of a head and rows, aligned to the right, or in some columns to the left.
 
-    Parameters
-    ----------
-    rows
-        The cells; every row has as many.
-    left
-        Columns to align to the left.
-
-    Returns
-    -------
-    list of str
-        A line for each row, whatever characters the cells have.
+    Where it is wider than the terminal, cells are wrapped; words of columns aligned to the right stay whole,
+    for parts of a number are read as other numbers.
     """
-    clean = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in clean
-    ]
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    for column in range(len(rows[0])):
+        if column in left:
+            grid.add_column(overflow="fold")
+        else:
+            words = (word for row in rows[1:] for word in row[column].split())
+            grid.add_column(justify="right", overflow="fold", min_width=max(map(len, words), default=0))
+    for row in rows:
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    return grid
+
+
+def compose(*parts: RenderableType) -> Group:
+    """Put lines and tables one below the other."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(
+        *(Text(printable(part, keep="\n")) if isinstance(part, str) else part for part in parts if part != "")
+    )
+
+
+def to_text(shown: RenderableType, width: int | None = None) -> str:
+    """Return what rich can show as plain text: in full, or wrapped to a width, in columns."""
+    from rich.console import Console
+
+    console = Console(
+        file=StringIO(),
+        width=width or sys.maxsize,
+        color_system=None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_terminal=False,
+        force_jupyter=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        console.print(shown, crop=False)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
 def to_json(values: object) -> bytes:
@@ -94,11 +125,12 @@ def to_json(values: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(values), indent=2)
 
 
-def print_out(text: str) -> None:
-    """Print lines on stdout, all of them now, so that it fails here if it fails.
+def print_out(shown: RenderableType) -> None:
+    """Print text, or a report in the width of the terminal, all of it now, so that it fails here if it fails.
 
     Characters that a terminal would obey are escaped; in JSON they keep their meaning.
     """
+    text = shown if isinstance(shown, str) else to_text(shown, _terminal_width())
     try:
         print(printable(text, keep="\n\t"), flush=True)
     except OSError as error:
@@ -108,28 +140,33 @@ def print_out(text: str) -> None:
         raise OSError(error.errno, error.strerror, "standard output") from None
 
 
+def _terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None for a file or a pipe, whose text is never wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def print_note(text: str) -> None:
     """Print lines on stderr, if that is still open, without characters that a terminal would obey."""
     with suppress(OSError):
         print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
-def deliver(output: Path | None, text: str, values: dict[str, Any]) -> None:
-    """Print a text, or JSON where the output is ``-``; write JSON where it is a file."""
+def deliver(output: Path | None, shown: RenderableType, values: dict[str, Any]) -> None:
+    """Print a report, or JSON where the output is ``-``; write JSON where it is a file."""
     if output is None:
-        print_out(text)
+        print_out(shown)
     elif str(output) == "-":
         print_out(to_json(values).decode())
     else:
-        write_and_print(output, lambda stream: stream.write(to_json(values) + b"\n"), text)
+        write_and_print(output, lambda stream: stream.write(to_json(values) + b"\n"), shown)
 
 
-def write_and_print(path: Path, write: Callable[[IO[bytes]], object], text: str) -> None:
-    """Write a file, and print a text even where that fails, for a search may have been long."""
+def write_and_print(path: Path, write: Callable[[IO[bytes]], object], shown: RenderableType) -> None:
+    """Write a file, and print a report even where that fails, for a search may have been long."""
     try:
         write_whole(path, write)
     finally:
-        print_out(text)
+        print_out(shown)
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,11 +15,14 @@ from . import _core
 from ._version import __version__
 from .arguments import check_choice, check_number
 from .fields import show
-from .output import lay_out
+from .output import compose, table, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
 from .solve import Result, Status, optimal_status, proven_over, run_search, solve, to_the_end, with_result
 from .stop import MaxGenerations, Progress, Stop
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 Against = Literal["cost", "price"]
 
@@ -115,8 +118,12 @@ class Front:
             "version": self.version,
         }
 
+    def __rich__(self) -> Group:
+        points = [table([_COLUMNS, *map(_cells, self.points)])] if self.points else []
+        return compose(str(self.problem), *points, *self._proof())
+
     def __str__(self) -> str:
-        return "\n".join([str(self.problem), *_table(self), *self._proof()])
+        return to_text(self)
 
     def _proof(self) -> list[str]:
         how = " (interrupted)" if self.interrupted else ""
@@ -427,12 +434,6 @@ def _finite(value: float) -> float | None:
 
 
 _COLUMNS = ("examples/s", "cost", "$/h", "devices", "stages", "gap")
-
-
-def _table(front: Front) -> list[str]:
-    if not front.points:
-        return []
-    return lay_out([_COLUMNS, *(_cells(point) for point in front.points)])
 
 
 def _cells(point: Point) -> tuple[str, ...]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .fields import printable
-from .output import lay_out
+from .output import compose, table, to_text
 from .problem import Problem, check_problem
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,13 +224,12 @@ class Plan:
                 layer["modules"] = list(modules)
         return layers
 
-    def __str__(self) -> str:
-        lines = [str(self.problem), *_table(self)]
-        lines.append(
+    def __rich__(self) -> Group:
+        lines = [
             f"cost ${self.cost:,.2f}   throughput {self.throughput:,.6g} examples/s   "
-            f"duration {self.duration:,.6g} s   price ${self.price:,.4g}/h"
-        )
-        lines.append("feasible" if self.feasible else "NOT feasible:")
+            f"duration {self.duration:,.6g} s   price ${self.price:,.4g}/h",
+            "feasible" if self.feasible else "NOT feasible:",
+        ]
         lines += [f"  {violation}" for violation in self.violations]
         lines += [
             f"  {limit.limit}: {limit.value:.6g} {limit.unit}, allowed {limit.allowed:.6g}, met"
@@ -235,7 +237,10 @@ class Plan:
             if within
         ]
         lines += [f"note: {' & '.join(tie)} share weights, but not a stage" for tie in self.cut_ties]
-        return "\n".join(map(printable, lines))
+        return compose(str(self.problem), _table(self), *lines)
+
+    def __str__(self) -> str:
+        return to_text(self)
 
     __repr__ = __str__
 
@@ -340,13 +345,12 @@ def meets(value: float, limit: float) -> bool:
     return value <= limit * (1 + _core.TOLERANCE)
 
 
-_COLUMNS = ("stage", "type", "devices", "layers", "time", "compute", "transfer", "memory", "$/h", "share")
+_COLUMNS = ("stage", "type", "devices", "layers", "time", "compute", "transfer", "memory", "$/h", "share", "")
 
 
-def _table(plan: Plan) -> list[str]:
+def _table(plan: Plan) -> Table:
     rows = [_COLUMNS, *(_cells(plan, i, stage) for i, stage in enumerate(plan.stages, start=1))]
-    marks = ["", *("  <- bottleneck" if stage.bottleneck else "" for stage in plan.stages)]
-    return [line + mark for line, mark in zip(lay_out(rows, left=(1, 3)), marks, strict=True)]
+    return table(rows, left=(1, 3, len(_COLUMNS) - 1))
 
 
 def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
@@ -360,6 +364,7 @@ def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
         _bytes(stage.memory),
         f"{stage.price:.4g}",
         f"{share:.1%}",
+        "<- bottleneck" if stage.bottleneck else "",
     )
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,14 @@ from ._version import __version__
 from .arguments import check_choice, check_number, count_threads
 from .fields import show
 from .learning.policy import CELLS, Cell, Policy
+from .output import compose, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
 from .score import as_schemes
 from .stop import NoImprovement, Progress, Stop
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 Method = Literal["auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate"]
 Status = Literal[
@@ -122,12 +126,16 @@ class Result:
         history = [p._asdict() for p in self.history]
         return self.plan.to_dict() | {"search": search | {"history": history}}
 
-    def __str__(self) -> str:
+    def __rich__(self) -> Group:
         how = " (interrupted)" if self.interrupted else ""
-        return (
-            f"{self.plan}\n{self._proof()}\n{self._without_search()}{self.status}; {self.method}, "
-            f"seed {self.seed}: {self.evaluations:,} schemes scored in {self.generations:,} generations{how}"
+        last = (
+            f"{self.status}; {self.method}, seed {self.seed}: {self.evaluations:,} schemes scored in "
+            f"{self.generations:,} generations{how}"
         )
+        return compose(self.plan, self._proof(), self._without_search(), last)
+
+    def __str__(self) -> str:
+        return to_text(self)
 
     def _without_search(self) -> str:
         if self.policy is None:
@@ -135,7 +143,7 @@ class Result:
         plan = self.policy.plan(self.plan.problem)
         return (
             f"the policy alone ({self.policy.cell}): ${plan.cost:,.6g} at {plan.throughput:,.6g} examples/s, "
-            f"{'feasible' if plan.feasible else 'NOT feasible'}\n"
+            f"{'feasible' if plan.feasible else 'NOT feasible'}"
         )
 
     @property

@@ -17,6 +17,7 @@ from stageplan.catalogue import device_table
 from stageplan.generate import read_spec
 from stageplan.generate.cases import read_script
 from stageplan.generate.results import BasicResult, EnvironmentReport, ExtendedResult, TestResult, read_result
+from stageplan.output import to_text
 from stageplan.readers import read_cluster, read_devices, read_goal, read_workload
 
 from . import examples
@@ -85,7 +86,7 @@ def _graph(path: Path) -> object:
 
 
 def _devices(path: Path) -> object:
-    return device_table(read_devices(path))
+    return to_text(device_table(read_devices(path)))
 
 
 def _prices(path: Path) -> object:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..examples import files, headlines
 from ..fields import show
-from ..output import print_out, write_whole
+from ..output import compose, print_out, table, write_whole
 from .status import FEASIBLE, exit_statuses
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
 
 _KINDS = {"workloads": "layers", "clusters": "types", "specifications": "task"}
 
@@ -22,13 +27,13 @@ def add_example(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, metavar="DIR", help="where to write; default: here")
 
 
-def list_examples() -> str:
+def list_examples() -> Group:
     """Names and headlines of all examples."""
-    lines = []
+    parts: list[str | Table] = []
     for kind, field in _KINDS.items():
-        lines.append(f"built-in {kind}:")
-        lines += [f"  {name:<14} {headline}" for name, headline in headlines(field).items()]
-    return "\n".join(lines)
+        rows = [("", name, headline) for name, headline in headlines(field).items()]
+        parts += [f"built-in {kind}:", table(rows, left=(0, 1, 2))]
+    return compose(*parts)
 
 
 def _example(arguments: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ def _generate(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         progress=_say,
     )
-    print_out(str(made))
+    print_out(made)
     return status_of(made.passed)
 
 
@@ -62,7 +62,7 @@ def add_test(parser: argparse.ArgumentParser) -> None:
 
 def _test(arguments: argparse.Namespace) -> int:
     result = run_test(arguments.directory, mode=arguments.mode, progress=_say)
-    print_out(str(result))
+    print_out(result)
     return status_of(result.passed)
 
 

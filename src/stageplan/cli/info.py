@@ -11,7 +11,7 @@ import numpy as np
 from .. import _core, plan_file
 from .._version import __version__
 from ..generate.spec import schema as spec_schema
-from ..output import print_out, to_json
+from ..output import compose, print_out, table, to_json
 from ..readers import documents
 from .example import list_examples
 from .status import FEASIBLE, exit_statuses
@@ -38,13 +38,12 @@ def add_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    lines = [f"stageplan {__version__}"]
     facts = {
         "instruction set": _core.instruction_set(),
         "Python": platform.python_version(),
         "numpy": np.__version__,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
-    lines += [f"{name:<16} {value}" for name, value in facts.items()]
-    print_out("\n".join([*lines, list_examples()]))
+    rows = [(name, str(value)) for name, value in facts.items()]
+    print_out(compose(f"stageplan {__version__}", table(rows, left=(0, 1)), list_examples()))
     return FEASIBLE

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import interrupts, plan_file
 from ..learning.policy import CELLS, Policy
-from ..output import check_output, deliver, progress_line, write_and_print
+from ..output import check_output, compose, deliver, progress_line, write_and_print
 from ..pareto import pareto
 from ..problem import Problem
 from ..readers.arrays import map_npy
@@ -132,15 +132,15 @@ def _check_save_policy(arguments: argparse.Namespace) -> None:
 
 def _deliver_plan(arguments: argparse.Namespace, problem: Problem, result: Result) -> bool:
     """Print and write a plan with what would make it fit, or without; return whether it was interrupted."""
-    text, values, interrupted = str(result), result.to_dict(), result.interrupted
+    changes, values, interrupted = "", result.to_dict(), result.interrupted
     try:
         if not result.plan.feasible and not interrupted:
-            changes = repair(problem)
-            text, values = f"{text}\n{changes}", values | {"repair": changes.to_dict()}
+            repaired = repair(problem)
+            changes, values = str(repaired), values | {"repair": repaired.to_dict()}
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        deliver(arguments.output, text, values)
+        deliver(arguments.output, compose(result, changes), values)
     return interrupted
 
 
@@ -205,7 +205,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
             stop=stop,
             callback=callback,
         )
-    deliver(arguments.output, str(front), front.to_dict())
+    deliver(arguments.output, front, front.to_dict())
     return interrupts.exit_status() if front.interrupted else status_of(bool(front.points))
 
 
@@ -249,7 +249,7 @@ def _score_plan(arguments: argparse.Namespace) -> int:
     problem = make_problem(arguments, saved.goal)
     with about(arguments.schemes):
         plan = plan_file.restore(problem, saved)
-    deliver(arguments.output, str(plan), plan.to_dict())
+    deliver(arguments.output, plan, plan.to_dict())
     return status_of(plan.feasible)
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from msgspec import Struct
 
-from ..output import to_json, write_whole
+from ..output import compose, table, to_json, to_text, write_whole
 from ..readers.bounded import from_json, read_bytes
 from .digests import sha256
 from .layout import ARTEFACTS, PLAN_FILE, SETTINGS_FILE
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 Status = Literal["PASS", "FAIL", "ERROR", "TIMEOUT", "SKIP"]
 Mode = Literal["quick", "infer", "full"]
@@ -95,13 +98,16 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Whether every requirement is met."""
         return all(item.status == "OK" for item in self.items)
 
-    def __str__(self) -> str:
+    def __rich__(self) -> Group:
         head = f"environment on {self.target}: {'OK' if self.ok else 'requirements not met'}"
-        return "\n".join([head, *map(_item_line, self.items)])
+        return compose(head, table([*map(_item_cells, self.items)], left=(0, 1, 2)))
+
+    def __str__(self) -> str:
+        return to_text(self)
 
 
-def _item_line(item: Item) -> str:
-    return f"  {item.status:<8} {item.name}: {item.found}{'; ' + item.advice if item.advice else ''}"
+def _item_cells(item: Item) -> tuple[str, ...]:
+    return "", item.status, f"{item.name}: {item.found}{'; ' + item.advice if item.advice else ''}"
 
 
 class Artefact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,13 +148,16 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     inputs: str = ""
     code: str = ""
 
-    def __str__(self) -> str:
+    def __rich__(self) -> Group:
         size = sum(artefact.bytes for artefact in self.artefacts)
         lines = [f"{self._title}: {len(self.artefacts)} artefacts, {size:,} bytes, in {self.seconds:.1f} s"]
         for command, numbers in self.metrics.items():
             metrics = ", ".join(f"{name} {number:.6g}" for name, number in numbers.items())
             lines.append(f"  {command}: {metrics}")
-        return "\n".join(lines)
+        return compose(*lines)
+
+    def __str__(self) -> str:
+        return to_text(self)
 
     @property
     def _title(self) -> str:
@@ -177,12 +186,12 @@ class ExtendedResult(BasicResult, frozen=True, kw_only=True, forbid_unknown_fiel
     steps: tuple[str, ...]
     stages: tuple[RanStage, ...] = ()
 
-    def __str__(self) -> str:
+    def __rich__(self) -> Group:
         stages = [
             f"  stage on {stage.type}, {len(stage.ranks)} processes: {', '.join(stage.layers)}"
             for stage in self.stages
         ]
-        return "\n".join([super().__str__(), *stages])
+        return compose(super().__rich__(), *stages)
 
     @property
     def _title(self) -> str:
@@ -255,16 +264,17 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 return case
         raise KeyError(name)
 
-    def __str__(self) -> str:
-        width = max((len(case.name) for case in self.cases), default=0)
-        rows = [
-            f"  {case.status:<8} {case.name:<{width}} {case.seconds:8.1f} s  {case.message}".rstrip()
-            for case in self.cases
-        ]
+    def __rich__(self) -> Group:
+        rows = [("", case.status, case.name, f"{case.seconds:.1f} s", case.message) for case in self.cases]
         counts = Counter(case.status for case in self.cases)
         verdict = "passed" if self.passed else "not passed"
         summary = ", ".join(f"{count} {status}" for status, count in counts.items())
-        return "\n".join([f"test of {self.name}, {self.mode}: {verdict} ({summary})", *rows])
+        return compose(
+            f"test of {self.name}, {self.mode}: {verdict} ({summary})", table(rows, left=(0, 1, 2, 4))
+        )
+
+    def __str__(self) -> str:
+        return to_text(self)
 
 
 Result = TypeVar("Result", EnvironmentReport, BasicResult, ExtendedResult, TestResult)

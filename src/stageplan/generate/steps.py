@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
 from ..arguments import check_choice
-from ..output import write_whole
+from ..output import compose, to_text, write_whole
 from . import basic, cases, environment, extended, folders
 from .digests import code, digest, sha256
 from .layout import (
@@ -42,6 +42,9 @@ from .results import (
 from .spec import Spec, read_spec
 from .target import Target, target_of
 
+if TYPE_CHECKING:
+    from rich.console import Group
+
 Step = Literal["environment", "basic", "extended", "test"]
 STEPS: tuple[Step, ...] = get_args(Step)
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -64,9 +67,12 @@ class Generated(Struct, frozen=True, kw_only=True):
     extended: ExtendedResult | None = None
     test: TestResult | None = None
 
-    def __str__(self) -> str:
+    def __rich__(self) -> Group:
         parts = (self.environment, self.basic, self.extended, self.test)
-        return "\n".join([*(str(part) for part in parts if part is not None), f"directory: {self.directory}"])
+        return compose(*(part for part in parts if part is not None), f"directory: {self.directory}")
+
+    def __str__(self) -> str:
+        return to_text(self)
 
     @property
     def passed(self) -> bool:

@@ -13,7 +13,7 @@ from ..arguments import as_tuple, check_choice, check_number
 from ..catalogue import check_catalogue
 from ..device import Device
 from ..fields import show
-from ..output import lay_out
+from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload
 from .models import read_model
@@ -23,6 +23,7 @@ from .trace import Kernels, TracedLayer
 
 if TYPE_CHECKING:
     import torch
+    from rich.console import Group
 
 __all__ = ["profile"]
 
@@ -284,7 +285,7 @@ def _memory(layer: TracedLayer, network: Network, train: bool) -> float:
 # Tables -------------------------------------------------------------------------------------------------
 
 
-def layer_table(workload: Workload) -> str:
+def layer_table(workload: Workload) -> Group:
     """List the layers of a workload for people."""
     types = list(dict.fromkeys(type_ for layer in workload.layers for type_ in layer.compute))
     spread = any(layer.spread for layer in workload.layers)
@@ -296,4 +297,4 @@ def layer_table(workload: Workload) -> str:
         row += [f"{layer.activations / 1e6:.4g} MB"]
         row += ["-" if time is None else f"{time * 1e3:.4g} ms" for time in times]
         rows.append((*row, *([f"{layer.spread:.1%}"] if spread else [])))
-    return "\n".join([*lay_out(rows, left=(0, 1)), str(workload)])
+    return compose(table(rows, left=(0, 1)), str(workload))
