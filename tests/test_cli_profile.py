@@ -57,6 +57,19 @@ def test_table_is_printed_where_the_file_cannot_be_written(tiny, tmp_path, capsy
     assert not path.exists()
 
 
+def test_notes_are_printed_and_written(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> net (float[3, 2] x) => (float[3, 2] y)'
+        "<float[2, 2] w = {1, 2, 3, 4}> { y = MatMul(x, w) }"
+    )
+    onnx.save(model, tmp_path / "net.onnx")
+    path = tmp_path / "w.toml"
+    assert main(["profile", str(tmp_path / "net.onnx"), "--device", "t4", "-o", str(path)]) == 0
+    (note,) = sp.read_workload(path).notes
+    assert capsys.readouterr().err == f"stageplan: note: {note}\n"
+
+
 def test_flags_are_what_python_takes(capsys):
     arguments = ["--input", "3x4", "--device", "t4", "--mode", "inference", "-o", "-"]
     assert main(["profile", "networks:stack", *arguments, "--layers", "stem,blocks.1"]) == 0

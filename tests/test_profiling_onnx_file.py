@@ -109,6 +109,12 @@ def test_a_backward_pass_is_estimated(residual):
     assert block.memory == 4 * block.parameters + block.activations
 
 
+def test_an_estimated_backward_pass_is_noted(residual):
+    assert profile(residual).notes == ()
+    (note,) = profile(residual, mode="train").notes
+    assert "backward pass; it is estimated" in note
+
+
 def test_layers_of_ones_own(residual):
     given = profile(residual, layers=["stem", "/blocks.1/down"])
     assert [layer.name for layer in given.layers] == ["stem", "/blocks.1/down"]

@@ -7,7 +7,7 @@ import pytest
 
 import stageplan as sp
 from stageplan.readers.documents import schema
-from stageplan.workload import MAX_LAYERS, Layer, Tensor, Workload
+from stageplan.workload import MAX_LAYERS, MAX_NOTES, Layer, Tensor, Workload
 
 
 def layer(name="conv1", **fields):
@@ -170,3 +170,26 @@ def test_conditions():
 def test_conditions_are_in_the_schema():
     properties = schema("workload")["$defs"]["WorkloadDocument"]["properties"]
     assert {"architecture", "mode", "precision", "batch", "sequence"} <= properties.keys()
+
+
+def test_notes_are_plain_sentences():
+    assert workload().notes == ()
+    made = workload(notes=["2 layers were skipped\n\x1b[2J", "x" * 5000])
+    assert made.notes[0] == "2 layers were skipped\\n\\u001b[2J"
+    assert len(made.notes[1]) < 2000
+    assert workload(notes=made.notes) == made != workload()
+    assert str(made) == f"{workload()} Notes: 2."
+
+
+@pytest.mark.parametrize(
+    ("notes", "seen"),
+    [
+        ("text", "is 'text'"),
+        ([""], "has 1 items|is ''"),
+        ([1], "is 1"),
+        (["x"] * (MAX_NOTES + 1), "has 101 items"),
+    ],
+)
+def test_notes_of_another_form_are_refused(notes, seen):
+    with pytest.raises((TypeError, ValueError), match=rf"notes.* ({seen}); .*a list of 0 to 100 sentences"):
+        workload(notes=notes)

@@ -39,6 +39,7 @@ def workloads(draw):
         mode=draw(st.sampled_from(["train", "inference", None])),
         precision=draw(st.one_of(st.none(), TEXT)),
         sequence=draw(st.one_of(st.none(), st.integers(1, 2**40))),
+        notes=draw(st.lists(TEXT, max_size=2)),
     )
 
 
@@ -69,10 +70,15 @@ def test_people_can_read_it():
             sp.Layer(name="b", compute={"cpu": 2}),
         ),
         ties=(("a", "b"),),
+        notes=("b was guessed",),
     )
     assert to_toml(workload) == (
         'name = "net"\n'
         "batch = 1.0\n"
+        "\n"
+        "notes = [\n"
+        '  "b was guessed",\n'
+        "]\n"
         "\n"
         "layers = [\n"
         '  { name = "a", compute = { cpu = 1.0, "big gpu" = inf } },\n'

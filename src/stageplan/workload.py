@@ -24,12 +24,14 @@ from .fields import (
     not_negative,
     positive,
     printable,
+    sentence,
     show,
 )
 
-__all__ = ["MAX_LAYERS", "Conditions", "FrozenDict", "Layer", "Mode", "Tensor", "Workload"]
+__all__ = ["MAX_LAYERS", "MAX_NOTES", "Conditions", "FrozenDict", "Layer", "Mode", "Tensor", "Workload"]
 
 MAX_LAYERS = 4096
+MAX_NOTES = 100
 
 Mode = Literal["train", "inference"]
 TypeName = Annotated[str, Meta(min_length=1)]
@@ -196,6 +198,9 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Of weights and arithmetic, such as ``"bf16"``.
     sequence : int, optional
         Tokens of an example.
+    notes : sequence of str
+        What was assumed or left out when the workload was made, a sentence each; at most `MAX_NOTES`.  Line
+        ends and control characters are escaped, and the middle of a very long note is left out.
 
     Raises
     ------
@@ -218,10 +223,14 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mode: Mode | None = None
     precision: Name | None = None
     sequence: Count | None = None
+    notes: Annotated[
+        tuple[Name, ...], Meta(max_length=MAX_NOTES, description=f"a list of 0 to {MAX_NOTES} sentences")
+    ] = ()
 
     def __post_init__(self) -> None:
         owner = f"workload {show(self.name)}"
         check_fields(self, owner)
+        force_setattr(self, "notes", tuple(map(sentence, self.notes)))
         known = {layer.name for layer in self.layers}
         if len(known) < len(self.layers):
             _refuse_repeats("layers", [layer.name for layer in self.layers], owner, ".name")
@@ -241,10 +250,11 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         times = ", ".join(f"{type_} {self._seconds(type_)}" for type_ in types)
         memory = sum(layer.memory for layer in self.layers)
         moved = sum(tensor.bytes for tensor in self.tensors)
+        notes = f" Notes: {len(self.notes)}." if self.notes else ""
         return printable(
             f"Workload {self.name!r}: {len(self.layers)} layers{named} of {memory:.4g} bytes in all, "
             f"{len(self.tensors)} tensors of {moved:.4g} bytes, {len(self.ties)} groups of shared weights; "
-            f"all layers on one device, a batch of {self.batch:g}: {times}."
+            f"all layers on one device, a batch of {self.batch:g}: {times}.{notes}"
         )
 
     @property

@@ -16,7 +16,7 @@ from .readers.bounded import as_path
 from .workload import Workload
 
 CONDITIONS = ("architecture", "mode", "precision", "sequence")
-LISTS = ("layers", "tensors", "ties")  # written an item a line
+LISTS = ("notes", "layers", "tensors", "ties")  # written an item a line
 
 _BARE = re.compile("[A-Za-z0-9_-]+")  # a key that needs no quotes
 

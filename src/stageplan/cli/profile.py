@@ -102,6 +102,8 @@ def _profile(arguments: argparse.Namespace) -> int:
         repeats=arguments.repeats,
         max_spread=arguments.max_spread,
     )
+    for note in workload.notes:
+        print_note(f"stageplan: note: {note}")
     output: Path | None = arguments.output
     if output is None or str(output) == "-":
         deliver(output, layer_table(workload), to_document(workload))

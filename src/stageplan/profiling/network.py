@@ -59,6 +59,8 @@ class Network(NamedTuple):
         Class of a network of transformers, or ``""``.
     sequence : int or None
         Tokens of an example, if it has tokens.
+    notes : tuple of str
+        What was assumed or left out, a sentence each.
     measure : callable
         Measures its layers: (repeats, max_spread) -> times.
     """
@@ -72,3 +74,4 @@ class Network(NamedTuple):
     names: Mapping[str, str] = MappingProxyType({})
     architecture: str = ""
     sequence: int | None = None
+    notes: tuple[str, ...] = ()

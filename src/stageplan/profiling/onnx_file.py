@@ -34,6 +34,10 @@ FLOATS = {
 }  # fmt: skip
 WEIGHTS = FLOATS | {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
+ESTIMATED = (
+    "an ONNX file has no backward pass; it is estimated as two products for each product, and twice the bytes"
+)
+
 Shape = tuple[int, ...]
 
 
@@ -70,7 +74,8 @@ def read(path: Path, options: Options) -> Network:
         graph = _Graph(model.graph, VALUE[options.precision or "fp32"])
         trace = graph.trace(options.train)
         cuts = graph.cuts(trace, options.layers)
-    return Network(path.stem, trace, cuts, batch, options.precision or "fp32", _refuse)
+    notes = (ESTIMATED,) if options.train else ()
+    return Network(path.stem, trace, cuts, batch, options.precision or "fp32", _refuse, notes=notes)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def profile(
     -------
     Workload
         Its layers are named by their modules.  Times are of a batch, of forward and, where it trains,
-        backward pass, without the optimizer's step.
+        backward pass, without the optimizer's step.  Its `notes` say what was assumed or left out.
 
     Raises
     ------
@@ -269,6 +269,7 @@ def _workload(
         mode=mode,
         precision=network.precision,
         sequence=network.sequence,
+        notes=network.notes,
     )
 
 
