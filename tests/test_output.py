@@ -213,3 +213,7 @@ def test_output_to_a_terminal_is_wrapped_to_its_width(run, monkeypatch):
     _, wrapped, _ = run("devices")
     assert max(map(len, plain.splitlines())) > 100 >= max(map(len, wrapped.splitlines()))
     assert sorted("".join(wrapped.split())) == sorted("".join(plain.split()))
+
+
+def test_an_empty_table_is_left_out():
+    assert output.to_text(output.compose("head", output.table([]), "")) == "head"

@@ -48,7 +48,8 @@ def make_cluster(specs: Iterable[str], devices: Mapping[str, Device] | None = No
 
     Examples
     --------
-    >>> make_cluster(["a100-80g:8", "t4:16@0.35"]).types[1].price
+    >>> import stageplan as sp
+    >>> sp.make_cluster(["a100-80g:8", "t4:16@0.35"]).types[1].price
     0.35
     """
     specs = as_tuple("specs", specs, "a list of texts like 'a100-80g:8'")

@@ -40,6 +40,17 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ------
     ValueError, TypeError
         Where a field is not as described.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> goal = sp.Goal(objective="throughput", max_price=50)
+    >>> print(goal)
+    fastest plan for 1e+06 examples, at most $50/h
+    >>> sp.Goal(max_price=-1)
+    Traceback (most recent call last):
+        ...
+    ValueError: max_price is -1; it must be more than 0 $/hour and finite, or absent (goal)
     """
 
     objective: Literal["cost", "throughput"] = "cost"

@@ -21,7 +21,6 @@ from .stop import Progress
 
 if TYPE_CHECKING:  # rich takes long to import, and is only needed where something is printed
     from rich.console import Group, RenderableType
-    from rich.table import Table
 
 
 @contextmanager
@@ -69,7 +68,7 @@ def _line(p: Progress) -> str:
     )
 
 
-def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> Table:
+def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> RenderableType:
     """Make a table of a head and rows, aligned to the right, or in some columns to the left.
 
     Where it is wider than the terminal, cells are wrapped; words of columns aligned to the right stay whole,
@@ -78,6 +77,8 @@ def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    if not rows:
+        return ""
     grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
     for column in range(len(rows[0])):
         if column in left:
@@ -91,7 +92,7 @@ def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> Table:
 
 
 def compose(*parts: RenderableType) -> Group:
-    """Put lines and tables one below the other."""
+    """Put lines and tables one below the other, without those that are empty."""
     from rich.console import Group
     from rich.text import Text
 

@@ -197,6 +197,23 @@ def pareto(
         ``"type"``); where nothing bounds the throughput.
     Exception
         Any error of `callback` or `stop`; its attribute ``result`` is the `Front` of the points found so far.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays(
+    ...     compute=[[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[4, 4],
+    ...     compute_parallel=0.8, examples=3600,
+    ... )
+    >>> print(sp.pareto(problem, points=3))
+    arrays: 3 layers on 2 device types (type0, type1); cheapest plan for 3600 examples
+    examples/s    cost  $/h  devices  stages     gap
+      0.142857   $7.00    1        1       1  proven
+           0.5   $8.00    4        2       2  proven
+          1.25  $11.20   14        6       2  proven
+    proven: no plan is faster than 1.25 examples/s
+    proven: as fast as any plan, one of these costs at most 40 % more
+    3 points, 3 proven to be the cheapest as fast
     """
     _check(problem, against, points, gap, max_throughput)
     for name, value in (("stop", stop), ("callback", callback)):

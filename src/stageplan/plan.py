@@ -16,8 +16,7 @@ from .output import compose, table, to_text
 from .problem import Problem, check_problem
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
+    from rich.console import Group, RenderableType
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +109,18 @@ class Plan:
         Sum of the relative excesses over the limits, 0 where the plan is feasible.
     violations : tuple of Violation
         The limits that it breaks, and by how much.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], max_price=3)
+    >>> plan = sp.Plan.of(problem, [1, 0])
+    >>> plan.feasible, plan.price, plan.time
+    (False, 4.0, 1.0)
+    >>> [(stage.type, stage.layers, stage.devices) for stage in plan.stages]
+    [('type1', (0,), 1), ('type0', (1,), 1)]
+    >>> print(plan.violations[0])
+    price: 4 $/h, allowed 3, 1 over
     """
 
     problem: Problem
@@ -348,7 +359,7 @@ def meets(value: float, limit: float) -> bool:
 _COLUMNS = ("stage", "type", "devices", "layers", "time", "compute", "transfer", "memory", "$/h", "share", "")
 
 
-def _table(plan: Plan) -> Table:
+def _table(plan: Plan) -> RenderableType:
     rows = [_COLUMNS, *(_cells(plan, i, stage) for i, stage in enumerate(plan.stages, start=1))]
     return table(rows, left=(1, 3, len(_COLUMNS) - 1))
 

@@ -78,6 +78,24 @@ class Problem:
     ------
     ValueError, TypeError
         Naming the field, the value and what is allowed.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> layers = [
+    ...     sp.Layer(name="body", compute={"cpu": 4.0, "gpu": 1.0}),
+    ...     sp.Layer(name="head", compute={"cpu": 1.0, "gpu": None}),
+    ... ]
+    >>> types = [sp.DeviceType(name="cpu", price=1.0), sp.DeviceType(name="gpu", price=3.0, limit=2)]
+    >>> workload, cluster = sp.Workload(name="net", layers=layers), sp.Cluster(name="lab", types=types)
+    >>> problem = sp.Problem(workload, cluster, sp.Goal(min_throughput=1))
+    >>> problem
+    net on lab: 2 layers on 2 device types (cpu, gpu); cheapest plan for 1e+06 examples, at least 1 examples/s
+    >>> problem.compute
+    array([[ 4.,  1.],
+           [ 1., inf]])
+    >>> problem.replace(max_price=5.0).goal.max_price
+    5.0
     """
 
     compute: Array
@@ -172,6 +190,17 @@ class Problem:
         ------
         ValueError, TypeError
             Naming the argument, the value and what is allowed.
+
+        Examples
+        --------
+        >>> import stageplan as sp
+        >>> problem = sp.Problem.from_arrays(
+        ...     compute=[[4.0, 1.0], [1.0, float("inf")]], price=[1.0, 3.0], limit=[8, 2], min_throughput=1.0
+        ... )
+        >>> problem.n_layers, problem.n_types, problem.n_labels
+        (2, 2, 2)
+        >>> sp.solve(problem).plan.scheme
+        array([1, 0], dtype=int8)
         """
         goal = Goal(
             objective=objective,

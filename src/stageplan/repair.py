@@ -210,6 +210,19 @@ def repair(problem: Problem) -> Repair:
     ------
     TypeError
         Where `problem` is not a Problem.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays(
+    ...     compute=[[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[2, 2],
+    ...     min_throughput=0.5, examples=3600,
+    ... )
+    >>> print(sp.repair(problem.replace(min_throughput=1.2)))
+    each of these changes alone is enough:
+      throughput: 1 examples/s instead of 1.2 (the smallest change)
+      devices of type1: 3 instead of 2 (the smallest change)
+      devices of type0: 4 instead of 2 (the smallest change)
     """
     check_problem(problem)
     search, cheapest = _Search(_WORK), problem.replace(objective="cost")  # whose throughput needs no bounds

@@ -84,6 +84,18 @@ def evaluate(
     TypeError, ValueError
         Where dtype, shape or a gene is wrong; the first wrong gene is named, and `out` may hold scores of
         schemes before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays(
+    ...     compute=[[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[2, 2],
+    ...     min_throughput=0.5, examples=3600,
+    ... )
+    >>> scores = sp.evaluate(problem, np.array([[0, 0, 0], [1, 1, 0]], dtype=np.int8))
+    >>> scores.cost, scores.throughput, scores.violation
+    (array([7., 7.]), array([0.57142857, 1.        ]), array([1., 0.]))
     """
     check_problem(problem)
     schemes = as_schemes(problem, schemes)

@@ -87,6 +87,22 @@ class Result:
         What produced it.
     policy : Policy or None
         What method reinforce has learned; ``policy.plan(problem)`` is what it answers without any search.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], examples=3600)
+    >>> result = sp.solve(problem.replace(max_price=4.0, objective="throughput"))
+    >>> print(result)
+    arrays: 2 layers on 2 device types (type0, type1); fastest plan for 3600 examples, at most $4/h
+    stage  type   devices  layers  time  compute  transfer  memory  $/h  share
+        1  type1        1  layer0   1 s      1 s      0 ns     0 B    3  75.0%  <- bottleneck
+        2  type0        1  layer1   1 s      1 s      0 ns     0 B    1  25.0%  <- bottleneck
+    cost $4.00   throughput 1 examples/s   duration 3,600 s   price $4/h
+    feasible
+      price: 4 $/h, allowed 4, met
+    proven: no plan is faster than 1 examples/s; this one is within 0 of it
+    optimal; auto, seed 0: 4 schemes scored in 1 generations
     """
 
     plan: Plan
@@ -250,6 +266,26 @@ def solve(
         Naming the argument, the value and what is allowed.
     Exception
         Any error of `callback` or `stop`; its attribute ``result`` is the `Result` with the best plan so far.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays(
+    ...     compute=[[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[2, 2],
+    ...     min_throughput=0.5, examples=3600,
+    ... )
+    >>> result = sp.solve(problem)
+    >>> result.status, result.plan.cost, result.bound
+    ('optimal', 7.0, 7.0)
+    >>> [(stage.type, stage.layers, stage.devices) for stage in result.plan.stages]
+    [('type1', (0, 1), 2), ('type0', (2,), 1)]
+
+    Another method, with a seed, a criterion to stop, and an earlier plan to begin with:
+
+    >>> stop, initial = sp.MaxGenerations(5), result.plan.scheme[None]
+    >>> again = sp.solve(problem, "genetic", seed=1, stop=stop, initial=initial)
+    >>> again.plan == result.plan
+    True
     """
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):

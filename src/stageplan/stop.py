@@ -49,6 +49,17 @@ class Stop:
     ----------
     seconds : float
         Runtime at which it stops whatever the progress, also amid a step; infinite where it does not.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> sp.MaxRuntime(10) | sp.NoImprovement(100)
+    MaxRuntime(10) | NoImprovement(100)
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+    >>> sp.solve(problem, "random", stop=sp.MaxGenerations(3)).generations
+    3
+    >>> sp.solve(problem, "random", stop=lambda progress: progress.evaluations >= 1000).evaluations
+    1024
     """
 
     def __init__(self, reached: Callable[[Progress], bool], text: str, seconds: float = math.inf) -> None:
@@ -75,7 +86,15 @@ class Stop:
 
 
 class MaxGenerations(Stop):
-    """Stop after a number of generations."""
+    """Stop after a number of generations.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+    >>> sp.solve(problem, "genetic", stop=sp.MaxGenerations(3)).generations
+    3
+    """
 
     def __init__(self, generations: int) -> None:
         check_number("generations", generations, least=0, whole=True)
@@ -83,7 +102,15 @@ class MaxGenerations(Stop):
 
 
 class MaxEvaluations(Stop):
-    """Stop after a number of scored schemes, at the end of the generation that reaches it."""
+    """Stop after a number of scored schemes, at the end of the generation that reaches it.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+    >>> sp.solve(problem, "random", stop=sp.MaxEvaluations(500)).evaluations
+    1024
+    """
 
     def __init__(self, evaluations: int) -> None:
         check_number("evaluations", evaluations, least=0, whole=True)
@@ -95,6 +122,13 @@ class MaxWork(Stop):
 
     Unlike seconds it gives the same result every time. A step of method exact is about a million units, of
     auto sixteen million while it proves, of the others the genes of a generation.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+    >>> sp.solve(problem, "random", stop=sp.MaxWork(1000)).work
+    2048
     """
 
     def __init__(self, work: int) -> None:
@@ -103,7 +137,15 @@ class MaxWork(Stop):
 
 
 class MaxRuntime(Stop):
-    """Stop after a number of seconds, also amid a step: with the best plan and the bound known by then."""
+    """Stop after a number of seconds, also amid a step: with the best plan and the bound known by then.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+    >>> sp.solve(problem, stop=sp.MaxRuntime(10)).status  # proven long before
+    'optimal'
+    """
 
     def __init__(self, seconds: float) -> None:
         check_number("seconds", seconds, least=0)
@@ -111,7 +153,16 @@ class MaxRuntime(Stop):
 
 
 class NoImprovement(Stop):
-    """Stop after a number of generations without a better plan."""
+    """Stop after a number of generations without a better plan.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+    >>> result = sp.solve(problem, "genetic", stop=sp.NoImprovement(10))
+    >>> result.generations - result.history[-1].generation
+    10
+    """
 
     def __init__(self, generations: int) -> None:
         check_number("generations", generations, least=1, whole=True)
@@ -119,7 +170,15 @@ class NoImprovement(Stop):
 
 
 class Target(Stop):
-    """Stop at a feasible plan whose cost, or with objective throughput its speed, is as good as a value."""
+    """Stop at a feasible plan whose cost, or with objective throughput its speed, is as good as a value.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], examples=3600)
+    >>> sp.solve(problem, "genetic", stop=sp.Target(4.5)).plan.cost
+    4.0
+    """
 
     def __init__(self, value: float) -> None:
         check_number("value", value, above=0)
@@ -132,7 +191,15 @@ class Target(Stop):
 
 
 class FirstFeasible(Stop):
-    """Stop at the first plan that meets every limit, such as the thresholds of cost and duration."""
+    """Stop at the first plan that meets every limit, such as the thresholds of cost and duration.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], max_cost=2000)
+    >>> sp.solve(problem, "genetic", stop=sp.FirstFeasible()).plan.feasible
+    True
+    """
 
     def __init__(self) -> None:
         super().__init__(lambda p: p.violation == 0, "FirstFeasible()")

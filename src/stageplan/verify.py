@@ -63,6 +63,16 @@ def verify(problem: Problem, plan: Plan) -> Verified:
         Naming the first number of the plan that is not what it comes to.
     TypeError
         Where the arguments are no problem and no plan.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays(
+    ...     compute=[[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[2, 2],
+    ...     min_throughput=0.5, examples=3600,
+    ... )
+    >>> sp.verify(problem, sp.solve(problem).plan)
+    Verified(cost=7.0, throughput=1.0, price=7.0, feasible=True)
     """
     check_problem(problem)
     if not isinstance(plan, Plan):

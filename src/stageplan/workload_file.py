@@ -38,6 +38,13 @@ def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
     ------
     OSError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> sp.write_workload(sp.read_workload("ctr"), "copy.json")
+    >>> sp.read_workload("copy.json") == sp.read_workload("ctr")
+    True
     """
     if not isinstance(workload, Workload):
         raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")

@@ -12,8 +12,7 @@ from ..output import compose, print_out, table, write_whole
 from .status import FEASIBLE, exit_statuses
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
+    from rich.console import Group, RenderableType
 
 _KINDS = {"workloads": "layers", "clusters": "types", "specifications": "task"}
 
@@ -29,7 +28,7 @@ def add_example(parser: argparse.ArgumentParser) -> None:
 
 def list_examples() -> Group:
     """Names and headlines of all examples."""
-    parts: list[str | Table] = []
+    parts: list[RenderableType] = []
     for kind, field in _KINDS.items():
         rows = [("", name, headline) for name, headline in headlines(field).items()]
         parts += [f"built-in {kind}:", table(rows, left=(0, 1, 2))]

@@ -128,6 +128,16 @@ def generate(
     StepError
         A step failed, also for lack of disk space; a requirement cannot be met; or the target cannot be
         reached (TargetError).
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from stageplan.examples import files
+    >>> from stageplan.generate import generate
+    >>> _ = Path("spec.toml").write_text(files("spec")["spec.toml"])
+    >>> made = generate("spec.toml", "model", mode="quick")
+    >>> made.passed
+    True
     """
     check_choice("mode", mode, MODES)
     check_choice("step", step, (None, *STEPS))

@@ -59,6 +59,21 @@ class Policy:
         Digest of the problem that it learned last.
     schemes : ndarray of int8, shape (n, L)
         The best schemes found there, the best first, which a problem with as many layers begins with.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays(
+    ...     compute=[[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[2, 2],
+    ...     min_throughput=0.5, examples=3600,
+    ... )
+    >>> policy = sp.solve(problem, "reinforce", stop=sp.MaxGenerations(20)).policy
+    >>> policy
+    Policy(lstm, 20 generations, device types type0, type1)
+    >>> policy.plan(problem.replace(max_price=7.5)).feasible
+    True
+    >>> policy.save("policy.npz")
+    >>> again = sp.Policy.load("policy.npz")
     """
 
     cell: Cell

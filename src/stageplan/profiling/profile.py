@@ -123,7 +123,14 @@ def profile(
 
     Examples
     --------
-    >>> workload = profile("hf:gpt2", devices=["a100-80g"], precision="bf16")  # doctest: +SKIP
+    >>> import torch
+    >>> import stageplan as sp
+    >>> module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> workload = sp.profile(module, torch.ones(16, 4), devices=["a100-80g", "t4"], layers=1)
+    >>> [layer.name for layer in workload.layers]
+    ['0', '2']
+    >>> workload.layers[0].flops, workload.layers[0].parameters
+    (1024.0, 160.0)
     """
     check_choice("mode", mode, MODES)
     if precision is not None:

@@ -62,6 +62,13 @@ def read_workload(path: str | os.PathLike[str], batch: float | None = None) -> W
     See Also
     --------
     read_cluster, read_goal : What a file says of the hardware, and of the plan.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> workload = sp.read_workload("ctr")  # a built-in example; or the path of a file
+    >>> workload.layers[0].name, len(workload.layers)
+    ('input', 16)
     """
     source = _open(path)
     with about(source.path):
@@ -89,6 +96,12 @@ def read_cluster(path: str | os.PathLike[str]) -> Cluster:
         The file cannot be read.
     ValueError
         The content is not of a known format, wrong in it, or holds no cluster.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> [type_.name for type_ in sp.read_cluster("cpu-gpu").types]
+    ['cpu', 't4', 'v100', 'a100']
     """
     source = _open(path)
     with about(source.path):
@@ -119,6 +132,12 @@ def read_goal(path: str | os.PathLike[str]) -> Goal | None:
         The file cannot be read.
     ValueError
         The content is not of a known format, or not valid in it.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> print(sp.read_goal("ctr"))
+    cheapest plan for 4.1952e+09 examples, at least 1e+06 examples/s
     """
     source = _open(path)
     with about(source.path):
@@ -160,6 +179,13 @@ def read_devices(
         A file cannot be read.
     ValueError
         A file is not valid, or has no prices of the region; region or spot without a price list.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> t4 = sp.read_devices()["t4"]
+    >>> t4.peak["fp16"], t4.memory, t4.price
+    (65000000000000.0, 16000000000.0, 0.526)
     """
     if prices is None and (region is not None or spot):
         raise ValueError(

@@ -205,6 +205,20 @@ def split_module(
         torch is not installed.
     ValueError
         A layer is not a module of `module`, or a stage is not a run of adjacent layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import stageplan as sp
+    >>> module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> example = torch.ones(1, 4)
+    >>> workload = sp.profile(module, example, devices=["a100-80g", "t4"], layers=["0", "2"])
+    >>> plan = sp.Plan.of(sp.Problem(workload, sp.make_cluster(["a100-80g", "t4"])), [0, 1])
+    >>> split = sp.split_module(module, plan, (example,))
+    >>> len(split.modules)
+    2
+    >>> torch.equal(split.modules[1](split.modules[0](example)), module(example))
+    True
     """
     try:
         from torch.distributed.pipelining import SplitPoint, pipeline
