@@ -111,6 +111,10 @@ def stack_with_example() -> tuple[Stack, Tensor]:
     return Stack(), torch.zeros(3, 4)
 
 
+def without_values() -> tuple[Stack, Tensor]:
+    return Stack().to("meta"), torch.zeros(3, 4)
+
+
 def nothing() -> None:
     return None
 

@@ -26,7 +26,8 @@ def started(code, *argv, **options):
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **options) as process:
         try:
-            first, *said = process.stderr.readline().split() or [process.stderr.read()]
+            lines = (line for line in process.stderr if not line.startswith("stageplan: note: "))
+            first, *said = next(lines, "").split() or [process.stderr.read()]
             assert first == "ready", first
             yield process, said
         finally:

@@ -81,11 +81,22 @@ def test_flags_are_what_python_takes(capsys):
 
 
 def test_measuring(tiny, capsys):
-    arguments = ["--measure", "here", "--sequence", "4", "--repeats", "8", "--max-spread", "100"]
-    assert main(["profile", tiny, *arguments]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert table[0].split()[-2:] == ["here", "spread"]
+    arguments = ["--on", "cpu", "--sequence", "4", "--repeats", "8", "--max-spread", "100"]
+    assert main(["profile", tiny, "--measure", "cpu", *arguments]) == 0
+    out, err = capsys.readouterr()
+    table = out.splitlines()
+    assert table[0].split()[-2:] == ["cpu", "spread"]
     assert table[1].endswith("%")
+    assert err.startswith("stageplan: note: times of cpu were measured on this machine's processor, ")
+
+
+def test_measuring_on_a_gpu_that_is_not_there(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["profile", "networks:stack_with_example", "--measure", "h200", "--on", "cuda"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "stageplan: error: --on is 'cuda', but there is no GPU here that torch can use; it must be 'cpu'\n",
+    )
 
 
 def test_a_catalogue_of_ones_own(tmp_path, capsys):
@@ -103,7 +114,7 @@ def test_a_catalogue_of_ones_own(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "--device is missing; one to estimate for must be given, or measure"),
+        ([], "--device is missing; at least one device, or measure, must be given"),
         (["--device", "t5"], "--device is 't5'; it must be one of t4, "),
         (["--device", "t4", "--batch", "-1"], "--batch is -1; it must be a whole number, at least 1"),
         (
@@ -133,7 +144,16 @@ def test_a_catalogue_of_ones_own(tmp_path, capsys):
         ),
         (
             ["--measure", "x", "--device", "t4", "--input", "3x4"],
-            "--measure is 'x'; to carry times over to devices",
+            "--measure is 'x'; it must be 'cpu' or the name of a device of the catalogue",
+        ),
+        (
+            ["--measure", "t4", "--input", "3x4"],
+            "--measure is 't4', which calls itself 'Tesla T4', but this machine's processor calls itself ",
+        ),
+        (["--device", "t4", "--on", "cuda"], "--on is 'cuda', which says where to measure; measure must"),
+        (
+            ["--measure", "cpu", "--check", "--on", "cuda"],
+            "--check runs the stages on the processor; --on must",
         ),
     ],
 )

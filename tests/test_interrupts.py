@@ -192,7 +192,7 @@ sys.exit(main())
 @pytest.mark.parametrize(("number", "status"), SIGNALS[1:])
 def test_check_ends_its_stages(tmp_path, number, status):
     pytest.importorskip("torch")
-    flags = ("--measure", "here", "--batch", 1, "--max-spread", 100, "--repeats", 2, "--check", "-o")
+    flags = ("--measure", "cpu", "--batch", 1, "--max-spread", 100, "--repeats", 2, "--check", "-o")
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = ("profile", "networks:hanging", *flags, tmp_path / "net.json")
     with started(STAGES, *command, env=os.environ | {"PYTHONPATH": path}) as (process, stages):

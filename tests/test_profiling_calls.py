@@ -151,3 +151,66 @@ def test_a_network_without_lists_is_its_modules():
 
 def test_one_layer_has_the_name_of_its_class():
     assert names(find_cuts(*run(nn.Linear(4, 4)))) == ["Linear"]
+
+
+class InDict(Stack):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleDict({str(i): block for i, block in enumerate(self.blocks)})
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks.values():
+            x = block(x)
+        return self.out(self.norm(x))
+
+
+class Numbered(Stack):
+    def __init__(self):
+        super().__init__()
+        self.block_0, self.block_1, self.block_2 = self.blocks
+        self.norm1, self.norm2 = nn.LayerNorm(8), nn.LayerNorm(8)  # numbered, but without parts
+        del self.blocks
+
+    def forward(self, x):
+        x = self.block_2(self.block_1(self.block_0(self.stem(x))))
+        return self.out(self.norm2(self.norm1(x)))
+
+
+class Holder(nn.Module):
+    """What has the blocks is a module of its own, without a residual connection."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.embed, self.inner = nn.Linear(4, 4), inner
+
+    def forward(self, x):
+        return self.inner(self.embed(x))
+
+
+def test_blocks_in_a_table_or_in_numbered_attributes_are_blocks():
+    cuts = find_cuts(*run(InDict()))
+    assert names(cuts) == BLOCKS
+    assert kinds(cuts) == ["stem", *["block"] * 3, "norm", "head"]
+    cuts = find_cuts(*run(Numbered()))
+    assert names(cuts) == ["stem", "block_0", "block_1", "block_2", "norm1", "norm2", "out"]
+    assert kinds(cuts) == ["stem", *["block"] * 3, "norm", "norm", "head"]
+    for inner in (InDict(), Numbered()):
+        cuts = find_cuts(*run(Holder(inner)))
+        assert kinds(cuts)[:5] == ["stem", "stem", *["block"] * 3]
+
+
+def test_stages_in_numbered_attributes_are_opened():
+
+    class Stages(nn.Module):  # as of a ResNet
+        def __init__(self):
+            super().__init__()
+            self.layer1 = nn.Sequential(Residual(4, 8), Residual(4, 8))
+            self.layer2 = nn.Sequential(Residual(4, 64), Residual(4, 64))
+
+        def forward(self, x):
+            return self.layer2(self.layer1(x))
+
+    cuts = find_cuts(*run(Stages()))
+    assert names(cuts) == ["layer1.0", "layer1.1", "layer2.0", "layer2.1"]
+    assert kinds(cuts) == ["block"] * 4

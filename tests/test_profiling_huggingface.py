@@ -78,6 +78,33 @@ def test_a_wrong_configuration_is_refused(tmp_path, text, words):
         build(str(path))
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (TINY | {"n_layer": "x"}, "transformers cannot build it: .*expected int, got str"),
+        (TINY | {"n_layer": 10**9}, "n_layer is 1000000000; it must be at most 4096"),
+        (TINY | {"architectures": [5]}, "transformers cannot build it: attribute name must be string"),
+        (TINY | {"architectures": ["pipeline"]}, "transformers cannot build it: 'function' object has no"),
+        ({"model_type": "vit", "image_size": [1, 2, 3]}, "no example can be made: too many values"),
+        ({"model_type": "aimv2"}, r"module Aimv2Model cannot run .* \(called with input_ids 1x77\)"),
+    ],
+)
+def test_configurations_that_cannot_be_profiled_are_refused_in_one_line(tmp_path, fields, words):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=words) as error:
+        sp.profile(f"hf:{path}", devices=["a100-80g"])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_deep_nesting_is_refused(tmp_path, depth):
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "gpt2", "x": ' + '{"x": ' * depth + "0" + "}" * depth + "}")
+    with pytest.raises(ValueError, match="it is nested too deeply"):
+        build(str(path))
+
+
 def test_an_unknown_name_is_refused_with_those_that_are_known():
     with pytest.raises(
         ValueError, match=r"model is 'hf:gtp2'; it must be hf: and one of gpt2, .*llama-2-70b.*config.json"
@@ -115,6 +142,29 @@ def test_tokens_are_of_the_vocabulary_and_always_the_same(tmp_path):
     first, second = (huggingface.example(build(str(tmp_path)), 4)["input_ids"] for _ in range(2))
     assert torch.equal(first, second)
     assert 0 <= first.min() < first.max() < 11
+
+
+def test_quantisation_is_left_out_and_noted(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(TINY | {"quantization_config": {"quant_method": "gptq", "bits": 4}}))
+    workload = sp.profile(f"hf:{path}", devices=["a100-80g"], precision="bf16")
+    assert workload.notes == ("quantization_config is left out: the weights count as bf16",)
+
+
+def test_towers_that_a_text_does_not_run_are_noted(tmp_path):
+    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    fields = {
+        "model_type": "llava",
+        "text_config": tiny | {"model_type": "llama", "vocab_size": 31, "num_key_value_heads": 2},
+        "vision_config": tiny | {"model_type": "clip_vision_model", "image_size": 8, "patch_size": 4},
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(fields))
+    own = sum(weight.numel() * weight.element_size() for weight in build(str(path)).parameters())
+    workload = sp.profile(f"hf:{path}", devices=["a100-80g"], precision="bf16", sequence=4)
+    assert sum(layer.parameters for layer in workload.layers) == own
+    [note] = workload.notes
+    assert " % of the weights do not run on this example (model.vision_tower, model.multi_modal_proj" in note
 
 
 def test_a_workload_says_what_it_is_of(tmp_path):

@@ -2,11 +2,13 @@ import json
 import sys
 from collections import UserDict
 
+import msgspec
 import numpy as np
 import pytest
 
 import stageplan as sp
 from stageplan.output import to_text
+from stageplan.profiling.machine import hardware_name
 from stageplan.profiling.profile import layer_table
 
 torch = pytest.importorskip("torch")
@@ -107,6 +109,18 @@ def test_memory_of_mixed_precision():
         assert a.activations < b.activations < 2.5 * a.activations
 
 
+def test_weights_of_several_precisions_are_noted():
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4).bfloat16(), torch.nn.Linear(4, 16))
+    workload = sp.profile(module, torch.rand(3, 4), devices=[DEVICE])
+    assert workload.precision == "fp32"
+    assert workload.notes == (
+        "the weights have several precisions (80 % float32, 20 % bfloat16); all count as fp32",
+    )
+    workload = sp.profile(module, torch.rand(3, 4), devices=[DEVICE], precision="bf16")
+    assert [layer.parameters for layer in workload.layers] == [40, 160]
+    assert workload.notes[0].endswith("; all count as bf16")
+
+
 def test_frozen_weights_have_no_gradients_and_no_state():
     module = Stack()
     for weight in module.blocks.parameters():
@@ -114,6 +128,41 @@ def test_frozen_weights_have_no_gradients_and_no_state():
     layers = sp.profile(module, torch.rand(3, 4), devices=[DEVICE]).layers
     assert layers[1].memory == layers[1].parameters + layers[1].activations
     assert layers[-1].memory == 4 * layers[-1].parameters + layers[-1].activations
+
+
+class Towers(Stack):
+    """Has a part that texts do not run, and a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.tower = torch.nn.Linear(100, 100)
+        self.norm.register_buffer("table", torch.zeros(50))
+
+
+@pytest.mark.parametrize("mode", ["train", "inference"])
+def test_weights_that_do_not_run_and_buffers_are_memory(mode):
+    plain = sp.profile(Stack(), torch.rand(3, 4), devices=[DEVICE], mode=mode)
+    workload = sp.profile(Towers(), torch.rand(3, 4), devices=[DEVICE], mode=mode)
+    more = [a.memory - b.memory for a, b in zip(workload.layers, plain.layers, strict=True)]
+    assert more == [4 * 100 * 101, 0, 0, 0, 4 * 50, 0]
+    weights = [a.parameters - b.parameters for a, b in zip(workload.layers, plain.layers, strict=True)]
+    assert weights == [4 * 100 * 101, 0, 0, 0, 0, 0]
+    assert workload.layers[0].modules == ("tower",)
+    share = 100 * 10_100 / (10_100 + sum(weight.numel() for weight in Stack().parameters()))
+    assert workload.notes == (
+        f"{share:.2g} % of the weights do not run on this example (tower); they count in the memory of "
+        f"layers, and in no time",
+    )
+    assert plain.notes == ()
+    assert [layer.compute for layer in workload.layers] == [layer.compute for layer in plain.layers]
+
+
+def test_a_network_without_weights_is_one_layer():
+    module = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.MaxPool1d(2))
+    workload = sp.profile(module, torch.rand(3, 4), devices=[DEVICE], mode="inference")
+    assert [(layer.name, layer.parameters) for layer in workload.layers] == [("Sequential", 0)]
+    with pytest.raises(ValueError, match="none of its outputs depends on weights that train"):
+        sp.profile(module, torch.rand(3, 4), devices=[DEVICE])
 
 
 def test_shared_weights_count_in_the_first_layer_and_are_resident_in_both():
@@ -225,21 +274,37 @@ def test_what_a_function_gives(monkeypatch, tmp_path):
 
 
 def test_measured_times(tiny):
-    workload = sp.profile(tiny, measure="here", sequence=16, repeats=12, max_spread=10)
+    workload = sp.profile(tiny, measure="cpu", sequence=16, repeats=12, max_spread=10)
     for layer in workload.layers:
-        assert set(layer.compute) == {"here"}
-        assert 0 < layer.backward["here"] < layer.compute["here"]
+        assert set(layer.compute) == {"cpu"}
+        assert 0 < layer.backward["cpu"] < layer.compute["cpu"]
         assert layer.spread > 0
-    assert workload.layers[2].compute["here"] > workload.layers[5].compute["here"]  # a block, the last norm
+    assert workload.notes == (
+        f"times of cpu were measured on this machine's processor, {hardware_name('cpu')}",
+    )
+    assert workload.layers[2].compute["cpu"] > workload.layers[5].compute["cpu"]  # a block, the last norm
 
 
 def test_measured_times_are_carried_over_by_the_ratio_of_estimates():
     options = {"mode": "inference", "repeats": 12, "max_spread": 10.0}
-    workload = stack(measure="plain", devices=[DEVICE, SLOW], **options)
+    here = msgspec.structs.replace(DEVICE, hardware_names=[hardware_name("cpu")])
+    workload = stack(measure="plain", devices=[here, SLOW], **options)
     for layer in workload.layers:
         assert list(layer.compute) == ["plain", "slow"]
         assert layer.compute["slow"] == pytest.approx(1000 * layer.compute["plain"])
     assert workload.layers[0].compute["plain"] != stack(**options).layers[0].compute["plain"]
+
+
+def test_what_is_measured_must_be_where_it_is_measured():
+    module = Stack().to("meta")
+    with pytest.raises(
+        ValueError, match="model has weights on meta; they must be on cpu, where it is to run"
+    ):
+        sp.profile(module, torch.rand(3, 4), measure="cpu")
+    with pytest.raises(
+        ValueError, match="model is 'networks:without_values'; it cannot run on cpu: Cannot copy"
+    ):
+        sp.profile("networks:without_values", measure="cpu")
 
 
 def test_profiles_can_be_planned():
@@ -261,7 +326,7 @@ def test_a_table_of_layers():
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"devices": []}, ValueError, "device is missing; one to estimate for"),
+        ({"devices": []}, ValueError, "device is missing; at least one device, or"),
         ({"devices": "t4"}, TypeError, "devices is 't4'; it must be a list"),
         ({"devices": ["t5"]}, ValueError, "device is 't5'; it must be one of t4, l4,"),
         ({"devices": ["t4"], "precision": "bf16"}, ValueError, "precision is 'bf16'; it must be one that"),
@@ -276,9 +341,13 @@ def test_a_table_of_layers():
         ({"layers": "stem"}, TypeError, "layers is 'stem'; it must be a list of paths, or a depth"),
         ({"layers": 0}, ValueError, "layers is 0; it must be a whole number, at least 1"),
         ({"layers": ["x"]}, ValueError, r"layers\[0\] is 'x'; it must be the path of a module"),
-        ({"measure": "unknown"}, ValueError, "measure is 'unknown'; to carry times over"),
-        ({"measure": ""}, ValueError, "measure is ''; it must be the name of a device type"),
-        ({"measure": "plain", "precision": "fp16"}, ValueError, "precision is 'fp16', but the module is"),
+        ({"measure": "unknown"}, ValueError, "measure is 'unknown'; it must be 'cpu' or the name of a"),
+        ({"measure": "a100-80g"}, ValueError, "measure is 'a100-80g', which calls itself 'NVIDIA A100-SXM4"),
+        ({"measure": "plain"}, ValueError, "measure is 'plain', which has no hardware_names, but this"),
+        ({"measure": "cpu"}, ValueError, "measure is 'cpu', and the catalogue has no device of that name"),
+        ({"measure": "cpu", "on": "gpu"}, ValueError, "on is 'gpu'; it must be one of 'cpu', 'cuda'"),
+        ({"on": "cpu"}, ValueError, "on is 'cpu', which says where to measure; measure must be given too"),
+        ({"measure": "cpu", "devices": [], "precision": "fp16"}, ValueError, "precision is 'fp16', but the"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused(options, error, words):

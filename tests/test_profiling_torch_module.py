@@ -1,4 +1,8 @@
 import gc
+import threading
+from collections import UserDict
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
@@ -6,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from networks import Borrowing, Deciding, Residual, Skips, Stack, Tied  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from stageplan.profiling import torch_module  # noqa: E402
@@ -261,8 +266,175 @@ def test_whatever_a_module_raises_is_said():
         traced(Asserting(), torch.rand(5, 4))
 
 
-def test_hooks_are_gone_where_it_fails():
-    module = Residual()
-    with pytest.raises(ValueError, match="cannot run"):
+class Itself(Residual):
+    """Its copy is itself."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+@pytest.mark.parametrize("make", [Residual, Itself])
+def test_hooks_are_gone_where_it_fails(make):
+    module = make().to("meta")
+    with pytest.raises(ValueError, match=r"cannot run .* \(called with 3x5\)"):
         traced(module, torch.rand(3, 5))
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
     traced(module, torch.rand(3, 8))
+
+
+def test_attention_is_put_back():
+    attention = nn.functional.scaled_dot_product_attention
+    with pytest.raises(ValueError, match="cannot run"):
+        traced(Stack(), torch.rand(3, 5))
+    assert nn.functional.scaled_dot_product_attention is attention
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@dataclass(frozen=True)
+class Parts:
+    first: torch.Tensor
+    rest: dict
+    count: int = 1
+
+
+class Pair(NamedTuple):
+    first: torch.Tensor
+    rest: object
+
+
+class Record(nn.Module):
+    """Takes tensors in containers, and gives what it makes in one of a class."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.layer = kind, nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.layer(x.first) + x.rest["more"][0]
+        return self.kind(y, {"more": [y]})
+
+
+@pytest.mark.parametrize("kind", [Parts, Pair])
+def test_tensors_are_found_in_containers_of_any_kind(kind):
+    given = kind(torch.ones(2, 4), UserDict(more=[torch.ones(2, 4)]))
+    _, (layer,), _, _ = traced(Record(kind), given, layers=["layer"])
+    assert layer.flops == 2 * 2 * 4 * 4
+    assert flops([layer], "backward") == layer.flops
+    assert given.first.device.type == "cpu"
+    assert given.rest["more"][0].dtype == torch.float32
+
+
+class Rerunning(nn.Module):
+    """Runs its blocks again for the backward pass: each by itself, or all at once."""
+
+    def __init__(self, how, reentrant):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, width), nn.GELU(), nn.Linear(width, 8)) for width in (16, 32, 64)
+        )
+        self.stem, self.how, self.reentrant = nn.Linear(8, 8), how, reentrant
+
+    def forward(self, x):
+        def run(x, blocks):
+            for block in blocks:
+                x = block(x)
+            return x
+
+        x = self.stem(x)
+        if self.how == "all":
+            return checkpoint(run, x, self.blocks, use_reentrant=self.reentrant)
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=self.reentrant) if self.how == "each" else block(x)
+        return x
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("how", ["each", "all"])
+def test_checkpointing_runs_a_layer_again_in_its_own_backward_pass(how, reentrant):
+    paths = ["stem", *(f"blocks.{i}" for i in range(3))]
+    _, plain, _, _ = traced(Rerunning("plain", reentrant), torch.rand(2, 8), layers=paths)
+    _, layers, _, _ = traced(Rerunning(how, reentrant), torch.rand(2, 8), layers=paths)
+    assert [layer.flops for layer in layers] == [layer.flops for layer in plain]
+    assert flops(layers[:1], "backward") == flops(plain[:1], "backward")
+    for layer, other in zip(layers[1:], plain[1:], strict=True):
+        again = flops([layer], "backward") - flops([other], "backward")
+        assert layer.flops / 2 <= again <= layer.flops  # torch stops early, once it has what was kept
+    assert sum(layer.saved for layer in layers) < sum(layer.saved for layer in plain) / 2
+
+
+@pytest.mark.parametrize("embedding", [nn.Embedding, nn.EmbeddingBag])
+def test_embeddings_with_sparse_gradients(embedding):
+    module = nn.Sequential(embedding(1000, 4, sparse=True), nn.Linear(4, 2))
+    _, layers, _, _ = traced(module, torch.zeros(3, 5, dtype=torch.long))
+    moved = sum(kernel[1] * count for kernel, count in layers[0].backward.items())
+    assert 0 < moved < 1000 * 4 * 4  # rows of the gradient, not all
+
+
+def test_tensors_that_hang_on_others_are_copied_without_values():
+    module = nn.Linear(4, 4)
+    module.cached = {"double": [module.weight * 2]}
+    traced(module, torch.rand(3, 4))
+    assert module.cached["double"][0].device.type == "cpu"
+
+
+def _with(**attributes):
+    module = nn.Sequential(nn.Linear(4, 4))
+    vars(module[0]).update(attributes)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (
+            _with(lock=threading.Lock()),
+            "for its attribute '0.lock' cannot, and must be left out: cannot pickle",
+        ),
+        (
+            _with(numbers=(i for i in range(3))),
+            "model cannot be copied, for its attribute '0.numbers' cannot",
+        ),
+        (
+            nn.Sequential(nn.LazyLinear(4)),
+            "module '0' has parameters of unknown size; it must run once before",
+        ),
+    ],
+)
+def test_modules_that_cannot_be_copied_are_refused(module, words):
+    with pytest.raises(ValueError, match=words):
+        traced(module, torch.rand(3, 4))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_modules_are_refused():
+    for module in (torch.jit.script(nn.Linear(4, 4)), torch.jit.trace(nn.Linear(4, 4), torch.rand(3, 4))):
+        with pytest.raises(
+            ValueError, match="it is scripted or traced, and hides its parts; the module that it"
+        ):
+            traced(module, torch.rand(3, 4))
+
+
+class Buffers(nn.Module):
+    """A table, and quantised weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.zeros(100), persistent=False)
+        self.register_buffer("weight", torch.zeros(4, 4, dtype=torch.int8))
+        self.register_buffer("again", self.table)
+
+    def forward(self, x):
+        return x @ self.weight.to(x.dtype) + self.table[:4]
+
+
+def test_buffers_are_tables_or_quantised_weights():
+    trace, layers, tensors, _ = traced(
+        nn.Sequential(Buffers(), nn.Linear(4, 4), Buffers()), torch.rand(3, 4), dtype=torch.bfloat16
+    )
+    assert [layer.name for layer in layers] == ["0", "1", "2"]
+    assert {weight.name: weight.bytes for weight in trace.weights.values() if not weight.trained} == {
+        "0.weight": 16,
+        "2.weight": 16,
+    }
+    assert trace.buffers == {"0.table": 200, "2.table": 200}
+    assert tensors == {(0, (1,)): 24, (1, (2,)): 24}

@@ -72,8 +72,8 @@ def _apart(function, *args):
 
 def measured(options: dict) -> np.ndarray:
     """Seconds of each layer."""
-    workload = sp.profile(**options, measure="here")
-    return np.array([layer.compute["here"] for layer in workload.layers])
+    workload = sp.profile(**options, measure="cpu")
+    return np.array([layer.compute["cpu"] for layer in workload.layers])
 
 
 def repeat() -> None:
@@ -112,8 +112,8 @@ def estimate() -> None:
 
 def pipeline() -> None:
     for name, options in PIPELINES.items():
-        workload = sp.profile(**options, measure="here", max_spread=0.1)
-        here = sp.DeviceType(name="here", price=1, limit=2)
+        workload = sp.profile(**options, measure="cpu", max_spread=0.1)
+        here = sp.DeviceType(name="cpu", price=1, limit=2)
         goal = sp.Goal(objective="throughput", split=True, max_devices_per_stage=1)
         problem = sp.Problem(workload, sp.Cluster(name="here", types=[here]), goal)
         half = len(workload.layers) // 2

@@ -46,6 +46,9 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         $/hour of one device; None where it is not known.
     price_names : sequence of str
         Names of the device in price lists.
+    hardware_names : sequence of str
+        Names that the device reports of itself: a GPU as ``torch.cuda.get_device_name`` gives it, a processor
+        by its model name.  Only a device with this machine's name can be measured.
     compute_fraction, bandwidth_fraction : float
         Which fraction of its peaks, of FLOP/s and of bytes/s of memory, it is assumed to keep up.
     source, date : str
@@ -74,6 +77,9 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_machine: Annotated[int, whole(1, 2**53, "devices")] = 1
     price: Price | None = None
     price_names: Annotated[tuple[str, ...], Meta(description="a list of names in price lists")] = ()
+    hardware_names: Annotated[
+        tuple[str, ...], Meta(description="a list of names that the device reports of itself")
+    ] = ()
     compute_fraction: Share = 0.4
     bandwidth_fraction: Share = 0.7
     source: Text = ""

@@ -18,7 +18,7 @@ _FLAG_WORDS = (
     *("seed", "population", "initial", "cell", "policy", "accept", "target", "threads"),
     *("points", "gap", "max_throughput"),
     *("device", "prices", "region", "spot"),
-    *("batch", "sequence", "layers", "precision", "measure", "repeats", "max_spread"),
+    *("batch", "sequence", "layers", "precision", "measure", "on", "repeats", "max_spread"),
     *("microbatches", "max_seconds"),
 )
 _FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {

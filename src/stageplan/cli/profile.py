@@ -13,6 +13,7 @@ from ..plan import Plan
 from ..plan_file import SavedPlan, read_plan
 from ..problem import Problem
 from ..profiling.check import check
+from ..profiling.machine import PLACES
 from ..profiling.network import MODES, PRECISIONS
 from ..profiling.profile import layer_table, profile
 from ..readers import read_devices
@@ -37,7 +38,8 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         help="hf:NAME (a network of transformers, by name, model type or config.json), an .onnx file, or "
-        "package.module:function (which gives a torch module, and an example if it likes)",
+        "package.module:function (which imports and runs that code; it returns a torch module, or a module "
+        "and an example)",
     )
     add("--mode", choices=MODES, default="train", help="default: %(default)s")
     add("--precision", choices=PRECISIONS, help="of weights and arithmetic; default: the module's, or fp32")
@@ -46,7 +48,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch of images or the like")
     cut = parser.add_mutually_exclusive_group().add_argument
     cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) that begin a layer; default: blocks")
-    cut("--depth", type=int, metavar="N", help="or all modules so deep")
+    cut("--depth", type=int, metavar="N", help="or cut at the modules at depth N")
     group = parser.add_argument_group("times (at least one device, or --measure)").add_argument
     group(
         "--device", action="append", default=[], metavar="NAME", help="estimate for a device; once for each"
@@ -55,8 +57,10 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     group(
         "--measure",
         metavar="NAME",
-        help="measure on this machine, a device NAME; times of other devices are carried over from it",
+        help="measure on this machine; NAME is cpu (cuda with --on cuda), or a device of the catalogue that "
+        "this machine's hardware calls itself. Times of other devices are carried over from it",
     )
+    group("--on", choices=PLACES, help="measure on one thread of the processor, or on the GPU; default: cpu")
     group("--repeats", type=int, default=40, metavar="N", help="most passes to measure; default: %(default)s")
     group(
         "--max-spread",
@@ -91,12 +95,15 @@ def _profile(arguments: argparse.Namespace) -> int:
     check_output("--output", arguments.output)
     if arguments.check is not None and arguments.measure is None:
         raise ValueError("--check compares with what is measured here; --measure must be given")
+    if arguments.check is not None and arguments.on == "cuda":
+        raise ValueError("--check runs the stages on the processor; --on must be cpu, or absent")
     saved = None if arguments.check in (None, BEST) else read_plan(arguments.check)
     workload = profile(
         arguments.model,
         devices=arguments.device,
         catalogue=read_devices(arguments.catalogue),
         measure=arguments.measure,
+        on=arguments.on,
         **_network(arguments),
         layers=arguments.layers.split(",") if arguments.layers else arguments.depth,
         repeats=arguments.repeats,
@@ -137,5 +144,7 @@ def _plan_here(workload: Workload, type_: str, saved: SavedPlan | None) -> Plan:
         return solve(problem).plan
     names = [name for stage in saved.stages for name in stage.layers]
     if names != list(problem.layer_names):
-        raise ValueError("--check is a plan of other layers; it must be of the profile's, in its order")
+        raise ValueError(
+            "--check is a plan for another model; its layers must be those of this profile, in order"
+        )
     return Plan.of(problem, [place % 2 for place, stage in enumerate(saved.stages) for _ in stage.layers])

@@ -170,8 +170,8 @@ class _Tree:
 
 
 def _cuts(layers: Sequence[int], tree: _Tree) -> list[Cut]:
-    """Layers with weights; what has none joins the layer before."""
-    layers = [index for index in layers if tree.calls[index].weights]
+    """Layers with weights; what has none joins the layer before. Where none has weights, the first is all."""
+    layers = [index for index in layers if tree.calls[index].weights] or list(layers[:1])
     blocks = [place for place, index in enumerate(layers) if tree.is_block(index)]
     return [
         Cut(call.path or call.kind, _kind(call, place, blocks), call.start, call.weights)

@@ -107,7 +107,7 @@ def check(
         Of a workload that `profile` has measured here: predictions are the times in it.
     model, example, mode, precision, batch, sequence, shape
         As in `profile`, with the same values.  Each process makes its own module; one that is given is
-        pickled.
+        pickled, and must be on the processor, where the stages run.
     microbatches
         Batches that follow one another in a step; default: four for each stage.
     steps
@@ -128,7 +128,7 @@ def check(
     TimeoutError
         They did not end within `max_seconds`.
     TypeError, ValueError
-        An argument is not as it has to be; a stage has several devices, or is no run of neighbours.
+        An argument is not as it has to be; a stage has several devices, or layers that are not neighbours.
     """
     check_choice("mode", mode, MODES)
     if not isinstance(plan, Plan):
@@ -144,7 +144,7 @@ def check(
                 f"plan has {stage.devices} devices in stage {number}; each stage must have 1 here"
             )
     options = Options(mode, precision, batch, sequence, shape, None)
-    size = load(model, example, options, measured=True).batch
+    size = load(model, example, options, on="cpu").batch
     job = (plan, model, example, options, microbatches, steps)
     runs = _run(job, stages, max_seconds)
     wall = np.array([run["wall"] for run in runs]).max(axis=0).min()

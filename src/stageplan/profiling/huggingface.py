@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -23,6 +23,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from ..fields import first_line, sentence, show
 from ..readers.bounded import about, read_bytes, to_text
+from ..workload import MAX_LAYERS
 from .modules import DTYPES, Loaded, given
 from .network import Options
 
@@ -41,13 +42,18 @@ HEADS = (
 )
 
 
-def load(name: str, options: Options, measured: bool) -> Loaded:
+class _ExampleError(ValueError):
+    """An error of this module, whose sentence needs nothing around it."""
+
+
+def load(name: str, options: Options, on: str | None) -> Loaded:
     """Make a network by its name, as `build` takes it, and a batch; with random weights where it must run."""
-    device = str(torch.get_default_device()) if measured else "meta"
-    network = build(name, DTYPES[options.precision or "fp32"], device)
+    network = build(name, DTYPES[options.precision or "fp32"], on or "meta")
     try:
         made = example(network, options.examples(), options.sequence, options.shape)
-    except (RuntimeError, TypeError) as error:  # sizes of the configuration that no tensor can have
+    except _ExampleError:
+        raise
+    except Exception as error:  # the configuration may lack any field, or hold anything in it
         raise ValueError(
             f"model is {show('hf:' + name)}; no example can be made: {first_line(error)}"
         ) from None
@@ -75,17 +81,28 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
         The name is not known; the configuration is wrong.
     """
     fields, architecture = _configuration(name)
-    with _quiet():
+    with quiet():
         try:
             config = AutoConfig.for_model(**fields)
-            config.use_cache = False  # of earlier tokens: it is of no use in one pass
+            _check_layers(config.to_dict())
+            config.use_cache = False  # of earlier tokens, which one pass does not use
             with torch.device(device):
                 return _build(config, architecture, dtype)
         except Exception as error:  # what transformers raises has no common base but this
-            reason = " ".join(str(error).split())
+            too_deep = isinstance(error, RecursionError)
+            reason = "it is nested too deeply" if too_deep else " ".join(str(error).split())
             raise ValueError(
                 sentence(f"model is {show('hf:' + name)}; transformers cannot build it: {reason}")
             ) from error
+
+
+def _check_layers(fields: Mapping[Any, Any]) -> None:
+    """Raise ValueError where a configuration has more layers than a workload may have."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            _check_layers(value)
+        elif ("layers" in str(name) or name == "n_layer") and isinstance(value, int) and value > MAX_LAYERS:
+            raise ValueError(f"{name} is {value}; it must be at most {MAX_LAYERS}")
 
 
 def _build(config: PreTrainedConfig, architecture: str | None, dtype: torch.dtype) -> nn.Module:
@@ -101,8 +118,8 @@ def _build(config: PreTrainedConfig, architecture: str | None, dtype: torch.dtyp
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from telling what it makes."""
+def quiet() -> Iterator[None]:
+    """Keep transformers from logging what it makes and runs."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity(logging.ERROR)
     try:
@@ -135,6 +152,8 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
             fields = json.loads(text)  # which has Infinity, as some configurations do
         except ValueError as error:
             raise ValueError(f"it is not valid JSON: {error}") from None
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
         raise ValueError(f"{path}: it has no model_type; it must be a configuration of transformers")
     if fields["model_type"] not in CONFIG_MAPPING:
@@ -194,7 +213,9 @@ def _tokens(config: Any, batch: int, sequence: int | None) -> Tensor:
     most = next((limit for limit in limits if limit and limit > 0), sys.maxsize)
     length = min(SEQUENCE, most) if sequence is None else sequence
     if length > most:
-        raise ValueError(f"sequence is {length}; it must be at most {most}, the positions that the model has")
+        raise _ExampleError(
+            f"sequence is {length}; it must be at most {most}, the positions that the model has"
+        )
     generator = torch.Generator().manual_seed(0)
     vocabulary = getattr(config, "vocab_size", None) or 1
     return torch.randint(vocabulary, (batch, length), generator=generator)
@@ -209,6 +230,6 @@ def _shape(name: str, config: Any, batch: int, sequence: int | None) -> tuple[in
         return batch, config.num_mel_bins, 2 * config.max_source_positions
     if name == "input_values":
         return batch, sequence or AUDIO
-    raise ValueError(
+    raise _ExampleError(
         f"model takes {name}, which cannot be made up; it must be profiled with an example in Python"
     )

@@ -1,10 +1,10 @@
-"""Networks of any kind, told by what they are called: modules, configurations, ONNX files."""
+"""Networks of any kind, told apart by their names: modules, configurations, ONNX files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ HUGGING_FACE = "hf:"
 
 
 def read_model(
-    model: torch.nn.Module | str | os.PathLike[str], example: Any, options: Options, *, measured: bool
+    model: torch.nn.Module | str | os.PathLike[str], example: Any, options: Options, *, on: str | None
 ) -> Network:
     """Read a network.
 
@@ -30,8 +30,8 @@ def read_model(
         As of `stageplan.profile`.
     options
         How.
-    measured
-        Whether it has to run, and so to have values.
+    on
+        Where it is to run, ``"cpu"`` or ``"cuda"``; None where it is not run, and needs no values.
 
     Raises
     ------
@@ -44,10 +44,11 @@ def read_model(
     """
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     if name is None or not name.endswith(".onnx"):
-        loaded = load(model, example, options, measured=measured)
+        loaded = load(model, example, options, on=on)
         from . import modules
 
-        return modules.read(loaded, options, measured)
+        with _quiet(name):
+            return modules.read(loaded, options, measured=on is not None)
     if example is not None:
         raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
     with _needs("onnx"):
@@ -56,21 +57,36 @@ def read_model(
 
 
 def load(
-    model: torch.nn.Module | str | os.PathLike[str], example: Any, options: Options, *, measured: bool
+    model: torch.nn.Module | str | os.PathLike[str], example: Any, options: Options, *, on: str | None
 ) -> Loaded:
-    """Make the module of a network, and what it is called with; as `read_model`, but for ONNX files."""
+    """Make the module of a network, and what it is called with; as `read_model`, but for ONNX files.
+
+    A module that is given is not moved, and so must be where it is to run.
+    """
     with _needs("torch"):
         from . import modules
     if not isinstance(model, (str, os.PathLike)):
-        return modules.given(model, example, options)
+        loaded = modules.given(model, example, options)
+        if on is not None:
+            modules.check_place(loaded.module, on)
+        return loaded
     name = os.fspath(model)
     if example is not None:
         raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
     if not name.startswith(HUGGING_FACE):
-        return modules.made(name, options)
+        return modules.made(name, options, on)
     with _needs("transformers"):
         from . import huggingface
-    return huggingface.load(name.removeprefix(HUGGING_FACE), options, measured)
+    return huggingface.load(name.removeprefix(HUGGING_FACE), options, on)
+
+
+def _quiet(name: str | None) -> AbstractContextManager[None]:
+    """Keep transformers from logging, where the network is one that it made."""
+    if name is None or not name.startswith(HUGGING_FACE):
+        return nullcontext()
+    from . import huggingface
+
+    return huggingface.quiet()
 
 
 @contextmanager

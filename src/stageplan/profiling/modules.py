@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from ..fields import first_line, show
 from . import calls, torch_times
 from .network import Network, Options
-from .torch_module import Traced, on_device_of, tensors_in, trace
+from .torch_module import QUANTISED, Traced, on_device_of, tensors_in, trace
 from .trace import Cut
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -39,7 +40,7 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
     Raises
     ------
     TypeError, ValueError
-        It is no module; there is no example.
+        It is not a module; there is no example.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"model is {show(module)}; it must be a torch module, {FORMS}")
@@ -63,15 +64,26 @@ def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     )
 
 
-def made(name: str, options: Options) -> Loaded:
+def check_place(module: nn.Module, on: str) -> None:
+    """Raise ValueError unless all weights of a module are where it is to run, ``"cpu"`` or ``"cuda"``."""
+    places = {tensor.device.type for tensor in chain(module.parameters(), module.buffers())} - {on}
+    if places:
+        raise ValueError(
+            f"model has weights on {' and '.join(sorted(places))}; they must be on {on}, where it is to run"
+        )
+
+
+def made(name: str, options: Options, on: str | None) -> Loaded:
     """Call the function that ``package.module:function`` names for a module and, maybe, an example.
+
+    The module is moved to where it is to run, if `on` says so.
 
     Raises
     ------
     ValueError
-        There is no such function, or it makes no module; there is no example.
+        There is no such function, or it does not make a module; there is no example.
     """
-    module, example = _make(name)
+    module, example = _make(name, on)
     return given(module, _made_up(example, name, options), options, name)
 
 
@@ -117,6 +129,7 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
         _names(module),
         _architecture(module),
         _sequence(loaded),
+        tuple(_notes(module, precision)),
     )
 
 
@@ -125,6 +138,22 @@ def _names(module: nn.Module) -> dict[str, str]:
     first: dict[int, str] = {}
     held = (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
     return {path: first.setdefault(id(tensor), path) for path, tensor in chain(*held)}
+
+
+def _notes(module: nn.Module, precision: str) -> Iterator[str]:
+    """Say what of a module's weights is counted as something else."""
+    sizes = Counter[str]()
+    for weight in module.parameters():
+        if weight.is_floating_point():
+            sizes[str(weight.dtype).removeprefix("torch.")] += weight.numel()
+    if len(sizes) > 1:
+        shares = ", ".join(
+            f"{100 * size / sizes.total():.2g} % {dtype}" for dtype, size in sizes.most_common()
+        )
+        yield f"the weights have several precisions ({shares}); all count as {precision}"
+    quantisation = getattr(getattr(module, "config", None), "quantization_config", None)
+    if quantisation is not None and not any(buffer.dtype in QUANTISED for buffer in module.buffers()):
+        yield f"quantization_config is left out: the weights count as {precision}"
 
 
 def _architecture(module: nn.Module) -> str:
@@ -147,9 +176,12 @@ def _cut(traced: Traced, options: Options) -> list[Cut]:
 
 
 def _precision(module: nn.Module) -> str:
-    """Precision of a module's weights, the first of `DTYPES` that it is; fp32 where it has none."""
-    weights = (weight for weight in module.parameters() if weight.is_floating_point())
-    dtype = next((weight.dtype for weight in weights), torch.float32)
+    """Precision of most of a module's weights, the first of `DTYPES` that it is; fp32 where it has none."""
+    sizes = Counter({torch.float32: 0})
+    for weight in module.parameters():
+        if weight.is_floating_point():
+            sizes[weight.dtype] += weight.numel()
+    ((dtype, _),) = sizes.most_common(1)
     for precision, known in DTYPES.items():
         if dtype == known:
             return precision
@@ -167,7 +199,7 @@ def _made_up(example: Any, name: str, options: Options) -> Any:
     raise ValueError(f"shape is None; {show(name)} gives no example, so shape or sequence must be given")
 
 
-def _make(name: str) -> tuple[Any, Any]:
+def _make(name: str, on: str | None) -> tuple[Any, Any]:
     """Call a function, of the working directory too, for a module and, where it likes, an example."""
     package, _, function = name.partition(":")
     if not (function.isidentifier() and all(part.isidentifier() for part in package.split("."))):
@@ -182,4 +214,9 @@ def _make(name: str) -> tuple[Any, Any]:
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise ValueError(f"model is {show(name)}, which gives {show(made)}; it must give a torch module")
+    if on is not None:
+        try:
+            module.to(on)
+        except Exception as error:  # of the device's memory, or of weights without values
+            raise ValueError(f"model is {show(name)}; it cannot run on {on}: {first_line(error)}") from error
     return module, example

@@ -1,4 +1,4 @@
-"""Parameters and buffers outside the modules of the layers, and the layer that each is placed with."""
+"""Parameters and buffers that no layer uses or has in its module, and the layer that each is placed with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,36 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from .network import Network
-from .trace import TracedLayer
+from .trace import Trace, TracedLayer
+
+LISTED = 6  # modules that a note names
+
+
+def add_unused(trace: Trace, layers: Sequence[TracedLayer]) -> None:
+    """Add the weights that no operation uses, and all buffers, to the layers that they are placed with."""
+    paths = [layer.name for layer in layers]
+    used = {number for operation in trace.operations for number in operation.weights}
+    for number in trace.weights.keys() - used:
+        for layer in layers:
+            layer.weights.discard(number)
+        layers[_layer_of(trace.weights[number].name, paths)].unused.add(number)
+    for name, bytes_ in trace.buffers.items():
+        layers[_layer_of(name, paths)].buffers += bytes_
+
+
+def note_unused(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
+    """Say which share of the weights is not used, and which modules have them; nothing if all are used."""
+    paths = [layer.name for layer in layers]
+    unused = [trace.weights[number] for number in sorted(set().union(*(layer.unused for layer in layers)))]
+    if not unused:
+        return []
+    share = sum(weight.bytes for weight in unused) / sum(weight.bytes for weight in trace.weights.values())
+    modules = list(dict.fromkeys(_outermost(weight.name, paths) for weight in unused))
+    more = f" and {len(modules) - LISTED} more" if len(modules) > LISTED else ""
+    return [
+        f"{100 * share:.2g} % of the weights do not run on this example "
+        f"({', '.join(modules[:LISTED])}{more}); they count in the memory of layers, and in no time"
+    ]
 
 
 def modules_outside(network: Network, layers: Sequence[TracedLayer]) -> list[list[str]]:
@@ -47,6 +76,13 @@ def _outermost(path: str, layers: Sequence[str]) -> str:
     parts = path.split(".")
     modules = (".".join(parts[:depth]) for depth in range(1, len(parts)))
     return next((module for module in modules if not any(_is_in(layer, module) for layer in layers)), path)
+
+
+def _layer_of(path: str, layers: Sequence[str]) -> int:
+    """Index of the layer that a tensor is in, or else of the one nearest to its outermost module."""
+    inside = (index for index, layer in enumerate(layers) if _is_in(path, layer))
+    index = next(inside, None)
+    return _nearest(_outermost(path, layers), layers) if index is None else index
 
 
 def _nearest(path: str, layers: Sequence[str]) -> int:

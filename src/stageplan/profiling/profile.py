@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,10 @@ from ..fields import show
 from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload
+from .machine import PLACES, check_measured, note_measured
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
-from .outside import modules_outside
+from .outside import add_unused, modules_outside, note_unused
 from .trace import Kernels, TracedLayer
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def profile(
     devices: Iterable[str | Device] = (),
     catalogue: Mapping[str, Device] | None = None,
     measure: str | None = None,
+    on: Literal["cpu", "cuda"] | None = None,
     mode: Mode = "train",
     precision: str | None = None,
     batch: int | None = None,
@@ -64,7 +66,7 @@ def profile(
         A torch module, which is left as it is; or a text: ``"hf:NAME"`` for a configuration of transformers
         (``"hf:gpt2"``, ``"hf:meta-llama/Llama-2-70b-hf"``, ``"hf:bert"``, ``"hf:folder/config.json"``;
         nothing is downloaded), ``"package.module:function"`` for what a function returns (a module, or a
-        module and an example), or the path of an ONNX file.
+        module and an example; this imports and runs that code), or the path of an ONNX file.
     example
         What the module is called with, a batch: a tensor, a tuple of arguments, or a table of named ones.
     devices
@@ -72,9 +74,12 @@ def profile(
     catalogue
         Default: the built-in one, as `read_devices` gives it.
     measure
-        Name of the device type that this machine is: layers are measured here, on one thread, or on the GPU
-        that the module is on.  Times on `devices` are then the measured ones times the ratio of the
-        estimates, for which the catalogue must have this name too.
+        Measure the layers on this machine, under this name: the same as `on`, or the name of a device of the
+        catalogue that has this machine's name among its `hardware_names`.  Times on `devices` are then the
+        measured ones times the ratio of the estimates, for which the catalogue must have this name.
+    on : {"cpu", "cuda"}, optional
+        Where to measure: on one thread of the processor (default), or on the GPU.  A module that is given
+        must be there.
     mode : {"train", "inference"}
         Forward and backward pass, or forward pass alone.
     precision : {"fp32", "tf32", "fp16", "bf16"}
@@ -114,9 +119,12 @@ def profile(
     An estimate adds up the operations of a layer, each by the roofline of the device, `Device.seconds`, from
     its FLOPs and the bytes of its inputs and outputs; attention is one operation.
 
-    The memory of a layer that trains is that of its weights, their gradients and Adam's state (for each
-    parameter 16 bytes in all), and of what the forward pass of one batch keeps for the backward pass.  In
-    inference it is that of its weights and of the largest operation's inputs and outputs.
+    The memory of a layer that trains is that of its weights and buffers, the weights' gradients and Adam's
+    state (for each parameter 16 bytes in all), and of what the forward pass of one batch keeps for the
+    backward pass.  In inference it is that of its weights, its buffers and the largest operation's inputs and
+    outputs.  Buffers of integers or of 8 bits, with two dimensions or more, count as quantised weights.
+    Weights that do not run on the example, as a tower for images where it has text alone, have no gradients;
+    they are memory of the layer that they are placed with, and a note says which they are.
 
     A tensor is counted twice where the network trains: its gradient comes back.  What depends on the inputs
     alone, as a mask does, passes between no layers: each stage can make it.
@@ -141,14 +149,16 @@ def profile(
     check_number("max_spread", max_spread, above=0)
     _check_shape(shape)
     _check_layers(layers)
-    types, measured = _devices(devices, measure, read_devices() if catalogue is None else catalogue)
+    types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
     network = read_model(
         model,
         example,
         Options(mode, precision, batch, sequence, shape, layers),
-        measured=measure is not None,
+        on=None if measure is None else on or "cpu",
     )
     traced = network.trace.layers(network.cuts)
+    add_unused(network.trace, traced)
+    notes = [*network.notes, *note_unused(network.trace, traced)]
     seconds = {type_.name: _estimate(traced, type_, network.precision) for type_ in types}
     spread = np.zeros(len(traced))
     if measure is not None:
@@ -158,7 +168,8 @@ def profile(
             base = _estimate(traced, measured, network.precision)
             seconds = {name: _carry(here, base, estimate) for name, estimate in seconds.items()}
         seconds = {measure: here} | {name: other for name, other in seconds.items() if name != measure}
-    return _workload(network, traced, mode, seconds, spread)
+        notes.append(note_measured(measure, on or "cpu"))
+    return _workload(network, traced, mode, seconds, spread, notes)
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
@@ -179,23 +190,27 @@ def _check_layers(layers: object) -> None:
 
 
 def _devices(
-    devices: Iterable[str | Device], measure: str | None, catalogue: Mapping[str, Device]
+    devices: Iterable[str | Device], measure: str | None, on: str | None, catalogue: Mapping[str, Device]
 ) -> tuple[list[Device], Device | None]:
     """Devices to estimate for, and the one that is measured where its estimate is needed."""
     check_catalogue("catalogue", catalogue)
     types = [_device(device, catalogue) for device in as_tuple("devices", devices, "a list")]
-    if not types and measure is None:
-        raise ValueError("device is missing; one to estimate for must be given, or measure")
-    known = {**catalogue} | {type_.name: type_ for type_ in types}
-    if measure is not None and (not isinstance(measure, str) or not measure):
-        raise ValueError(f"measure is {show(measure)}; it must be the name of a device type")
-    if measure is None or not types:
+    if on is not None:
+        check_choice("on", on, PLACES)
+    if measure is None:
+        if on is not None:
+            raise ValueError(f"on is {show(on)}, which says where to measure; measure must be given too")
+        if not types:
+            raise ValueError("device is missing; at least one device, or measure, must be given")
         return types, None
-    if measure not in known:
+    known = {**catalogue} | {type_.name: type_ for type_ in types}
+    check_measured(measure, on or "cpu", known)
+    if types and measure not in known:
         raise ValueError(
-            f"measure is {show(measure)}; to carry times over to devices it must be one of {', '.join(known)}"
+            f"measure is {show(measure)}, and the catalogue has no device of that name; it must have one, "
+            f"because times of other devices are the measured ones times the ratio of two estimates"
         )
-    return types, known[measure]
+    return types, known[measure] if types else None
 
 
 def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
@@ -237,13 +252,14 @@ def _workload(
     mode: Mode,
     seconds: Mapping[str, Seconds],
     spread: Array,
+    notes: Sequence[str],
 ) -> Workload:
     trace, cuts, train = network.trace, network.cuts, mode == "train"
     modules = modules_outside(network, traced)
     counted: set[int] = set()  # weights of the layers so far
     layers = []
     for index, layer in enumerate(traced):
-        new = layer.weights - counted
+        new = (layer.weights | layer.unused) - counted
         counted |= new
         layers.append(
             Layer(
@@ -276,17 +292,17 @@ def _workload(
         mode=mode,
         precision=network.precision,
         sequence=network.sequence,
-        notes=network.notes,
+        notes=tuple(notes),
     )
 
 
 def _memory(layer: TracedLayer, network: Network, train: bool) -> float:
     """Bytes that are resident, as the notes of `profile` say."""
-    weights = [network.trace.weights[weight] for weight in layer.weights]
-    held = sum(weight.bytes for weight in weights)
+    weights = network.trace.weights
+    held = sum(weights[number].bytes for number in layer.weights | layer.unused) + layer.buffers
     if not train:
         return held + layer.workspace
-    trained = sum(weight.bytes for weight in weights if weight.trained)
+    trained = sum(weights[number].bytes for number in layer.weights if weights[number].trained)
     return held + trained * (1 + ADAM[network.precision]) + layer.saved
 
 

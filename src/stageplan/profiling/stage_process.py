@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..fields import first_line
 from ..plan import Plan
 from ..writers import SplitModule, split_module
 from .models import load
@@ -61,13 +62,12 @@ def run_stage(
     torch.manual_seed(0)
     torch.set_grad_enabled(options.train)
     try:
-        loaded = load(model, example, options, measured=True)
+        loaded = load(model, example, options, on="cpu")
         split = _split(loaded, plan, options.train)
         _meet(rank, len(plan.stages), folder, max_seconds)
         times = _time(_step(rank, split, loaded, options.train, microbatches), steps)
     except Exception as error:
-        line = (str(error).strip() or "it does not say why").splitlines()[0]
-        Path(folder, f"{rank}.error").write_text(f"{type(error).__name__}: {line}")
+        Path(folder, f"{rank}.error").write_text(f"{type(error).__name__}: {first_line(error)}")
         sys.exit(1)
     Path(folder, f"{rank}.json").write_text(json.dumps(times._asdict()))
 
@@ -106,7 +106,7 @@ def _step(
 
 
 def _repeat(tensor: Tensor, batch: int, times: int) -> Tensor:
-    """Repeat a microbatch; what is no batch stays as it is."""
+    """Repeat a microbatch; a tensor that is not a batch stays as it is."""
     return torch.cat([tensor] * times) if tensor.dim() and len(tensor) == batch else tensor
 
 

@@ -6,23 +6,29 @@ The module itself is left alone: a twin of it runs, whose weights are on the met
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..fields import first_line
+from ..fields import first_line, show
 from .calls import Call
 from .trace import Operation, Trace, Weight
 
 aten = torch.ops.aten
 
+# Types of the numbers that quantised weights are stored as, several to one, or scaled; they are buffers.
+QUANTISED = {torch.int8, torch.uint8, torch.int16, torch.int32, torch.float8_e4m3fn, torch.float8_e5m2}
 GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}  # read what they write, not all
 FREE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
 NOTHING = Operation(0.0, 0.0, (), (), ())
@@ -63,30 +69,46 @@ def trace(
     Raises
     ------
     ValueError
-        The module cannot run on the meta device, as where values decide what it does.
+        The module cannot be copied, or cannot run on the meta device, as where values decide what it does.
     """
-    twin = _twin(module, dtype).train(train)
-    args, kwargs = to_meta(tuple(args), dtype), to_meta(dict(kwargs), dtype)
-    recorder = _Recorder(twin)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it hides the operations in one
+    twin = _twin(module, dtype)
     try:
         with ExitStack() as stack:
-            stack.enter_context(torch.device("meta"))
-            stack.enter_context(torch.set_grad_enabled(train))
-            stack.enter_context(patch.object(functional, "scaled_dot_product_attention", _attention))
+            for context in (_separate_operations(), torch.device("meta"), torch.set_grad_enabled(train)):
+                stack.enter_context(context)
+            recorder = _Recorder(twin.train(train), stack)
             with recorder, torch.autograd.graph.saved_tensors_hooks(recorder.pack, recorder.unpack):
-                outputs = twin(*args, **kwargs)
+                outputs = twin(*to_meta(tuple(args), dtype), **to_meta(dict(kwargs), dtype))
                 if train:
                     recorder.begin_backward()
                     run_backward(outputs)
     except Exception as error:  # whatever the module does
         name, reason = type(module).__name__, first_line(error)
-        raise ValueError(f"module {name} cannot run without values, on the meta device: {reason}") from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        recorder.remove()
+        raise ValueError(
+            f"module {name} cannot run without values, on the meta device: {reason} "
+            f"(called with {_described(args, kwargs)})"
+        ) from error
     return Traced(recorder.trace, recorder.calls)
+
+
+def _described(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Names and shapes of the tensors in arguments."""
+    named = [("", tensor) for tensor in tensors_in(list(args))]
+    named += [(f"{name} ", tensor) for name, value in kwargs.items() for tensor in tensors_in(value)]
+    return ", ".join(f"{name}{'x'.join(map(str, tensor.shape))}" for name, tensor in named) or "no tensors"
+
+
+@contextmanager
+def _separate_operations() -> Iterator[None]:
+    """Keep torch from running a block of attention as one operation, and have attention itself be one."""
+    fast, attention = torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention
+    torch.backends.mha.set_fastpath_enabled(False)
+    functional.scaled_dot_product_attention = _attention
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = attention
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def run_backward(outputs: Any) -> None:
@@ -99,15 +121,18 @@ def run_backward(outputs: Any) -> None:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Tensors in a value and in the lists, tuples and tables in it."""
+    """Tensors in a value and in the lists, tuples, tables and dataclasses in it."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for item in value.values():
             yield from tensors_in(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from tensors_in(item)
+    elif _is_record(value):
+        for field in fields(value):
+            yield from tensors_in(getattr(value, field.name, None))
 
 
 def to_meta(value: Any, dtype: torch.dtype) -> Any:
@@ -120,14 +145,27 @@ def to_meta(value: Any, dtype: torch.dtype) -> Any:
 
 
 def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Change the tensors in a value and in the lists, tuples and tables in it."""
+    """Change the tensors in a value and in copies of the lists, tuples, tables and dataclasses in it."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, dict):
-        return {key: map_tensors(item, function) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map_tensors(item, function) for item in value)
-    return value
+    if next(tensors_in(value), None) is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        items = [map_tensors(item, function) for item in value]
+        return value._make(items) if hasattr(value, "_make") else type(value)(items)
+    made = copy.copy(value)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            made[key] = map_tensors(item, function)
+        return made
+    for field in fields(value):
+        if hasattr(value, field.name):  # object's own __setattr__: the dataclass may be frozen
+            object.__setattr__(made, field.name, map_tensors(getattr(value, field.name), function))
+    return made
+
+
+def _is_record(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def on_device_of(module: nn.Module, value: Any) -> Any:
@@ -142,16 +180,40 @@ def on_device_of(module: nn.Module, value: Any) -> Any:
 
 def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Copy a module without its values."""
+    for path, part in module.named_modules():
+        where = f"module {show(path)}" if path else "it"
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ValueError(
+                f"model cannot be read: {where} is scripted or traced, and hides its parts; "
+                f"the module that it was made from must be given"
+            )
+        if any(map(is_lazy, chain(part._parameters.values(), part._buffers.values()))):
+            raise ValueError(
+                f"model cannot be read: {where} has parameters of unknown size; "
+                f"it must run once before it is profiled"
+            )
     memo: dict[int, Any] = {}
     try:
         for part in module.modules():
-            for held in (part._parameters, part._buffers, vars(part)):
-                for tensor in held.values():
-                    if isinstance(tensor, Tensor):
-                        memo[id(tensor)] = _empty(tensor, dtype)
+            for tensor in tensors_in(vars(part)):  # parameters and buffers too
+                memo[id(tensor)] = _empty(tensor, dtype)
         return copy.deepcopy(module, memo)
-    except Exception as error:  # of an attribute that has no copy, or of a parameter without a size
-        raise ValueError(f"the module cannot be copied: {first_line(error)}") from error
+    except Exception as error:  # whatever an attribute does
+        raise ValueError(f"model cannot be copied{_culprit(module, memo)}: {first_line(error)}") from error
+
+
+def _culprit(module: nn.Module, memo: Mapping[int, Any]) -> str:
+    """Name the attribute that keeps a module from being copied, where one alone does."""
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if name.startswith("_") and name in vars(nn.Module()):
+                continue
+            try:
+                copy.deepcopy(value, dict(memo))
+            except Exception:
+                attribute = f"{path}.{name}" if path else name
+                return f", for its attribute {show(attribute)} cannot, and must be left out"
+    return ""
 
 
 def _empty(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -171,7 +233,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Spare the import of the compiler, which is not used and takes seconds."""
         return False
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, stack: ExitStack) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.calls: list[Call] = []
@@ -183,49 +245,74 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._counted: dict[int, int] = {}  # storage of a sum -> how many values it is of
         self._kept: dict[int, Any] = {}  # storages, kept so that none takes the place of another
         self._weights: dict[int, int] = {}  # storage -> weight
+        self._buffers: set[int] = set()  # storages of the other buffers
+        self._first: dict[str, int] = {}  # path of a module -> its first call
         self._next_value = 0
-        for name, weight in module.named_parameters():
-            number = self._weights.setdefault(self._storage(weight), len(self._weights))
-            self.trace.weights.setdefault(number, Weight(name, _bytes(weight), weight.requires_grad))
-        self._handles = list(self._watch(module))
+        for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+            self._note_held(name, tensor)
+        for handle in self._watch(module):  # a module may be its own copy, and keep its hooks
+            stack.callback(handle.remove)
 
     def _storage(self, tensor: Tensor) -> int:
         storage = tensor.untyped_storage()
         self._kept.setdefault(storage._cdata, storage)
         return int(storage._cdata)
 
+    def _note_held(self, name: str, tensor: Tensor) -> None:
+        """Note a parameter, or a buffer, which holds weights where they are quantised."""
+        storage = self._storage(tensor)
+        if isinstance(tensor, nn.Parameter) or (tensor.dtype in QUANTISED and tensor.dim() > 1):
+            number = self._weights.setdefault(storage, len(self._weights))
+            self.trace.weights.setdefault(number, Weight(name, _bytes(tensor), tensor.requires_grad))
+        elif storage not in self._buffers:
+            self._buffers.add(storage)
+            self.trace.buffers[name] = _bytes(tensor)
+
     def _watch(self, module: nn.Module) -> Iterator[Any]:
         for path, part in module.named_modules():
             yield part.register_forward_pre_hook(self._enter(path, _list_of(module, path)))
-            yield part.register_forward_hook(self._leave, always_call=True)
+            yield part.register_forward_hook(partial(self._leave, path), always_call=True)
 
     def _enter(self, path: str, list_: str | None) -> Callable[..., None]:
         def enter(part: nn.Module, _: Any) -> None:
-            weights = list(part.parameters())
+            if self._backward_of is not None:  # checkpointing: it runs again for its backward pass
+                self._backward_of = self.calls[self._first[path]].start
+                return
+            held = {
+                self._weights[storage]: tensor.numel()
+                for tensor in chain(part.parameters(), part.buffers())
+                if (storage := self._storage(tensor)) in self._weights
+            }
             call = Call(
                 path=path,
                 kind=type(part).__name__,
                 parent=self._open[-1] if self._open else None,
                 list=list_,
                 start=len(self.trace.operations),
-                weights=tuple({self._weights[self._storage(weight)]: None for weight in weights}),
-                size=sum(weight.numel() for weight in weights),
+                weights=tuple(held),
+                size=sum(held.values()),
                 embeds=any(isinstance(child, (nn.Embedding, nn.EmbeddingBag)) for child in part.modules()),
             )
+            self._first.setdefault(path, len(self.calls))
             self._open.append(len(self.calls))
             self.calls.append(call)
             self.trace.operations.append(NOTHING)  # which what its first operation keeps is noted at
 
         return enter
 
-    def _leave(self, *_: Any) -> None:
-        call = self._open.pop()
-        self.calls[call] = self.calls[call]._replace(end=len(self.trace.operations))
+    def _leave(self, path: str, part: nn.Module, inputs: Any, outputs: Any) -> None:
+        if self._backward_of is None:
+            call = self._open.pop()
+            self.calls[call] = self.calls[call]._replace(end=len(self.trace.operations))
+        else:
+            call = self._first[path]
+        for tensor in tensors_in(outputs):
+            if tensor.requires_grad:
+                tensor.register_hook(partial(self._begin_backward_of, self.calls[call].end - 1))  # type: ignore[no-untyped-call]
 
-    def remove(self) -> None:
-        """Take the hooks away."""
-        for handle in self._handles:
-            handle.remove()
+    def _begin_backward_of(self, operation: int, _: Tensor) -> None:
+        """Note that the gradient of a call's output is there: its last operation is the next to go back."""
+        self._backward_of = operation
 
     def begin_backward(self) -> None:
         """Note that the forward pass is over; the last operation's backward is the first."""
@@ -236,8 +323,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         Inputs are kept before the operation is recorded, and noted at the one before it, of the same call.
         """
+        if self._backward_of is not None:  # checkpointing: kept for a moment
+            return self._backward_of, tensor
         operation, storage = len(self.trace.operations) - 1, self._storage(tensor)
-        if storage not in self._weights:
+        if storage not in self._weights and storage not in self._buffers:
             self.trace.saved[operation, storage] = float(tensor.untyped_storage().nbytes())
         return operation, tensor
 
@@ -254,7 +343,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet is aten._local_scalar_dense:
             return self._answer(args[0])
         result = _grouped_product(func, args, kwargs) if packet is aten._grouped_mm else func(*args, **kwargs)
-        inputs, outputs = [*tensors_in(args), *tensors_in(kwargs)], list(tensors_in(result))
+        inputs, outputs = _stored_in((args, kwargs)), _stored_in(result)
         self._note_question(packet, args, outputs)
         read = {self._storage(tensor): tensor for tensor in inputs}
         written = {self._storage(tensor): tensor for tensor in outputs}
@@ -266,7 +355,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
         """Note what a question about all values is taken to answer: masks hold everywhere, nothing is bad."""
-        about = self._storage(args[0]) if args and isinstance(args[0], Tensor) else 0
+        about = next(map(self._storage, _stored_in(args[:1])), 0)
         if packet is aten.sum:
             self._counted[self._storage(outputs[0])] = args[0].numel()
         elif packet is aten.rand:
@@ -300,10 +389,24 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _list_of(module: nn.Module, path: str) -> str | None:
-    """Path of the list that a module is an item of, if any."""
+    """Path of the list that a module is an item of, if any; attributes as block0, block1 are a list too."""
     parent = path.rpartition(".")[0]
-    is_list = path and isinstance(module.get_submodule(parent), (nn.ModuleList, nn.Sequential))
-    return parent if is_list else None
+    if path and isinstance(module.get_submodule(parent), (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
+        return parent
+    has_parts = any(True for _ in module.get_submodule(path).children())
+    numbered = re.fullmatch(r"(.*[^\d._])[._]?\d+", path)
+    return numbered[1] if has_parts and numbered else None
+
+
+def _stored_in(value: Any) -> list[Tensor]:
+    """Tensors in a value; of a sparse one, as gradients of embeddings may be, the parts that are stored."""
+    stored: list[Tensor] = []
+    for tensor in tensors_in(value):
+        if tensor.layout is torch.sparse_coo:
+            stored += (tensor._indices(), tensor._values())
+        else:
+            stored.append(tensor)
+    return stored
 
 
 def _bytes(tensor: Tensor) -> float:

@@ -52,6 +52,8 @@ class TracedLayer:
     backward: Kernels = field(default_factory=Counter)
     saved: float = 0.0  # bytes that the forward pass keeps for the backward pass
     workspace: float = 0.0  # most bytes that one operation reads and writes
+    unused: set[int] = field(default_factory=set)  # weights that are not used, and are placed with it
+    buffers: float = 0.0  # bytes that are placed with it
 
     @property
     def flops(self) -> float:
@@ -72,13 +74,16 @@ class Trace:
     saved : dict of (operation, storage) to bytes
         What an operation keeps for the backward pass; a storage may be kept by several.
     weights
-        By number.
+        By number: parameters, and buffers that hold quantised weights.
+    buffers : dict of str to bytes
+        The other buffers, by name.
     """
 
     operations: list[Operation] = field(default_factory=list)
     backward: list[tuple[int, float, float]] = field(default_factory=list)
     saved: dict[tuple[int, int], float] = field(default_factory=dict)
     weights: dict[int, Weight] = field(default_factory=dict)
+    buffers: dict[str, float] = field(default_factory=dict)
 
     def layers(self, cuts: Sequence[Cut]) -> list[TracedLayer]:
         """Add up what lies between cuts; what comes before the first belongs to the first layer.
