@@ -9,7 +9,7 @@ from .._version import __version__
 from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
-from . import example, export, generate, info, profile, say, search
+from . import docs, example, export, generate, info, profile, say, search
 from .status import BAD_INPUT, NO_PLAN, PIPE_CLOSED, exit_statuses
 
 # The words that begin sentences about values, where a flag of the same name gives the value.
@@ -95,6 +95,7 @@ def _parser() -> _Parser:
     generate.add_generate(command("generate", "make a model that runs on its target"))
     generate.add_test(command("test", "run the preset test script of what was generated"))
     example.add_example(command("example", "write a built-in example to files, or list the examples"))
+    docs.add_docs(command("docs", "print a page of the documentation, or list the pages"))
     info.add_schema(command("schema", "print the JSON Schema of a kind of document"))
     info.add_info(command("info", "say what is installed, and list the built-in examples"))
     return parser
