@@ -60,7 +60,7 @@ def test_help_lists_the_exit_statuses(capsys, argv):
 
 def test_helps_have_exit_statuses_of_their_own(capsys):
     sentences = {
-        "plan": "1    no plan found does; the output says",
+        "plan": "1    no plan found does; the output lists",
         "score": "0    the plan, or one of the schemes, meets every limit",
         "export": "1    the plan is not feasible; nothing is exported",
         "generate": "; --resume continues",

@@ -56,13 +56,13 @@ def test_files_of_the_same_content_are_left(run):
     run("example", "ctr")
     Path("ctr.toml").unlink()
     assert run("example", "ctr")[1] == "wrote ctr.toml\n"
-    assert run("example", "ctr")[1] == "wrote nothing: all is there\n"
+    assert run("example", "ctr")[1] == "wrote nothing; the files exist\n"
 
 
 @pytest.mark.parametrize("name", ["ctr.toml", "cpu-gpu.toml"])
 def test_other_files_are_not_overwritten(refused, name):
     Path(name).write_text("mine")
-    assert refused("example", "ctr") == f"{name} is there with another content; it is not overwritten"
+    assert refused("example", "ctr") == f"{name} exists with other content; it is not overwritten"
     assert [(path.name, path.read_text()) for path in Path().iterdir()] == [(name, "mine")]
 
 

@@ -57,7 +57,10 @@ def test_dnn_partitioning_brings_its_cluster_and_goal(run):
     Path("graph.json").write_text(json.dumps(graph))
     status, out, err = run("plan", "graph.json", *SHORT, "-o", "-")
     goal = strict(out)["goal"]
-    assert (status, err) == (0, "stageplan: note: graph.json has no prices; each device counts as 1 $/hour\n")
+    assert (status, err) == (
+        0,
+        "stageplan: note: graph.json has no prices; each device is assumed to cost 1 $/hour\n",
+    )
     assert (goal["objective"], goal["split"], goal["overlap"]) == ("throughput", True, False)
 
 
@@ -141,7 +144,7 @@ def test_batch_divides_the_times(run):
             "plan net.toml --device t4:2 --cluster gpus",
             "--cluster is gpus; it must not be given with --device",
         ),
-        ("plan net.toml --prices x.csv", "--prices goes with --device; at least one device must be given"),
+        ("plan net.toml --prices x.csv", "--prices requires --device; at least one device must be given"),
         ("plan net.toml --device t4 --region here", "--region requires a price list; prices must be given"),
         ("plan net.toml --device t4 --prices x.csv", "x.csv: No such file or directory"),
         ("score nothing rows.npy", "nothing: There is no such file or built-in example"),

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     int
         Exit status: 0 feasible; 1 no feasible plan; 2 bad input, after one sentence on stderr; 130, 143 or
         129 interrupted by Ctrl-C, SIGTERM or SIGHUP, the best plan so far printed and written; 141 the reader
-        of stdout has gone.
+        of stdout has closed it.
     """
     with interrupts.handled():
         try:

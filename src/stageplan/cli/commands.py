@@ -12,7 +12,7 @@ from ..goal import Goal
 from . import docs, example, export, generate, info, profile, say, search
 from .status import BAD_INPUT, NO_PLAN, PIPE_CLOSED, exit_statuses
 
-# The words that begin sentences about values, where a flag of the same name gives the value.
+# First words of error sentences about values that a flag of the same name gives.
 _FLAG_WORDS = (
     *Goal.__struct_fields__,
     *("seed", "population", "initial", "cell", "policy", "accept", "target", "threads"),
@@ -69,7 +69,7 @@ def _parser() -> _Parser:
         prog="stageplan",
         description="Plan which device type runs which layer of a neural network.",
         epilog=exit_statuses(
-            "done; of a plan: it meets every limit", "no plan meets every limit, or a step or case failed"
+            "done; for a plan: it meets every limit", "no plan meets every limit, or a step or case failed"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -87,15 +87,15 @@ def _parser() -> _Parser:
         )
 
     search.add_plan(command("plan", "search for the best plan"))
-    search.add_pareto(command("pareto", "plan from the cheapest to the fastest"))
+    search.add_pareto(command("pareto", "find the plans from the cheapest to the fastest (Pareto front)"))
     search.add_score(command("score", "score a plan, or many schemes"))
-    profile.add_profile(command("profile", "make a workload of a network"))
+    profile.add_profile(command("profile", "profile a model into a workload"))
     export.add_export(command("export", "convert a plan to a runtime's configuration"))
     export.add_devices(command("devices", "list the devices of the catalogue"))
-    generate.add_generate(command("generate", "make a model that runs on its target"))
-    generate.add_test(command("test", "run the preset test script of what was generated"))
+    generate.add_generate(command("generate", "generate a model for its target"))
+    generate.add_test(command("test", "run the preset test script of a generated model"))
     example.add_example(command("example", "write a built-in example to files, or list the examples"))
     docs.add_docs(command("docs", "print a page of the documentation, or list the pages"))
     info.add_schema(command("schema", "print the JSON Schema of a kind of document"))
-    info.add_info(command("info", "say what is installed, and list the built-in examples"))
+    info.add_info(command("info", "show versions and environment, and list the built-in examples"))
     return parser

@@ -1,4 +1,4 @@
-"""``stageplan example``: the built-in examples as files to begin with."""
+"""``stageplan example``: write the built-in examples to files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_example(parser: argparse.ArgumentParser) -> None:
     parser.epilog = exit_statuses("the files are written, or the list is printed")
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="which example; default: list them all")
-    add("-o", "--output", type=Path, metavar="DIR", help="where to write; default: here")
+    add("-o", "--output", type=Path, metavar="DIR", help="directory to write to; default: the current one")
 
 
 def list_examples() -> Group:
@@ -51,7 +51,7 @@ def _example(arguments: argparse.Namespace) -> int:
     new = {path: content for path, content in contents.items() if not _has(path, content)}
     for path, content in new.items():
         _write(path, content)
-    print_out(f"wrote {', '.join(map(str, new)) or 'nothing: all is there'}")
+    print_out(f"wrote {', '.join(map(str, new)) or 'nothing; the files exist'}")
     return FEASIBLE
 
 
@@ -60,9 +60,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _has(path: Path, content: bytes) -> bool:
-    """Whether a file is there already; ValueError where it has another content."""
+    """Whether a file exists with this content; ValueError if it exists with other content."""
     if path.is_file() and path.read_bytes() == content:
         return True
     if path.exists() or path.is_symlink():
-        raise ValueError(f"{path} is there with another content; it is not overwritten")
+        raise ValueError(f"{path} exists with other content; it is not overwritten")
     return False

@@ -1,4 +1,4 @@
-"""``stageplan export`` and ``devices``: the configuration of runtimes, and the catalogue."""
+"""``stageplan export`` and ``devices``: configurations of runtimes, and the catalogue of devices."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     add_hardware(parser)
     add_output(
         parser,
-        "write the configuration, and beside it FILE.ranks.json: stage, replica and device type of each rank "
-        "(json has them in itself); - for stdout",
+        "write the configuration, and FILE.ranks.json with the stage, replica and device type of each rank "
+        "(part of the file itself with json); - for stdout",
     )
 
 
@@ -63,7 +63,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _ranks_file(output: Path | None, to: str) -> Path | None:
-    """Path of the rank table beside a file, unless that file has the ranks or is a device or a pipe."""
+    """Path of the rank table for a file; None if the file has the ranks, or is a device or a pipe."""
     if output is None or str(output) == "-" or to == "json" or (output.exists() and not output.is_file()):
         return None
     return output.with_name(f"{output.name}.ranks.json")

@@ -1,4 +1,4 @@
-"""``stageplan generate`` and ``test``: a model made for its target, and its test."""
+"""``stageplan generate`` and ``test``: generate a model for its target, and test it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``generate``."""
     parser.set_defaults(run=_generate)
     parser.epilog = exit_statuses(
-        "every step was done, and every case that must pass did",
-        "the target lacks something, a requirement is impossible, a step failed, or a case that must pass "
-        "did not",
+        "every step is complete, and every required case passed",
+        "the target lacks something, a requirement is impossible, a step failed, or a required case did not "
+        "pass",
         "; --resume continues",
     )
     add = parser.add_argument
-    add("spec", type=Path, metavar="SPEC", help="a TOML file of what is wanted: task, service, hardware, ...")
-    add("--target", metavar="TARGET", help="local or ssh:USER@HOST; default: what SPEC says")
-    add("--step", choices=STEPS, help="this step alone; default: all")
-    add("--resume", action="store_true", help="skip the steps whose result is there and whole")
+    add(
+        "spec", type=Path, metavar="SPEC", help="the specification, a TOML file: task, service, hardware, ..."
+    )
+    add("--target", metavar="TARGET", help="local or ssh:USER@HOST; default: that of SPEC")
+    add("--step", choices=STEPS, help="run only this step; default: all steps")
+    add("--resume", action="store_true", help="skip the steps that are complete")
     _add_mode(parser)
     add(
         "-o",
@@ -32,7 +34,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         required=True,
-        help="a new or empty directory, or that of an earlier run, where your own files are kept",
+        help="a new or empty directory, or that of an earlier run; files that you added are not lost",
     )
 
 
@@ -54,9 +56,9 @@ def add_test(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``test``."""
     parser.set_defaults(run=_test)
     parser.epilog = exit_statuses(
-        "every case that must pass did", "a case that must pass did not, or the target cannot be reached"
+        "every required case passed", "a required case did not pass, or the target cannot be reached"
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="directory of what was generated")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="directory of a generated model")
     _add_mode(parser)
 
 
@@ -71,7 +73,7 @@ def _add_mode(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=MODES,
         default="full",
-        help="quick: train and infer shortly; infer: test the inference alone; default: %(default)s",
+        help="quick: short training and inference; infer: inference only; default: %(default)s",
     )
 
 

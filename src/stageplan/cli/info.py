@@ -1,4 +1,4 @@
-"""``stageplan schema`` and ``info``: what documents look like, and what is installed."""
+"""``stageplan schema`` and ``info``: JSON Schemas of documents, versions and environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments that commands share, and the problem that they make."""
+"""Arguments that commands share, and the problem made of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _SUSPICIOUS = 0.1  # of the catalogue's price; a lower one may be a mistake in t
 
 _GOAL_NUMBERS = {
     "examples": ("N", "examples to process"),
-    "min_throughput": ("X", "least examples/s"),
-    "max_duration": ("SECONDS", "most seconds for all examples"),
-    "max_cost": ("$", "most that processing all examples may cost"),
-    "max_price": ("$/H", "most that the devices may cost an hour"),
+    "min_throughput": ("X", "minimum examples/s"),
+    "max_duration": ("SECONDS", "maximum seconds for all examples"),
+    "max_cost": ("$", "maximum cost of processing all examples"),
+    "max_price": ("$/H", "maximum price of the devices per hour"),
 }
 
 
 def add_problem(parser: argparse.ArgumentParser) -> None:
-    """Add what a problem is made of: a workload, its hardware and a goal."""
+    """Add the flags of a problem: a workload, its hardware and a goal."""
     parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
     add_hardware(parser)
-    add = parser.add_argument_group("goal (default: what the workload's file asks for)").add_argument
+    add = parser.add_argument_group("goal (default: the goal in the workload's file)").add_argument
     add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
     for name, (metavar, text) in _GOAL_NUMBERS.items():
         add(f"--{name.replace('_', '-')}", type=float, metavar=metavar, help=text)
@@ -40,22 +40,26 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     add(
         "--split",
         action=argparse.BooleanOptionalAction,
-        help="neighbouring layers on one type may be cut into several stages; without it they are one stage, "
-        "though a type may appear again further on",
+        help="allow several neighbouring stages on one device type; without it, neighbouring layers on one "
+        "type are one stage, though the type may appear again further on",
     )
     add("--overlap", action=argparse.BooleanOptionalAction, help="stages transfer while they compute")
-    add("--max-devices-per-stage", type=int, metavar="K", help="most devices that share a stage")
+    add("--max-devices-per-stage", type=int, metavar="K", help="maximum devices per stage")
 
 
 def add_hardware(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a cluster, or of the devices that stand for one."""
-    parser.add_argument("--cluster", help="a file or a built-in example; default: the workload's own")
-    parser.add_argument("--batch", type=float, metavar="B", help="examples that the workload's times are of")
+    """Add the flags of a cluster, or of the devices that make one."""
+    parser.add_argument(
+        "--cluster", help="a file or a built-in example; default: the one that the workload names"
+    )
+    parser.add_argument(
+        "--batch", type=float, metavar="B", help="number of examples that the workload's times are for"
+    )
     add_catalogue(parser).add_argument(
         "--device",
         action="append",
         metavar="NAME[:COUNT][@PRICE]",
-        help="instead of a cluster: so many devices of a type, at so many $/hour each; once for each type",
+        help="instead of a cluster: device type, number of devices, $/hour of each; repeatable",
     )
 
 
@@ -64,9 +68,9 @@ def add_catalogue(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("devices of the catalogue")
     add = group.add_argument
     add("--catalogue", metavar="FILE", help="additional devices, in TOML or JSON")
-    add("--prices", metavar="CSV", help="a price list of SkyPilot's form instead of the catalogue's prices")
-    add("--region", help="prices of this region; default: the cheapest of all")
-    add("--spot", action="store_true", help="spot prices of the list, not those on demand")
+    add("--prices", metavar="CSV", help="price list in SkyPilot's format, instead of the catalogue's prices")
+    add("--region", help="use the prices of this region; default: the cheapest region")
+    add("--spot", action="store_true", help="use spot prices of the list instead of on-demand prices")
     return group
 
 
@@ -81,7 +85,7 @@ def add_output(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:
-    """Make the problem of the files and flags; a goal given here stands for the one of the workload."""
+    """Make the problem from files and flags; `goal` replaces that of the workload's file."""
     workload = read_workload(arguments.workload, batch=arguments.batch)
     flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -93,10 +97,10 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
 
 
 def _notes_on_prices(arguments: argparse.Namespace, cluster: Cluster) -> Iterator[str]:
-    """Say which prices are nothing, so low that they may be wrong, or not known."""
+    """Yield notes on prices that are zero, missing, or so low that they may be wrong."""
     source = arguments.cluster or arguments.workload
     if not arguments.device and not has_prices(source):
-        yield f"{source} has no prices; each device counts as 1 $/hour"
+        yield f"{source} has no prices; each device is assumed to cost 1 $/hour"
     usual = read_devices(arguments.catalogue) if arguments.prices else {}
     for type_ in cluster.types:
         known = usual[type_.name].price if type_.name in usual else None
@@ -113,7 +117,7 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
         return make_cluster(arguments.device, read_catalogue(arguments))
     for name in ("catalogue", "prices", "region", "spot"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name} goes with --device; at least one device must be given")
+            raise ValueError(f"--{name} requires --device; at least one device must be given")
     if arguments.cluster is not None:
         return read_cluster(arguments.cluster)
     try:
@@ -123,7 +127,7 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
 
 
 def read_catalogue(arguments: argparse.Namespace) -> dict[str, Device]:
-    """Read the devices that can be named, by their names."""
+    """Read the catalogue that the flags describe."""
     return read_devices(
         arguments.catalogue, prices=arguments.prices, region=arguments.region, spot=arguments.spot
     )

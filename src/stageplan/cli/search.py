@@ -1,4 +1,4 @@
-"""``stageplan plan``, ``pareto`` and ``score``: plans searched for, and plans that are given."""
+"""``stageplan plan``, ``pareto`` and ``score``: search for plans, and score given ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, Ma
 from .problem import add_output, add_problem, add_threads, make_problem
 from .status import exit_statuses, status_of
 
-# Methods for which a flag makes a difference.
+# Methods that use a flag.
 _POPULATED = ("auto", "genetic", "reinforce", "annealing")
 _USES = {"population": _POPULATED, "threads": (*_POPULATED, "random", "enumerate")}
 
@@ -34,15 +34,15 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_plan)
     parser.epilog = exit_statuses(
         "the plan meets every limit",
-        "no plan found does; the output says which limits the best one breaks, by how much, and which "
-        "changes would be enough",
+        "no plan found does; the output lists the limits that the best one breaks, by how much, and which "
+        "changes would be sufficient",
         "; the best plan so far is printed and written",
     )
     add_problem(parser)
     add = parser.add_argument_group(
         "search",
-        "It ends at the first --max-... reached, or, where none is given, after 200 generations without a "
-        "better plan; exact, greedy, enumerate and, with a proof, auto end by themselves as well.",
+        "The search stops at the first --max-... reached or, by default, after 200 generations without "
+        "improvement; exact, greedy and enumerate, and auto with a proof, also stop when they are complete.",
     ).add_argument
     add("--method", choices=METHODS, default="auto", help="default: %(default)s")
     add(
@@ -56,28 +56,28 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         "--population",
         type=int,
         metavar="N",
-        help="schemes a generation; default: 256, with reinforce 32 (auto, genetic, reinforce, annealing)",
+        help="schemes per generation; default: 256, with reinforce 32 (auto, genetic, reinforce, annealing)",
     )
-    add_threads(parser, "default: the cores that may be used (not with exact and greedy, which use one)")
-    add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
-    add("--max-generations", type=int, metavar="N", help="generations to search")
-    add("--max-evaluations", type=int, metavar="N", help="schemes to score")
-    add("--max-work", type=int, metavar="N", help="work to do, counted the same on every machine")
-    add("--first-feasible", action="store_true", help="end at the first plan that meets every limit")
+    add_threads(parser, "default: all available cores (exact and greedy use one)")
+    add("--max-runtime", type=float, metavar="SECONDS", help="stop after this many seconds")
+    add("--max-generations", type=int, metavar="N", help="stop after this many generations")
+    add("--max-evaluations", type=int, metavar="N", help="stop after scoring this many schemes")
+    add("--max-work", type=int, metavar="N", help="stop after this much work, a count equal on every machine")
+    add("--first-feasible", action="store_true", help="stop at the first plan that meets every limit")
     add(
         "--initial",
         type=Path,
         metavar="PLAN",
-        help="begin with the scheme of this plan (auto, exact, genetic, reinforce, annealing)",
+        help="start from the scheme of this plan (auto, exact, genetic, reinforce, annealing)",
     )
     add = parser.add_argument_group("method reinforce").add_argument
-    add("--cell", choices=CELLS, help="of the policy's network; default: lstm, or what --policy has")
-    add("--policy", type=Path, metavar="FILE", help="go on from a policy that was saved")
-    add("--save-policy", type=Path, metavar="FILE", help="write what was learned, as NumPy's .npz")
+    add("--cell", choices=CELLS, help="cell of the policy's network; default: lstm, or that of --policy")
+    add("--policy", type=Path, metavar="FILE", help="continue from a saved policy")
+    add("--save-policy", type=Path, metavar="FILE", help="save the trained policy as NumPy .npz")
     add(
         "--accept",
         choices=ACCEPT,
-        help="keep the best plan (the default), or, with a --max-cost, the one of the shortest duration",
+        help="return the best plan (the default) or, with --max-cost, the plan of the shortest duration",
     )
     add_output(parser, "write JSON; - for stdout")
 
@@ -125,13 +125,13 @@ def _check_save_policy(arguments: argparse.Namespace) -> None:
         return
     check_output("--save-policy", path)
     if arguments.method != "reinforce":
-        raise ValueError(f"--save-policy goes with --method reinforce, and not with {arguments.method}")
+        raise ValueError(f"--save-policy requires --method reinforce; {arguments.method} trains no policy")
     if output is not None and os.path.realpath(output) == os.path.realpath(path):
-        raise ValueError(f"--save-policy is {path}, the file of --output; it must be another one")
+        raise ValueError(f"--save-policy is {path}, the same file as --output; it must be another one")
 
 
 def _deliver_plan(arguments: argparse.Namespace, problem: Problem, result: Result) -> bool:
-    """Print and write a plan with what would make it fit, or without; return whether it was interrupted."""
+    """Print and write a plan, with repairs if it is infeasible; return whether it was interrupted."""
     changes, values, interrupted = "", result.to_dict(), result.interrupted
     try:
         if not result.plan.feasible and not interrupted:
@@ -172,22 +172,27 @@ def add_pareto(parser: argparse.ArgumentParser) -> None:
         "--against",
         choices=("cost", "price"),
         default="cost",
-        help="what throughput costs: all examples; an hour",
+        help="second axis: total cost, or hourly price",
     )
-    add("--points", type=int, metavar="N", help="throughputs to plan for; default: 20, unless --gap is given")
+    add(
+        "--points",
+        type=int,
+        metavar="N",
+        help="number of throughputs to plan for; default: 20, unless --gap is given",
+    )
     add(
         "--gap",
         type=float,
         metavar="G",
-        help="instead: the most that a plan left out may be cheaper by, as 0.05",
+        help="instead: relative optimality gap of the front, such as 0.05",
     )
     add(
         "--max-throughput",
         type=float,
         metavar="X",
-        help="examples/s at which to end; default: the fastest plan",
+        help="highest throughput of the front, examples/s; default: that of the fastest plan",
     )
-    add("--max-runtime", type=float, metavar="SECONDS", help="seconds to search")
+    add("--max-runtime", type=float, metavar="SECONDS", help="stop after this many seconds")
     add_output(parser, "write JSON; - for stdout")
 
 
@@ -218,17 +223,17 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         "schemes",
         type=Path,
         metavar="SCHEMES",
-        help="a plan's JSON, scored for the goal in it where no flag says otherwise; or an .npy of int8, "
-        "one scheme a row",
+        help="a plan in JSON, scored for the goal in it unless flags change it; or an .npy of int8, one "
+        "scheme per row",
     )
     parser.add_argument(
         "--target",
         type=float,
         metavar="X",
-        help="give each stage of an .npy's schemes the fewest devices that reach X examples/s; default: the "
-        "devices that serve the goal best",
+        help="for an .npy: give each stage the fewest devices that reach X examples/s; default: the devices "
+        "that are best for the goal",
     )
-    add_threads(parser, "for an .npy; default: the cores that may be used")
+    add_threads(parser, "for an .npy; default: all available cores")
     add_output(
         parser,
         "write the plan as JSON; the scores as JSON (.json) or else NumPy's .npz; - for JSON on stdout",
@@ -242,7 +247,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 def _score_plan(arguments: argparse.Namespace) -> int:
     if arguments.target is not None:
-        raise ValueError("--target goes with schemes in an .npy; a plan's devices serve its goal best")
+        raise ValueError("--target requires schemes in an .npy; a plan is provisioned for its goal")
     if arguments.threads is not None:
         raise ValueError("--threads requires schemes in an .npy; a plan is scored by one thread")
     saved = plan_file.read_plan(arguments.schemes)
@@ -256,7 +261,7 @@ def _score_plan(arguments: argparse.Namespace) -> int:
 def _score_schemes(arguments: argparse.Namespace) -> int:
     problem = make_problem(arguments)
     schemes = _read_schemes(arguments.schemes, problem)
-    problem.scorer(arguments.target)  # refuses a bad target in its own words
+    problem.scorer(arguments.target)  # checks the target
     with about(arguments.schemes):
         scores = evaluate(problem, schemes, arguments.target, threads=arguments.threads)
     output: Path | None = arguments.output

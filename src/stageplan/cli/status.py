@@ -12,9 +12,9 @@ def exit_statuses(done: str, failed: str = "", interrupted: str = "") -> str:
     meanings = {
         0: done,
         1: failed,
-        2: "bad input, or something needed is missing or fails; one sentence on stderr says what",
+        2: "bad input, or something required is missing or fails; one sentence on stderr says what",
         130: f"interrupted by Ctrl-C; 143 by SIGTERM; 129 by SIGHUP{interrupted}",
-        141: "the reader of stdout has gone",
+        141: "the reader of stdout has closed it",
     }
     lines = [
         fill(meaning, 100, initial_indent=f"  {status:<5}", subsequent_indent=" " * 7)
@@ -25,5 +25,5 @@ def exit_statuses(done: str, failed: str = "", interrupted: str = "") -> str:
 
 
 def status_of(feasible: bool) -> int:
-    """Whether what was asked for was found, or passed, as an exit status."""
+    """Return the exit status: feasible or passed, or not."""
     return FEASIBLE if feasible else NO_PLAN
