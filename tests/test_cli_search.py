@@ -267,7 +267,7 @@ def test_the_incumbent(run):
             "--save-policy is p.npz, the same file as --output; it must be another one",
         ),
         (("--save-policy", "p.npz"), "--save-policy requires --method reinforce; auto trains no policy"),
-        (("--cell", "rnn"), "--cell is given with method 'auto'; it must go with 'reinforce'"),
+        (("--cell", "rnn"), "--cell is given with method 'auto'; it requires method 'reinforce'"),
         (("--method", "reinforce", "--save-policy", "no/p.npz"), "--save-policy is no/p.npz; its directory"),
         (("--method", "reinforce", "--policy", "net.toml"), "net.toml: it is not a valid policy file: "),
         (("--method", "reinforce", "--policy", "none.npz"), "none.npz: No such file or directory"),

@@ -234,9 +234,8 @@ def test_a_result_says_what_the_policy_does_alone() -> None:
     assert result.policy is not None
     alone = result.policy.plan(problem)
     *_, line, last = str(result).splitlines()
-    assert (
-        line == f"the policy alone (rnn): ${alone.cost:,.6g} at {alone.throughput:,.6g} examples/s, feasible"
-    )
+    scores = f"${alone.cost:,.6g} at {alone.throughput:,.6g} examples/s"
+    assert line == f"policy without search (rnn): {scores}, feasible"
     assert last.startswith(f"{result.status}; reinforce, seed 0: ")
 
 
@@ -434,9 +433,9 @@ def test_the_incumbent_is_the_fastest_within_the_cost_threshold() -> None:
         (
             {"cell": "rnn", "method": "greedy"},
             ValueError,
-            "cell is given with method 'greedy'; it must go with",
+            "cell is given with method 'greedy'; it requires",
         ),
-        ({"accept": "best", "method": "auto"}, ValueError, "accept is given with method 'auto'; it must"),
+        ({"accept": "best", "method": "auto"}, ValueError, "accept is given with method 'auto'; it requires"),
     ],
     ids=str,
 )

@@ -280,7 +280,7 @@ def test_result_as_a_value() -> None:
         result.status = "optimal"  # type: ignore[misc]
     first, *_, proof, last = str(result).splitlines()
     assert first == str(result.plan.problem)
-    assert proof.startswith(f"proven: no plan costs less than ${result.bound:,.6g}; this one is within ")
+    assert proof.startswith(f"proven: no plan costs less than ${result.bound:,.6g}; gap ")
     assert last == f"feasible; greedy, seed 3: {result.evaluations:,} schemes scored in 1 generations"
 
 
@@ -339,7 +339,7 @@ def test_ctrl_c_while_the_bound_is_computed_keeps_the_plan(method: Method, monke
 
     stop = sp.MaxGenerations(3)
     plan = sp.solve(example(), method, stop=stop).plan
-    monkeypatch.setattr(sys.modules["stageplan.solve"], "_least", interrupt)
+    monkeypatch.setattr(sys.modules["stageplan.solve"], "_lower_bound", interrupt)
     result = sp.solve(example(), method, stop=stop)
     assert same(result.plan, plan)
     assert (result.interrupted, result.status, result.bound) == (True, "feasible", 0.0)
@@ -381,7 +381,7 @@ def test_bad_arguments(name: str, value: Any, error: type[Exception], text: str)
 
 
 def test_first_schemes_are_for_genetic_only() -> None:
-    with pytest.raises(ValueError, match=r"^initial is given with method 'greedy'; it must go with"):
+    with pytest.raises(ValueError, match=r"^initial is given with method 'greedy'; it requires"):
         sp.solve(example(), "greedy", initial=np.zeros((1, 8), np.int8))
 
 

@@ -18,7 +18,7 @@ from .fields import show
 from .output import compose, table, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
-from .solve import Result, Status, optimal_status, proven_over, run_search, solve, to_the_end, with_result
+from .solve import Result, Status, finish, optimal_status, proven_over, run_search, solve, with_result
 from .stop import MaxGenerations, Progress, Stop
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _search(
         [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
     )
     core = search.front(targets, gap, fastest)
-    found, search.ended_by = to_the_end(
+    found, search.ended_by = finish(
         lambda: tuple(_point(search, point) for point in core.points), search.ended_by
     )
     covered = _covered(found) if gap is None or not core.done else min(gap, _covered(found))
@@ -303,7 +303,7 @@ class _Search:
 
     def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front:
         schemes = np.array(self.schemes)
-        core, self.ended_by = to_the_end(
+        core, self.ended_by = finish(
             lambda: _core.Front(self.problem.core, self.by_price, targets, gap, fastest, schemes),
             self.ended_by,
         )

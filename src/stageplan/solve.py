@@ -34,30 +34,30 @@ T = TypeVar("T")
 METHODS: tuple[Method, ...] = (
     "auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate",
 )  # fmt: skip
-ENDLESS = ("auto", "genetic", "reinforce", "annealing", "random")  # may go on for ever
+ENDLESS = ("auto", "genetic", "reinforce", "annealing", "random")  # may never be complete
 SEEDED: tuple[Method, ...] = (
     "auto",
     "exact",
     "genetic",
     "reinforce",
     "annealing",
-)  # may begin with schemes
+)  # may start from schemes
 ACCEPT: tuple[Accept, ...] = ("best", "incumbent")
 
-_POPULATION, _EPISODES = 256, 32  # of a generation, unless told
-_MOST_EPISODES = 2**16  # the network's state at each layer of each is kept
+_POPULATION, _EPISODES = 256, 32  # per generation, by default
+_MAX_EPISODES = 2**16  # the state of the network at each layer of each episode is stored
 
-# Two numbers this close are one: what is proven is proven up to ties.
+# Numbers this close count as equal: proofs hold up to ties.
 _TIE = 4 * _core.TOLERANCE
-_RELAXATION_WORK = 1 << 22  # arcs of the exact method that may be looked at for first schemes
-# And for the bound of another search, for each scheme that it scored: a few per cent of what that took.
+_RELAXATION_WORK = 1 << 22  # work of the exact method for first schemes
+# Work of the exact method for the bound of another search, per scheme that this scored: a few per cent more.
 _BOUND_WORK, _BOUND_WORK_PER_LAYER = 0.25, 0.4
-_LATE = 0.1  # seconds for the bound where time is up
+_LATE = 0.1  # seconds for the bound after the search ran out of time
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a search found.
+    """The outcome of a search.
 
     Attributes
     ----------
@@ -65,18 +65,17 @@ class Result:
         The best plan, exactly provisioned.
     status : str
         ``"optimal"`` (proven), ``"feasible"``, ``"infeasible"`` (proven: no plan meets all limits) or
-        ``"unknown"`` (no feasible plan found, none excluded). Of a graph whose layers may stand in another
-        order too, what is proven holds for plans whose stages are intervals of this order alone:
+        ``"unknown"`` (no feasible plan found, none excluded). If the workload is a graph whose layers can be
+        ordered in other ways, the proof covers only plans whose stages are intervals of this order:
         ``"optimal over this order"``, ``"infeasible over this order"``.
     bound : float
-        Proven, as far as `status` says: no plan costs less, $, or with objective throughput none is faster,
-        examples/s. Infinite cost (throughput 0) where it is proven that there is no plan.
+        Proven, within the scope given by `status`: no plan costs less, $, or with objective throughput none
+        is faster, examples/s. Infinite cost (throughput 0) if it is proven that no plan is feasible.
     gap : float
-        How far the plan's objective may be from the best one, as a fraction: (objective - bound) / bound of
-        cost or seconds per example; 0 where the plan is proven best (up to ties of 1e-9), infinite where the
-        plan is not feasible.
+        Relative optimality gap: (objective - bound) / bound of cost or seconds per example; 0 if the plan is
+        proven optimal (up to ties of 1e-9), infinite if it is not feasible.
     evaluations, generations, work : int
-        Schemes scored, steps of the search, and its work as in `Progress`.
+        Schemes scored, steps of the search, and work as in `Progress`.
     history : tuple of Progress
         The progress at each improvement.
     runtime : float
@@ -84,9 +83,9 @@ class Result:
     interrupted : bool
         Whether Ctrl-C ended the search early.
     method, seed, version, instruction_set
-        What produced it.
+        How it was computed.
     policy : Policy or None
-        What method reinforce has learned; ``policy.plan(problem)`` is what it answers without any search.
+        The policy trained by method reinforce; ``policy.plan(problem)`` plans without search.
 
     Examples
     --------
@@ -101,7 +100,7 @@ class Result:
     cost $4.00   throughput 1 examples/s   duration 3,600 s   price $4/h
     feasible
       price: 4 $/h, allowed 4, met
-    proven: no plan is faster than 1 examples/s; this one is within 0 of it
+    proven: no plan is faster than 1 examples/s; gap 0
     optimal; auto, seed 0: 4 schemes scored in 1 generations
     """
 
@@ -123,7 +122,7 @@ class Result:
 
     @property
     def proven(self) -> bool:
-        """Whether the plan is proven best, or that no plan meets all limits, as far as `status` says."""
+        """Whether the plan is proven optimal, or the problem infeasible, in the scope given by `status`."""
         return self.status.startswith(("optimal", "infeasible"))
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,13 +157,13 @@ class Result:
             return ""
         plan = self.policy.plan(self.plan.problem)
         return (
-            f"the policy alone ({self.policy.cell}): ${plan.cost:,.6g} at {plan.throughput:,.6g} examples/s, "
-            f"{'feasible' if plan.feasible else 'NOT feasible'}"
+            f"policy without search ({self.policy.cell}): ${plan.cost:,.6g} at {plan.throughput:,.6g} "
+            f"examples/s, {'feasible' if plan.feasible else 'NOT feasible'}"
         )
 
     @property
     def proof_devices(self) -> int | None:
-        """The most devices a stage that the proof covers; None where it is all that the goal allows."""
+        """Maximum devices per stage that the proof covers; None if it covers all that the goal allows."""
         return devices_covered(self.plan.problem, self._cost_to_beat())
 
     def _cost_to_beat(self) -> float:
@@ -182,15 +181,17 @@ class Result:
             if fastest
             else f"costs less than ${self.bound:,.6g}"
         )
-        gap = f"; this one is within {self.gap:.3g} of it" if math.isfinite(self.gap) else ""
+        gap = f"; gap {self.gap:.3g}" if math.isfinite(self.gap) else ""
         return f"{proven}: no plan {what}{gap}{self._beyond()}"
 
     def _beyond(self) -> str:
-        """Say what is proven of plans with more devices a stage, which may be cheaper."""
+        """Describe what is proven of plans with more devices per stage, which may be cheaper."""
         problem = self.plan.problem
         if self.gap == 0 or math.isinf(self._cost_to_beat()) or self.proof_devices is None:
             return ""
-        return f"\nproven: with any number of devices no plan costs less than ${least_cost(problem):,.6g}"
+        return (
+            f"\nproven: with any number of devices no plan costs less than ${cost_lower_bound(problem):,.6g}"
+        )
 
 
 def solve(
@@ -214,46 +215,45 @@ def solve(
     problem
         The problem.
     method
-        ``"auto"``: exact for as long as about a second of work, then genetic from the plans found by then;
-        ``"exact"``: branch and bound until the best plan is proven, or that there is none; ``"genetic"``;
-        ``"reinforce"``: a recurrent policy chooses the type of one layer after the other and learns from what
-        its plans are worth, local search goes on from the best of them (with merge ``"type"`` the policy is
-        alone, and where the network has more than about 2,000 layers); ``"annealing"``: only with merge
-        ``"type"``; ``"greedy"``: local search from a plan that is built layer by layer; ``"random"``;
-        ``"enumerate"``: every scheme, up to 16,777,216 of them. With merge ``"type"``, whose stages are not
-        intervals of layers, only enumerate is exact, and exact refuses: auto enumerates where there are few
-        schemes; else annealing goes on from the best plan whose stages are intervals.
+        ``"auto"``: exact for about a second of work, then genetic from the plans found by then;
+        ``"exact"``: branch and bound until a plan is proven optimal, or the problem infeasible;
+        ``"genetic"``; ``"reinforce"``: a recurrent policy chooses a device type for each layer in turn and is
+        trained by the reward of its plans; local search improves the best of them (except with merge
+        ``"type"`` or more than about 2,000 layers); ``"annealing"``: only with merge ``"type"``;
+        ``"greedy"``: local search from a plan that is built layer by layer; ``"random"``; ``"enumerate"``:
+        all schemes, up to 16,777,216. With merge ``"type"``, stages are not intervals of layers: only
+        enumerate is exact, and method exact is not available; auto enumerates small problems, and otherwise
+        anneals from the best plan whose stages are intervals.
     seed
         The same seed gives the same result.
     stop
         Criteria of `stageplan.stop`, combined with ``|``; default ``NoImprovement(200)`` for auto,
-        genetic, reinforce, annealing and random. Exact, greedy, enumerate and, with a proof, auto end by
-        themselves.
+        genetic, reinforce, annealing and random. Exact, greedy and enumerate, and auto with a proof, also
+        stop when they are complete.
     callback
         Called with the `Progress` after each generation.
     initial : ndarray of int8, shape (n, L), or "relaxation", optional
-        Schemes to begin with, such as an earlier result's; auto, exact, genetic, reinforce and annealing
-        only.
-        ``"relaxation"``: plans that a little of the exact method finds on its way.
+        Schemes to start from, such as that of an earlier result; auto, exact, genetic, reinforce and
+        annealing only. ``"relaxation"``: schemes from a short run of the exact method.
     population
-        How many schemes a generation has, by default 256; with reinforce episodes, by default 32, at most
-        65,536; with annealing how many moves each walk tries in one, for every few layers, by default 256.
-        Other methods have no use for it.
+        Schemes per generation, by default 256; with reinforce, episodes per generation, by default 32, at
+        most 65,536; with annealing, moves per generation and walk, for every few layers, by default 256.
+        Other methods ignore it.
     threads
-        Threads to use, by default as many cores as the process may use. The result is the same with any.
+        Number of threads, by default all available cores. The result does not depend on it.
     cell
-        Of the policy's network: ``"lstm"``, the default, or ``"rnn"``; reinforce only.
+        Recurrent cell of the policy: ``"lstm"``, the default, or ``"rnn"``; reinforce only.
     policy
-        A policy to go on from, with the same device types; reinforce only. On the problem that it learned
-        last, with the same seed and population, the search goes on exactly where that one ended. On another
-        one it begins with what the policy has learned and, where there are as many layers, with the best
-        schemes that were found there.
+        A policy to continue from, for the same device types; reinforce only. On the problem that it was last
+        trained on, with the same seed and population, the search continues exactly where it ended. On another
+        problem it starts from the policy's weights and, if the number of layers is the same, from the best
+        schemes found before.
     accept
-        Reinforce only. ``"best"``, the default: the best plan of the goal's objective is kept.
-        ``"incumbent"``: a plan becomes the incumbent where it keeps every limit, the cost threshold
-        ``max_cost`` among them, and its duration is shorter than that of the best so far. The last incumbent
-        is returned: it has the shortest duration of all plans looked at that keep the limits, and is of the
-        problem with objective ``"throughput"``. Where no plan keeps them, that which breaks them least.
+        Reinforce only. ``"best"``, the default: return the best plan by the goal's objective.
+        ``"incumbent"``: a plan replaces the incumbent if it meets every limit, including the cost threshold
+        ``max_cost``, and has a shorter duration. The last incumbent is returned: of all plans evaluated that
+        meet the limits, it has the shortest duration; its problem has objective ``"throughput"``. If no plan
+        meets the limits, the one with the smallest violation is returned.
 
     Returns
     -------
@@ -265,7 +265,8 @@ def solve(
     ValueError, TypeError
         Naming the argument, the value and what is allowed.
     Exception
-        Any error of `callback` or `stop`; its attribute ``result`` is the `Result` with the best plan so far.
+        Any error raised by `callback` or `stop`; its attribute ``result`` is the `Result` with the best plan
+        so far.
 
     Examples
     --------
@@ -280,7 +281,7 @@ def solve(
     >>> [(stage.type, stage.layers, stage.devices) for stage in result.plan.stages]
     [('type1', (0, 1), 2), ('type0', (2,), 1)]
 
-    Another method, with a seed, a criterion to stop, and an earlier plan to begin with:
+    Another method, with a seed, a stopping criterion, and an earlier plan to start from:
 
     >>> stop, initial = sp.MaxGenerations(5), result.plan.scheme[None]
     >>> again = sp.solve(problem, "genetic", seed=1, stop=stop, initial=initial)
@@ -294,7 +295,7 @@ def solve(
     check_choice("method", method, METHODS)
     _check_only_reinforce(method, cell=cell, policy=policy, accept=accept)
     if accept == "incumbent":
-        problem = _shortest(problem)
+        problem = _with_shortest_duration(problem)
     if stop is None and method in ENDLESS:
         stop = NoImprovement(200)
     began = time.perf_counter()
@@ -305,20 +306,20 @@ def solve(
                 problem, method, seed, population, count_threads(threads), initial, cell, policy
             )
     except _core.Stopped:
-        search = _core.RandomSearch(problem.core, 0, 1)  # that has scored nothing
+        search = _core.RandomSearch(problem.core, 0, 1)  # which has scored nothing
     progress, history, ended_by = run_search(problem, search, stop, callback, began)
-    plan, ended_by = to_the_end(lambda: Plan.of(problem, search.best), ended_by)
+    plan, ended_by = finish(lambda: Plan.of(problem, search.best), ended_by)
     late = ended_by is not None or progress.runtime >= seconds
     try:
-        least = _least(problem, search, _LATE if late else math.inf)
+        bound = _lower_bound(problem, search, _LATE if late else math.inf)
     except KeyboardInterrupt as interrupt:
-        least, ended_by = 0.0, ended_by or interrupt
-    gap = _gap(plan, least)
-    policy, ended_by = to_the_end(lambda: _learned(problem, search, int(seed)), ended_by)
+        bound, ended_by = 0.0, ended_by or interrupt
+    gap = _gap(plan, bound)
+    policy, ended_by = finish(lambda: _learned(problem, search, int(seed)), ended_by)
     result = Result(
         plan=plan,
-        status=_status(plan, least, gap),
-        bound=_in_its_unit(problem, least),
+        status=_status(plan, bound, gap),
+        bound=_in_objective_unit(problem, bound),
         gap=gap,
         evaluations=search.evaluations,
         generations=progress.generation,
@@ -337,8 +338,8 @@ def solve(
     return result
 
 
-def to_the_end(work: Callable[[], T], ended_by: BaseException | None) -> tuple[T, BaseException | None]:
-    """Do a short piece of work behind a search, again where Ctrl-C comes amid it, and say what ended that."""
+def finish(work: Callable[[], T], ended_by: BaseException | None) -> tuple[T, BaseException | None]:
+    """Do short work after a search, again if Ctrl-C interrupts it; also return what ended the search."""
     try:
         return work(), ended_by
     except KeyboardInterrupt as interrupt:
@@ -350,7 +351,7 @@ def _learned(problem: Problem, search: _core.Search, seed: int) -> Policy | None
 
 
 def with_result(error: Exception, result: object) -> Exception:
-    """Give an error the best result so far, as its attribute ``result``."""
+    """Attach the best result so far to an error, as its attribute ``result``."""
     note = "The best result so far is this error's attribute `result`."
     error.result = result  # type: ignore[attr-defined]
     if note not in getattr(error, "__notes__", ()):
@@ -361,7 +362,7 @@ def with_result(error: Exception, result: object) -> Exception:
 def _check_only_reinforce(method: Method, *, cell: object, policy: object, accept: object) -> None:
     for name, value in (("cell", cell), ("policy", policy), ("accept", accept)):
         if value is not None and method != "reinforce":
-            raise ValueError(f"{name} is given with method {method!r}; it must go with 'reinforce'")
+            raise ValueError(f"{name} is given with method {method!r}; it requires method 'reinforce'")
     if cell is not None:
         check_choice("cell", cell, CELLS)
     if accept is not None:
@@ -372,8 +373,8 @@ def _check_only_reinforce(method: Method, *, cell: object, policy: object, accep
         raise ValueError(f"cell is {cell!r}; it must be that of the policy, {policy.cell!r}")
 
 
-def _shortest(problem: Problem) -> Problem:
-    """Make the problem whose best plan has the shortest duration within the limits."""
+def _with_shortest_duration(problem: Problem) -> Problem:
+    """Return the problem whose optimal plan has the shortest duration within the limits."""
     if problem.goal.max_cost is None:
         raise ValueError("accept is 'incumbent' without max_cost; the goal must have this threshold")
     try:
@@ -395,8 +396,8 @@ def _make_search(
     check_number("seed", seed, least=0, most=2**64 - 1, whole=True)
     if population is None:
         population = _EPISODES if method == "reinforce" else _POPULATION
-    most = _MOST_EPISODES if method == "reinforce" else 2**31 - 1
-    check_number("population", population, least=2, most=most, whole=True)
+    maximum = _MAX_EPISODES if method == "reinforce" else 2**31 - 1
+    check_number("population", population, least=2, most=maximum, whole=True)
     schemes = _first_schemes(problem, method, initial)
     if method == "auto":
         return _core.Auto(problem.core, population, seed, threads, schemes)
@@ -424,7 +425,7 @@ def _reinforce(
     cell: Cell | None,
     policy: Policy | None,
 ) -> _core.Reinforce:
-    """Begin to learn, or go on."""
+    """Start training, or continue."""
     if policy is None:
         learned = _core.Learned(cell == "rnn", problem.n_types, problem.n_labels, seed)
     else:
@@ -445,13 +446,13 @@ def _first_schemes(
         return none
     if method not in SEEDED:
         raise ValueError(
-            f"initial is given with method {method!r}; it must go with {', '.join(repr(m) for m in SEEDED)}"
+            f"initial is given with method {method!r}; it requires {', '.join(repr(m) for m in SEEDED)}"
         )
     if not isinstance(initial, str):
         return as_schemes(problem, initial, "initial")
     check_choice("initial", initial, ("relaxation",))
     if problem.goal.merge != "adjacent":
-        raise ValueError("initial is 'relaxation' with merge 'type'; it must go with merge 'adjacent'")
+        raise ValueError("initial is 'relaxation' with merge 'type'; it requires merge 'adjacent'")
     exact = _core.Exact(problem.core, none)
     exact.advance(_RELAXATION_WORK)
     return exact.tried.reshape(-1, problem.n_layers)
@@ -464,14 +465,14 @@ def run_search(
     callback: Callable[[Progress], object] | None,
     began: float | None = None,
 ) -> tuple[Progress, list[Progress], BaseException | None]:
-    """Step until it is over; return the last progress, those that improved, and what ended it early."""
+    """Step until the search ends; return the last progress, the improvements, and what ended it early."""
     if began is None:
         began = time.perf_counter()
     seconds = _deadline(stop)
     history: list[Progress] = []
     generation = 0
-    if search.evaluations:  # of the first population
-        history.append(_look(problem, search, generation, history, began))
+    if search.evaluations:  # the first population
+        history.append(_progress(problem, search, generation, history, began))
     progress = history[-1] if history else None
     try:
         while progress is None or not (search.done or (stop is not None and stop(progress))):
@@ -481,16 +482,18 @@ def run_search(
             except _core.Stopped:
                 search.ensure_best()
             generation += 1
-            progress = _look(problem, search, generation, history, began)
+            progress = _progress(problem, search, generation, history, began)
             if progress.stagnation == 0:
                 history.append(progress)
             if callback is not None:
                 callback(progress)
     except (KeyboardInterrupt, Exception) as error:
-        if search.work > (progress.work if progress else 0):  # within or behind a step, which counts
+        if search.work > (progress.work if progress else 0):  # during or after a step, which counts
             search.ensure_best()
-        if search.evaluations > (progress.evaluations if progress else 0):  # behind a step, which counts
-            progress = _look(problem, search, (progress.generation if progress else 0) + 1, history, began)
+        if search.evaluations > (progress.evaluations if progress else 0):  # after a step, which counts
+            progress = _progress(
+                problem, search, (progress.generation if progress else 0) + 1, history, began
+            )
             if progress.stagnation == 0:
                 history.append(progress)
         if progress is None:
@@ -500,11 +503,11 @@ def run_search(
 
 
 def _deadline(stop: Stop | None) -> float:
-    """Runtime in seconds at which to stop amid a step."""
+    """Runtime in seconds at which to stop, also within a step."""
     return stop.seconds if isinstance(stop, Stop) else math.inf
 
 
-def _look(
+def _progress(
     problem: Problem, search: _core.Search, generation: int, history: list[Progress], began: float
 ) -> Progress:
     score = search.best_score
@@ -525,23 +528,23 @@ def _look(
     )
 
 
-def _least(problem: Problem, search: _core.Search, seconds: float) -> float:
-    """Bound of the objective, $ or seconds per example; 0 where there is no time for any."""
-    least = 0.0
+def _lower_bound(problem: Problem, search: _core.Search, seconds: float) -> float:
+    """Lower bound of the objective, $ or seconds per example; 0 if `seconds` are too few."""
+    bound = 0.0
     try:
         with _core.StopAfter(seconds):
-            least = search.bound
-            return max(least, _bound_by_exact(problem, search))
+            bound = search.bound
+            return max(bound, _bound_by_exact(problem, search))
     except _core.Stopped:
-        return least
+        return bound
 
 
 def _bound_by_exact(problem: Problem, search: _core.Search) -> float:
-    """Spend a little of the exact method on the bound of another one, where that pays."""
+    """Bound by a short run of the exact method after a search that proves nothing."""
     proves = isinstance(search, (_core.Auto, _core.Exact, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":
         exact = _core.Exact(problem.core, search.best[None])
-        # These look at most schemes at a target; the others provision each.
+        # These score most schemes at a target; the others provision each scheme exactly.
         bred = isinstance(search, (_core.Genetic, _core.Reinforce))
         work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
         exact.advance(int(work * search.evaluations))
@@ -549,39 +552,39 @@ def _bound_by_exact(problem: Problem, search: _core.Search) -> float:
     return 0.0
 
 
-def _gap(plan: Plan, least: float) -> float:
+def _gap(plan: Plan, bound: float) -> float:
     if not plan.feasible:
         return math.inf
     objective = plan.cost if plan.problem.goal.objective == "cost" else plan.time
-    if objective <= least * (1 + _TIE):
+    if objective <= bound * (1 + _TIE):
         return 0.0
-    return objective / least - 1 if least > 0 else math.inf
+    return objective / bound - 1 if bound > 0 else math.inf
 
 
-def _in_its_unit(problem: Problem, least: float) -> float:
-    """$ of a bound of the cost, examples/s of one of the seconds per example."""
+def _in_objective_unit(problem: Problem, bound: float) -> float:
+    """Convert a bound to the unit of the objective: $, or examples/s from seconds per example."""
     if problem.goal.objective == "cost":
-        return least
-    return 1 / least if least > 0 else math.inf
+        return bound
+    return 1 / bound if bound > 0 else math.inf
 
 
-def _status(plan: Plan, least: float, gap: float) -> Status:
+def _status(plan: Plan, bound: float, gap: float) -> Status:
     if plan.feasible:
         return optimal_status(plan.problem) if gap == 0 else "feasible"
-    if not math.isinf(least):
+    if not math.isinf(bound):
         return "unknown"
     return "infeasible" if plan.problem.has_one_order else "infeasible over this order"
 
 
 def optimal_status(problem: Problem) -> Status:
-    """Status of a plan that is proven to be the best, over the order of the layers or over all."""
+    """Status of a plan that is proven optimal, over this order of the layers or over all orders."""
     return "optimal" if problem.has_one_order else "optimal over this order"
 
 
 def proven_over(problem: Problem, cost: float = math.inf, price: float = math.inf) -> str:
-    """Begin a sentence with what is proven: of all plans, or of some, as of those over this order.
+    """Begin a sentence with the scope of a proof: all plans, or those over this order of the layers.
 
-    Plans that cost more than `cost`, or more than `price` an hour, do not matter to it.
+    Plans that cost more than `cost`, or more than `price` per hour, are irrelevant to the proof.
     """
     most = devices_covered(problem, cost, price)
     order = "" if problem.has_one_order else " over this order of the layers"
@@ -589,26 +592,28 @@ def proven_over(problem: Problem, cost: float = math.inf, price: float = math.in
 
 
 def devices_covered(problem: Problem, cost: float = math.inf, price: float = math.inf) -> int | None:
-    """Return the default of the most devices a stage where plans with more might matter; None where not."""
+    """Return the default of maximum devices per stage if plans with more might be better, else None."""
     goal, types = problem.goal, problem.limit > _core.MAX_DEVICES
     if goal.max_devices_per_stage is not None or not types.any():
         return None
     rent = problem.fixed_price + float(problem.price[types].min()) * _core.MAX_DEVICES
-    if rent > min(price, goal.max_price or math.inf) * (1 + _TIE) or cost <= least_cost(problem) * (1 + _TIE):
+    if rent > min(price, goal.max_price or math.inf) * (1 + _TIE) or cost <= cost_lower_bound(problem) * (
+        1 + _TIE
+    ):
         return None
-    least = goal.examples / 3600 * _least_time(problem) * rent
+    least = goal.examples / 3600 * _time_lower_bound(problem) * rent
     return None if least > min(cost, goal.max_cost or math.inf) * (1 + _TIE) else _core.MAX_DEVICES
 
 
-def least_cost(problem: Problem) -> float:
-    """Return the cost that no plan is below, $, with any number of devices: of each layer's work alone."""
+def cost_lower_bound(problem: Problem) -> float:
+    """Lower bound of the cost, $, with any number of devices: that of each layer's work alone."""
     runs, seconds = _runs(problem)
     work = np.where(runs, seconds * problem.price, math.inf).min(axis=1).sum()
-    return problem.goal.examples / 3600 * float(work + _least_time(problem) * problem.fixed_price)
+    return problem.goal.examples / 3600 * float(work + _time_lower_bound(problem) * problem.fixed_price)
 
 
-def _least_time(problem: Problem) -> float:
-    """Seconds per example of the slowest layer, each with all devices of the type that is best for it."""
+def _time_lower_bound(problem: Problem) -> float:
+    """Lower bound of seconds per example: the slowest layer, each on all devices of its best type."""
     runs, seconds = _runs(problem)
     shared = seconds * problem.compute_parallel
     best = np.where(runs, seconds - shared + shared / np.maximum(problem.limit, 1.0), math.inf)
@@ -616,6 +621,6 @@ def _least_time(problem: Problem) -> float:
 
 
 def _runs(problem: Problem) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Return which layers may run on which types, and their seconds there, 0 elsewhere: both (L, T)."""
+    """Return which layers can run on which types, and their seconds there, 0 elsewhere: both (L, T)."""
     runs = (problem.limit >= 1) & np.isfinite(problem.compute)
     return runs, np.where(runs, problem.compute, 0.0)
