@@ -88,6 +88,7 @@ def main():
     parser.add_argument("--output", type=Path, help="write each type's outcome, a line of JSON each")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    outcome("gpt2", arguments.mode)  # imports what all need, before the processes are forked
     counts = Counter()
     with open(arguments.output or os.devnull, "w", encoding="utf-8") as lines:
         for type_ in arguments.types:

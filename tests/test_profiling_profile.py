@@ -150,7 +150,7 @@ def test_weights_that_do_not_run_and_buffers_are_memory(mode):
     assert workload.layers[0].modules == ("tower",)
     share = 100 * 10_100 / (10_100 + sum(weight.numel() for weight in Stack().parameters()))
     assert workload.notes == (
-        f"{share:.2g} % of the weights do not run on this example (tower); they count in the memory of "
+        f"{share:.3g} % of the weights do not run on this example (tower); they count in the memory of "
         f"layers, and in no time",
     )
     assert plain.notes == ()

@@ -1,5 +1,4 @@
 import gc
-import threading
 from collections import UserDict
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -324,6 +323,20 @@ def test_tensors_are_found_in_containers_of_any_kind(kind):
     assert given.rest["more"][0].dtype == torch.float32
 
 
+def test_a_module_with_a_call_of_its_own_is_the_outermost_call():
+    class Called(Stack):
+        def __call__(self, *args):  # without hooks
+            return self.forward(*args)
+
+    assert traced(Called(), torch.rand(3, 4))[1] == traced(Stack(), torch.rand(3, 4))[1]
+
+    class Leaf(nn.Linear):
+        __call__ = nn.Linear.forward
+
+    _, (layer,), _, _ = traced(Leaf(4, 4), torch.rand(3, 4))
+    assert layer.flops == 2 * 3 * 4 * 4
+
+
 class Rerunning(nn.Module):
     """Runs its blocks again for the backward pass: each by itself, or all at once."""
 
@@ -368,50 +381,6 @@ def test_embeddings_with_sparse_gradients(embedding):
     _, layers, _, _ = traced(module, torch.zeros(3, 5, dtype=torch.long))
     moved = sum(kernel[1] * count for kernel, count in layers[0].backward.items())
     assert 0 < moved < 1000 * 4 * 4  # rows of the gradient, not all
-
-
-def test_tensors_that_hang_on_others_are_copied_without_values():
-    module = nn.Linear(4, 4)
-    module.cached = {"double": [module.weight * 2]}
-    traced(module, torch.rand(3, 4))
-    assert module.cached["double"][0].device.type == "cpu"
-
-
-def _with(**attributes):
-    module = nn.Sequential(nn.Linear(4, 4))
-    vars(module[0]).update(attributes)
-    return module
-
-
-@pytest.mark.parametrize(
-    ("module", "words"),
-    [
-        (
-            _with(lock=threading.Lock()),
-            "for its attribute '0.lock' cannot, and must be left out: cannot pickle",
-        ),
-        (
-            _with(numbers=(i for i in range(3))),
-            "model cannot be copied, for its attribute '0.numbers' cannot",
-        ),
-        (
-            nn.Sequential(nn.LazyLinear(4)),
-            "module '0' has parameters of unknown size; it must run once before",
-        ),
-    ],
-)
-def test_modules_that_cannot_be_copied_are_refused(module, words):
-    with pytest.raises(ValueError, match=words):
-        traced(module, torch.rand(3, 4))
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_scripted_modules_are_refused():
-    for module in (torch.jit.script(nn.Linear(4, 4)), torch.jit.trace(nn.Linear(4, 4), torch.rand(3, 4))):
-        with pytest.raises(
-            ValueError, match="it is scripted or traced, and hides its parts; the module that it"
-        ):
-            traced(module, torch.rand(3, 4))
 
 
 class Buffers(nn.Module):

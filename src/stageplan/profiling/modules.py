@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ..fields import first_line, show
 from . import calls, torch_times
 from .network import Network, Options
-from .torch_module import QUANTISED, Traced, on_device_of, tensors_in, trace
+from .tensors import on_device_of, tensors_in
+from .torch_module import QUANTISED, Traced, trace
 from .trace import Cut
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -47,8 +48,10 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
     if example is None:
         raise ValueError("example is None; it must be what the module is called with, a batch")
     args, kwargs = _arguments(example)
-    sizes = (len(tensor) for tensor in tensors_in((args, kwargs)) if tensor.dim())
-    batch = options.batch or next(sizes, 1)
+    tensors = list(tensors_in((args, kwargs)))
+    if any(tensor.is_nested for tensor in tensors):
+        raise ValueError("example has a nested tensor; tensors must have one shape")
+    batch = options.batch or next((len(tensor) for tensor in tensors if tensor.dim()), 1)
     return Loaded(module, args, kwargs, batch, name or type(module).__name__)
 
 

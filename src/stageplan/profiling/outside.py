@@ -33,7 +33,7 @@ def note_unused(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
     modules = list(dict.fromkeys(_outermost(weight.name, paths) for weight in unused))
     more = f" and {len(modules) - LISTED} more" if len(modules) > LISTED else ""
     return [
-        f"{100 * share:.2g} % of the weights do not run on this example "
+        f"{100 * share:.3g} % of the weights do not run on this example "
         f"({', '.join(modules[:LISTED])}{more}); they count in the memory of layers, and in no time"
     ]
 

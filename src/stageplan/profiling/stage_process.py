@@ -22,7 +22,7 @@ from ..writers import SplitModule, split_module
 from .models import load
 from .modules import Loaded
 from .network import Options
-from .torch_module import map_tensors, tensors_in
+from .tensors import map_tensors, tensors_in
 
 WARM_UP = 1  # steps
 

@@ -1,15 +1,13 @@
 """A pass of a torch module on the meta device, where tensors have no values, and need no memory.
 
-The module itself is left alone: a twin of it runs, whose weights are on the meta device.
+The module itself is left alone: its twin runs.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, is_dataclass
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -17,13 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..fields import first_line, show
+from ..fields import first_line
 from .calls import Call
+from .tensors import stored_in, tensors_in, to_meta
 from .trace import Operation, Trace, Weight
+from .twin import make_twin
 
 aten = torch.ops.aten
 
@@ -32,6 +31,10 @@ QUANTISED = {torch.int8, torch.uint8, torch.int16, torch.int32, torch.float8_e4m
 GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}  # read what they write, not all
 FREE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
 NOTHING = Operation(0.0, 0.0, (), (), ())
+
+
+class CannotRunError(ValueError):
+    """A module cannot run on the meta device with what it is called with."""
 
 
 class Traced(NamedTuple):
@@ -68,23 +71,25 @@ def trace(
 
     Raises
     ------
+    CannotRunError
+        It cannot run on the meta device, as where values decide what it does.
     ValueError
-        The module cannot be copied, or cannot run on the meta device, as where values decide what it does.
+        It cannot be copied.
     """
-    twin = _twin(module, dtype)
+    twin = make_twin(module, dtype)
     try:
         with ExitStack() as stack:
             for context in (_separate_operations(), torch.device("meta"), torch.set_grad_enabled(train)):
                 stack.enter_context(context)
             recorder = _Recorder(twin.train(train), stack)
             with recorder, torch.autograd.graph.saved_tensors_hooks(recorder.pack, recorder.unpack):
-                outputs = twin(*to_meta(tuple(args), dtype), **to_meta(dict(kwargs), dtype))
+                outputs = recorder.run(twin, to_meta(tuple(args), dtype), to_meta(dict(kwargs), dtype))
                 if train:
                     recorder.begin_backward()
                     run_backward(outputs)
     except Exception as error:  # whatever the module does
         name, reason = type(module).__name__, first_line(error)
-        raise ValueError(
+        raise CannotRunError(
             f"module {name} cannot run without values, on the meta device: {reason} "
             f"(called with {_described(args, kwargs)})"
         ) from error
@@ -118,108 +123,6 @@ def run_backward(outputs: Any) -> None:
     if not ends:
         raise ValueError("none of its outputs depends on weights that train")
     torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Tensors in a value and in the lists, tuples, tables and dataclasses in it."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
-    elif _is_record(value):
-        for field in fields(value):
-            yield from tensors_in(getattr(value, field.name, None))
-
-
-def to_meta(value: Any, dtype: torch.dtype) -> Any:
-    """Put the tensors in a value on the meta device, floating-point ones in `dtype`."""
-
-    def move(tensor: Tensor) -> Tensor:
-        return torch.empty_like(tensor, device="meta", dtype=dtype if tensor.is_floating_point() else None)
-
-    return map_tensors(value, move)
-
-
-def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Change the tensors in a value and in copies of the lists, tuples, tables and dataclasses in it."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if next(tensors_in(value), None) is None:
-        return value
-    if isinstance(value, (list, tuple)):
-        items = [map_tensors(item, function) for item in value]
-        return value._make(items) if hasattr(value, "_make") else type(value)(items)
-    made = copy.copy(value)
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            made[key] = map_tensors(item, function)
-        return made
-    for field in fields(value):
-        if hasattr(value, field.name):  # object's own __setattr__: the dataclass may be frozen
-            object.__setattr__(made, field.name, map_tensors(getattr(value, field.name), function))
-    return made
-
-
-def _is_record(value: Any) -> bool:
-    return is_dataclass(value) and not isinstance(value, type)
-
-
-def on_device_of(module: nn.Module, value: Any) -> Any:
-    """Put the tensors in a value where a module's weights are, floating-point ones in their precision."""
-    weight = next(module.parameters(), torch.empty(0))
-
-    def move(tensor: Tensor) -> Tensor:
-        return tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else tensor.dtype)
-
-    return map_tensors(value, move)
-
-
-def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Copy a module without its values."""
-    for path, part in module.named_modules():
-        where = f"module {show(path)}" if path else "it"
-        if isinstance(part, torch.jit.ScriptModule):
-            raise ValueError(
-                f"model cannot be read: {where} is scripted or traced, and hides its parts; "
-                f"the module that it was made from must be given"
-            )
-        if any(map(is_lazy, chain(part._parameters.values(), part._buffers.values()))):
-            raise ValueError(
-                f"model cannot be read: {where} has parameters of unknown size; "
-                f"it must run once before it is profiled"
-            )
-    memo: dict[int, Any] = {}
-    try:
-        for part in module.modules():
-            for tensor in tensors_in(vars(part)):  # parameters and buffers too
-                memo[id(tensor)] = _empty(tensor, dtype)
-        return copy.deepcopy(module, memo)
-    except Exception as error:  # whatever an attribute does
-        raise ValueError(f"model cannot be copied{_culprit(module, memo)}: {first_line(error)}") from error
-
-
-def _culprit(module: nn.Module, memo: Mapping[int, Any]) -> str:
-    """Name the attribute that keeps a module from being copied, where one alone does."""
-    for path, part in module.named_modules():
-        for name, value in vars(part).items():
-            if name.startswith("_") and name in vars(nn.Module()):
-                continue
-            try:
-                copy.deepcopy(value, dict(memo))
-            except Exception:
-                attribute = f"{path}.{name}" if path else name
-                return f", for its attribute {show(attribute)} cannot, and must be left out"
-    return ""
-
-
-def _empty(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    with torch.no_grad():
-        twin = to_meta(tensor.detach(), dtype)
-    return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
 
 
 # Recording ----------------------------------------------------------------------------------------------
@@ -268,8 +171,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._buffers.add(storage)
             self.trace.buffers[name] = _bytes(tensor)
 
+    def run(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the module itself, which may have a way of its own to be called, without hooks."""
+        self._enter("", None)(module, args)
+        outputs = module(*args, **kwargs)
+        self._leave("", module, args, outputs)
+        return outputs
+
     def _watch(self, module: nn.Module) -> Iterator[Any]:
         for path, part in module.named_modules():
+            if not path:
+                continue
             yield part.register_forward_pre_hook(self._enter(path, _list_of(module, path)))
             yield part.register_forward_hook(partial(self._leave, path), always_call=True)
 
@@ -343,7 +255,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet is aten._local_scalar_dense:
             return self._answer(args[0])
         result = _grouped_product(func, args, kwargs) if packet is aten._grouped_mm else func(*args, **kwargs)
-        inputs, outputs = _stored_in((args, kwargs)), _stored_in(result)
+        inputs, outputs = stored_in((args, kwargs)), stored_in(result)
         self._note_question(packet, args, outputs)
         read = {self._storage(tensor): tensor for tensor in inputs}
         written = {self._storage(tensor): tensor for tensor in outputs}
@@ -355,7 +267,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
         """Note what a question about all values is taken to answer: masks hold everywhere, nothing is bad."""
-        about = next(map(self._storage, _stored_in(args[:1])), 0)
+        about = next(map(self._storage, stored_in(args[:1])), 0)
         if packet is aten.sum:
             self._counted[self._storage(outputs[0])] = args[0].numel()
         elif packet is aten.rand:
@@ -389,24 +301,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _list_of(module: nn.Module, path: str) -> str | None:
-    """Path of the list that a module is an item of, if any; attributes as block0, block1 are a list too."""
+    """Path of the list that a part is an item of, if any; attributes as block0, block1 are a list too."""
     parent = path.rpartition(".")[0]
-    if path and isinstance(module.get_submodule(parent), (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
+    if isinstance(module.get_submodule(parent), (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
         return parent
     has_parts = any(True for _ in module.get_submodule(path).children())
     numbered = re.fullmatch(r"(.*[^\d._])[._]?\d+", path)
     return numbered[1] if has_parts and numbered else None
-
-
-def _stored_in(value: Any) -> list[Tensor]:
-    """Tensors in a value; of a sparse one, as gradients of embeddings may be, the parts that are stored."""
-    stored: list[Tensor] = []
-    for tensor in tensors_in(value):
-        if tensor.layout is torch.sparse_coo:
-            stored += (tensor._indices(), tensor._values())
-        else:
-            stored.append(tensor)
-    return stored
 
 
 def _bytes(tensor: Tensor) -> float:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from .torch_module import run_backward, tensors_in
+from .tensors import tensors_in
+from .torch_module import run_backward
 
 Array = npt.NDArray[np.float64]
 
