@@ -34,7 +34,20 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         though a type may appear again further on.
     max_devices_per_stage
         Most devices that share one stage, at most 1,048,576. That many is also the default: where more might
-        matter to what is proven, results say so.
+        matter to what is proven, results say so. Where stages are chosen among options it is 256 unless told.
+    schedule
+        ``"gpipe"`` or ``"1f1b"``: the pipeline runs `microbatches` of a batch, fills and drains; None: it
+        never does.
+    microbatches
+        Microbatches of an iteration.
+    batch
+        Examples of an iteration, a multiple of `microbatches`.
+    max_stages
+        Most stages of the plan.
+    whole_machines
+        Whether devices are rented by the machine, those of a type over all stages together.
+    same_strategy, same_replicas
+        Whether all stages have one strategy, by name, and as many replicas as each other.
 
     Raises
     ------
@@ -63,9 +76,29 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     merge: Literal["adjacent", "type"] = "adjacent"
     split: bool = False
     max_devices_per_stage: Count | None = None
+    schedule: Literal["gpipe", "1f1b"] | None = None
+    microbatches: Count | None = None
+    batch: Count | None = None
+    max_stages: Count | None = None
+    whole_machines: bool = False
+    same_strategy: bool = False
+    same_replicas: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "goal")
+        if self.schedule is None:
+            if self.microbatches is not None:
+                raise ValueError(
+                    f"microbatches is {self.microbatches}; it must be absent without a schedule (goal)"
+                )
+            return
+        if self.microbatches is None or self.batch is None:
+            name = "batch" if self.batch is None else "microbatches"
+            raise ValueError(f"{name} is absent; it must be given with a schedule (goal)")
+        if self.batch % self.microbatches:
+            raise ValueError(
+                f"batch is {self.batch}; it must be a multiple of microbatches, {self.microbatches} (goal)"
+            )
 
     def __str__(self) -> str:
         limits = {

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, strategies
 from .arguments import as_floats, check_number
 from .cluster import Cluster, DeviceType
 from .fields import printable, show
@@ -28,8 +28,11 @@ _ARRAYS = (
 )  # fmt: skip
 _REST = (
     "tensors", "ties", "fixed_price", "layer_names", "layer_kinds", "layer_modules", "parameters",
-    "type_names", "name", "conditions",
+    "type_names", "name", "conditions", "column_strategy", "options",
 )  # fmt: skip
+
+
+_OPTIONAL = ("column_type", "column_degree", *strategies.BY_COLUMN, *strategies.BY_TYPE)
 
 
 class Problem:
@@ -53,6 +56,22 @@ class Problem:
         Amdahl's fraction of transfer; $/device-hour; devices, bytes, bytes/s (inf: no limit).
     memory : ndarray of float64, shape (L,)
         Bytes that stay resident.
+    column_type, column_degree : ndarray of int32, shape (C,), or None
+        Device type and devices a replica of each column, where types have strategies. `compute`, `send`,
+        `receive` and `compute_parallel` then have shape (L, C), and `memory` may.
+    column_strategy : tuple of str, or None
+        Name of the strategy of each column.
+    sharded, activations, workspace, gradients : ndarray of float64, shape (L, C), or None
+        Bytes a device that replicas share out, that stay for each example in flight, that are there only
+        while the layer runs, and that replicas all-reduce once an iteration.
+    update : ndarray of float64, shape (L, C), or None
+        Seconds an iteration of the optimiser.
+    link, network, machine : ndarray of float64, shape (T,), or None
+        Bytes/s of an all-reduce within one machine and between machines; devices a machine.
+    options : ListedOptions or None
+        What stages may be, where `from_options` lists it.
+    by_options : bool
+        Whether stages are chosen among options: strategies, memory by position, a schedule, all-reduce.
     tensors : tuple of (producer, consumers, bytes)
         Data that crosses stages, by layer index.
     ties : tuple of tuple of int
@@ -104,6 +123,19 @@ class Problem:
     compute_parallel: Array
     transfer_parallel: Array
     memory: Array
+    column_type: npt.NDArray[np.int32] | None
+    column_degree: npt.NDArray[np.int32] | None
+    column_strategy: tuple[str, ...] | None
+    sharded: Array | None
+    activations: Array | None
+    workspace: Array | None
+    gradients: Array | None
+    update: Array | None
+    link: Array | None
+    network: Array | None
+    machine: Array | None
+    options: strategies.ListedOptions | None
+    by_options: bool
     price: Array
     limit: Array
     capacity: Array
@@ -156,31 +188,65 @@ class Problem:
         merge: Literal["adjacent", "type"] = "adjacent",
         split: bool = False,
         max_devices_per_stage: int | None = None,
+        column_type: npt.ArrayLike | None = None,
+        column_degree: npt.ArrayLike | None = None,
+        column_strategy: Sequence[str] | None = None,
+        sharded: npt.ArrayLike | None = None,
+        activations: npt.ArrayLike | None = None,
+        workspace: npt.ArrayLike | None = None,
+        gradients: npt.ArrayLike | None = None,
+        update: npt.ArrayLike | None = None,
+        link: npt.ArrayLike | None = None,
+        network: npt.ArrayLike | None = None,
+        machine: npt.ArrayLike | None = None,
+        schedule: Literal["gpipe", "1f1b"] | None = None,
+        microbatches: int | None = None,
+        batch: int | None = None,
+        max_stages: int | None = None,
+        whole_machines: bool = False,
+        same_strategy: bool = False,
+        same_replicas: bool = False,
     ) -> Problem:
         """Make a problem from plain arrays.
 
         Parameters
         ----------
-        compute : array_like, shape (L, T)
-            Seconds per example of each layer on each type; inf where the type cannot run the layer.
+        compute : array_like, shape (L, T) or (L, C)
+            Seconds per example of each layer on each type; inf where the type cannot run the layer. With
+            `column_type` there are C columns, each a type and a strategy.
         price : array_like, shape (T,)
             $/device-hour.
         limit, capacity, bandwidth : array_like, shape (T,), optional
             Devices, bytes a device, bytes/s; inf or absent: no limit, free transfers.
-        send, receive : array_like, shape (L, T), optional
+        send, receive : array_like, of the shape of `compute`, optional
             Seconds per example to pass a layer's output on, and to take its input in.
-        compute_parallel : array_like, broadcast to (L, T)
-            Fraction of the compute that the devices of a stage share (alpha).
+        compute_parallel : array_like, broadcast to the shape of `compute`
+            Fraction of the compute that the devices (with strategies: the replicas) of a stage share (alpha).
         transfer_parallel : array_like, broadcast to (T,)
             Fraction of the transfer that they share (beta).
-        memory : array_like, shape (L,), optional
-            Bytes that stay resident.
+        memory : array_like, shape (L,) or (L, C), optional
+            Bytes that stay resident, on each device.
+        column_type, column_degree : array_like of int, shape (C,), optional
+            Device type, and devices a replica, of each column; one column a type and 1 device if absent.
+        column_strategy : sequence of str, optional
+            Name of the strategy of each column; ``""`` for degree 1 and ``"tp4"`` for degree 4 if absent.
+        sharded, activations, workspace, gradients : array_like, shape (L,) or (L, C), optional
+            Bytes a device: those that the replicas of a stage share out, those that stay for each example in
+            flight, those that are there only while the layer runs, and those that replicas all-reduce once an
+            iteration.
+        update : array_like, shape (L,) or (L, C), optional
+            Seconds an iteration of the optimiser.
+        link, network : array_like, shape (T,), optional
+            Bytes/s of an all-reduce within one machine (absent: free) and between machines (absent: as link).
+        machine : array_like, shape (T,), optional
+            Devices a machine; absent: one machine holds all.
         tensors : sequence of (producer, consumers, bytes), optional
             Data between layers, for networks that are graphs.
         fixed_price : float
             $/hour whatever the devices.
         examples, objective, min_throughput, max_duration, max_cost, max_price
-            As in `Goal`; so are overlap, merge, split and max_devices_per_stage.
+            As in `Goal`; so are overlap, merge, split, max_devices_per_stage, schedule, microbatches, batch,
+            max_stages, whole_machines, same_strategy and same_replicas.
 
         Returns
         -------
@@ -213,19 +279,41 @@ class Problem:
             merge=merge,
             split=split,
             max_devices_per_stage=max_devices_per_stage,
+            schedule=schedule,
+            microbatches=microbatches,
+            batch=batch,
+            max_stages=max_stages,
+            whole_machines=whole_machines,
+            same_strategy=same_strategy,
+            same_replicas=same_replicas,
         )
         times = as_floats("compute", compute)
         if times.ndim != 2 or times.size == 0:
             raise ValueError(f"compute has shape {times.shape}; it must be (layers, types), each 1 or more")
-        layers, types = times.shape
+        layers, count = times.shape
+        types = count if column_type is None else np.size(price)
+        given = {
+            "column_type": column_type, "column_degree": column_degree, "column_strategy": column_strategy,
+            "sharded": sharded, "activations": activations, "workspace": workspace, "gradients": gradients,
+            "update": update, "link": link, "network": network, "machine": machine,
+        }  # fmt: skip
+        further = strategies.ABSENT
+        if any(value is not None for value in given.values()):
+            further = strategies.column_fields(given, types) | {"options": None}
+            further |= strategies.optional_arrays(given, layers, count, types)
+            if column_type is not None and len(further["column_type"]) != count:
+                raise ValueError(
+                    f"compute has shape {times.shape}; "
+                    f"it must have a column for each of {len(further['column_type'])} in column_type"
+                )
         check_number("fixed_price", fixed_price, least=0)
         fields = {
             "compute": times,
-            "send": _shaped("send", send, (layers, types), default=0.0),
-            "receive": _shaped("receive", receive, (layers, types), default=0.0),
-            "compute_parallel": _shaped("compute_parallel", compute_parallel, (layers, types)),
+            "send": _shaped("send", send, times.shape, default=0.0),
+            "receive": _shaped("receive", receive, times.shape, default=0.0),
+            "compute_parallel": _shaped("compute_parallel", compute_parallel, times.shape),
             "transfer_parallel": _shaped("transfer_parallel", transfer_parallel, (types,)),
-            "memory": _shaped("memory", memory, (layers,), default=0.0),
+            "memory": _memory(memory, layers, count),
             "price": _shaped("price", price, (types,), exact=True),
             "limit": _shaped("limit", limit, (types,), default=math.inf),
             "capacity": _shaped("capacity", capacity, (types,), default=math.inf),
@@ -240,8 +328,100 @@ class Problem:
             "type_names": tuple(f"type{i}" for i in range(types)),
             "name": "arrays",
             "conditions": Conditions(),
+            **further,
         }
         return cls._of(fields, goal)
+
+    @classmethod
+    def from_options(
+        cls,
+        layers: int,
+        price: npt.ArrayLike,
+        *,
+        first: npt.ArrayLike,
+        last: npt.ArrayLike,
+        type: npt.ArrayLike,
+        devices: npt.ArrayLike,
+        time: npt.ArrayLike,
+        pass_time: npt.ArrayLike | None = None,
+        memory: npt.ArrayLike | None = None,
+        activations: npt.ArrayLike | None = None,
+        limit: npt.ArrayLike | None = None,
+        capacity: npt.ArrayLike | None = None,
+        machine: npt.ArrayLike | None = None,
+        fixed_price: float = 0.0,
+        **goal: Any,
+    ) -> Problem:
+        """Make a problem whose stages are listed one by one, with what they take: a cost model of your own.
+
+        Parameters
+        ----------
+        layers : int
+            Number of layers, L.
+        price : array_like, shape (T,)
+            $/device-hour of each device type.
+        first, last, type, devices : array_like of int, shape (N,)
+            Of each option: first and last layer of the stage, device type, devices that it takes. Stages that
+            no option is listed for cannot be.
+        time : array_like, shape (N,)
+            Seconds per example.
+        pass_time : array_like, shape (N,), optional
+            Seconds per example that a microbatch takes through the stage, with a schedule; `time` if absent.
+        memory, activations : array_like, shape (N,), optional
+            Bytes a device that stay, and for each example of a microbatch in flight.
+        limit, capacity, machine : array_like, shape (T,), optional
+            Devices, bytes a device, devices a machine; inf or absent: no limit, one machine.
+        fixed_price : float
+            $/hour whatever the devices.
+        **goal
+            Fields of the `Goal`.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, the value and what is allowed.
+
+        Examples
+        --------
+        Two layers as one stage of two devices, or each on a device of its own:
+
+        >>> import stageplan as sp
+        >>> problem = sp.Problem.from_options(
+        ...     2, price=[1.0], first=[0, 0, 1], last=[1, 0, 1], type=[0, 0, 0], devices=[2, 1, 1],
+        ...     time=[2.0, 1.5, 1.0], split=True, examples=3600,
+        ... )
+        >>> problem.by_options
+        True
+        """
+        check_number("layers", layers, least=1, whole=True)
+        given = {
+            "first": first, "last": last, "type": type, "devices": devices,
+            "time": time, "pass_time": pass_time, "memory": memory, "activations": activations,
+        }  # fmt: skip
+        listed = strategies.listed_options(given)
+        prices = as_floats("price", price)
+        outside = (listed.first < 0) | (listed.last >= layers) | (listed.first > listed.last)
+        outside |= (listed.type < 0) | (listed.type >= prices.size)
+        if outside.any():
+            i = int(np.flatnonzero(outside)[0])
+            raise ValueError(
+                f"option {i} is of layers {listed.first[i]} to {listed.last[i]} on type {listed.type[i]}; "
+                f"layers must be from 0 to {layers - 1}, in order, and types from 0 to {prices.size - 1}"
+            )
+        problem = cls.from_arrays(
+            strategies.seconds_of_options(listed, layers, prices.size),
+            price,
+            limit=limit,
+            capacity=capacity,
+            machine=machine,
+            fixed_price=fixed_price,
+            **goal,
+        )
+        return cls._of(problem._fields() | {"options": listed}, problem.goal)
 
     def replace(self, **changes: Any) -> Problem:
         """Make a problem that differs from this one.
@@ -261,7 +441,7 @@ class Problem:
         ValueError, TypeError
             Naming what is not as it has to be.
         """
-        fields = {name: self.__dict__[name] for name in (*_ARRAYS, *_REST)}
+        fields = self._fields()
         goal = msgspec.structs.asdict(self.goal)
         for name, value in changes.items():
             if name in goal:
@@ -270,8 +450,17 @@ class Problem:
                 fields[name] = self._checked(name, value)
         return Problem._of(fields, Goal(**goal))
 
+    def _fields(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in (*_ARRAYS, *_REST, *_OPTIONAL)}
+
     def _checked(self, name: str, value: Any) -> Any:
         """Check the type of a field that is replaced; its size is checked together with the others'."""
+        columns = self.compute.shape[1]
+        if name in strategies.BY_COLUMN or (name == "memory" and np.ndim(value) == 2):
+            return strategies.by_column(name, value, self.n_layers, columns)
+        if name in strategies.BY_TYPE:
+            given = dict.fromkeys((*strategies.BY_COLUMN, *strategies.BY_TYPE)) | {name: value}
+            return strategies.optional_arrays(given, self.n_layers, columns, self.n_types)[name]
         if name in _ARRAYS:
             return as_floats(name, value)
         if name == "tensors":
@@ -292,8 +481,9 @@ class Problem:
     def _set(self, fields: dict[str, Any], goal: Goal) -> None:
         if not isinstance(goal, Goal):
             raise TypeError(f"goal is {show(goal)}; it must be a Goal")
-        state = {name: _frozen(fields[name]) for name in _ARRAYS}
-        state |= {name: fields[name] for name in _REST} | {"goal": goal}
+        state: dict[str, Any] = {name: _frozen(fields[name]) for name in _ARRAYS}
+        state |= {name: fields[name] for name in (*_REST, *_OPTIONAL)}
+        state |= {"goal": goal, "by_options": strategies.by_options(fields, goal)}
         self.__dict__.update(state)
         core = self._make_core()
         self.__dict__.update(core=core, label_types=_frozen(core.label_types, np.int32))
@@ -305,8 +495,11 @@ class Problem:
             raise ValueError(f"max_devices_per_stage is {most}; it must be at most {_core.MAX_DEVICES:,}")
         data = _core.ProblemData()
         data.layers, data.types = self.n_layers, self.n_types
-        for name in _ARRAYS:
-            setattr(data, name, getattr(self, name))
+        for name, array in self._core_arrays().items():
+            setattr(data, name, array)
+        if self.by_options:
+            strategies.check_together(self.__dict__, goal)
+            data.set_columns(strategies.lower(self.__dict__, goal, self.n_types))
         data.kinds = [_kind_code(kind) for kind in self.layer_kinds]
         data.set_tensors(self.tensors)
         data.fixed_price = self.fixed_price
@@ -322,6 +515,14 @@ class Problem:
         data.max_devices_per_stage = _core.MAX_DEVICES if most is None else most
         return _core.Problem(data)
 
+    def _core_arrays(self) -> dict[str, Array]:
+        """Give the arrays by type of the core: with columns, those of the fastest of each type."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        if not self.by_options:
+            return arrays
+        fastest = strategies.fastest_columns(self.__dict__, self.n_types)
+        return arrays | fastest | {"memory": np.zeros(self.n_layers)}
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Problem cannot be changed: {name} is fixed; make another Problem")
 
@@ -329,14 +530,15 @@ class Problem:
         raise AttributeError(f"a Problem cannot be changed: {name} is fixed; make another Problem")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = {name: self.__dict__[name] for name in (*_ARRAYS, *_REST)}
+        fields = self._fields()
         return Problem._of, (fields, self.goal)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Problem):
             return NotImplemented
         same = all(getattr(self, name) == getattr(other, name) for name in ("goal", *_REST))
-        return same and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _ARRAYS)
+        arrays = (*_ARRAYS, *_OPTIONAL)
+        return same and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
 
     def __hash__(self) -> int:
         return hash((self.goal, self.name, self.layer_names, self.type_names, self.compute.tobytes()))
@@ -430,6 +632,12 @@ def _shaped(
         raise ValueError(f"{name} has shape {array.shape}; it must broadcast to {shape}") from None
 
 
+def _memory(memory: npt.ArrayLike | None, layers: int, columns: int) -> Array:
+    if memory is not None and np.ndim(memory) == 2:
+        return strategies.by_column("memory", memory, layers, columns)
+    return _shaped("memory", memory, (layers,), default=0.0)
+
+
 def _names(name: str, values: Any, count: int) -> tuple[str, ...]:
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
         raise TypeError(f"{name} is {show(values)}; it must be a list of texts")
@@ -504,6 +712,7 @@ def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
         "type_names": tuple(type_.name for type_ in types),
         "name": f"{workload.name} on {cluster.name}",
         "conditions": workload.conditions,
+        **strategies.ABSENT,
     }
 
 

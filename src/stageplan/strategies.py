@@ -1,0 +1,253 @@
+"""Strategies, memory by position, all-reduce and listed options: what stages are chosen from, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .arguments import as_floats
+from .fields import show
+from .goal import Goal
+
+Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+
+BY_COLUMN = ("sharded", "activations", "workspace", "gradients", "update")
+"""Arrays by layer, or by layer and column, that a problem may have."""
+BY_TYPE = ("link", "network", "machine")
+"""Arrays by device type that a problem may have."""
+ABSENT: dict[str, Any] = dict.fromkeys(
+    ("column_type", "column_degree", "column_strategy", *BY_COLUMN, *BY_TYPE, "options")
+)
+"""All of them, as a problem has them that does without."""
+
+_NEEDS_BATCH = ("activations", "gradients", "update")
+
+
+@dataclass(frozen=True, eq=False)
+class ListedOptions:
+    """Options of stages, one entry of each array an option.
+
+    Attributes
+    ----------
+    first, last, type, devices : ndarray of int32, shape (N,)
+        First and last layer of the stage, its device type, the devices that it takes.
+    time : ndarray of float64, shape (N,)
+        Seconds per example.
+    pass_time : ndarray of float64, shape (N,)
+        Seconds per example that a microbatch takes through the stage, with a schedule.
+    memory, activations : ndarray of float64, shape (N,)
+        Bytes a device that stay, and for each example of a microbatch in flight.
+    """
+
+    first: Ints
+    last: Ints
+    type: Ints
+    devices: Ints
+    time: Array
+    pass_time: Array
+    memory: Array
+    activations: Array
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ListedOptions):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    def __hash__(self) -> int:
+        return hash((self.devices.tobytes(), self.time.tobytes()))
+
+
+def listed_options(given: Mapping[str, Any]) -> ListedOptions:
+    """Make options of plain arrays; those that are None have their defaults."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        name: _whole(name, given[name]) for name in ("first", "last", "type", "devices")
+    }
+    time = as_floats("time", given["time"])
+    arrays["time"] = time
+    for name, default in (("pass_time", time), ("memory", 0.0), ("activations", 0.0)):
+        value = given[name]
+        arrays[name] = np.broadcast_to(default, time.shape) if value is None else as_floats(name, value)
+    for name, array in arrays.items():
+        if array.ndim != 1 or len(array) != len(arrays["first"]) or len(array) == 0:
+            raise ValueError(
+                f"{name} has shape {array.shape}; it must have one entry for each option, as first does"
+            )
+    return ListedOptions(**{name: _fixed(array) for name, array in arrays.items()})
+
+
+def column_fields(given: Mapping[str, Any], types: int) -> dict[str, Any]:
+    """Check column_type, column_degree and column_strategy; all three None where none is given."""
+    names = ("column_type", "column_degree", "column_strategy")
+    if all(given[name] is None for name in names):
+        return dict.fromkeys(names)
+    type_ = np.arange(types) if given["column_type"] is None else _whole("column_type", given["column_type"])
+    if type_.ndim != 1 or type_.size == 0:
+        raise ValueError(f"column_type has shape {type_.shape}; it must be one device type a column")
+    for t in range(types):
+        if t not in type_:
+            raise ValueError(f"column_type has no column of type {t}; it must have one or more of each type")
+    degree = np.ones(len(type_)) if given["column_degree"] is None else given["column_degree"]
+    degree = _whole("column_degree", degree)
+    if degree.shape != type_.shape:
+        raise ValueError(f"column_degree has shape {degree.shape}; it must be {type_.shape}, as column_type")
+    strategy = given["column_strategy"]
+    strategy = _default_strategies(type_, degree) if strategy is None else _texts(strategy, len(type_))
+    seen = set()
+    for place, pair in enumerate(zip(type_.tolist(), strategy, strict=True)):
+        if pair in seen:
+            raise ValueError(
+                f"column_strategy[{place}] is {show(pair[1])}; it must differ from others of type {pair[0]}"
+            )
+        seen.add(pair)
+    return {"column_type": _fixed(type_), "column_degree": _fixed(degree), "column_strategy": strategy}
+
+
+def optional_arrays(given: Mapping[str, Any], layers: int, columns: int, types: int) -> dict[str, Any]:
+    """Check the arrays of `BY_COLUMN` and `BY_TYPE`; None where they are absent."""
+    found: dict[str, Any] = {}
+    for name in BY_COLUMN:
+        value = given[name]
+        found[name] = None if value is None else by_column(name, value, layers, columns)
+    for name in BY_TYPE:
+        value = given[name]
+        if value is not None:
+            value = as_floats(name, [np.inf if v is None else v for v in value] if _is_list(value) else value)
+            if value.shape != (types,):
+                raise ValueError(f"{name} has shape {value.shape}; it must be ({types},)")
+            value = _fixed(value)
+        found[name] = value
+    return found
+
+
+def by_column(name: str, value: object, layers: int, columns: int) -> Array:
+    """Return an array of shape (layers, columns); one of shape (layers,) holds for all columns."""
+    array = as_floats(name, value)
+    if array.shape == (layers,):
+        array = array[:, None]
+    if array.shape not in ((layers, 1), (layers, columns)):
+        raise ValueError(f"{name} has shape {array.shape}; it must be ({layers},) or ({layers}, {columns})")
+    return _fixed(np.broadcast_to(array, (layers, columns)))
+
+
+def by_options(fields: Mapping[str, Any], goal: Goal) -> bool:
+    """Whether stages are chosen among options: whether there is any of what this module is about."""
+    asked = goal.schedule or goal.batch or goal.max_stages
+    same = goal.whole_machines or goal.same_strategy or goal.same_replicas
+    return bool(asked or same) or fields["memory"].ndim == 2 or any(fields[n] is not None for n in ABSENT)
+
+
+def check_together(fields: Mapping[str, Any], goal: Goal) -> None:
+    """Raise ValueError where one of these needs another one that is absent."""
+    if goal.batch is None:
+        for name in _NEEDS_BATCH:
+            if fields[name] is not None and np.any(fields[name]):
+                raise ValueError(f"batch is absent; it must be given where there are {name}")
+    if goal.whole_machines and fields["machine"] is None:
+        raise ValueError(
+            "whole_machines is True; machine must be given, the devices of a machine of each type"
+        )
+
+
+def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
+    """Make what the core takes."""
+    compute = fields["compute"]
+    layers, columns = compute.shape
+    core = _core.Columns()
+    type_ = fields["column_type"]
+    core.type = list(range(types)) if type_ is None else type_.tolist()
+    core.degree = [1] * columns if fields["column_degree"] is None else fields["column_degree"].tolist()
+    strategies = fields["column_strategy"] or ("",) * columns
+    core.strategy = [sorted(set(strategies)).index(name) for name in strategies]
+    for name in ("compute", "send", "receive", "compute_parallel"):
+        setattr(core, name, fields[name])
+    memory = fields["memory"]
+    core.memory = np.broadcast_to(memory.reshape(layers, -1), (layers, columns))
+    for name in BY_COLUMN:
+        setattr(core, name, np.zeros((layers, columns)) if fields[name] is None else fields[name])
+    link = np.full(types, np.inf) if fields["link"] is None else fields["link"]
+    core.link = link
+    core.network = link if fields["network"] is None else fields["network"]
+    core.machine = np.full(types, np.inf) if fields["machine"] is None else fields["machine"]
+    core.schedule, core.microbatches = goal.schedule or "", goal.microbatches or 1
+    core.batch = float(goal.batch or 1)
+    if goal.max_stages is not None:
+        core.max_stages = goal.max_stages
+    core.whole_machines = goal.whole_machines
+    core.same_strategy, core.same_replicas = goal.same_strategy, goal.same_replicas
+    if (listed := fields["options"]) is not None:
+        core.set_listed(
+            listed.first, listed.last, listed.type, listed.devices,
+            listed.time, listed.pass_time, listed.memory, listed.activations,
+        )  # fmt: skip
+    return core
+
+
+def fastest_columns(fields: Mapping[str, Any], types: int) -> dict[str, Array]:
+    """Describe each layer to policies: its times on the fastest column of each type, (layers, types)."""
+    compute, type_ = fields["compute"], fields["column_type"]
+    names = ("compute", "send", "receive", "compute_parallel")
+    if type_ is None:
+        return {name: fields[name] for name in names}
+    found = {name: np.empty((len(compute), types)) for name in names}
+    layers = np.arange(len(compute))
+    for t in range(types):
+        own = np.flatnonzero(type_ == t)
+        fastest = own[np.argmin(compute[:, own], axis=1)]
+        for name in names:
+            found[name][:, t] = fields[name][layers, fastest]
+    return found
+
+
+def seconds_of_options(listed: ListedOptions, layers: int, types: int) -> Array:
+    """Estimate seconds per example, (layers, types): of each layer its share of the fastest option."""
+    compute = np.full((layers, types), np.inf)
+    share = listed.time * listed.devices / (listed.last - listed.first + 1)
+    for first, last, t, seconds in zip(listed.first, listed.last, listed.type, share, strict=True):
+        row = compute[first : last + 1, t]
+        np.minimum(row, seconds, out=row)
+    return compute
+
+
+def _default_strategies(type_: npt.NDArray[Any], degree: npt.NDArray[Any]) -> tuple[str, ...]:
+    """Name columns after their degree, a number behind it where that is not the only one of its type."""
+    names: list[str] = []
+    for t, g in zip(type_.tolist(), degree.tolist(), strict=True):
+        name = base = "" if g == 1 else f"tp{g}"
+        taken = {other for other, u in zip(names, type_, strict=False) if u == t}
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base or 'tp1'}-{number}"
+        names.append(name)
+    return tuple(names)
+
+
+def _texts(values: Any, count: int) -> tuple[str, ...]:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"column_strategy is {show(values)}; it must be a list of texts")
+    if len(values) != count:
+        raise ValueError(f"column_strategy has {len(values)} texts; it must have {count}")
+    return tuple(values)
+
+
+def _whole(name: str, values: object) -> npt.NDArray[np.int32]:
+    array = as_floats(name, values)
+    if array.size and not (np.all(array == np.floor(array)) and np.all(np.abs(array) < 2**31)):
+        raise ValueError(f"{name} has numbers that are not whole; it must be an array of whole numbers")
+    return array.astype(np.int32)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _fixed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array = np.array(values, order="C")
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,139 @@
+"""Problems by options: what they accept, what they refuse, and the options of their stages."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import option_problems
+import pytest
+import reference_options as ref
+
+import stageplan as sp
+from stageplan import _core
+
+TIMES = [[1.0, 0.6, 2.0], [2.0, 1.1, 3.0]]
+COLUMNS: dict[str, Any] = {"column_type": [0, 0, 1], "column_degree": [1, 2, 1], "limit": [4, 4]}
+SCHEDULE: dict[str, Any] = {"schedule": "1f1b", "microbatches": 4, "batch": 8}
+
+
+def options_of(p: sp.Problem, first: int, last: int, t: int, flying: int) -> list[tuple[Any, ...]]:
+    return _core.testing.stage_options(p.core, first, last, t, flying)
+
+
+def key(p: sp.Problem, o: ref.Option) -> tuple[float, float, float, float]:
+    batch, scheduled = p.goal.batch or 1, p.goal.schedule is not None
+    sync = o.sync / batch
+    return o.devices, o.busy if scheduled else o.busy + sync, scheduled * o.through, scheduled * sync
+
+
+def undominated(p: sp.Problem, options: list[ref.Option]) -> set[tuple[float, ...]]:
+    keys = {(ref.group(p, o), key(p, o)) for o in options}
+    return {
+        tuple(np.round(k, 9))
+        for g, k in keys
+        if not any(
+            g == h and other != k and all(map(float.__le__, map(float, other), map(float, k)))
+            for h, other in keys
+        )
+    }
+
+
+def test_options_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        p = option_problems.draw_problem(rng)
+        L = p.n_layers
+        first = int(rng.integers(L))
+        last = int(rng.integers(first, L))
+        t, flying = int(rng.integers(p.n_types)), ref.in_flight(p, int(rng.integers(1, L + 1)))
+        found = options_of(p, first, last, t, flying)
+        wanted = ref.all_options(p, range(first, last + 1), t)
+        by_choice = {(o.column, o.replicas): o for o in wanted}
+        least = {(o.column, o.replicas) for o in ref.least_violating(p, wanted, t, flying)}
+        for devices, column, replicas, time, through, sync, memory, flight, violation in found:
+            o = by_choice[column, replicas]
+            assert (devices, time, through, sync) == pytest.approx(key(p, o), rel=1e-12)
+            assert (memory, flight) == pytest.approx((o.memory, o.flight), rel=1e-12)
+            assert violation == pytest.approx(ref.violation_of(p, o, t, flying), rel=1e-9, abs=1e-12)
+            assert (column, replicas) in least or violation > 0
+        if all(violation == 0 for *_, violation in found):
+            keys = {tuple(np.round((o[0], o[3], o[4], o[5]), 9)) for o in found}
+            assert keys == undominated(p, [by_choice[c] for c in least])
+
+
+def test_problem_keeps_its_columns() -> None:
+    p = sp.Problem.from_arrays(TIMES, [1.0, 2.0], **COLUMNS, **SCHEDULE, activations=[1.0, 2.0])
+    assert (p.by_options, p.n_types, p.compute.shape) == (True, 2, (2, 3))
+    assert p.column_strategy == ("", "tp2", "")
+    assert p.activations is not None
+    assert p.activations.shape == (2, 3)
+    again = pickle.loads(pickle.dumps(p))
+    assert again == p
+    assert hash(again) == hash(p)
+    gpipe = p.replace(schedule="gpipe", activations=[3.0, 3.0])
+    assert (gpipe.goal.schedule, gpipe.column_strategy) == ("gpipe", p.column_strategy)
+    assert gpipe != p
+    assert not sp.Problem.from_arrays([[1.0], [2.0]], [1.0]).by_options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"column_type": [0, 0, 0]}, "column_type has no column of type 1"),
+        (
+            {"column_type": [0, 1], "column_degree": [1, 1]},
+            "compute has shape (2, 3); it must have a column for each of 2",
+        ),
+        ({"column_degree": [1, 2]}, "column_degree has shape (2,); it must be (3,), as column_type"),
+        ({"column_degree": [0, 2, 1]}, "column_degree[0] is 0; it must be from 1"),
+        ({"column_degree": [1.5, 2, 1]}, "column_degree has numbers that are not whole"),
+        (
+            {"column_strategy": ["a", "a", "a"]},
+            "column_strategy[1] is 'a'; it must differ from others of type 0",
+        ),
+        ({"column_strategy": ["a"]}, "column_strategy has 1 texts; it must have 3"),
+        ({"activations": [1.0]}, "activations has shape (1,); it must be (2,) or (2, 3)"),
+        ({"activations": [1.0, 1.0]}, "batch is absent; it must be given where there are activations"),
+        ({"gradients": [1.0, 1.0]}, "batch is absent; it must be given where there are gradients"),
+        ({"memory": [[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]}, "memory[0, 1] is -1; it must be 0 or from"),
+        ({"machine": [0.5, 1]}, "machine[0] is 0.5; it must be a whole number of devices, 1 or more"),
+        ({"whole_machines": True}, "whole_machines is True; machine must be given"),
+        ({"schedule": "1f1b"}, "batch is absent; it must be given with a schedule"),
+        ({"schedule": "1f1b", "batch": 4}, "microbatches is absent; it must be given with a schedule"),
+        ({"microbatches": 4}, "microbatches is 4; it must be absent without a schedule"),
+        ({**SCHEDULE, "batch": 9}, "batch is 9; it must be a multiple of microbatches, 4"),
+        ({"merge": "type"}, "merge is 'type'; it must be 'adjacent' where"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        sp.Problem.from_arrays(TIMES, [1.0, 2.0], **(COLUMNS | arguments))
+    assert sentence in str(caught.value)
+
+
+LISTED: dict[str, Any] = {"first": [0, 0, 1], "last": [1, 0, 1], "type": [0, 0, 0], "devices": [2, 1, 1]}
+
+
+def test_listed_options_are_those_of_the_problem() -> None:
+    p = sp.Problem.from_options(
+        2, [1.0], **LISTED, time=[2.0, 1.5, 1.0], memory=[5.0, 1.0, 1.0], capacity=[2.0]
+    )
+    assert options_of(p, 0, 1, 0, 1) == [(2, 0, 1, 2.0, 0.0, 0.0, 5.0, 0.0, 1.5)]
+    assert options_of(p, 1, 1, 0, 1) == [(1, 2, 1, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0)]
+    assert pickle.loads(pickle.dumps(p)) == p
+    assert p != p.replace(limit=[3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"time": [1.0]}, "time has shape (1,); it must have one entry for each option, as first does"),
+        ({"last": [2, 0, 1]}, "option 0 is of layers 0 to 2 on type 0; layers must be from 0 to 1"),
+        ({"devices": [0, 1, 1]}, "devices[0] is 0; it must be from 1"),
+        ({"type": [0, 0, 1]}, "option 2 is of layers 1 to 1 on type 1; layers must be from 0 to 1, in order"),
+    ],
+)
+def test_wrong_options_are_refused(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        sp.Problem.from_options(2, [1.0], **(LISTED | {"time": [1.0, 1.0, 1.0]} | arguments))
+    assert sentence in str(caught.value)
