@@ -136,3 +136,19 @@ def refused(run: Run) -> Callable[..., str]:
         return err.removeprefix("stageplan: error: ").rstrip()
 
     return refused
+
+
+@pytest.fixture
+def save_onnx(tmp_path):
+    """Saves an ONNX network of nodes and weights, and returns its path."""
+    from onnx_networks import saver
+
+    return saver(tmp_path)
+
+
+@pytest.fixture
+def parse_onnx(tmp_path):
+    """Saves an ONNX network given as text, and returns its path."""
+    from onnx_networks import parser
+
+    return parser(tmp_path)

@@ -42,7 +42,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "and an example)",
     )
     add("--mode", choices=MODES, default="train", help="default: %(default)s")
-    add("--precision", choices=PRECISIONS, help="of weights and arithmetic; default: the module's, or fp32")
+    add("--precision", choices=PRECISIONS, help="of weights and arithmetic; default: that of the weights")
     add("--batch", type=int, metavar="B", help="examples in a batch; default: 1")
     add("--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the most it takes")
     add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch of images or the like")

@@ -7,44 +7,49 @@ passes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
-from onnx import inliner, shape_inference
+from onnx import inliner
 
 from ..fields import first_line, show
-from ..readers.bounded import about
+from ..readers.bounded import about, read_bytes
 from .network import Network, Options
+from .onnx_flat import Flat
+from .onnx_flops import flops
+from .onnx_nodes import node_name, qualified
+from .onnx_values import BITS, Tensor
 from .trace import Cut, Operation, Trace, Weight
 
-VALUE = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}  # bytes of a floating-point value
+MOST_BYTES = 2**31 - 1  # which protobuf allows
+PRECISION_BITS = {"fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16}
 
 # They give a tensor another shape, or none that moves.
 FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size", "Dropout"}
 NOTHING = Operation(0.0, 0.0, (), (), ())
+UNPACKS = {"DequantizeLinear", "Reshape", "Transpose"}
 GATHERS = {"Gather", "GatherElements", "GatherND", "Slice"}
 
-FLOATS = {
-    onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE
-}  # fmt: skip
-WEIGHTS = FLOATS | {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+Types = onnx.TensorProto
+FLOATS = {Types.FLOAT, Types.FLOAT16, Types.BFLOAT16, Types.DOUBLE}
+# Wider whole numbers are shapes and indices, but for 32 bits, the biases of quantised products.
+WEIGHTS = {type_ for type_, bits in BITS.items() if bits <= 16} | FLOATS | {Types.INT32} - {Types.BOOL}
 
 ESTIMATED = (
     "an ONNX file has no backward pass; it is estimated as two products for each product, and twice the bytes"
 )
 
-Shape = tuple[int, ...]
-
 
 class _Value(NamedTuple):
     """A tensor of the graph."""
 
-    shape: Shape
+    shape: tuple[int, ...]
     bytes: float
 
 
@@ -66,16 +71,21 @@ def read(path: Path, options: Options) -> Network:
     ValueError
         It is not a valid ONNX file, or sizes are not known, or a layer is no node.
     """
-    raw = path.read_bytes()
+    raw = read_bytes(path, MOST_BYTES)
     with about(path), _one_line():
         model = onnx.load_model_from_string(raw)
-        batch = _fix_sizes(model.graph, options)
-        model = shape_inference.infer_shapes(inliner.inline_local_functions(model), data_prop=True)
-        graph = _Graph(model.graph, VALUE[options.precision or "fp32"])
+        known: dict[str, int] = {}
+        batch = _fix_sizes(model.graph, options, known)
+        declared = _declared(model.graph, known)
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+        flat = Flat(model, path.parent, declared)
+        precision = options.precision or _precision(flat.values.constants.values())
+        graph = _Graph(flat, PRECISION_BITS.get(options.precision or ""))
         trace = graph.trace(options.train)
         cuts = graph.cuts(trace, options.layers)
-    notes = (ESTIMATED,) if options.train else ()
-    return Network(path.stem, trace, cuts, batch, options.precision or "fp32", _refuse, notes=notes)
+        notes = [*([ESTIMATED] if options.train else []), *flat.notes, *graph.notes()]
+    return Network(path.stem, trace, cuts, batch, precision, _refuse, notes=tuple(notes))
 
 
 @contextmanager
@@ -96,28 +106,64 @@ def _refuse(repeats: int, max_spread: float) -> Any:
 # Sizes --------------------------------------------------------------------------------------------------
 
 
-def _fix_sizes(graph: Any, options: Options) -> int:
+def _fix_sizes(graph: Any, options: Options, known: dict[str, int]) -> int:
     """Give the inputs' dimensions that have no size one, and return that of the first, the batch."""
     weights = {weight.name for weight in graph.initializer}
+    weights |= {weight.values.name for weight in graph.sparse_initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs:
         raise ValueError("it has no inputs; its batch cannot be told")
-    known: dict[str, int] = {}
     for place, value in enumerate(inputs):
-        shape = options.shape if place == 0 else None
-        dimensions = value.type.tensor_type.shape.dim
-        if shape is not None and len(shape) != len(dimensions):
-            given = show(tuple(shape))
-            raise ValueError(
-                f"shape is {given}; it must have {len(dimensions)} sizes, as input {show(value.name)}"
-            )
-        for axis, dimension in enumerate(dimensions):
-            size = shape[axis] if shape is not None else _size(dimension, axis, value.name, options, known)
-            if dimension.dim_param:
-                known.setdefault(dimension.dim_param, size)
-            dimension.dim_value = size
-    del graph.value_info[:]  # what it says of values in between may still have names
+        _fix_input(value, options.shape if place == 0 else None, options, known)
     return _batch(inputs[0], options.batch)
+
+
+def _fix_input(value: Any, shape: Sequence[int] | None, options: Options, known: dict[str, int]) -> None:
+    called = show(value.name)
+    kind = value.type.WhichOneof("value") or "type that is absent"
+    if kind == "optional_type":
+        kept = onnx.TypeProto()
+        kept.CopyFrom(value.type.optional_type.elem_type)
+        value.type.CopyFrom(kept)
+        kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise ValueError(f"input {called} is a {kind.replace('_', ' ')}; it must be a tensor")
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        if shape is None:
+            raise ValueError(f"input {called} has no shape; shape must be given, for the first input alone")
+        tensor.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in shape)
+    dimensions = tensor.shape.dim
+    if shape is not None and len(shape) != len(dimensions):
+        raise ValueError(
+            f"shape is {show(tuple(shape))}; it must have {len(dimensions)} sizes, as input {called}"
+        )
+    for axis, dimension in enumerate(dimensions):
+        size = shape[axis] if shape is not None else _size(dimension, axis, value.name, options, known)
+        if dimension.dim_param:
+            known.setdefault(dimension.dim_param, size)
+        dimension.dim_value = size
+
+
+def _declared(graph: Any, known: Mapping[str, int]) -> dict[str, Tensor]:
+    """Shapes that the file says values have, where names in them stand for sizes that are known."""
+    declared = {}
+    for value in (*graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        sizes = [d.dim_value or known.get(d.dim_param, 0) for d in tensor.shape.dim]
+        if value.type.HasField("tensor_type") and tensor.HasField("shape") and min(sizes, default=1) > 0:
+            declared[value.name] = Tensor(tensor.elem_type, tuple(sizes))
+    return declared
+
+
+def _precision(constants: Iterable[Tensor]) -> str:
+    """Precision of most weights; fp32 where they have another."""
+    sizes: Counter[int] = Counter()
+    for tensor in constants:
+        if tensor.type in FLOATS:
+            sizes[tensor.type] += prod(tensor.shape)
+    most = max(sizes, key=lambda type_: sizes[type_], default=Types.FLOAT)
+    return "fp16" if most == Types.FLOAT16 else "bf16" if most == Types.BFLOAT16 else "fp32"
 
 
 def _batch(first: Any, given: int | None) -> int:
@@ -132,7 +178,7 @@ def _batch(first: Any, given: int | None) -> int:
 
 
 def _size(dimension: Any, axis: int, name: str, options: Options, known: Mapping[str, int]) -> int:
-    if dimension.dim_value:
+    if dimension.dim_value > 0:
         return int(dimension.dim_value)
     if dimension.dim_param in known:
         return known[dimension.dim_param]
@@ -149,72 +195,90 @@ def _size(dimension: Any, axis: int, name: str, options: Options, known: Mapping
 
 
 class _Graph:
-    """A graph whose shapes are known."""
+    """A flat graph, and what its nodes do."""
 
-    def __init__(self, graph: Any, value_bytes: int) -> None:
-        constants = [node for node in graph.node if node.op_type == "Constant"]
-        self.nodes = [node for node in graph.node if node.op_type != "Constant"]
-        self.value_bytes = value_bytes
-        self.values: dict[str, _Value] = {}
+    def __init__(self, flat: Flat, float_bits: int | None) -> None:
+        self.flat = flat
+        self.nodes = flat.nodes
+        self.names = _unique_names(flat)
+        self.float_bits = float_bits  # of each floating-point number; None: as in the file
+        self.values = {
+            name: _Value(tensor.shape, self._size(tensor)) for name, tensor in flat.values.tensors.items()
+        }
         self.number: dict[str, int] = {}  # of each value that a node makes
         self.weights: list[Weight] = []
         self.vectors: set[int] = set()  # the weights that are vectors
         self.held: dict[str, tuple[int, ...]] = {}  # weights that a constant is made of
-        for value in (*graph.input, *graph.value_info, *graph.output):
-            self._add_value(value.name, value.type.tensor_type)
-        for weight in graph.initializer:
-            self._add_constant(weight.name, weight)
-        for node in constants:
-            self._add_constant(node.output[0], _attribute(node, "value", onnx.TensorProto()))
+        self.uncounted: Counter[str] = Counter()  # nodes whose operator has no formula
+        self.unsized: dict[str, str] = {}  # values whose size is not known, and the node that makes each
+        self.bytes: dict[str, float] = defaultdict(float)  # moved by nodes, by operator
+        self.unused: list[Weight] = []
+        for name, tensor in flat.values.constants.items():
+            self._add_constant(name, tensor)
 
-    def _add_value(self, name: str, type_: Any) -> None:
-        dimensions = type_.shape.dim if type_.HasField("shape") else None
-        if dimensions is not None and all(dimension.HasField("dim_value") for dimension in dimensions):
-            shape = tuple(dimension.dim_value for dimension in dimensions)
-            self.values[name] = _Value(shape, prod(shape) * self._size(type_.elem_type))
-
-    def _add_constant(self, name: str, tensor: Any) -> None:
-        shape = tuple(tensor.dims)
-        self.values[name] = _Value(shape, prod(shape) * self._size(tensor.data_type))
+    def _add_constant(self, name: str, tensor: Tensor) -> None:
         self.held[name] = ()
-        if tensor.data_type in WEIGHTS and prod(shape) > 1:
+        if tensor.type in WEIGHTS and prod(tensor.shape) > 1:
             self.held[name] = (len(self.weights),)
-            if sum(size > 1 for size in shape) < 2:
+            if sum(size > 1 for size in tensor.shape) < 2:
                 self.vectors.add(len(self.weights))
-            self.weights.append(Weight(name, self.values[name].bytes, tensor.data_type in FLOATS))
+            self.weights.append(Weight(name, self.values[name].bytes, tensor.type in FLOATS))
 
-    def _size(self, type_: int) -> int:
-        if type_ in FLOATS or not type_:
-            return self.value_bytes
-        return int(onnx.helper.tensor_dtype_to_np_dtype(type_).itemsize)
+    def _size(self, tensor: Tensor) -> float:
+        is_float = tensor.type in FLOATS or not tensor.type
+        bits = self.float_bits if is_float and self.float_bits else BITS.get(tensor.type, 32)
+        return float(ceil(prod(tensor.shape) * bits / 8))
 
     def trace(self, train: bool) -> Trace:
         """Count what each node does."""
         trace = Trace(operations=[self._operation(node) for node in self.nodes])
         used = {weight for operation in trace.operations for weight in operation.weights}
         trace.weights = {weight: self.weights[weight] for weight in sorted(used)}
+        names = {weight.name for weight in trace.weights.values()}
+        self.unused = [weight for weight in self.weights if weight.name not in names]
         if train:
             _add_backward(trace)
         return trace
 
     def _operation(self, node: Any) -> Operation:
-        if any(attribute.HasField("g") for attribute in node.attribute):
-            raise ValueError(
-                f"node {show(_name(node))} is a {node.op_type}, whose operations cannot be counted"
-            )
         inputs = [name for name in dict.fromkeys(node.input) if name]
         outputs = [name for name in node.output if name]
         weights = tuple(weight for name in inputs for weight in self.held.get(name, ()))
         if inputs and all(name in self.held for name in inputs):  # made once, before the first example
             self.held.update((name, weights) for name in outputs)
+            self._keep_packed(node)
             return NOTHING
+        count, moved = self._flops(node), self._moved(node.op_type, inputs, outputs)
+        self.bytes[qualified(node)] += moved
+        self.unsized.update((name, node_name(node)) for name in outputs if name not in self.values)
         return Operation(
-            FLOPS[node.op_type](self, node) if node.op_type in FLOPS else 0.0,
-            self._moved(node.op_type, inputs, outputs),
+            count,
+            moved,
             tuple(self.number[name] for name in inputs if name in self.number),
             tuple((self.number.setdefault(name, len(self.number)), self._bytes(name)) for name in outputs),
             tuple(self._copy(weight) for weight in weights),
         )
+
+    def _keep_packed(self, node: Any) -> None:
+        """Let quantised weights be read as they are held: runtimes unpack them within the product."""
+        whole, made = node.input[0], node.output[0]
+        if node.op_type in UNPACKS and made in self.values:
+            value = self.values[made]
+            self.values[made] = value._replace(bytes=min(value.bytes, self._bytes(whole)))
+
+    def _flops(self, node: Any) -> float:
+        try:
+            count, known = flops(node, self.flat.values.shape)
+        except ValueError as error:
+            raise ValueError(f"node {show(node_name(node))} cannot be counted; {error}") from None
+        except (ArithmeticError, LookupError, TypeError):
+            raise ValueError(
+                f"node {show(node_name(node))} cannot be counted; inputs or attributes are not those of a "
+                f"{qualified(node)}"
+            ) from None
+        if not known:
+            self.uncounted[qualified(node)] += 1
+        return count
 
     def _copy(self, weight: int) -> int:
         """Copy a vector for each of its uses: exporters make one of those that have equal values."""
@@ -233,24 +297,51 @@ class _Graph:
         written = sum(map(self._bytes, outputs))
         return 2 * written if kind in GATHERS else written + sum(map(self._bytes, inputs))
 
-    def shape(self, name: str, node: Any) -> Shape:
-        """Shape of a value that a node needs to be counted."""
-        if name not in self.values:
-            where = f"node {show(_name(node))} has {show(name)}"
-            raise ValueError(f"{where} of unknown shape; its operations cannot be counted")
-        return self.values[name].shape
+    def notes(self) -> Iterator[str]:
+        """Say what was not counted, or not exactly."""
+        if self.uncounted:
+            kinds = [f"{kind} ({count} node{'s'[: count > 1]})" for kind, count in self.uncounted.items()]
+            moved = sum(self.bytes[kind] for kind in self.uncounted) / (sum(self.bytes.values()) or 1)
+            yield (
+                f"no FLOPs formula for {', '.join(kinds)}, which move {moved:.1%} of all bytes: counted as "
+                f"one operation for each number that they make"
+            )
+        if self.flat.values.has_sparse:
+            yield "sparse weights are counted as dense ones, as runtimes keep them"
+        if self.unused:
+            total = sum(weight.bytes for weight in self.unused)
+            yield (
+                f"{len(self.unused)} weights of {total:.4g} bytes are left out, for no node reads them; the "
+                f"first is {show(self.unused[0].name)}"
+            )
+        if self.unsized:
+            value, node = next(iter(self.unsized.items()))
+            yield (
+                f"sizes of {len(self.unsized)} values depend on numbers, the first is {show(value)} of node "
+                f"{show(node)}: they are counted as empty"
+            )
 
     def cuts(self, trace: Trace, layers: Sequence[str] | int | None) -> list[Cut]:
         """Cut at given nodes, or where names change at a depth, or where a single tensor passes on."""
+        if not self.nodes:
+            raise ValueError("it has no nodes; a network to be placed must have some")
         if layers is None:
             starts = _single_tensors(trace)
         elif isinstance(layers, int):
             starts = self._changes(layers)
         else:
             starts = self._places(layers)
+        starts = [start for start in starts if not self._is_inside(start)]
         ends = [*starts[1:], len(self.nodes)]
         cuts = [self._cut(trace, start, end) for start, end in zip(starts, ends, strict=True)]
-        return [cut for cut in cuts if cut.weights and (layers is not None or self._is_layer(cut))]
+        held = [cut for cut in cuts if cut.weights]
+        large = [cut for cut in held if layers is not None or self._is_layer(cut)]
+        return large or held[:1] or cuts[:1]
+
+    def _is_inside(self, place: int) -> bool:
+        """Whether a node is in a loop, behind its first node: a loop cannot be cut."""
+        loops = self.flat.loops
+        return place > 0 and loops[place] != "" and loops[place] == loops[place - 1]
 
     def _cut(self, trace: Trace, start: int, end: int) -> Cut:
         operations = trace.operations[start:end]
@@ -258,7 +349,10 @@ class _Graph:
         largest = max(range(len(operations)), key=lambda place: (operations[place].flops, -place))
         kind = self.nodes[start + largest].op_type.lower()
         first = next((place for place, operation in enumerate(operations) if operation.writes), 0)
-        return Cut(_name(self.nodes[start + first]), kind, start, tuple(weights))
+        place = start + first
+        while self._is_inside(place):
+            place -= 1
+        return Cut(self.names[place], kind, start, tuple(weights))
 
     def _is_layer(self, cut: Cut) -> bool:
         """Whether a layer has more than vectors, as a norm has; else it joins the one before."""
@@ -266,20 +360,28 @@ class _Graph:
 
     def _changes(self, depth: int) -> list[int]:
         """Nodes before which the first parts of the name change."""
-        parts = ["/".join(_name(node).strip("/").split("/")[:depth]) for node in self.nodes]
+        parts = ["/".join(name.strip("/").split("/")[:depth]) for name in self.names]
         return [place for place, part in enumerate(parts) if place == 0 or part != parts[place - 1]]
 
     def _places(self, layers: Sequence[str]) -> list[int]:
-        names = {_name(node): place for place, node in enumerate(self.nodes)}
+        places = {name: place for place, name in enumerate(self.names) if not self._is_inside(place)}
         for index, layer in enumerate(layers):
-            if layer not in names:
-                raise ValueError(f"layers[{index}] is {show(layer)}; it must be the name of a node")
-        return sorted({names[layer] for layer in layers})
+            if layer not in places:
+                called = [name for name in places if name.startswith(f"{layer}:")]
+                rest = f"one of {', '.join(map(show, called[:9]))}" if called else "the name of a node"
+                raise ValueError(f"layers[{index}] is {show(layer)}; it must be {rest}")
+        return sorted({places[layer] for layer in layers})
 
 
-def _name(node: Any) -> str:
-    """Name of a node, or of what it makes where it has none."""
-    return str(node.name or node.output[0])
+def _unique_names(flat: Flat) -> list[str]:
+    """Name nodes, the first of a loop as the loop; what nodes make tells those of one name apart."""
+    names = [node_name(node) for node in flat.nodes]
+    for place, loop in enumerate(flat.loops):
+        if loop and (place == 0 or flat.loops[place - 1] != loop):
+            names[place] = loop
+    count = Counter(names)
+    made = (next(filter(None, node.output), place) for place, node in enumerate(flat.nodes))
+    return [f"{name}:{what}" if count[name] > 1 else name for name, what in zip(names, made, strict=True)]
 
 
 def _single_tensors(trace: Trace) -> list[int]:
@@ -309,67 +411,3 @@ def _add_backward(trace: Trace) -> None:
             trace.backward.append((index, products * operation.flops, 2 * operation.bytes))
             if operation.bytes:
                 trace.saved.update({(index, value): made[value][1] for value in kept})
-
-
-# Floating-point operations ------------------------------------------------------------------------------
-
-
-def _attribute(node: Any, name: str, default: Any) -> Any:
-    found = (onnx.helper.get_attribute_value(item) for item in node.attribute if item.name == name)
-    return next(found, default)
-
-
-def _product(graph: _Graph, node: Any) -> float:
-    """Matrix product: as many operations for each number as the rows of the left one are long, twice."""
-    axis = -2 if _attribute(node, "transA", 0) else -1
-    return 2.0 * prod(graph.shape(node.output[0], node)) * graph.shape(node.input[0], node)[axis]
-
-
-def _convolution(graph: _Graph, node: Any, weight: int = 1) -> float:
-    kernel = graph.shape(node.input[weight], node)
-    return 2.0 * prod(graph.shape(node.output[0], node)) * prod(kernel[1:])
-
-
-def _transposed_convolution(graph: _Graph, node: Any) -> float:
-    kernel = graph.shape(node.input[1], node)
-    return 2.0 * prod(graph.shape(node.input[0], node)) * prod(kernel[1:])
-
-
-def _recurrence(graph: _Graph, node: Any) -> float:
-    """Each step multiplies the input and the state by their weights, of all gates and directions."""
-    steps = prod(graph.shape(node.input[0], node)[:2])
-    return 2.0 * steps * sum(prod(graph.shape(name, node)) for name in node.input[1:3])
-
-
-def _attention(graph: _Graph, node: Any) -> float:
-    """Multiply queries by keys, and what comes of it by values."""
-    query, key, out = (graph.shape(name, node) for name in (*node.input[:2], node.output[0]))
-    return 2.0 * key[-2] * (prod(query) + prod(out))
-
-
-def _einsum(graph: _Graph, node: Any) -> float:
-    """Every combination of its letters, twice."""
-    terms = _attribute(node, "equation", b"").decode().replace(" ", "").partition("->")[0].split(",")
-    sizes: dict[str, int] = {}
-    for term, name in zip(terms, node.input, strict=True):
-        if "." in term:
-            raise ValueError(f"node {show(_name(node))} has an ellipsis; its operations cannot be counted")
-        sizes |= dict(zip(term, graph.shape(name, node), strict=True))
-    return 2.0 * prod(sizes.values())
-
-
-FLOPS: dict[str, Callable[[_Graph, Any], float]] = {
-    "MatMul": _product,
-    "MatMulInteger": _product,
-    "Gemm": _product,
-    "QLinearMatMul": _product,
-    "Conv": _convolution,
-    "ConvInteger": _convolution,
-    "QLinearConv": lambda graph, node: _convolution(graph, node, weight=3),
-    "ConvTranspose": _transposed_convolution,
-    "LSTM": _recurrence,
-    "GRU": _recurrence,
-    "RNN": _recurrence,
-    "Attention": _attention,
-    "Einsum": _einsum,
-}

@@ -83,7 +83,7 @@ def profile(
     mode : {"train", "inference"}
         Forward and backward pass, or forward pass alone.
     precision : {"fp32", "tf32", "fp16", "bf16"}
-        Of arithmetic and of weights; default: that of the module's weights, fp32 for the others.
+        Of arithmetic and of weights; default: that of the network's weights.
     batch
         Examples in a batch; default: the first dimension of the example, or 1.
     sequence
