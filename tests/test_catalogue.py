@@ -21,8 +21,17 @@ def test_a_cluster_of_names_counts_and_prices():
     cluster = sp.make_cluster(["fast:16", "slow@0.35"], CATALOGUE)
     assert cluster.name == "fast:16 slow@0.35"
     assert cluster.types == (
-        sp.DeviceType(name="fast", price=4.0, limit=16, capacity=7.2e10, bandwidth=6e9),
-        sp.DeviceType(name="slow", price=0.35, limit=None, capacity=1.44e10, bandwidth=6e8),
+        sp.DeviceType(
+            name="fast",
+            price=4.0,
+            limit=16,
+            capacity=7.2e10,
+            bandwidth=6e9,
+            machine=8,
+            link=3e11,
+            network=6e9,
+        ),
+        sp.DeviceType(name="slow", price=0.35, capacity=1.44e10, bandwidth=6e8, machine=1, network=6e8),
     )
 
 

@@ -106,6 +106,7 @@ def test_the_rank_table_is_not_written_beside_a_device(run, model):
             "part.json: vllm cannot run this plan: its stages have 2 layers; each of 4",
         ),
         ("export model.json --to vllm --cluster types.toml", "model.json: --cluster requires --workload"),
+        ("export model.json --to vllm --workload-batch 2", "--workload-batch requires --workload"),
         (
             "export model.json --to vllm --workload net.toml",
             "model.json: scheme has shape (4,); it must be (3,)",

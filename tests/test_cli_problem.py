@@ -1,5 +1,6 @@
 """The problem that files and flags make."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from commands import CLUSTER, DEVICES, SHORT, strict
 
 import stageplan as sp
-from stageplan.cli.problem import _GOAL_NUMBERS
+from stageplan.cli.problem import _GOAL_NUMBERS, add_problem, make_problem
 from stageplan.readers import read_goal
 
 PROFILE = """\
@@ -107,11 +108,28 @@ def test_price_of_0_in_a_cluster_is_noted(run, command):
     )
 
 
+def test_flags_of_the_schedule_and_the_plan(run):
+    flags = {
+        "schedule": "gpipe", "microbatches": 4, "batch": 8, "max_stages": 3,
+        "whole_machines": True, "same_strategy": True, "same_replicas": False,
+    }  # fmt: skip
+    argv = []
+    for name, value in flags.items():
+        flag = f"--{'no-' * (value is False)}{name.replace('_', '-')}"
+        argv += [flag] if isinstance(value, bool) else [flag, str(value)]
+    parser = argparse.ArgumentParser()
+    add_problem(parser)
+    arguments = parser.parse_args(["net.toml", "--cluster", "machines.toml", *argv])
+    Path("machines.toml").write_text(CLUSTER.replace("price = 3.0", "price = 3.0\nmachine = 8"))
+    goal = make_problem(arguments).goal
+    assert {name: getattr(goal, name) for name in flags} == flags
+
+
 def test_batch_divides_the_times(run):
     def cost(*argv):
         return strict(run("plan", "net.toml", *SHORT, "--min-throughput", 1, *argv, "-o", "-")[1])["cost"]
 
-    assert cost("--batch", 2) == pytest.approx(cost() / 2)
+    assert cost("--workload-batch", 2) == pytest.approx(cost() / 2)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +138,20 @@ def test_batch_divides_the_times(run):
         ("plan net.toml --objective fun", "argument --objective: invalid choice: 'fun'"),
         ("plan net.toml --merge some", "argument --merge: invalid choice: 'some'"),
         ("plan net.toml --max-devices-per-stage 0", "--max-devices-per-stage is 0; it must be"),
-        ("plan net.toml --batch 0", "batch is 0"),
-        ("plan net.toml --batch nan", "batch is nan"),
+        ("plan net.toml --workload-batch 0", "batch is 0"),
+        ("plan net.toml --workload-batch nan", "batch is nan"),
+        (
+            "plan net.toml --schedule 1f1b --batch 8",
+            "microbatches is absent; it must be given with a schedule",
+        ),
+        ("plan net.toml --microbatches 4", "microbatches is 4; it must be absent without a schedule"),
+        (
+            "plan net.toml --schedule gpipe --microbatches 4 --batch 6",
+            "batch is 6; it must be a multiple of microbatches, 4",
+        ),
+        ("plan net.toml --batch 0", "batch is 0; it must be a whole number, 1 or more"),
+        ("plan net.toml --max-stages 0", "--max-stages is 0; it must be a whole number, 1 or more"),
+        ("plan net.toml --whole-machines", "machine must be given"),
         (
             "plan bare.toml",
             "names no cluster; it must hold a cluster, or --cluster or --device must be given",

@@ -11,8 +11,11 @@ def device(name="a100", **fields):
 
 
 def test_equal_clusters_hash_and_pickle_alike():
-    made = Cluster(name="lab", types=[device(limit=4, speed={"conv": 2}), device("cpu")], fixed_price=1)
-    twin = Cluster(name="lab", types=(device(limit=4, speed={"conv": 2.0}), device("cpu")), fixed_price=1.0)
+    fields = {"limit": 4, "machine": 8, "link": 3e11, "strategies": {"tp2": 2}}
+    types = [device(**fields, speed={"conv": 2}), device("cpu")]
+    made = Cluster(name="lab", types=types, fixed_price=1)
+    types = (device(**fields, speed={"conv": 2.0}), device("cpu"))
+    twin = Cluster(name="lab", types=types, fixed_price=1.0)
     assert made == twin
     assert hash(made) == hash(twin)
     assert pickle.loads(pickle.dumps(made)) == made
@@ -24,6 +27,16 @@ def test_text_says_what_it_is():
         "Cluster 'lab': 2 device types: a100 (3 $/hour, at most 4, 8e+10 bytes, 5e+09 bytes/s), "
         "h100 (3 $/hour, no limit, like a100); 1 $/hour besides."
     )
+
+
+def test_devices_of_a_strategy():
+    made = device(strategies={"quad": 4, "tp8": 6})
+    assert [made.degree_of(name) for name in ("", "quad", "tp2", "tp8")] == [1, 4, 2, 6]
+    for name in ("fast", "tp0", "tp", "tp2x", "tp1048577"):
+        with pytest.raises(
+            ValueError, match=f"^strategy '{name}' of device type 'a100' has no number of dev"
+        ):
+            made.degree_of(name)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +59,23 @@ def test_like_may_lead_out_of_the_cluster():
         ({"price": -1}, ValueError, "price is -1; it must be 0 or more $/hour and finite"),
         ({"price": nan}, ValueError, "price is nan; it must be 0 or more $/hour and finite"),
         ({"price": "cheap"}, TypeError, "price is 'cheap'; it must be 0 or more $/hour and finite"),
+        (
+            {"machine": 0},
+            ValueError,
+            "machine is 0; it must be a whole number of devices from 1 to 2**31 - 1, or absent",
+        ),
+        ({"link": 0}, ValueError, "link is 0; it must be more than 0 bytes/s and finite, or absent"),
+        (
+            {"network": nan},
+            ValueError,
+            "network is nan; it must be more than 0 bytes/s and finite, or absent",
+        ),
+        (
+            {"strategies": {"quad": 0}},
+            ValueError,
+            "strategies['quad'] is 0; strategies must be a table from strategies to devices, whole numbers "
+            "from 1 to 1048576",
+        ),
         ({"limit": -1}, ValueError, "limit is -1; it must be a whole number of devices from 0 to 2**53"),
         ({"limit": 2.5}, TypeError, "limit is 2.5; it must be a whole number of devices from 0 to 2**53"),
         ({"limit": 2**70}, ValueError, "it must be a whole number of devices from 0 to 2**53"),

@@ -126,7 +126,8 @@ def with_layer(**fields):
     [
         (
             with_layer(memory=-1.0),
-            "layers[0].memory is -1.0; it must be 0 or more bytes and finite (layer 'embed')",
+            "layers[0].memory is -1.0; it must be 0 or more bytes and finite, or a table of that by device "
+            "type (layer 'embed')",
         ),
         (with_layer(memory="1 GB"), "layers[0].memory is '1 GB'; it must be 0 or more bytes and finite"),
         (

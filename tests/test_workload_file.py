@@ -21,10 +21,11 @@ def workloads(draw):
             compute={type_: draw(st.one_of(AMOUNT, st.none())) for type_ in types} | {"known": 1.0},
             send=draw(by_type),
             compute_parallel=draw(st.floats(0, 1)),
-            memory=draw(AMOUNT),
+            **{name: draw(by_type) for name in ("memory", "sharded", "workspace", "gradients", "update")},
+            activations=draw(by_type),
             modules=tuple(draw(st.lists(TEXT, max_size=2))),
             backward=draw(st.dictionaries(TEXT, AMOUNT, max_size=2)),
-            **{field: draw(AMOUNT) for field in ("spread", "flops", "parameters", "activations")},
+            **{field: draw(AMOUNT) for field in ("spread", "flops", "parameters")},
         )
         for name in names
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from .fields import (
@@ -18,9 +20,15 @@ from .fields import (
     check_fields,
     printable,
     show,
+    whole,
 )
 
 __all__ = ["Cluster", "DeviceType"]
+
+MAX_DEGREE = 2**20
+"""Most devices of one replica of a stage."""
+
+_TENSOR_PARALLEL = re.compile("tp([1-9][0-9]{0,6})")
 
 
 class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +53,15 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         It may be a type outside the cluster that layers have times for.
     speed : float or mapping of str to float
         How many times faster than `like`: for all layers, or by layer kind, ``"default"`` for other kinds.
+    machine : int, optional
+        Devices of one machine; None where one machine holds them all.
+    link : float, optional
+        Bytes/s of an all-reduce within one machine; None where it takes no time.
+    network : float, optional
+        Bytes/s of an all-reduce between machines; None where it is as fast as within one.
+    strategies : mapping of str to int
+        Devices that one replica of a stage takes under a strategy, by the strategy's name; layers have times
+        for it under ``"type/strategy"``. A strategy named ``"tp4"`` takes 4 without being listed.
 
     Raises
     ------
@@ -63,9 +80,34 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Positive | Mapping[str, Positive],
         Meta(description="a factor more than 0 and finite, or a table of that by layer kind"),
     ] = 1.0
+    machine: Annotated[int, whole(1, 2**31 - 1, "devices")] | None = None
+    link: Bandwidth | None = None
+    network: Bandwidth | None = None
+    strategies: Annotated[
+        Mapping[Annotated[str, Meta(min_length=1)], Annotated[int, Meta(ge=1, le=MAX_DEGREE)]],
+        Meta(description=f"a table from strategies to devices, whole numbers from 1 to {MAX_DEGREE}"),
+    ] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self, f"device type {show(self.name)}")
+
+    def degree_of(self, strategy: str) -> int:
+        """Return how many devices a replica of a stage takes under a strategy, ``""`` being the plain one.
+
+        Raises
+        ------
+        ValueError
+            The strategy is neither listed nor named as ``"tp4"`` is.
+        """
+        if strategy in self.strategies:
+            return self.strategies[strategy]
+        named = _TENSOR_PARALLEL.fullmatch(strategy)
+        if strategy and not (named and int(named[1]) <= MAX_DEGREE):
+            raise ValueError(
+                f"strategy {show(strategy)} of device type {show(self.name)} has no number of devices; "
+                f"it must be in the type's strategies, or be named as 'tp4' is"
+            )
+        return int(named[1]) if named else 1
 
     def speed_of(self, kind: str) -> float:
         """How many times faster than `like` this type runs the layers of a kind."""

@@ -126,7 +126,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def to_type(self, limit: int | None = None, price: float | None = None) -> DeviceType:
-        """Make a cluster's device type of it, which passes tensors on through the network.
+        """Make a cluster's device type of it, which passes tensors on through the network between machines.
 
         Parameters
         ----------
@@ -153,6 +153,9 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             limit=limit,
             capacity=USABLE_MEMORY * self.memory,
             bandwidth=self.network,
+            machine=self.per_machine,
+            link=self.link,
+            network=self.network,
         )
 
     def __str__(self) -> str:

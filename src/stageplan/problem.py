@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Literal
 
@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from . import _core, strategies
 from .arguments import as_floats, check_number
-from .cluster import Cluster, DeviceType
+from .cluster import Cluster
 from .fields import printable, show
 from .goal import Goal
-from .workload import Conditions, Layer, Workload
+from .lowering import lower
+from .workload import Conditions, Workload
 
 Array = npt.NDArray[np.float64]
 Tensors = Sequence[tuple[int, Sequence[int], float]]
@@ -160,7 +161,7 @@ class Problem:
             raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")
         if not isinstance(cluster, Cluster):
             raise TypeError(f"cluster is {type(cluster).__name__}; it must be a Cluster")
-        self._set(_lower(workload, cluster), goal=Goal() if goal is None else goal)
+        self._set(lower(workload, cluster), goal=Goal() if goal is None else goal)
 
     @classmethod
     def from_arrays(
@@ -330,6 +331,7 @@ class Problem:
             "conditions": Conditions(),
             **further,
         }
+        strategies.check_batch(fields, goal, "activations")
         return cls._of(fields, goal)
 
     @classmethod
@@ -674,75 +676,3 @@ def _check_layer(name: str, layer: object, layers: int) -> None:
         raise TypeError(f"{name} is {show(layer)}; it must be {allowed}")
     if not 0 <= int(layer) < layers:
         raise ValueError(f"{name} is {show(layer)}; it must be {allowed}")
-
-
-def _lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
-    """Turn names into indices and tables into arrays, per example."""
-    layers, types = workload.layers, cluster.types
-    index = {layer.name: i for i, layer in enumerate(layers)}
-
-    def table(value: Any) -> Array:
-        return np.array([[value(layer, type_) for type_ in types] for layer in layers], dtype=np.float64)
-
-    def per_type(name: str, default: float) -> Array:
-        values = (getattr(type_, name) for type_ in types)
-        return np.array([default if value is None else value for value in values], dtype=np.float64)
-
-    return {
-        "compute": table(lambda layer, type_: _compute(layer, type_, cluster)) / workload.batch,
-        "send": table(lambda layer, type_: _entry(layer, "send", type_, cluster)) / workload.batch,
-        "receive": table(lambda layer, type_: _entry(layer, "receive", type_, cluster)) / workload.batch,
-        "compute_parallel": table(lambda layer, type_: _entry(layer, "compute_parallel", type_, cluster)),
-        "transfer_parallel": per_type("transfer_parallel", 1.0),
-        "memory": np.array([layer.memory for layer in layers], dtype=np.float64),
-        "price": per_type("price", 0.0),
-        "limit": per_type("limit", math.inf),
-        "capacity": per_type("capacity", math.inf),
-        "bandwidth": per_type("bandwidth", math.inf),
-        "fixed_price": float(cluster.fixed_price),
-        "tensors": tuple(
-            (index[t.producer], tuple(index[c] for c in t.consumers), t.bytes / workload.batch)
-            for t in workload.tensors
-        ),
-        "ties": tuple(tuple(index[name] for name in tie) for tie in workload.ties),
-        "layer_names": tuple(layer.name for layer in layers),
-        "layer_kinds": tuple(layer.kind for layer in layers),
-        "layer_modules": tuple(layer.modules for layer in layers),
-        "parameters": tuple(layer.parameters for layer in layers),
-        "type_names": tuple(type_.name for type_ in types),
-        "name": f"{workload.name} on {cluster.name}",
-        "conditions": workload.conditions,
-        **strategies.ABSENT,
-    }
-
-
-def _compute(layer: Layer, type_: DeviceType, cluster: Cluster) -> float:
-    """Seconds of a layer on a type: measured, or carried over from the type that it is like."""
-    known = {t.name: t for t in cluster.types}
-    name, speed = type_.name, 1.0
-    while name not in layer.compute:
-        step = known.get(name)
-        if step is None or step.like is None:
-            raise ValueError(
-                f"layer {layer.name!r} has no time on device type {type_.name!r}; "
-                f"it must be in the layer's compute, or the type must be like one that is"
-            )
-        name, speed = step.like, speed * step.speed_of(layer.kind)
-    seconds = layer.compute[name]
-    return math.inf if seconds is None else seconds / speed
-
-
-def _entry(layer: Layer, field: str, type_: DeviceType, cluster: Cluster) -> float:
-    """Read a number of a layer that may be a table by type."""
-    value = getattr(layer, field)
-    if not isinstance(value, Mapping):
-        return float(value)
-    known = {t.name: t for t in cluster.types}
-    name: str | None = type_.name
-    while name is not None:
-        if name in value:
-            return float(value[name])
-        name = known[name].like if name in known else None
-    raise ValueError(
-        f"layer {layer.name!r} has no {field} for device type {type_.name!r}; its table must have one"
-    )

@@ -26,8 +26,6 @@ ABSENT: dict[str, Any] = dict.fromkeys(
 )
 """All of them, as a problem has them that does without."""
 
-_NEEDS_BATCH = ("activations", "gradients", "update")
-
 
 @dataclass(frozen=True, eq=False)
 class ListedOptions:
@@ -136,22 +134,32 @@ def by_column(name: str, value: object, layers: int, columns: int) -> Array:
 
 
 def by_options(fields: Mapping[str, Any], goal: Goal) -> bool:
-    """Whether stages are chosen among options: whether there is any of what this module is about."""
+    """Whether stages are chosen among options: whether there is any of what this module is about.
+
+    Activations that a workload knows of count once the goal has a batch, and bandwidths with gradients.
+    """
     asked = goal.schedule or goal.batch or goal.max_stages
     same = goal.whole_machines or goal.same_strategy or goal.same_replicas
-    return bool(asked or same) or fields["memory"].ndim == 2 or any(fields[n] is not None for n in ABSENT)
+    waiting = {"activations"} if goal.batch is None else set()
+    waiting |= set(BY_TYPE) if fields["gradients"] is None else set()
+    given = any(fields[name] is not None for name in ABSENT if name not in waiting)
+    return bool(asked or same) or fields["memory"].ndim == 2 or given
 
 
 def check_together(fields: Mapping[str, Any], goal: Goal) -> None:
     """Raise ValueError where one of these needs another one that is absent."""
-    if goal.batch is None:
-        for name in _NEEDS_BATCH:
-            if fields[name] is not None and np.any(fields[name]):
-                raise ValueError(f"batch is absent; it must be given where there are {name}")
+    check_batch(fields, goal, "gradients")
+    check_batch(fields, goal, "update")
     if goal.whole_machines and fields["machine"] is None:
         raise ValueError(
             "whole_machines is True; machine must be given, the devices of a machine of each type"
         )
+
+
+def check_batch(fields: Mapping[str, Any], goal: Goal, name: str) -> None:
+    """Raise ValueError where there is an array of this name, but no batch."""
+    if goal.batch is None and fields[name] is not None and np.any(fields[name]):
+        raise ValueError(f"batch is absent; it must be given where there are {name}")
 
 
 def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
@@ -169,7 +177,8 @@ def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
     memory = fields["memory"]
     core.memory = np.broadcast_to(memory.reshape(layers, -1), (layers, columns))
     for name in BY_COLUMN:
-        setattr(core, name, np.zeros((layers, columns)) if fields[name] is None else fields[name])
+        known = fields[name] is not None and (name != "activations" or goal.batch is not None)
+        setattr(core, name, fields[name] if known else np.zeros((layers, columns)))
     link = np.full(types, np.inf) if fields["link"] is None else fields["link"]
     core.link = link
     core.network = link if fields["network"] is None else fields["network"]

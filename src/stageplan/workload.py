@@ -40,29 +40,50 @@ SecondsByType = Annotated[
     Seconds | Mapping[TypeName, Seconds],
     Meta(description="0 or more seconds and finite, or a table of that by device type"),
 ]
+BytesByType = Annotated[
+    Bytes | Mapping[TypeName, Bytes],
+    Meta(description="0 or more bytes and finite, or a table of that by device type"),
+]
 FractionByType = Annotated[
     Fraction | Mapping[TypeName, Fraction],
     Meta(description="a fraction from 0 to 1, or a table of that by device type"),
 ]
 
 
+def most(value: float | Mapping[str, float]) -> float:
+    """Return a number that may be a table by device type, or the largest of the table."""
+    return max(value.values(), default=0.0) if isinstance(value, Mapping) else value
+
+
 class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A layer: what is placed as a whole.
+
+    Tables by device type may tell a type's strategies apart, as ``"a100"`` and ``"a100/tp4"``; a type has the
+    strategies that layers have `compute` times for. What another table lacks of a strategy is as its type has
+    it.
 
     Parameters
     ----------
     name : str
         Unique in its workload.
     compute : mapping of str to float or None
-        Seconds on each device type; None or inf where a type cannot run the layer.
+        Seconds on each device type, and under each strategy of it; None or inf where it cannot run the layer.
     kind : str
         What sort of layer it is, e.g. ``"Conv2d"``; a device type may have a speed for each kind.
     send, receive : float or mapping of str to float
         Seconds to pass the layer's output on, and to take its input in: on every type alike, or by type.
     compute_parallel : float or mapping of str to float
         Fraction of the compute time that several devices share, from 0 to 1.
-    memory : float
-        Bytes that are resident while a stage with this layer runs.
+    memory : float or mapping of str to float
+        Bytes that are resident on each device while a stage with this layer runs.
+    sharded : float or mapping of str to float
+        Bytes besides, that the replicas of a stage share out among them.
+    workspace : float or mapping of str to float
+        Bytes besides, only while the layer itself runs: of a stage the largest counts.
+    gradients : float or mapping of str to float
+        Bytes of each device that replicas of a stage all-reduce once an iteration.
+    update : float or mapping of str to float
+        Seconds of the optimiser, once an iteration.
     backward : mapping of str to float
         Of `compute`, the seconds of the backward pass on each device type, where they are known.
     spread : float
@@ -71,8 +92,9 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Floating-point operations of the forward pass; a multiplication and an addition are two.
     parameters : float
         Bytes of its weights; weights that layers share count in the first of them.
-    activations : float
-        Bytes that the forward pass keeps for the backward pass.
+    activations : float or mapping of str to float
+        Bytes that the forward pass keeps for the backward pass. Where the goal has a batch they count for
+        each example in flight, besides `memory`.
     modules : sequence of str
         Paths of modules, parameters and buffers that are placed with the layer and are not in the module of
         its name, such as an embedding under a second name.
@@ -95,7 +117,11 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     send: SecondsByType = 0.0
     receive: SecondsByType = 0.0
     compute_parallel: FractionByType = 1.0
-    memory: Bytes = 0.0
+    memory: BytesByType = 0.0
+    sharded: BytesByType = 0.0
+    workspace: BytesByType = 0.0
+    gradients: BytesByType = 0.0
+    update: SecondsByType = 0.0
     backward: Annotated[
         Mapping[TypeName, Seconds],
         Meta(description="a table from device types to 0 or more seconds and finite"),
@@ -103,7 +129,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spread: Annotated[float, Meta(ge=0, le=FINITE, description="a fraction, 0 or more and finite")] = 0.0
     flops: Annotated[float, not_negative("operations")] = 0.0
     parameters: Bytes = 0.0
-    activations: Bytes = 0.0
+    activations: BytesByType = 0.0
     modules: Annotated[tuple[Name, ...], Meta(description="a list of paths of modules")] = ()
 
     def __post_init__(self) -> None:
@@ -122,7 +148,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for type_, time in self.compute.items()
         )
         kind = f" ({self.kind})" if self.kind else ""
-        return printable(f"Layer {self.name!r}{kind}: {times}; {self.memory:.4g} bytes of memory.")
+        return printable(f"Layer {self.name!r}{kind}: {times}; {most(self.memory):.4g} bytes of memory.")
 
 
 class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,7 +274,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         named = f" ({', '.join(f'{count} {kind}' for kind, count in kinds)})" if kinds else ""
         types = dict.fromkeys(type_ for layer in self.layers for type_ in layer.compute)
         times = ", ".join(f"{type_} {self._seconds(type_)}" for type_ in types)
-        memory = sum(layer.memory for layer in self.layers)
+        memory = sum(most(layer.memory) for layer in self.layers)
         moved = sum(tensor.bytes for tensor in self.tensors)
         notes = f" Notes: {len(self.notes)}." if self.notes else ""
         return printable(

@@ -60,7 +60,7 @@ _LINES: tuple[list[str], ...] = (
         "v100",
         "--catalogue",
         "devices.toml",
-        "--batch",
+        "--workload-batch",
         "4",
         "--examples",
         "100",

@@ -74,8 +74,8 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
     if arguments.workload is not None:
         plan = plan_file.restore(make_problem(arguments, saved.goal), saved)
         return export(plan, arguments.to) if plan.feasible else None
-    for name in ("cluster", "device", "batch", "catalogue", "prices", "region", "spot"):
-        if getattr(arguments, name):
+    for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "spot"):
+        if getattr(arguments, name.replace("-", "_")):
             raise ValueError(f"--{name} requires --workload")
     return Export(arguments.to, *write(Partition.of_saved(saved), arguments.to)) if saved.feasible else None
 

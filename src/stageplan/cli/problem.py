@@ -27,6 +27,12 @@ _GOAL_NUMBERS = {
     "max_price": ("$/H", "maximum price of the devices per hour"),
 }
 
+_GOAL_SWITCHES = {
+    "whole_machines": "rent whole machines of each device type",
+    "same_strategy": "use one strategy in all stages",
+    "same_replicas": "use the same number of replicas in all stages",
+}
+
 
 def add_problem(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a problem: a workload, its hardware and a goal."""
@@ -45,6 +51,13 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     )
     add("--overlap", action=argparse.BooleanOptionalAction, help="stages transfer while they compute")
     add("--max-devices-per-stage", type=int, metavar="K", help="maximum devices per stage")
+    add("--max-stages", type=int, metavar="S", help="maximum stages of the plan")
+    for name, text in _GOAL_SWITCHES.items():
+        add(f"--{name.replace('_', '-')}", action=argparse.BooleanOptionalAction, help=text)
+    add = parser.add_argument_group("schedule of the pipeline (default: none, it never drains)").add_argument
+    add("--schedule", choices=("gpipe", "1f1b"), help="order of forward and backward passes")
+    add("--microbatches", type=int, metavar="M", help="microbatches per iteration; requires --schedule")
+    add("--batch", type=int, metavar="B", help="examples per iteration, a multiple of --microbatches")
 
 
 def add_hardware(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +66,10 @@ def add_hardware(parser: argparse.ArgumentParser) -> None:
         "--cluster", help="a file or a built-in example; default: the one that the workload names"
     )
     parser.add_argument(
-        "--batch", type=float, metavar="B", help="number of examples that the workload's times are for"
+        "--workload-batch",
+        type=float,
+        metavar="B",
+        help="number of examples that the workload's times are for",
     )
     add_catalogue(parser).add_argument(
         "--device",
@@ -86,7 +102,7 @@ def add_output(parser: argparse.ArgumentParser, text: str) -> None:
 
 def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:
     """Make the problem from files and flags; `goal` replaces that of the workload's file."""
-    workload = read_workload(arguments.workload, batch=arguments.batch)
+    workload = read_workload(arguments.workload, batch=arguments.workload_batch)
     flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)

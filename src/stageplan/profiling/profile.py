@@ -15,7 +15,7 @@ from ..device import Device
 from ..fields import show
 from ..output import compose, table
 from ..readers import read_devices
-from ..workload import Layer, Mode, Tensor, Workload
+from ..workload import Layer, Mode, Tensor, Workload, most
 from .machine import PLACES, check_measured, note_measured
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
@@ -318,7 +318,7 @@ def layer_table(workload: Workload) -> Group:
     for layer in workload.layers:
         times = (layer.compute.get(type_) for type_ in types)
         row = [layer.name, layer.kind, f"{layer.parameters / 1e6:.4g} MB", f"{layer.flops / 1e9:.4g} GFLOP"]
-        row += [f"{layer.activations / 1e6:.4g} MB"]
+        row += [f"{most(layer.activations) / 1e6:.4g} MB"]
         row += ["-" if time is None else f"{time * 1e3:.4g} ms" for time in times]
         rows.append((*row, *([f"{layer.spread:.1%}"] if spread else [])))
     return compose(table(rows, left=(0, 1)), str(workload))
