@@ -147,7 +147,7 @@ def test_stages_must_hold_layers_from_anywhere() -> None:
         sp.solve(graph(merge="adjacent"), "annealing")
 
 
-def test_auto_goes_on_from_the_best_contiguous_plan() -> None:
+def test_auto_continues_from_the_best_contiguous_plan() -> None:
     contiguous = sp.solve(graph(merge="adjacent"), "exact")
     assert contiguous.status.startswith("optimal")
     result = sp.solve(graph(), stop=sp.MaxGenerations(40))

@@ -44,7 +44,7 @@ def test_flags_replace_one_field_of_the_goal(run, argv, changed):
     assert msgspec.convert(strict(out)["goal"], sp.Goal) == expected
 
 
-def test_cluster_flag_comes_before_the_workload_s_own(run):
+def test_cluster_flag_overrides_the_workloads_cluster(run):
     Path("dear.toml").write_text(CLUSTER.replace("price = ", "price = 1").replace('"types"', '"dear"'))
     _, out, _ = run("plan", "net.toml", *SHORT, "--cluster", "dear.toml")
     assert "net on dear" in out
@@ -65,7 +65,7 @@ def test_dnn_partitioning_brings_its_cluster_and_goal(run):
     assert (goal["objective"], goal["split"], goal["overlap"]) == ("throughput", True, False)
 
 
-def test_devices_of_the_catalogue_stand_for_a_cluster(run):
+def test_devices_of_the_catalogue_replace_a_cluster(run):
     Path("mine.toml").write_text(DEVICES)
     Path("prices.csv").write_text(
         "AcceleratorName,AcceleratorCount,Region,Price\nSLOW,4,moon,2.0\nSlow,1,sun,0.1\n"

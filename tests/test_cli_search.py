@@ -104,7 +104,7 @@ def test_initial_begins_with_an_earlier_plan(run):
     assert strict(out)["cost"] <= best["cost"]
 
 
-def test_no_feasible_plan_is_status_1_and_says_why(run):
+def test_no_feasible_plan_is_status_1_with_the_reasons(run):
     status, out, err = run("plan", "net.toml", *SHORT, "--max-price", 2, "-o", "plan.json")
     assert (status, err) == (1, "")
     assert "NOT feasible" in out
@@ -123,7 +123,7 @@ def test_a_suggested_change_that_is_made_fits(run):
     argv = [str(x) for flag in flags.items() for x in flag]
     status, out, _ = run("plan", "net.toml", *argv, "-o", "plan.json")
     assert status == 1
-    assert "each of these changes alone is enough:\n  " in out
+    assert "each of these changes alone is sufficient:\n  " in out
     plan = msgspec.json.decode(Path("plan.json").read_bytes(), type=PlanDocument)
     changes = {suggestion.changes[0].limit: suggestion for suggestion in plan.repair.suggestions}
     assert "throughput" in changes
@@ -165,7 +165,7 @@ def test_changes_that_have_to_be_made_together(run, flags):
     """Both limits are broken far; the values as they are printed are enough together."""
     status, out, _ = run("plan", *flags, "-o", "plan.json")
     assert status == 1
-    assert "each of these lines is enough, with all its changes made together:\n  " in out
+    assert "each of these lines is sufficient, with all its changes together:\n  " in out
     assert suggestions()
     for suggestion in suggestions():
         assert len(suggestion["changes"]) == 2
@@ -490,7 +490,9 @@ def test_bad_plans_are_refused(refused, argv, text, sentence):
 
 def test_labels_of_another_meaning_are_refused(refused, run):
     run("plan", "net.toml", *SHORT, "--split", "-o", "p.json")
-    sentence = "p.json: its labels are of a plan with split and merge 'adjacent', and cannot be read with "
+    sentence = (
+        "p.json: its labels are those of a plan with split and merge 'adjacent' and cannot be read with "
+    )
     assert refused("plan", "net.toml", "--initial", "p.json") == f"{sentence}no split"
     assert refused("score", "net.toml", "p.json", "--no-split") == f"{sentence}no split"
     changed = refused("score", "net.toml", "p.json", "--merge", "type")

@@ -11,7 +11,7 @@ def device(**changes):
     return sp.Device(**FIELDS | changes)
 
 
-def test_the_slower_of_arithmetic_and_memory_binds():
+def test_the_slower_of_arithmetic_and_memory_determines_the_time():
     chip = device(compute_fraction=0.5, bandwidth_fraction=0.8)
     assert chip.seconds(3e12, 0, "fp32") == pytest.approx(3.0)
     assert chip.seconds(3e12, 1e11, "fp32") == pytest.approx(3.0)

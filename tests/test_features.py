@@ -65,7 +65,7 @@ def test_nothing_that_is_feasible_is_left_out(draw: Draw) -> None:
 
 
 @given(arguments=problems())
-def test_numbers_are_small_and_some_label_is_left(arguments: dict[str, Any]) -> None:
+def test_features_are_small_and_at_least_one_label_is_allowed(arguments: dict[str, Any]) -> None:
     problem = sp.Problem.from_arrays(**arguments)
     features = _core.Features(problem.core)
     assert np.abs(features.layers).max() <= 4

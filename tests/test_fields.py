@@ -65,7 +65,7 @@ def test_types_say_what_is_allowed():
     assert {field.name: allowed(field) for field in fields_of(Everything)} == ALLOWED
 
 
-def test_field_without_a_description_is_found_out():
+def test_field_without_a_description_is_an_error():
     with pytest.raises(LookupError, match="field x has no description"):
         allowed(msgspec.structs.fields(msgspec.defstruct("Bare", [("x", int)]))[0])
 

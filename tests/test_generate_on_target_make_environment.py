@@ -60,7 +60,7 @@ def test_folder_that_the_run_did_not_make_is_left_as_it_is(made, marker):
     assert files_of(str(made)) == before
 
 
-def test_environment_whose_making_was_cut_short_is_emptied(made):
+def test_partial_environment_is_emptied(made):
     (made / "record.json").unlink()
     (made / "half").touch()
     clear(str(made), *NAMES)

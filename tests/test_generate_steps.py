@@ -266,7 +266,7 @@ def test_unmet_environment_ends_the_run(monkeypatch):
     made = generate("spec.toml", "out")
     assert not made.passed
     assert (made.basic, made.test) == (None, None)
-    assert "WRONG    memory: 1 GiB; 1 GiB short" in str(made)
+    assert "WRONG  memory: 1 GiB; 1 GiB short" in str(made)
     with pytest.raises(StepError, match=r"^step environment has no result"):
         generate("spec.toml", "out", step="basic")
 
@@ -580,5 +580,5 @@ def test_exit_status_and_output(capsys):
     assert "test of fake, quick: passed (4 PASS)\n" in out
     Path("out/project/infer.py").write_text("import sys; sys.exit('no good')")
     assert cli.main(["test", "out", "--mode", "infer"]) == 1
-    assert "FAIL     infer" in capsys.readouterr().out
+    assert "FAIL  infer" in capsys.readouterr().out
     assert cli.main(["generate", "spec.toml", "-o", "out", "--step", "test", "--mode", "infer"]) == 1

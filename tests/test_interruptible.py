@@ -40,7 +40,7 @@ def applies(method: Method) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "enumerate"])
-def test_deadline_that_has_come_gives_a_plan_and_a_bound(method: Method) -> None:
+def test_deadline_of_zero_gives_a_plan_and_a_bound(method: Method) -> None:
     """Even where nothing has been scored, as amid the first population."""
     result = sp.solve(large(**applies(method)), method, stop=sp.MaxRuntime(0))
     assert result.plan.stages
@@ -75,7 +75,7 @@ def test_exact_stops_at_the_same_work() -> None:
     assert (first.work, first.bound, first.plan) == (again.work, again.bound, again.plan)
 
 
-def test_interrupt_amid_a_step_keeps_the_best_plan() -> None:
+def test_interrupt_within_a_step_keeps_the_best_plan() -> None:
     problem = large(600, 24)
     with interrupted_after(0.3):
         result = sp.solve(problem, "exact", stop=sp.MaxRuntime(60))
@@ -103,7 +103,7 @@ def test_constructor_hears_a_deadline(make: Callable[[_core.Problem], _core.Sear
     assert make(large().core).best.size == 200  # and none is left behind
 
 
-def test_searches_go_on_after_a_step_that_was_stopped() -> None:
+def test_searches_continue_after_a_stopped_step() -> None:
     problem = large(24, 4)
     stopped, straight = (_core.Exact(problem.core, np.empty((0, 24), np.int8)) for _ in range(2))
     while not (stopped.done or straight.done):

@@ -182,7 +182,7 @@ def test_a_masked_label_may_be_chosen() -> None:
     assert reward < worst
 
 
-def test_of_labels_that_mean_the_same_one_is_left() -> None:
+def test_of_equivalent_labels_one_is_allowed() -> None:
     env = PlacementEnv(split())
     _, info = env.reset()
     assert info["action_mask"].tolist() == [1, 0] * 3
@@ -190,7 +190,7 @@ def test_of_labels_that_mean_the_same_one_is_left() -> None:
     assert info["action_mask"].tolist() == [1, 0, 1, 1, 1, 0]
 
 
-def test_observation_shows_the_choice_before_and_what_is_left() -> None:
+def test_observation_has_the_previous_choice_and_remaining_devices() -> None:
     problem = sp.Problem.from_arrays(np.ones((3, 2)), [1.0, 1.0], limit=[2, 2], min_throughput=1.0)
     env = PlacementEnv(problem)
     first, _ = env.reset()

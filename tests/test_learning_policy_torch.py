@@ -145,7 +145,7 @@ except ImportError as error:
 
 def test_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", ABSENT], capture_output=True, text=True, check=False)
-    expected = 'torch is needed for a policy as a module; pip install "stageplan[torch]" installs it\n'
+    expected = 'torch is required for a policy as a module; pip install "stageplan[torch]" installs it\n'
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
 
 

@@ -60,7 +60,7 @@ def test_a_failed_write_leaves_everything_as_it_was(run, monkeypatch, error, sta
     assert old is None or Path("plan.json").read_text() == old
 
 
-def test_signal_is_answered_when_the_file_is_whole(run, monkeypatch):
+def test_signal_is_handled_after_the_file_is_complete(run, monkeypatch):
     def fsync(number):
         signal.raise_signal(signal.SIGTERM)
 
@@ -71,7 +71,7 @@ def test_signal_is_answered_when_the_file_is_whole(run, monkeypatch):
     assert strict(Path("plan.json").read_text())["feasible"]
 
 
-def test_a_link_stays_a_link_and_permissions_are_usual(run):
+def test_links_are_preserved_and_new_files_have_default_permissions(run):
     Path("real.json").touch()
     Path("link.json").symlink_to("real.json")
     assert run("plan", "net.toml", *SHORT, "-o", "link.json")[0] == 0

@@ -170,7 +170,7 @@ def test_points_of_many_devices() -> None:
     assert front.status == "optimal"
 
 
-def test_a_front_that_leaves_out_more_devices_a_stage_says_so() -> None:
+def test_a_front_limited_by_the_default_of_devices_per_stage_says_so() -> None:
     front = sp.pareto(sp.Problem.from_arrays([[4.0]], [1.0], limit=[5e6]), points=2)
     assert "proven with at most 1,048,576 devices a stage: no plan is faster than 262,144 examples" in str(
         front
@@ -257,7 +257,7 @@ def test_text_and_json() -> None:
     assert head == str(front.problem)
     assert columns.split() == ["examples/s", "cost", "$/h", "devices", "stages", "gap"]
     assert str(front).endswith(
-        f"{len(front.points)} points, {len(front.points)} proven to be the cheapest as fast"
+        f"{len(front.points)} points, {len(front.points)} proven to be the cheapest at their throughput"
     )
     plain = json.loads(json.dumps(front.to_dict(), allow_nan=False))
     assert [p["plan"]["cost"] for p in plain["points"]] == [p.plan.cost for p in front.points]
@@ -275,7 +275,11 @@ def test_text_and_json() -> None:
         ({"max_throughput": 0}, ValueError, "max_throughput is 0; it must be a finite number, more than 0"),
         ({"stop": 5}, TypeError, "stop is 5; it must be callable"),
         ({"problem": "p"}, TypeError, "problem is str; it must be a Problem"),
-        ({"problem": example(merge="type")}, ValueError, "merge is 'type'; a front needs 'adjacent'"),
+        (
+            {"problem": example(merge="type")},
+            ValueError,
+            "merge is 'type'; a front requires merge 'adjacent'",
+        ),
     ],
     ids=str,
 )

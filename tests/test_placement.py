@@ -98,7 +98,7 @@ def test_rounding_errors_do_not_grow_fast() -> None:
     np.testing.assert_allclose(loads(placement, problem), loads(fresh, problem), rtol=1e-9)
 
 
-def test_a_label_without_layers_is_empty_to_the_bit() -> None:
+def test_a_label_without_layers_changes_no_bit() -> None:
     problem = sp.Problem.from_arrays([[0.1], [0.2], [0.3]], [1.0], limit=[2], merge="type", split=True)
     placement = _core.testing.Placement(problem.core, np.array([0, 0, 0], np.int8))
     for layer in range(3):

@@ -263,7 +263,7 @@ def tied(scheme: list[int]) -> sp.Plan:
 def test_cut_ties() -> None:
     assert tied([0, 0, 0]).cut_ties == ()
     assert tied([0, 0, 1]).cut_ties == (("a", "c"),)
-    assert "a & c share weights, but not a stage" in str(tied([0, 1, 0]))
+    assert "a & c share weights but not a stage" in str(tied([0, 1, 0]))
 
 
 def test_names_do_not_command_the_terminal() -> None:

@@ -113,7 +113,7 @@ def test_batch_replaces_that_of_the_file(tmp_path):
         read_workload(path, batch=0)
 
 
-def test_a_bare_name_is_a_built_in_example_unless_there_is_such_a_file(tmp_path, monkeypatch):
+def test_a_name_is_a_built_in_example_unless_a_file_of_that_name_exists(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ctr").mkdir()
     assert read_workload("ctr").name == "ctr"

@@ -96,7 +96,7 @@ def test_an_unknown_region_is_refused(prices):
         read_prices(prices.read_text(), region="mars")
 
 
-def test_prices_of_a_list_stand_for_those_of_the_catalogue(prices):
+def test_prices_of_a_list_replace_those_of_the_catalogue(prices):
     devices = sp.read_devices(prices=prices)
     assert devices["t4"].price == 0.5
     assert devices["a100-80g"].price == 27.44 / 8

@@ -228,7 +228,7 @@ def test_to_go_on_is_as_good_as_not_to_stop(cell: Any, fixed: dict[str, Any], tm
     assert other.policy != whole.policy
 
 
-def test_a_result_says_what_the_policy_does_alone() -> None:
+def test_a_result_reports_the_plan_of_the_policy_without_search() -> None:
     problem = arrays(12, 3)
     result = sp.solve(problem, "reinforce", cell="rnn", stop=sp.MaxGenerations(5))
     assert result.policy is not None
@@ -239,7 +239,7 @@ def test_a_result_says_what_the_policy_does_alone() -> None:
     assert last.startswith(f"{result.status}; reinforce, seed 0: ")
 
 
-def test_on_another_problem_it_knows_what_it_has_learned() -> None:
+def test_on_another_problem_training_continues_from_the_weights() -> None:
     """With other prices, limits and layers it begins better than one that has learned nothing."""
     gained = []
     for seed in range(3):
@@ -274,9 +274,9 @@ def test_another_problem_has_other_rewards_and_schemes() -> None:
     [
         (
             arrays(8, 3),
-            "policy chooses from device types type0, type1, type2, type3; the problem's must be these",
+            "problem has device types type0, type1, type2; they must be those of the policy, type0, ",
         ),
-        (arrays(8, 4, split=True), "policy chooses from 4 labels; the problem must have as many"),
+        (arrays(8, 4, split=True), "problem has 8 labels; it must have as many as the policy, 4"),
     ],
     ids=["types", "labels"],
 )
@@ -313,7 +313,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"generations": 1.5}, "generations is 1.5; it must be a whole number from 0 to 4611686018427387904"),
         ({"baseline": math.inf}, "baseline is inf; it must be finite, or NaN for none"),
         ({"second_moment": np.full(3, -1, np.float32)}, "second_moment has numbers below 0"),
-        ({"schemes": np.full((1, 8), 3, np.int8)}, "schemes must be of labels from 0 to 2"),
+        ({"schemes": np.full((1, 8), 3, np.int8)}, "schemes has other labels; they must be from 0 to 2"),
         ({"schemes": np.zeros(8, np.int8)}, "schemes is int8 of shape (8,)"),
         ({"type_names": np.array(3)}, "type_names is int64 of shape (); it must be text"),
         (
@@ -439,7 +439,7 @@ def test_the_incumbent_is_the_fastest_within_the_cost_threshold() -> None:
     ],
     ids=str,
 )
-def test_what_is_refused(arguments: dict[str, Any], error: type[Exception], text: str) -> None:
+def test_bad_input_is_refused(arguments: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=f"^{text}"):
         sp.solve(arrays(6, 2), **{"method": "reinforce"} | arguments)
 

@@ -1,4 +1,4 @@
-"""Why nothing fits: each suggested change is enough, and the smallest one where that is said."""
+"""Each suggested change is sufficient, and the smallest one if it is marked as such."""
 
 import json
 import math
@@ -117,7 +117,7 @@ def test_brute_force_agrees(draw: Draw) -> None:
 
 
 def check(problem: sp.Problem, suggestion: sp.Suggestion) -> None:
-    """The changes are enough, and a hair less of any, or without one of them, is not."""
+    """The changes are sufficient; slightly less of any, or without one of them, they are not."""
     changes = suggestion.changes
     enough = changed(problem, changes)
     assert suggestion.plan.problem == enough
@@ -215,7 +215,7 @@ def test_two_limits_that_are_broken_far() -> None:
         "cost": (0.01, pytest.approx(4.0, rel=2e-6)),
     }
     assert str(found).splitlines() == [
-        "each of these lines is enough, with all its changes made together:",
+        "each of these lines is sufficient, with all its changes together:",
         "  price: 1 $/h instead of 0.5 and cost: 4 $ instead of 0.01 (the smallest change)",
     ]
 
@@ -227,7 +227,7 @@ def test_more_memory_than_a_device_has_comes_last() -> None:
     assert [s.physical for s in found.suggestions] == [False, False, True]
     assert [s.changes[0].limit for s in found.suggestions] == ["price", "throughput", "memory of type0"]
     assert str(found.suggestions[-1]) == (
-        "memory of type0: 8 bytes instead of 4 (the smallest change; takes devices with more memory)"
+        "memory of type0: 8 bytes instead of 4 (the smallest change; requires devices with more memory)"
     )
 
 
@@ -293,17 +293,17 @@ def test_combinations_of_a_larger_problem() -> None:
 def test_text_and_json() -> None:
     found = sp.repair(example())
     assert str(found).splitlines() == [
-        "each of these changes alone is enough:",
+        "each of these changes alone is sufficient:",
         "  devices of type0: 4 instead of 2 (the smallest change)",
         "  throughput: 0.5 examples/s instead of 1 (the smallest change)",
         "  devices of type1: 4 instead of 1 (the smallest change)",
     ]
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert [s["changes"][0]["needed"] for s in plain["suggestions"]] == [4, 0.5, 4]
-    assert str(sp.repair(example(limit=None))) == "no change is needed"
+    assert str(sp.repair(example(limit=None))) == "no change is required"
     change = sp.Change("price", 1.0, 2.0, "$/h")
     unproven = sp.Suggestion((change,), False, False, found.suggestions[0].plan)
-    assert str(unproven) == "price: 2 $/h instead of 1 (a smaller change may be enough too)"
+    assert str(unproven) == "price: 2 $/h instead of 1 (a smaller change may be sufficient)"
 
 
 def test_bad_arguments() -> None:

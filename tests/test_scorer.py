@@ -269,7 +269,7 @@ def check(problem: sp.Problem, oracle: Any, schemes: Any, some: Any, target: flo
 
 @pytest.mark.parametrize("layers", [254, 255, 256, 257])
 @pytest.mark.parametrize("row", [0, 3, 59, 60, 63])
-def test_a_stage_each_layer_among_schemes_of_one_stage(layers: int, row: int) -> None:
+def test_schemes_with_one_stage_per_layer_among_schemes_of_one_stage(layers: int, row: int) -> None:
     problem = sp.Problem.from_arrays(np.ones((layers, 2)), [1, 2])
     schemes = np.zeros((64, layers), np.int8)
     schemes[row] = np.arange(layers) % 2

@@ -146,7 +146,7 @@ AT_MOST = "with at most 1,048,576 devices a stage"
         ({}, None, "proven: no plan costs less than $1,111.11"),
     ],
 )
-def test_a_proof_that_leaves_out_more_devices_a_stage_says_so(
+def test_a_proof_limited_by_the_default_of_devices_per_stage_says_so(
     arguments: dict[str, Any], covered: int | None, words: str
 ) -> None:
     found = sp.solve(sp.Problem.from_arrays([[4.0]], [1.0], **arguments), "exact")
@@ -170,7 +170,7 @@ def test_a_cost_without_a_minimum_has_a_bound_for_any_number_of_devices(method: 
     assert f"\nproven: with any number of devices no plan costs less than ${least:,.6g}\n" in str(found)
 
 
-def test_enumerate_proves_nothing_where_it_looks_at_some_of_the_devices_only() -> None:
+def test_enumerate_proves_nothing_if_it_considers_only_some_device_counts() -> None:
     problem = without_minimum()
     found = sp.solve(problem, "enumerate")
     with_more = sp.evaluate(problem, found.plan.scheme[None], 45355.9)
@@ -179,7 +179,7 @@ def test_enumerate_proves_nothing_where_it_looks_at_some_of_the_devices_only() -
     assert found.bound < with_more.cost[0]
 
 
-def test_auto_breaks_the_limits_as_little_as_it_can(draw: Draw) -> None:
+def test_auto_minimises_the_violation_of_an_infeasible_problem(draw: Draw) -> None:
     rng, infeasible = np.random.default_rng(21), 0
     for _ in range(60):
         problem, _ = small(rng, draw, merge="adjacent")
@@ -190,7 +190,7 @@ def test_auto_breaks_the_limits_as_little_as_it_can(draw: Draw) -> None:
     assert infeasible > 10
 
 
-def test_auto_searches_on_where_a_proof_is_given_up() -> None:
+def test_auto_continues_by_search_after_abandoning_a_proof() -> None:
     """Six devices of each type, nearly as fast as these can be."""
     rng = np.random.default_rng(4)
     compute, send = rng.lognormal(0, 0.8, (64, 8)), rng.lognormal(-1, 1, (64, 1)) * np.ones(8)

@@ -58,7 +58,7 @@ def example() -> sp.Plan:
         ({"price": 2.0}, "plan.price is 2; recomputed it is 4"),
         ({"violation": 1.0}, "plan.violations name 0 limits; broken are: none"),
         ({"scheme": np.array([1, 1], np.int8)}, "plan.stages are not the stages of plan.scheme"),
-        ({"scheme": np.array([1, 2], np.int8)}, "plan.scheme is no scheme of arrays"),
+        ({"scheme": np.array([1, 2], np.int8)}, "plan.scheme is not a scheme of arrays"),
     ],
     ids=str,
 )

@@ -92,7 +92,7 @@ def test_people_can_read_it():
     )
 
 
-def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path):
+def test_no_partial_file_remains_after_a_failed_write(tmp_path):
     workload = sp.read_workload("ctr")
     with pytest.raises(OSError, match="No such file"):
         sp.write_workload(workload, tmp_path / "nowhere" / "w.toml")

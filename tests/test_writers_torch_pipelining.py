@@ -58,7 +58,7 @@ def test_cut_ties_are_kept_equal():
 
 @needs_torch
 @needs_transformers
-def test_two_processes_train_a_tied_gpt2_as_one_does(tmp_path):
+def test_two_processes_train_a_tied_gpt2_like_one(tmp_path):
     """To rounding; and without the gradients of the tied weights added up, they do not."""
     losses = run_workers(tmp_path / "ranks", replicas=1)[1]
     assert len(losses["whole"]) == 4

@@ -1,4 +1,4 @@
-"""The catalogue of devices in use: clusters made of entries by name, and a table of them."""
+"""Clusters of devices of the catalogue, by name, and a table of the catalogue."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _SPEC = re.compile(r"(?P<name>[^:@\s]+)(:(?P<count>\d{1,18}))?(@(?P<price>[^:@\s
 def make_cluster(specs: Iterable[str], devices: Mapping[str, Device] | None = None) -> Cluster:
     """Make a cluster of devices of the catalogue.
 
-    Tensors pass from stage to stage over the network; where all devices are one type and fit into one
-    machine, over the link inside it.
+    Stages exchange tensors over the network or, if all devices are of one type and fit into one machine,
+    over the link inside it.
 
     Parameters
     ----------
     specs
-        ``"NAME"``, ``"NAME:COUNT"`` or ``"NAME:COUNT@PRICE"``: so many devices at most (default: no limit),
-        at so many $/hour each (default: the catalogue's price).
+        ``"NAME"``, ``"NAME:COUNT"`` or ``"NAME:COUNT@PRICE"``: device type, number of devices (default: no
+        limit) and $/hour of each (default: the catalogue's price).
     devices
         The catalogue; default: the built-in one, as `read_devices` gives it.
 
@@ -93,7 +93,7 @@ def _in_one_machine(type_: DeviceType, device: Device) -> DeviceType:
 
 
 def device_table(devices: Mapping[str, Device]) -> Group:
-    """List devices for people: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
+    """Make a table of devices: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
     head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
     rows = [head, *(_cells(device) for device in devices.values())]
     units = "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"

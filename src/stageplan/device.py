@@ -30,29 +30,29 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name : str
         Unique in its catalogue, e.g. ``"a100-80g"``.
     title : str
-        The maker's name of it.
+        The manufacturer's name.
     peak : mapping of str to float
-        Dense (not sparse) peak FLOP/s by precision, one of `PRECISIONS`; a precision that the device has no
-        units for is absent.
+        Dense (not sparse) peak FLOP/s by precision, one of `PRECISIONS`; absent for a precision that the
+        device does not support.
     memory, memory_bandwidth : float
         Bytes, and bytes/s.
     link : float, optional
-        Bytes/s, one way, to the other devices of its machine; None where there is but one.
+        Bytes/s, one way, to the other devices of its machine; None if it is the only one.
     network : float, optional
         Bytes/s, one way, to other machines: the device's share of its machine's network.
     per_machine : int
-        Devices of a machine.
+        Number of devices in a machine.
     price : float, optional
-        $/hour of one device; None where it is not known.
+        $/hour of one device; None if not known.
     price_names : sequence of str
         Names of the device in price lists.
     hardware_names : sequence of str
         Names that the device reports of itself: a GPU as ``torch.cuda.get_device_name`` gives it, a processor
         by its model name.  Only a device with this machine's name can be measured.
     compute_fraction, bandwidth_fraction : float
-        Which fraction of its peaks, of FLOP/s and of bytes/s of memory, it is assumed to keep up.
+        Assumed achievable fraction of the peaks of FLOP/s and of bytes/s of memory.
     source, date : str
-        Where the numbers come from, and when they were taken down.
+        Source of the numbers, and date of access.
 
     Raises
     ------
@@ -91,7 +91,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def seconds(self, flops: float, bytes: float, precision: str) -> float:
         """Estimate a time by the roofline model (Williams et al. 2009, doi:10.1145/1498765.1498785).
 
-        The slower of arithmetic and memory binds, each at its fraction of the peak::
+        The slower of arithmetic and memory determines the time, each at its fraction of the peak::
 
             max(flops / (compute_fraction * peak), bytes / (bandwidth_fraction * memory_bandwidth))
 
@@ -102,7 +102,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bytes
             Bytes read from and written to the device's memory.
         precision
-            Of the arithmetic; one of those that the device has.
+            Precision of the arithmetic; one that the device supports.
 
         Returns
         -------
@@ -112,7 +112,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises
         ------
         TypeError, ValueError
-            A number is negative or not finite; the device has no such precision.
+            A number is negative or not finite, or the device does not support the precision.
         """
         check_number("flops", flops, least=0)
         check_number("bytes", bytes, least=0)
@@ -126,12 +126,12 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def to_type(self, limit: int | None = None, price: float | None = None) -> DeviceType:
-        """Make a cluster's device type of it, which passes tensors on through the network between machines.
+        """Make a device type for a cluster, which transfers tensors over the network between machines.
 
         Parameters
         ----------
         limit
-            How many there are; None for no limit.
+            Number of devices; None for no limit.
         price
             $/hour; default: the catalogue's.
 

@@ -17,7 +17,7 @@ def headlines(field: str) -> dict[str, str]:
 
 
 def files(name: str) -> dict[str, str]:
-    """Return file name -> content of an example and of the cluster that it names, which is beside it."""
+    """Return file name -> content of an example and of the cluster that it names."""
     texts = dict(_texts())
     text = texts[name]
     cluster = tomllib.loads(text).get("cluster")

@@ -1,4 +1,4 @@
-"""What a plan has to achieve."""
+"""The goal: objective and limits of plans."""
 
 from typing import Annotated, Literal
 
@@ -8,51 +8,51 @@ from .fields import Count, Positive, check_fields, positive
 
 
 class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a plan has to achieve, and what it may look like.
+    """The objective of plans, their limits and their form.
 
     Parameters
     ----------
     objective
         ``"cost"``: the cheapest plan; ``"throughput"``: the fastest.
     examples
-        Examples to process; they scale duration and cost.
+        Number of examples to process; duration and cost are proportional to it.
     min_throughput
-        Examples per second that a plan must reach.
+        Minimum examples per second.
     max_duration
-        Seconds in which all examples must be processed.
+        Maximum seconds to process all examples.
     max_cost
-        Most that processing all examples may cost, $.
+        Maximum cost of processing all examples, $.
     max_price
-        Most that the devices may cost, $/hour.
+        Maximum price of the devices, $/hour.
     overlap
-        Whether a stage transfers while it computes, so that the longer of the two counts, or their sum.
+        Whether a stage transfers while it computes: its time is the longer of the two, otherwise their sum.
     merge
         ``"adjacent"``: a stage is a run of neighbouring layers; ``"type"``: all layers of a type are one
         stage, wherever they stand (no pipeline runtime takes such a plan).
     split
-        Whether neighbouring layers on one type may be cut into several stages. Without it they are one stage,
-        though a type may appear again further on.
+        Whether neighbouring stages may have the same device type. Without it, neighbouring layers on one type
+        are one stage; the type may appear again further on.
     max_devices_per_stage
-        Most devices that share one stage, at most 1,048,576. That many is also the default: where more might
-        matter to what is proven, results say so. Where stages are chosen among options it is 256 unless told.
+        Maximum devices per stage, at most 1,048,576, which is the default; 256 if stages are chosen among
+        options. Results state whether a proof depends on the default of 1,048,576.
     schedule
-        ``"gpipe"`` or ``"1f1b"``: the pipeline runs `microbatches` of a batch, fills and drains; None: it
-        never does.
+        ``"gpipe"`` or ``"1f1b"``: the pipeline runs `microbatches` of a batch, and fills and drains; None:
+        continuous, without fill and drain.
     microbatches
-        Microbatches of an iteration.
+        Microbatches per iteration.
     batch
-        Examples of an iteration, a multiple of `microbatches`.
+        Examples per iteration, a multiple of `microbatches`.
     max_stages
-        Most stages of the plan.
+        Maximum number of stages.
     whole_machines
         Whether devices are rented by the machine, those of a type over all stages together.
     same_strategy, same_replicas
-        Whether all stages have one strategy, by name, and as many replicas as each other.
+        Whether all stages have the same strategy, by name, and the same number of replicas.
 
     Raises
     ------
     ValueError, TypeError
-        Where a field is not as described.
+        A field has a wrong type, or a value that is not allowed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Output of commands: text on a terminal, files that are whole or absent, a line of progress."""
+"""Output of commands: text and tables, atomically written files, a progress line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # rich takes long to import, and is only needed where somethi
 
 @contextmanager
 def progress_line() -> Iterator[Callable[[Progress], object] | None]:
-    """Show a line of progress while a search runs, where there is a terminal to show it on."""
+    """Show a progress line during a search, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -45,7 +45,7 @@ def progress_line() -> Iterator[Callable[[Progress], object] | None]:
 
 
 class _Terminal:
-    """Standard error for progress: where the terminal is closed, what is shown is lost, and not the plan."""
+    """Standard error for progress: if the terminal is closed, the progress line is lost, not the plan."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -71,8 +71,8 @@ def _line(p: Progress) -> str:
 def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> RenderableType:
     """Make a table of a head and rows, aligned to the right, or in some columns to the left.
 
-    Where it is wider than the terminal, cells are wrapped; words of columns aligned to the right stay whole,
-    for parts of a number are read as other numbers.
+    If it is wider than the terminal, cells are wrapped; in right-aligned columns only between words, because
+    parts of a number would be read as other numbers.
     """
     from rich.table import Table
     from rich.text import Text
@@ -92,7 +92,7 @@ def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> Renderab
 
 
 def compose(*parts: RenderableType) -> Group:
-    """Put lines and tables one below the other, without those that are empty."""
+    """Put lines and tables one below the other; empty ones are left out."""
     from rich.console import Group
     from rich.text import Text
 
@@ -102,7 +102,7 @@ def compose(*parts: RenderableType) -> Group:
 
 
 def to_text(shown: RenderableType, width: int | None = None) -> str:
-    """Return what rich can show as plain text: in full, or wrapped to a width, in columns."""
+    """Render as plain text: complete, or wrapped to a width."""
     from rich.console import Console
 
     console = Console(
@@ -122,38 +122,38 @@ def to_text(shown: RenderableType, width: int | None = None) -> str:
 
 
 def to_json(values: object) -> bytes:
-    """Strict JSON: null stands for what is infinite."""
+    """Strict JSON: null means infinity."""
     return msgspec.json.format(msgspec.json.encode(values), indent=2)
 
 
 def print_out(shown: RenderableType) -> None:
-    """Print text, or a report in the width of the terminal, all of it now, so that it fails here if it fails.
+    """Print text, or lines and tables wrapped to the terminal, and flush, so that errors occur here.
 
-    Characters that a terminal would obey are escaped; in JSON they keep their meaning.
+    Control characters are escaped; in JSON they keep their meaning.
     """
     text = shown if isinstance(shown, str) else to_text(shown, _terminal_width())
     try:
         print(printable(text, keep="\n\t"), flush=True)
     except OSError as error:
-        # What is still buffered would fail again when the interpreter exits.
+        # The rest of the buffer would fail again when the interpreter exits.
         with open(os.devnull, "w") as null:
             os.dup2(null.fileno(), sys.stdout.fileno())
         raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def _terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None for a file or a pipe, whose text is never wrapped."""
+    """Width of the terminal; None if stdout is a file or a pipe, where text is never wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_note(text: str) -> None:
-    """Print lines on stderr, if that is still open, without characters that a terminal would obey."""
+    """Print lines on stderr, if it is still open; control characters are escaped."""
     with suppress(OSError):
         print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def deliver(output: Path | None, shown: RenderableType, values: dict[str, Any]) -> None:
-    """Print a report, or JSON where the output is ``-``; write JSON where it is a file."""
+    """Print text, or JSON if the output is ``-``; if it is a file, write JSON and print text."""
     if output is None:
         print_out(shown)
     elif str(output) == "-":
@@ -163,7 +163,7 @@ def deliver(output: Path | None, shown: RenderableType, values: dict[str, Any]) 
 
 
 def write_and_print(path: Path, write: Callable[[IO[bytes]], object], shown: RenderableType) -> None:
-    """Write a file, and print a report even where that fails, for a search may have been long."""
+    """Write a file, and print text even if that fails, because the search may have been long."""
     try:
         write_whole(path, write)
     finally:
@@ -171,7 +171,7 @@ def write_and_print(path: Path, write: Callable[[IO[bytes]], object], shown: Ren
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that it is whole or as before, also on signals, with the permissions of an earlier one.
+    """Write a file atomically, also on signals; an earlier file's permissions and owner are preserved.
 
     Raises
     ------
@@ -179,29 +179,29 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         It cannot be written; the error names `path`.
     """
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe: it is written, not replaced
+        if path.exists() and not path.is_file():  # a device or a pipe is written, not replaced
             with path.open("wb") as stream:
                 write(stream)
         else:
             with held():
-                _replace(Path(os.path.realpath(path)), write)  # of a link, what it leads to is replaced
+                _replace(Path(os.path.realpath(path)), write)  # of a link, the target is replaced
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside, then rename it."""
-    beside = path.with_name(f".stageplan-{secrets.token_hex(4)}.tmp")
+    """Write a temporary file in the same directory, then rename it."""
+    temporary = path.with_name(f".stageplan-{secrets.token_hex(4)}.tmp")
     try:
-        with beside.open("xb") as stream:
+        with temporary.open("xb") as stream:
             if path.exists():
                 _copy_access(path, stream)
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -215,7 +215,7 @@ def _copy_access(path: Path, stream: IO[bytes]) -> None:
 
 
 def check_output(flag: str, path: Path | None) -> None:
-    """Refuse an output that cannot be written, before the work and not after it."""
+    """Refuse an output that cannot be written, before the work."""
     if path is None or str(path) == "-":
         return
     folder = Path(os.path.realpath(path)).parent

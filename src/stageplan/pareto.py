@@ -1,4 +1,4 @@
-"""The front of cost, or hourly price, against throughput."""
+"""The Pareto front of cost, or hourly price, against throughput."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Against = Literal["cost", "price"]
 
 _POINTS = 20
 _TIE = 8 * _core.TOLERANCE
-_ENOUGH = MaxGenerations(256)  # about a second of each of the searches
+_ENOUGH = MaxGenerations(256)  # about a second for each search
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Point:
     Attributes
     ----------
     plan : Plan
-        The cheapest plan found that is as fast as its throughput; its goal asks for this throughput.
+        The cheapest plan found with at least its throughput, which is the minimum throughput of its goal.
     status : str
-        ``"optimal"``, or ``"optimal over this order"`` as in `Result`, where it is proven that no plan as
-        fast is cheaper, else ``"feasible"``.
+        ``"optimal"``, or ``"optimal over this order"`` as in `Result`, if it is proven that no plan at least
+        as fast is cheaper, else ``"feasible"``.
     bound : float
-        Proven: no plan that is as fast costs less, $ or $/hour.
+        Proven: no plan at least as fast costs less, $ or $/hour.
     gap : float
         (cost or price - bound) / bound.
     """
@@ -56,24 +56,24 @@ class Point:
 
 @dataclass(frozen=True)
 class Front:
-    """Plans of which none is both faster and cheaper than another.
+    """A Pareto front: plans of which none is both faster and cheaper than another.
 
     Attributes
     ----------
     problem : Problem
-        What they plan; its objective does not count.
+        The problem; its objective is ignored.
     against : str
-        ``"cost"`` or ``"price"``: what is traded for throughput.
+        ``"cost"`` or ``"price"``: the axis besides throughput.
     points : tuple of Point
-        The cheapest plan first; each next one is faster and dearer.
+        The cheapest plan first; each next one is faster and costs more.
     status : str
-        ``"optimal"`` (all points are proven), ``"feasible"``, ``"infeasible"`` (proven: there is no plan) or
-        ``"unknown"`` (none was found); as in `Result` with ``" over this order"``.
+        ``"optimal"`` (all points are proven), ``"feasible"``, ``"infeasible"`` (proven: no feasible plan) or
+        ``"unknown"`` (none found); with ``" over this order"`` as in `Result`.
     gap : float
-        Proven: of any plan that meets the limits, and is no faster than the last point, the front has one at
-        least as fast that costs at most this fraction more; infinite where nothing is proven.
+        Proven: for each feasible plan that is not faster than the last point, the front has a plan at least
+        as fast that costs at most this fraction more; infinite if nothing is proven.
     fastest : float
-        Proven: no plan is faster, examples/s; infinite where `max_throughput` ended the front.
+        Proven: no plan is faster, examples/s; infinite if `max_throughput` limits the front.
     evaluations, generations : int
         Schemes scored, steps of all searches.
     runtime : float
@@ -97,7 +97,7 @@ class Front:
     version: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the front as plain values, for JSON; None stands for what is infinite."""
+        """Return the front as plain values, for JSON; None stands for infinity."""
         points = [
             {"status": p.status, "bound": p.bound, "gap": _finite(p.gap), "plan": p.plan.to_dict()}
             for p in self.points
@@ -134,19 +134,22 @@ class Front:
         lines = []
         if math.isfinite(self.fastest):
             lines.append(f"{proven}: no plan is faster than {self.fastest:,.6g} examples/s")
-        dearest = self.points[-1].plan
+        fastest = self.points[-1].plan
         if self.against == "cost":
-            proven = proven_over(self.problem, cost=dearest.cost)
+            proven = proven_over(self.problem, cost=fastest.cost)
         else:
-            proven = proven_over(self.problem, price=dearest.price)
+            proven = proven_over(self.problem, price=fastest.price)
         if math.isfinite(self.gap):
             lines.append(
-                f"{proven}: as fast as any plan, one of these costs at most {100 * self.gap:.3g} % more"
+                f"{proven}: for any plan, a point at least as fast costs at most {100 * self.gap:.3g} % more"
                 if self.gap
                 else f"{proven}: the front is complete"
             )
         cheapest = sum(point.status != "feasible" for point in self.points)
-        return [*lines, f"{len(self.points)} points, {cheapest} {proven} to be the cheapest as fast{how}"]
+        return [
+            *lines,
+            f"{len(self.points)} points, {cheapest} {proven} to be the cheapest at their throughput{how}",
+        ]
 
 
 def pareto(
@@ -159,44 +162,45 @@ def pareto(
     stop: Stop | None = None,
     callback: Callable[[Progress], object] | None = None,
 ) -> Front:
-    """Find plans from the cheapest to the fastest, each the cheapest that is as fast.
+    """Find the Pareto front of cost against throughput: from the cheapest plan to the fastest.
 
-    All points are proven by one search: a branch and bound over the stage time, whose intervals are closed by
-    the plans that are at least as fast. What is found and proven for one point serves all slower ones.
+    One branch and bound over the stage time proves all points: an interval is pruned by plans that are at
+    least as fast. What is found and proven for one point holds for all slower ones.
 
     Parameters
     ----------
     problem
-        The problem. All its limits hold; its objective does not count.
+        The problem. All its limits hold; its objective is ignored.
     against
-        ``"cost"``: what all examples cost, $; ``"price"``: what the devices cost, $/hour.
+        ``"cost"``: total cost of all examples, $; ``"price"``: price of the devices, $/hour.
     points
-        How many throughputs to look at, from the cheapest plan's to the fastest one's, each the same factor
-        above the one before; default 20, unless `gap` is given. Where several have the same cheapest plan,
-        the front has fewer points.
+        Number of throughputs to plan for, in equal ratios from that of the cheapest plan to that of the
+        fastest; default 20, unless `gap` is given. If several have the same cheapest plan, the front has
+        fewer points.
     gap
-        Instead: as many points as it takes that no plan left out costs less than one that is as fast by
-        more than this fraction.
+        Instead: relative optimality gap of the front. Points are added until each plan outside the front has
+        one at least as fast that costs at most this fraction more.
     max_throughput
-        Throughput at which the front ends, examples/s; default: that of the fastest plan.
+        Highest throughput of the front, examples/s; default: that of the fastest plan.
     stop
-        Criteria of `stageplan.stop`, combined with ``|``, for all the work; default: about a second for the
-        cheapest plan, for the fastest and for the points between.
+        Criteria of `stageplan.stop`, combined with ``|``, for the whole computation; default: about a second
+        each for the cheapest plan, the fastest plan and the points between.
     callback
         Called with the `Progress` after each step.
 
     Returns
     -------
     Front
-        Also after Ctrl-C, with the points found so far. Without points where no plan meets the limits.
+        Also after Ctrl-C, with the points found so far. Without points if no plan meets the limits.
 
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, the value and what is allowed; where stages are not intervals of layers (merge
-        ``"type"``); where nothing bounds the throughput.
+        Naming the argument, the value and what is allowed; stages are not intervals of layers (merge
+        ``"type"``); or nothing bounds the throughput.
     Exception
-        Any error of `callback` or `stop`; its attribute ``result`` is the `Front` of the points found so far.
+        Any error raised by `callback` or `stop`; its attribute ``result`` is the `Front` of the points found
+        so far.
 
     Examples
     --------
@@ -212,8 +216,8 @@ def pareto(
            0.5   $8.00    4        2       2  proven
           1.25  $11.20   14        6       2  proven
     proven: no plan is faster than 1.25 examples/s
-    proven: as fast as any plan, one of these costs at most 40 % more
-    3 points, 3 proven to be the cheapest as fast
+    proven: for any plan, a point at least as fast costs at most 40 % more
+    3 points, 3 proven to be the cheapest at their throughput
     """
     _check(problem, against, points, gap, max_throughput)
     for name, value in (("stop", stop), ("callback", callback)):
@@ -252,14 +256,14 @@ def _search(
     found, search.ended_by = finish(
         lambda: tuple(_point(search, point) for point in core.points), search.ended_by
     )
-    covered = _covered(found) if gap is None or not core.done else min(gap, _covered(found))
+    front_gap = _front_gap(found) if gap is None or not core.done else min(gap, _front_gap(found))
     proven = all(point.status != "feasible" for point in found)
     status = optimal_status(problem) if proven else "feasible"
-    return _front(problem, against, search, found, status, covered, 1 / fastest if fastest else math.inf)
+    return _front(problem, against, search, found, status, front_gap, 1 / fastest if fastest else math.inf)
 
 
 class _Search:
-    """Searches one after another, with one stop for all: schemes found, and counts so far."""
+    """Consecutive searches with one stopping criterion: the schemes found, and the counts so far."""
 
     def __init__(
         self,
@@ -293,7 +297,7 @@ class _Search:
         return result
 
     def slowest(self, cheapest: Plan) -> float:
-        """Seconds per example of the plan with the least cost or price."""
+        """Seconds per example of the plan with the lowest cost or price."""
         if not self.by_price:
             return cheapest.time
         goal = self.problem.goal
@@ -318,7 +322,7 @@ class _Search:
         self.work += done.work
         self.runtime += done.runtime
 
-    def _whole(self, p: Progress) -> Progress:
+    def _total(self, p: Progress) -> Progress:
         return p._replace(
             generation=p.generation + self.generations,
             evaluations=p.evaluations + self.evaluations,
@@ -332,13 +336,13 @@ class _Search:
             _ENOUGH
             if stop is None
             else Stop(
-                lambda p: stop(self._whole(p)), repr(stop), getattr(stop, "seconds", math.inf) - self.runtime
+                lambda p: stop(self._total(p)), repr(stop), getattr(stop, "seconds", math.inf) - self.runtime
             )
         )
 
     def _callback(self) -> Callable[[Progress], object] | None:
         callback = self.callback
-        return None if callback is None else lambda p: callback(self._whole(p))
+        return None if callback is None else lambda p: callback(self._total(p))
 
 
 def _check(
@@ -355,13 +359,11 @@ def _check(
     if max_throughput is not None:
         check_number("max_throughput", max_throughput, above=0)
     if problem.goal.merge != "adjacent":
-        raise ValueError(
-            f"merge is {problem.goal.merge!r}; a front needs 'adjacent', whose plans can be proven"
-        )
+        raise ValueError(f"merge is {problem.goal.merge!r}; a front requires merge 'adjacent'")
 
 
 def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tuple[float, float]:
-    """Seconds per example at which the front ends, and of which it is proven that no plan takes less."""
+    """Seconds per example of the fastest point, and a lower bound of those of any plan."""
     if search.ended_by is not None:
         return cheapest.plan.time, 0.0
     if max_throughput is not None:
@@ -380,13 +382,13 @@ def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tup
 
 
 def _between(slowest: float, fastest: float, count: int) -> list[float]:
-    """Stage times, each the same factor below the one before."""
+    """Stage times in equal ratios."""
     ratio = fastest / slowest
     return [*(slowest * _power(ratio, i / (count - 1)) for i in range(count - 1)), fastest]
 
 
 def _power(base: float, exponent: float) -> float:
-    """Raise to a power from 0 to 1 by square roots, which all machines round alike."""
+    """Raise to a power from 0 to 1 by square roots, which have the same rounding on all machines."""
     result = 1.0
     for _ in range(40):
         base, exponent = math.sqrt(base), 2 * exponent
@@ -409,11 +411,11 @@ def _point(search: _Search, found: _core.FrontPoint) -> Point:
     return Point(plan, optimal_status(plan.problem) if proven else "feasible", min(found.bound, value), gap)
 
 
-def _covered(points: tuple[Point, ...]) -> float:
-    """Bound of how much cheaper than the front a plan may be that is as fast.
+def _front_gap(points: tuple[Point, ...]) -> float:
+    """Relative gap of the front: how much cheaper a plan that is at least as fast may be.
 
-    One that is faster than a point, and slower than the next one, costs at least what the bound of the former
-    says; the front has the latter.
+    A plan that is faster than a point and slower than the next one costs at least the bound of the former;
+    the front has the latter.
     """
     gaps = [points[0].gap, points[-1].gap] if points else [math.inf]
     for slower, faster in pairwise(points):

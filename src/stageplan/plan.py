@@ -62,9 +62,9 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     limit : str
-        Which one.
+        Name of the limit.
     value, allowed : float
-        What the plan has, and the most (for throughput: the least) that is allowed.
+        Value of the plan, and the allowed maximum (for throughput: minimum).
     unit : str
         Unit of both.
     """
@@ -76,7 +76,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def excess(self) -> float:
-        """How far the value is beyond what is allowed."""
+        """Distance of the value from the allowed one."""
         return abs(self.value - self.allowed)
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class Plan:
     Attributes
     ----------
     problem : Problem
-        What it plans.
+        The problem that it is a plan for.
     scheme : ndarray of int8, shape (L,)
         Label of each layer, read-only.
     stages : tuple of Stage
@@ -135,7 +135,7 @@ class Plan:
 
     @classmethod
     def of(cls, problem: Problem, scheme: npt.ArrayLike) -> Plan:
-        """Provision one scheme exactly: the devices of each stage that serve the goal best.
+        """Provision one scheme exactly: with the number of devices of each stage that is best for the goal.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class Plan:
         Raises
         ------
         TypeError, ValueError
-            Where the scheme is not one label a layer.
+            The scheme is not one label per layer.
         """
         check_problem(problem)
         row = _row(problem, scheme)
@@ -181,7 +181,7 @@ class Plan:
 
     @property
     def cut_ties(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of layers that share weights but not a stage: trained apart, their weights drift apart."""
+        """Groups of layers that share weights but not a stage; in training, their copies become different."""
         stage_of = {layer: i for i, stage in enumerate(self.stages) for layer in stage.layers}
         names = self.problem.layer_names
         return tuple(
@@ -247,7 +247,7 @@ class Plan:
             for limit, within in _goal_limits(self.problem, self.time, self.cost, self.price)
             if within
         ]
-        lines += [f"note: {' & '.join(tie)} share weights, but not a stage" for tie in self.cut_ties]
+        lines += [f"note: {' & '.join(tie)} share weights but not a stage" for tie in self.cut_ties]
         return compose(str(self.problem), _table(self), *lines)
 
     def __str__(self) -> str:
@@ -295,7 +295,7 @@ def _stage(problem: Problem, report: _core.Stage, slowest: float) -> Stage:
 def _violations(
     problem: Problem, reports: list[_core.Stage], score: _core.Score, price: float
 ) -> Iterator[Violation]:
-    """Every limit that is broken, with the tolerance of the native core."""
+    """Yield every limit that is broken, with the tolerance of the native core."""
     yield from _stage_violations(problem, reports)
     for t, name in enumerate(problem.type_names):
         used, limit = sum(r.devices for r in reports if r.type == t), problem.limit[t]
@@ -320,7 +320,7 @@ def hourly_price(problem: Problem, used: list[tuple[int, int]]) -> float:
 def _goal_limits(
     problem: Problem, time: float, cost: float, price: float
 ) -> Iterator[tuple[Violation, bool]]:
-    """Every limit of the goal, and whether it is met; of speed the stage time decides."""
+    """Yield every limit of the goal and whether it is met; for throughput and duration by the stage time."""
     goal = problem.goal
     throughput = 1 / time if time > 0 else math.inf
     slowest = math.inf if goal.min_throughput is None else 1 / goal.min_throughput
@@ -352,7 +352,7 @@ def _stage_violations(problem: Problem, reports: list[_core.Stage]) -> Iterator[
 
 
 def meets(value: float, limit: float) -> bool:
-    """Whether a value meets an upper limit, as everywhere: it may exceed it by the tolerance."""
+    """Whether a value meets an upper limit, which it may exceed by the tolerance."""
     return value <= limit * (1 + _core.TOLERANCE)
 
 

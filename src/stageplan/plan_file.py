@@ -1,4 +1,4 @@
-"""Plans in files: what ``stageplan plan -o`` writes, and reads again."""
+"""Plan files: written by ``stageplan plan -o``, and read again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LayerDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of a plan's file: its scheme, the goal that it was made for, and what runtimes need."""
+    """The part of a plan file that is read: scheme, goal, and what runtimes require."""
 
     scheme: tuple[Label, ...]
     goal: Goal | None = None
@@ -55,7 +55,7 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Progress`; null stands for an infinite throughput."""
+    """A `Progress`; null means infinite throughput."""
 
     generation: int
     evaluations: int
@@ -69,7 +69,7 @@ class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a plan was found, as in `Result`; null stands for an infinite bound or gap."""
+    """How a plan was found, as in `Result`; null means an infinite bound or gap."""
 
     method: str
     seed: int
@@ -97,7 +97,7 @@ class ChangeDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SuggestionDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Suggestion`, with the scheme of a plan that fits then."""
+    """A `Suggestion`, with the scheme of its plan."""
 
     changes: tuple[ChangeDocument, ...]
     proven: bool
@@ -106,15 +106,15 @@ class SuggestionDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class RepairDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Repair`: each of its suggestions is enough."""
+    """A `Repair`: each of its suggestions is sufficient."""
 
     suggestions: tuple[SuggestionDocument, ...]
 
 
 class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Plan`, how it was found where a search did, and what would make one fit where none does.
+    """A `Plan`, the search that found it, and repairs if it is infeasible.
 
-    Null stands for an infinite throughput.
+    Null means infinite throughput.
     """
 
     format: Literal["stageplan plan 1"]
@@ -133,12 +133,12 @@ class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of a plan's file."""
+    """JSON Schema of a plan file."""
     return msgspec.json.schema(PlanDocument)
 
 
 def read_plan(path: str | os.PathLike[str]) -> SavedPlan:
-    """Read the scheme of a plan, and the goal that it was made for where the file says so.
+    """Read the scheme of a plan, and its goal if the file has one.
 
     Raises
     ------
@@ -159,16 +159,16 @@ def restore(problem: Problem, saved: SavedPlan) -> Plan:
     Raises
     ------
     ValueError
-        Where the scheme does not fit the problem, or its labels mean something else there.
+        The scheme does not fit the problem, or its labels have another meaning there.
     """
     if saved.goal is not None and _labelling(saved.goal) != _labelling(problem.goal):
         raise ValueError(
-            f"its labels are of a plan with {_labelling(saved.goal)}, and cannot be read with "
+            f"its labels are those of a plan with {_labelling(saved.goal)} and cannot be read with "
             f"{_labelling(problem.goal)}"
         )
     return Plan.of(problem, np.array(saved.scheme, dtype=np.int8))
 
 
 def _labelling(goal: Goal) -> str:
-    """Say which labels a device type has."""
+    """Describe which labels a device type has."""
     return f"split and merge {goal.merge!r}" if goal.split else "no split"

@@ -46,49 +46,49 @@ class Problem:
     cluster
         The device types.
     goal
-        What the plan has to achieve.
+        The objective and limits of plans.
 
     Attributes
     ----------
     compute, send, receive, compute_parallel : ndarray of float64, shape (L, T)
-        Seconds to run a layer, to pass its output on, to take its input in; Amdahl's fraction of compute.
-        ``compute`` is inf where the type cannot run the layer.
+        Seconds to run a layer, to send its output, to receive its input; parallel fraction (Amdahl) of
+        compute. ``compute`` is inf if the type cannot run the layer.
     transfer_parallel, price, limit, capacity, bandwidth : ndarray of float64, shape (T,)
-        Amdahl's fraction of transfer; $/device-hour; devices, bytes, bytes/s (inf: no limit).
+        Parallel fraction of transfer; $/device-hour; devices, bytes, bytes/s (inf: no limit).
     memory : ndarray of float64, shape (L,)
-        Bytes that stay resident.
+        Resident bytes.
     column_type, column_degree : ndarray of int32, shape (C,), or None
-        Device type and devices a replica of each column, where types have strategies. `compute`, `send`,
-        `receive` and `compute_parallel` then have shape (L, C), and `memory` may.
+        Device type and devices per replica of each column, if types have strategies. `compute`, `send`,
+        `receive` and `compute_parallel` then have shape (L, C), and `memory` may have it.
     column_strategy : tuple of str, or None
         Name of the strategy of each column.
     sharded, activations, workspace, gradients : ndarray of float64, shape (L, C), or None
-        Bytes a device that replicas share out, that stay for each example in flight, that are there only
-        while the layer runs, and that replicas all-reduce once an iteration.
+        Bytes per device: divided among the replicas; resident for each example in flight; used only while
+        the layer runs; all-reduced by the replicas once per iteration.
     update : ndarray of float64, shape (L, C), or None
-        Seconds an iteration of the optimiser.
+        Seconds of the optimiser per iteration.
     link, network, machine : ndarray of float64, shape (T,), or None
-        Bytes/s of an all-reduce within one machine and between machines; devices a machine.
+        Bytes/s of an all-reduce within one machine and between machines; devices per machine.
     options : ListedOptions or None
-        What stages may be, where `from_options` lists it.
+        The options of stages, if `from_options` lists them.
     by_options : bool
         Whether stages are chosen among options: strategies, memory by position, a schedule, all-reduce.
     tensors : tuple of (producer, consumers, bytes)
-        Data that crosses stages, by layer index.
+        Data passed between layers, by layer index.
     ties : tuple of tuple of int
         Groups of layers that share weights.
     fixed_price : float
-        $/hour whatever the devices.
+        $/hour that does not depend on the devices.
     layer_names, type_names, name
-        Names for people.
+        Names.
     layer_kinds : tuple of str
-        What sort of layer each is, as in `Layer`; ``""`` where nothing says so. No cost depends on it.
+        Kind of each layer, as in `Layer`; ``""`` if unknown. No cost depends on it.
     layer_modules : tuple of tuple of str
         Modules that are placed with each layer, as in `Layer`.
     parameters : tuple of float
         Bytes of the parameters of each layer.
     conditions : Conditions
-        Mode, precision, batch and the like that the times are of, as in `Workload`. No cost depends on them.
+        Mode, precision, batch and more that the times are for, as in `Workload`. No cost depends on them.
     n_layers, n_types, n_labels : int
         Sizes; a gene is a label from 0 to ``n_labels - 1``.
     label_types : ndarray of int32, shape (n_labels,)
@@ -220,31 +220,31 @@ class Problem:
         limit, capacity, bandwidth : array_like, shape (T,), optional
             Devices, bytes a device, bytes/s; inf or absent: no limit, free transfers.
         send, receive : array_like, of the shape of `compute`, optional
-            Seconds per example to pass a layer's output on, and to take its input in.
+            Seconds per example to send a layer's output, and to receive its input.
         compute_parallel : array_like, broadcast to the shape of `compute`
-            Fraction of the compute that the devices (with strategies: the replicas) of a stage share (alpha).
+            Parallel fraction of compute: the part that is divided among the devices (with strategies: the
+            replicas) of a stage (alpha).
         transfer_parallel : array_like, broadcast to (T,)
-            Fraction of the transfer that they share (beta).
+            Parallel fraction of transfer (beta).
         memory : array_like, shape (L,) or (L, C), optional
-            Bytes that stay resident, on each device.
+            Resident bytes on each device.
         column_type, column_degree : array_like of int, shape (C,), optional
-            Device type, and devices a replica, of each column; one column a type and 1 device if absent.
+            Device type, and devices per replica, of each column; by default one column per type and 1 device.
         column_strategy : sequence of str, optional
-            Name of the strategy of each column; ``""`` for degree 1 and ``"tp4"`` for degree 4 if absent.
+            Name of the strategy of each column; default: ``""`` for degree 1 and ``"tp4"`` for degree 4.
         sharded, activations, workspace, gradients : array_like, shape (L,) or (L, C), optional
-            Bytes a device: those that the replicas of a stage share out, those that stay for each example in
-            flight, those that are there only while the layer runs, and those that replicas all-reduce once an
-            iteration.
+            Bytes per device: divided among the replicas of a stage; resident for each example in flight; used
+            only while the layer runs; all-reduced by the replicas once per iteration.
         update : array_like, shape (L,) or (L, C), optional
-            Seconds an iteration of the optimiser.
+            Seconds of the optimiser per iteration.
         link, network : array_like, shape (T,), optional
             Bytes/s of an all-reduce within one machine (absent: free) and between machines (absent: as link).
         machine : array_like, shape (T,), optional
-            Devices a machine; absent: one machine holds all.
+            Devices per machine; absent: one machine holds all.
         tensors : sequence of (producer, consumers, bytes), optional
             Data between layers, for networks that are graphs.
         fixed_price : float
-            $/hour whatever the devices.
+            $/hour that does not depend on the devices.
         examples, objective, min_throughput, max_duration, max_cost, max_price
             As in `Goal`; so are overlap, merge, split, max_devices_per_stage, schedule, microbatches, batch,
             max_stages, whole_machines, same_strategy and same_replicas.
@@ -441,7 +441,7 @@ class Problem:
         Raises
         ------
         ValueError, TypeError
-            Naming what is not as it has to be.
+            Naming the field, its value and what is allowed.
         """
         fields = self._fields()
         goal = msgspec.structs.asdict(self.goal)
@@ -555,10 +555,10 @@ class Problem:
 
     @property
     def has_one_order(self) -> bool:
-        """Whether no other order of the layers has other plans, so that what is proven holds for all of them.
+        """Whether the layers have only one valid order, so that proofs hold for all plans.
 
-        That is so where there are no tensors, for then the order is part of the problem; where each layer
-        passes a tensor to the next one; and with merge ``"type"``, whose stages hold layers from anywhere.
+        True without tensors, for then the order is part of the problem; if each layer passes a tensor to the
+        next one; and with merge ``"type"``, where stages are not intervals of the order.
         """
         passed = {
             producer
@@ -583,20 +583,20 @@ class Problem:
         return len(self.label_types)
 
     def scorer(self, target: float | None) -> _core.Scorer:
-        """Native scorer at a target (examples/s), or of exact provisioning; the last one is kept."""
+        """Native scorer at a target (examples/s), or with exact provisioning; the last one is cached."""
         if target is not None and type(target) is not float:  # floats are checked once
             check_number("target", target, above=0)
-        kept = self._scorer
-        if kept is None or kept[0] != target:
+        cached = self._scorer
+        if cached is None or cached[0] != target:
             if target is not None:
                 check_number("target", target, above=0)
-            kept = (target, _core.Scorer(self.core, target))
-            self.__dict__["_scorer"] = kept
-        return kept[1]
+            cached = (target, _core.Scorer(self.core, target))
+            self.__dict__["_scorer"] = cached
+        return cached[1]
 
 
 def _kind_code(kind: str) -> int:
-    """Eight bits that tell most kinds of layers apart, the same in every problem, above a bit that is set."""
+    """Hash of a layer kind in eight bits, the same in every problem, below a bit that is set."""
     return 256 | zlib.crc32(kind.encode()) & 255 if kind else 0
 
 
@@ -608,7 +608,7 @@ def check_problem(problem: object) -> None:
 
 def _frozen(values: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
     array = np.array(values, dtype=dtype, order="C")
-    array += 0  # equal problems have equal bytes: no negative zeros
+    array += 0  # no negative zeros, so that equal problems have equal bytes
     array.flags.writeable = False
     return array
 

@@ -18,8 +18,8 @@ from .problem import Problem, check_problem
 from .solve import solve
 from .stop import Stop
 
-_STEP = 1e-6  # relative precision to which values that are not whole numbers are narrowed down
-_DIGITS = 7  # of a suggested value, so that the value that is shown is the one that is enough
+_STEP = 1e-6  # relative precision of bisection for values that are not whole numbers
+_DIGITS = 7  # of a suggested value, so that the value shown is sufficient
 _WORK = 1 << 29  # of the exact method, in arcs and labels: for single changes, and again for combinations
 _WORK_OF_ONE = _WORK >> 5  # for one problem
 _GENERATION = 1 << 20  # what a generation of another method counts as
@@ -27,7 +27,7 @@ _GENERATION = 1 << 20  # what a generation of another method counts as
 
 @dataclass(frozen=True)
 class Change:
-    """One limit, and the value that it needs.
+    """One limit, and a sufficient value for it.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Change:
         ``"devices of gpu"``, ``"memory of gpu"``, ``"devices per stage"``, ``"throughput"``, ``"duration"``,
         ``"price"`` or ``"cost"``.
     now, needed : float
-        Its value in the problem, and the value that is enough.
+        Its value in the problem, and the sufficient value.
     unit : str
         Unit of both.
     """
@@ -47,7 +47,7 @@ class Change:
 
     @property
     def factor(self) -> float:
-        """How many times the value changes, 1 or more; a limit of 0 devices counts as 1."""
+        """Ratio of the two values, 1 or more; a limit of 0 devices counts as 1."""
         low, high = sorted((self.now, self.needed))
         return high / low if low > 0 else 1 + high
 
@@ -63,14 +63,14 @@ class Suggestion:
     Attributes
     ----------
     changes : tuple of Change
-        None of them can be left out, as far as was found.
+        The changes; as far as the search found, each is necessary.
     proven : bool
-        Whether it is proven that no plan fits with one device less, or with a value that is nearer by a
-        millionth, in any of the changes. Else they are enough, but smaller ones may be as well.
+        Whether it is proven that no plan is feasible with one device less, or with a value closer by a
+        millionth, in any of the changes. Otherwise they are sufficient, but smaller ones may be, too.
     physical : bool
-        Whether it takes devices with more memory than those of the problem have.
+        Whether it requires devices with more memory than those of the problem.
     plan : Plan
-        A plan that fits then; its problem is the changed one.
+        A feasible plan of the changed problem.
     """
 
     changes: tuple[Change, ...]
@@ -90,22 +90,22 @@ class Suggestion:
         }
 
     def __str__(self) -> str:
-        how = "the smallest change" if self.proven else "a smaller change may be enough too"
-        how += "; takes devices with more memory" if self.physical else ""
+        how = "the smallest change" if self.proven else "a smaller change may be sufficient"
+        how += "; requires devices with more memory" if self.physical else ""
         return f"{' and '.join(str(change) for change in self.changes)} ({how})"
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What makes a problem feasible.
+    """Changes of limits that make a problem feasible.
 
     Attributes
     ----------
     feasible : bool
         Whether the problem is feasible as it is.
     suggestions : tuple of Suggestion
-        Each is enough. Single changes, or combinations where no single change is enough. The smallest
-        relative change comes first; what needs device types with more memory comes last.
+        Each is sufficient: single changes, or combinations if no single change is sufficient. The smallest
+        relative change comes first; changes that require devices with more memory come last.
     """
 
     feasible: bool
@@ -117,11 +117,13 @@ class Repair:
 
     def __str__(self) -> str:
         if not self.suggestions:
-            return "no change is needed" if self.feasible else "no sufficient change of the limits was found"
+            return (
+                "no change is required" if self.feasible else "no sufficient change of the limits was found"
+            )
         head = (
-            "each of these changes alone is enough:"
+            "each of these changes alone is sufficient:"
             if all(len(suggestion.changes) == 1 for suggestion in self.suggestions)
-            else "each of these lines is enough, with all its changes made together:"
+            else "each of these lines is sufficient, with all its changes together:"
         )
         return "\n".join([head, *(printable(f"  {suggestion}") for suggestion in self.suggestions)])
 
@@ -136,12 +138,12 @@ class _Limit:
     used: Callable[[Plan], float]  # the value that a plan needs
     at: Callable[[Problem, float], Problem]  # the problem with another value; infinity: without the limit
     whole: bool = False
-    inverse: bool = False  # shown as examples/s, kept as seconds per example
+    inverse: bool = False  # shown as examples/s, stored as seconds per example
     of_type: bool = False  # of a device type, and not of the goal
 
     @property
     def physical(self) -> bool:
-        """Whether it is the memory of a device type, which a user cannot choose."""
+        """Whether it is the memory of a device type, which is fixed by the hardware."""
         return self.of_type and not self.whole
 
     def broken(self, plan: Plan) -> bool:
@@ -158,13 +160,13 @@ class _Limit:
         return 1 + max(0.0, self.used(plan) - self.now) / (max(self.now, 1.0) if self.whole else self.now)
 
     def shown(self, value: float) -> float:
-        """Return what a user would give for a value: in few digits, rounded to the easier side."""
+        """Return the value for a user: in few digits, rounded towards the weaker limit."""
         if self.whole:
             return value
         return _rounded(_inverse(value), upward=False) if self.inverse else _rounded(value, upward=True)
 
     def given(self, value: float) -> float:
-        """Return the value as it is after a user gave it; no harder than now."""
+        """Return the value after a user passed the shown one; not stricter than now."""
         return max(self.now, 1 / self.shown(value) if self.inverse else self.shown(value))
 
     def change(self, value: float) -> Change:
@@ -188,10 +190,10 @@ def _rounded(value: float, upward: bool) -> float:
 def repair(problem: Problem) -> Repair:
     """Find the smallest changes of limits that make an infeasible problem feasible.
 
-    Each limit is lifted first, to see whether that helps, and then narrowed down by halving, and to what the
-    plans that are found need. Where no single change is enough, limits are lifted together; those that can be
-    put back are, and the largest relative change of the others is made as small as possible. That nothing
-    fits below is proven by the exact method, or by enumeration; each suggestion has a plan that fits.
+    Each limit is first removed, to test whether that is sufficient; its smallest value is then found by
+    bisection and from the plans found. If no single change is sufficient, limits are removed together;
+    those that can be restored are, and the largest relative change of the rest is minimised. That no plan
+    is feasible below is proven by the exact method or by enumeration; each suggestion has a feasible plan.
 
     Parameters
     ----------
@@ -202,14 +204,14 @@ def repair(problem: Problem) -> Repair:
     -------
     Repair
         Devices of each type, memory of each type, devices per stage, throughput, duration, price and cost:
-        one suggestion for each limit whose change alone is enough. Where there is none, combinations of as
-        few changes as were found. The devices of a type are left as they are where they are labels (split,
-        merge ``"type"``).
+        one suggestion for each limit whose change alone is sufficient. If there is none, combinations of as
+        few changes as were found. The number of devices of a type is not changed where devices are labels
+        (split with merge ``"type"``).
 
     Raises
     ------
     TypeError
-        Where `problem` is not a Problem.
+        `problem` is not a `Problem`.
 
     Examples
     --------
@@ -219,13 +221,13 @@ def repair(problem: Problem) -> Repair:
     ...     min_throughput=0.5, examples=3600,
     ... )
     >>> print(sp.repair(problem.replace(min_throughput=1.2)))
-    each of these changes alone is enough:
+    each of these changes alone is sufficient:
       throughput: 1 examples/s instead of 1.2 (the smallest change)
       devices of type1: 3 instead of 2 (the smallest change)
       devices of type0: 4 instead of 2 (the smallest change)
     """
     check_problem(problem)
-    search, cheapest = _Search(_WORK), problem.replace(objective="cost")  # whose throughput needs no bounds
+    search, cheapest = _Search(_WORK), problem.replace(objective="cost")  # whose throughput may be unbounded
     if search.fit(cheapest)[0] is not None:
         return Repair(True)
     limits = sorted(_limits(problem), key=lambda limit: not limit.physical)
@@ -255,11 +257,11 @@ def _effort(suggestion: Suggestion) -> tuple[bool, float]:
 
 @dataclass
 class _Search:
-    """Looks for plans that fit, first among those found before, within a set amount of work."""
+    """Searches for feasible plans, first among those found before, within an amount of work."""
 
     left: int
     schemes: list[npt.NDArray[np.int8]] = field(default_factory=list)
-    excluded: set[Problem] = field(default_factory=set)  # proven to have no plan
+    excluded: set[Problem] = field(default_factory=set)  # proven infeasible
 
     def __post_init__(self) -> None:
         self.share(8)
@@ -269,7 +271,7 @@ class _Search:
         self.until = self.left - max(1, self.left // parts)
 
     def fit(self, problem: Problem) -> tuple[Plan | None, bool]:
-        """Return a plan that fits; where none was found, whether it is proven that there is none."""
+        """Return a feasible plan or None, and whether infeasibility is proven."""
         for scheme in self.schemes:
             plan = Plan.of(problem, scheme)
             if plan.feasible:
@@ -286,9 +288,9 @@ class _Search:
         return None, infeasible
 
     def _search(self, problem: Problem, work: int) -> tuple[npt.NDArray[np.int8], bool]:
-        """Return the best scheme found, and whether it is proven that none fits."""
+        """Return the best scheme found, and whether infeasibility is proven."""
         if problem.goal.merge == "type":  # which only enumeration proves
-            stop = Stop(lambda p: p.violation == 0 or p.generation * _GENERATION >= work, "a plan that fits")
+            stop = Stop(lambda p: p.violation == 0 or p.generation * _GENERATION >= work, "a feasible plan")
             result = solve(problem, stop=stop)
             self.left -= result.generations * _GENERATION
             return result.plan.scheme, result.status.startswith("infeasible")
@@ -380,14 +382,14 @@ def _lifted(problem: Problem, limits: Iterable[_Limit]) -> Problem:
 
 
 def _sufficient_sets(search: _Search, problem: Problem, limits: list[_Limit]) -> list[list[_Limit]]:
-    """Return sets of limits that are enough where lifted, as small as was found; none without a plan."""
+    """Return sets of limits that are sufficient if removed, as small as found; empty without a plan."""
     search.share(4)
     plan, _ = search.fit(_lifted(problem, limits))
     if plan is None:
         return []
     of_goal = [limit for limit in limits if not limit.of_type]
     of_types = [limit for limit in limits if limit.of_type and limit.broken(plan)]
-    orders = [[*of_goal, *of_types]]  # and then with each limit of the goal last
+    orders = [[*of_goal, *of_types]]  # and orders with each limit of the goal last
     orders += [[*of_types, *(other for other in of_goal if other is not last), last] for last in of_goal]
     sets: list[list[_Limit]] = []
     for i, order in enumerate(orders):
@@ -400,7 +402,7 @@ def _sufficient_sets(search: _Search, problem: Problem, limits: list[_Limit]) ->
 
 
 def _put_back(search: _Search, problem: Problem, limits: list[_Limit]) -> list[_Limit]:
-    """Put back one limit after the other where a plan still fits; return those that stay lifted."""
+    """Restore one limit after the other if a plan is still feasible; return those that stay removed."""
     lifted = limits
     for limit in limits:
         fewer = [other for other in lifted if other is not limit]
@@ -413,12 +415,12 @@ def _put_back(search: _Search, problem: Problem, limits: list[_Limit]) -> list[_
 
 
 def _suggest(search: _Search, problem: Problem, limits: list[_Limit]) -> Suggestion | None:
-    """Make the changes of these limits as small as possible; None where no plan is found."""
+    """Minimise the changes of these limits; None if no plan is found."""
     cheapest = problem.replace(objective="cost")
     plan, _ = search.fit(_lifted(cheapest, limits))
     if plan is None:
         return None
-    if len(limits) > 1:  # first the largest relative change of them
+    if len(limits) > 1:  # first their largest relative change
         plan, _, _ = _narrow(
             search,
             lambda factor: _with(cheapest, limits, [limit.grown(factor) for limit in limits]),
@@ -428,7 +430,7 @@ def _suggest(search: _Search, problem: Problem, limits: list[_Limit]) -> Suggest
         )
     values = [limit.given(limit.used(plan)) for limit in limits]
     proven = True
-    for i, limit in enumerate(limits):  # then each of them, beside the others
+    for i, limit in enumerate(limits):  # then each of them, with the others fixed
         rest = cheapest if len(limits) == 1 else _with(cheapest, limits, values)
         plan, value, smallest = _narrow(
             search, partial(limit.at, rest), limit.used, limit.now, plan, limit.whole
@@ -458,12 +460,12 @@ def _narrow(
     plan: Plan,
     whole: bool = False,
 ) -> tuple[Plan, float, bool]:
-    """Narrow a value down between what a plan needs and where nothing fits.
+    """Bisect between an infeasible value and the value that a plan requires.
 
     Returns
     -------
     tuple of Plan, float, bool
-        A plan that fits, the value that it needs, and whether nothing is proven to fit just below.
+        A feasible plan, its value, and whether infeasibility just below is proven.
     """
     found, proven = search.fit(at(low))
     if found is not None:
@@ -479,7 +481,7 @@ def _narrow(
 
 
 def _between(low: float, high: float, whole: bool) -> float | None:
-    """Halve what lies between two values; None where they are next to each other."""
+    """Return a value between two; None if they are adjacent."""
     if whole:
         return (low + high) // 2 if high - low > 1 else None
     return math.sqrt(low * high) if high > low * (1 + _STEP) else None

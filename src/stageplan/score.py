@@ -1,4 +1,4 @@
-"""Scores of whole populations."""
+"""Scores of populations of schemes."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ Schemes = npt.NDArray[np.int8]
 
 
 class Scores(NamedTuple):
-    """What `evaluate` returns, one number a scheme.
+    """Result of `evaluate`: one number per scheme.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ def as_schemes(problem: Problem, schemes: Any, name: str = "schemes") -> Schemes
     Raises
     ------
     TypeError
-        Where it is no array of int8.
+        It is not an array of int8.
     ValueError
-        Where its shape is not (n, L) or it is not C-contiguous.
+        Its shape is not (n, L), or it is not C-contiguous.
     """
     if not isinstance(schemes, np.ndarray) or schemes.dtype != np.int8:
         kind = schemes.dtype if isinstance(schemes, np.ndarray) else type(schemes).__name__
@@ -46,7 +46,7 @@ def as_schemes(problem: Problem, schemes: Any, name: str = "schemes") -> Schemes
     if schemes.ndim != 2 or schemes.shape[1] != problem.n_layers:
         raise ValueError(f"{name} has shape {schemes.shape}; it must be (n, {problem.n_layers})")
     if not schemes.flags.c_contiguous:
-        raise ValueError(f"{name} is not C-contiguous; it must be, for it is read in place")
+        raise ValueError(f"{name} is not C-contiguous; it must be, because it is read in place")
     return schemes
 
 
@@ -65,24 +65,24 @@ def evaluate(
     problem
         The problem.
     schemes : ndarray of int8, shape (n, L)
-        One label a layer, C-contiguous; not copied.
+        One label per layer, C-contiguous; not copied.
     target
-        Examples/s: each stage gets the fewest devices that reach it (or, where none do, that are as fast as
-        all it may have). None: each scheme is provisioned exactly, as `Plan.of` does.
+        Examples/s: each stage gets the fewest devices that reach it or, if none do, that are as fast as the
+        maximum allowed. None: each scheme is provisioned exactly, as by `Plan.of`.
     threads
-        Threads to use, by default as many cores as the process may use. The scores are the same with any.
+        Number of threads, by default all available cores. The scores do not depend on it.
     out
-        Scores of an earlier call with as many schemes, to be overwritten instead of allocating others.
+        Scores of an earlier call with the same number of schemes, to be overwritten.
 
     Returns
     -------
     Scores
-        `out` where it is given.
+        `out` if it is given.
 
     Raises
     ------
     TypeError, ValueError
-        Where dtype, shape or a gene is wrong; the first wrong gene is named, and `out` may hold scores of
+        Wrong dtype, shape or gene; the first wrong gene is named, and `out` may then hold scores of the
         schemes before it.
 
     Examples
@@ -110,7 +110,7 @@ def evaluate(
     return out
 
 
-# Fewer genes are scored sooner than threads are started.
+# Fewer genes are scored faster than threads start.
 _THREAD_GENES = 1 << 18
 
 

@@ -10,7 +10,7 @@ from .arguments import check_number
 
 
 class Progress(NamedTuple):
-    """Where a search stands.
+    """State of a search after a step.
 
     Attributes
     ----------
@@ -19,14 +19,14 @@ class Progress(NamedTuple):
     evaluations : int
         Schemes scored so far.
     work : int
-        What time was spent on, counted the same on every machine: of method exact stages, labels and numbers
-        of devices looked at; of the others genes of the schemes scored.
+        Amount of computation, counted the same on every machine: with method exact, stages, labels and device
+        counts examined; with the others, genes of the schemes scored.
     stagnation : int
         Generations since the best plan improved.
     runtime : float
         Seconds since the search began.
     cost, throughput, violation : float
-        The best scheme so far: $, examples/s, 0 where it is feasible.
+        Of the best scheme so far: $, examples/s, and 0 if it is feasible.
     objective : str
         ``"cost"`` or ``"throughput"``.
     """
@@ -43,12 +43,12 @@ class Progress(NamedTuple):
 
 
 class Stop:
-    """A stopping criterion: called with a `Progress`, says whether to stop.
+    """A stopping criterion: called with a `Progress`, it returns whether to stop.
 
     Attributes
     ----------
     seconds : float
-        Runtime at which it stops whatever the progress, also amid a step; infinite where it does not.
+        Runtime at which it stops, also within a step; infinite if it has no time limit.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class Stop:
         return self._reached(progress)
 
     def __or__(self, other: Stop) -> Stop:
-        """Stop as soon as either does."""
+        """Stop when either criterion stops."""
         if not isinstance(other, Stop):
             return NotImplemented
         return Stop(
@@ -120,8 +120,8 @@ class MaxEvaluations(Stop):
 class MaxWork(Stop):
     """Stop after an amount of work, as `Progress` counts it, at the end of the step that reaches it.
 
-    Unlike seconds it gives the same result every time. A step of method exact is about a million units, of
-    auto sixteen million while it proves, of the others the genes of a generation.
+    Unlike a time limit, it gives the same result on every machine. A step of method exact is about a million
+    units, a step of auto sixteen million while it proves; that of other methods is the genes of a generation.
 
     Examples
     --------
@@ -137,13 +137,13 @@ class MaxWork(Stop):
 
 
 class MaxRuntime(Stop):
-    """Stop after a number of seconds, also amid a step: with the best plan and the bound known by then.
+    """Stop after a number of seconds, also within a step, with the best plan and bound so far.
 
     Examples
     --------
     >>> import stageplan as sp
     >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
-    >>> sp.solve(problem, stop=sp.MaxRuntime(10)).status  # proven long before
+    >>> sp.solve(problem, stop=sp.MaxRuntime(10)).status  # optimal within milliseconds
     'optimal'
     """
 
@@ -153,7 +153,7 @@ class MaxRuntime(Stop):
 
 
 class NoImprovement(Stop):
-    """Stop after a number of generations without a better plan.
+    """Stop after a number of generations without improvement.
 
     Examples
     --------
@@ -170,7 +170,7 @@ class NoImprovement(Stop):
 
 
 class Target(Stop):
-    """Stop at a feasible plan whose cost, or with objective throughput its speed, is as good as a value.
+    """Stop at a feasible plan whose cost or, with objective throughput, throughput reaches a value.
 
     Examples
     --------

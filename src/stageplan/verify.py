@@ -1,4 +1,4 @@
-"""Checks of plans from the definitions, in plain Python: nothing of the native core is used."""
+"""Verification of plans from the definitions, in plain Python, independent of the native core."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TOLERANCE = 1e-9
 """A value meets an upper limit when it exceeds it by at most this fraction."""
 
 _ROUNDING = 1e-9  # sums in another order
-_SUMS = 1e-15  # times all layers' sum: what a stage's part of it may lose where its layers are far smaller
+_SUMS = 1e-15  # of the sum over all layers: rounding error of a stage's part of it
 
 
 class Verified(NamedTuple):
-    """What a plan comes to, recomputed.
+    """The recomputed numbers of a plan.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Verified(NamedTuple):
     price : float
         $/hour.
     feasible : bool
-        Whether it keeps every limit.
+        Whether it meets every limit.
     """
 
     cost: float
@@ -41,15 +41,15 @@ class Verified(NamedTuple):
 
 
 def verify(problem: Problem, plan: Plan) -> Verified:
-    """Recompute a plan from its scheme and its devices, and compare it with what it says.
+    """Recompute a plan from its scheme and its devices, and compare all its numbers.
 
-    Stages are merged, loaded, timed (Amdahl's law) and priced anew; every limit is checked, and that no stage
-    has a device more than the plan's speed takes.
+    Stages are merged, timed (Amdahl's law) and priced again; every limit is checked, and that no stage has
+    more devices than the throughput of the plan requires.
 
     Parameters
     ----------
     problem
-        What the plan is to be a plan of.
+        The problem that the plan is for.
     plan
         A plan, such as a result's.
 
@@ -60,9 +60,9 @@ def verify(problem: Problem, plan: Plan) -> Verified:
     Raises
     ------
     ValueError
-        Naming the first number of the plan that is not what it comes to.
+        Naming the first number of the plan that differs from the recomputed one.
     TypeError
-        Where the arguments are no problem and no plan.
+        The arguments are not a `Problem` and a `Plan`.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def verify(problem: Problem, plan: Plan) -> Verified:
         raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
     scheme = plan.scheme.tolist()
     if len(scheme) != problem.n_layers or not all(0 <= label < problem.n_labels for label in scheme):
-        raise ValueError(f"plan.scheme is no scheme of {problem.name}; it must be one label a layer")
+        raise ValueError(f"plan.scheme is not a scheme of {problem.name}; it must be one label per layer")
     merged = list(_merge(problem, scheme))
     if [(s.label, s.layers) for s in plan.stages] != merged:
         raise ValueError("plan.stages are not the stages of plan.scheme")
@@ -100,7 +100,7 @@ def _merge(problem: Problem, scheme: list[int]) -> Iterator[tuple[int, tuple[int
 
 
 def _transfer(problem: Problem, scheme: list[int], layers: tuple[int, ...], t: int) -> float:
-    """Seconds of transfer of a stage on one device: its ends, and the tensors that cross its border."""
+    """Seconds of transfer of a stage on one device: at its ends, and of tensors that cross its boundaries."""
     inside, seconds = set(layers), 0.0
     for x in layers:
         if x + 1 < len(scheme) and scheme[x + 1] != scheme[x]:
@@ -150,7 +150,7 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
     if stage.bottleneck != (stage.time >= slowest):
         raise ValueError(f"{name}.bottleneck is {stage.bottleneck}; the slowest stage takes {slowest:g} s")
     if k > 1 and _time(problem, scheme, stage.layers, t, k - 1) < slowest * (1 - _ROUNDING):
-        raise ValueError(f"{name}.devices is {k}; one less would do for the plan's throughput")
+        raise ValueError(f"{name}.devices is {k}; one less is sufficient for the throughput of the plan")
 
 
 def _check_whole(problem: Problem, plan: Plan) -> Verified:
@@ -172,7 +172,7 @@ def _check_whole(problem: Problem, plan: Plan) -> Verified:
 
 
 def _price(problem: Problem, plan: Plan) -> float:
-    """$/hour, added up type by type."""
+    """$/hour, summed by type."""
     price = problem.fixed_price
     for t, each in enumerate(problem.price.tolist()):
         price += each * sum(stage.devices for stage in plan.stages if problem.label_types[stage.label] == t)
@@ -180,7 +180,7 @@ def _price(problem: Problem, plan: Plan) -> float:
 
 
 def _broken(problem: Problem, plan: Plan) -> Iterator[str]:
-    """Name the limits that a plan breaks; its own numbers decide, once they are checked."""
+    """Name the limits that a plan breaks, by its own numbers, which are checked before."""
     goal = problem.goal
     for t, name in enumerate(problem.type_names):
         stages = [stage for stage in plan.stages if problem.label_types[stage.label] == t]
@@ -206,7 +206,8 @@ def _meets(value: float, limit: float) -> bool:
     return value <= limit * (1 + TOLERANCE)
 
 
-def _check(name: str, said: float, found: float, scale: float = 0.0) -> None:
-    """Compare two numbers; `scale` is what was added up and taken away again on the way to them."""
-    if not (said == found or math.isclose(said, found, rel_tol=_ROUNDING, abs_tol=_ROUNDING * scale * 1e-3)):
-        raise ValueError(f"{name} is {said:.12g}; recomputed it is {found:.12g}")
+def _check(name: str, stated: float, found: float, scale: float = 0.0) -> None:
+    """Compare two numbers; `scale` is the size of terms that were added and subtracted in computing them."""
+    tolerance = _ROUNDING * scale * 1e-3
+    if not (stated == found or math.isclose(stated, found, rel_tol=_ROUNDING, abs_tol=tolerance)):
+        raise ValueError(f"{name} is {stated:.12g}; recomputed it is {found:.12g}")

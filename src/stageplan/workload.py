@@ -56,45 +56,45 @@ def most(value: float | Mapping[str, float]) -> float:
 
 
 class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A layer: what is placed as a whole.
+    """A layer: the unit of placement.
 
-    Tables by device type may tell a type's strategies apart, as ``"a100"`` and ``"a100/tp4"``; a type has the
-    strategies that layers have `compute` times for. What another table lacks of a strategy is as its type has
-    it.
+    Tables by device type may have entries for strategies of a type, such as ``"a100"`` and ``"a100/tp4"``; a
+    type has the strategies for which layers have `compute` times. If another table has no entry for a
+    strategy, that of its type counts.
 
     Parameters
     ----------
     name : str
         Unique in its workload.
     compute : mapping of str to float or None
-        Seconds on each device type, and under each strategy of it; None or inf where it cannot run the layer.
+        Seconds on each device type, and under each of its strategies; None or inf if it cannot run the layer.
     kind : str
-        What sort of layer it is, e.g. ``"Conv2d"``; a device type may have a speed for each kind.
+        Kind of the layer, e.g. ``"Conv2d"``; a device type may have a speed for each kind.
     send, receive : float or mapping of str to float
-        Seconds to pass the layer's output on, and to take its input in: on every type alike, or by type.
+        Seconds to send the layer's output, and to receive its input: the same on all types, or by type.
     compute_parallel : float or mapping of str to float
-        Fraction of the compute time that several devices share, from 0 to 1.
+        Parallel fraction of the compute time: the part that is divided among the devices of a stage.
     memory : float or mapping of str to float
-        Bytes that are resident on each device while a stage with this layer runs.
+        Resident bytes on each device while a stage with this layer runs.
     sharded : float or mapping of str to float
-        Bytes besides, that the replicas of a stage share out among them.
+        Further bytes, which are divided among the replicas of a stage.
     workspace : float or mapping of str to float
-        Bytes besides, only while the layer itself runs: of a stage the largest counts.
+        Further bytes only while the layer itself runs: the largest in a stage counts.
     gradients : float or mapping of str to float
-        Bytes of each device that replicas of a stage all-reduce once an iteration.
+        Bytes of each device that the replicas of a stage all-reduce once per iteration.
     update : float or mapping of str to float
-        Seconds of the optimiser, once an iteration.
+        Seconds of the optimiser per iteration.
     backward : mapping of str to float
-        Of `compute`, the seconds of the backward pass on each device type, where they are known.
+        Seconds of the backward pass on each device type, if known; `compute` includes them.
     spread : float
-        How far repeated measurements of its time were apart, as a fraction; 0 where it was not measured.
+        Relative spread of repeated measurements of its time; 0 if it was not measured.
     flops : float
         Floating-point operations of the forward pass; a multiplication and an addition are two.
     parameters : float
-        Bytes of its weights; weights that layers share count in the first of them.
+        Bytes of its weights; shared weights count in the first of their layers.
     activations : float or mapping of str to float
-        Bytes that the forward pass keeps for the backward pass. Where the goal has a batch they count for
-        each example in flight, besides `memory`.
+        Bytes that the forward pass stores for the backward pass. If the goal has a batch, they count for each
+        example in flight, in addition to `memory`.
     modules : sequence of str
         Paths of modules, parameters and buffers that are placed with the layer and are not in the module of
         its name, such as an embedding under a second name.
@@ -152,12 +152,12 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a layer makes and other layers, before or behind it, use.
+    """An output of a layer that other layers, earlier or later ones, use.
 
     Parameters
     ----------
     producer : str
-        Name of the layer that makes it.
+        Name of the layer that computes it.
     consumers : sequence of str
         Names of the layers that use it.
     bytes : float
@@ -192,7 +192,7 @@ class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Conditions(Struct, frozen=True, kw_only=True):
-    """What the times and sizes of a workload are of; None and "" if unknown. Fields as in `Workload`."""
+    """Conditions of the times and sizes of a workload; None and "" if unknown. Fields as in `Workload`."""
 
     architecture: str = ""
     mode: Mode | None = None
@@ -211,11 +211,11 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     layers : sequence of Layer
         In pipeline order; at most `MAX_LAYERS`.
     tensors : sequence of Tensor
-        What passes between layers; a tensor may run backwards, as a gradient does.
+        Data passed between layers; a tensor may be passed backwards, such as a gradient.
     ties : sequence of sequence of str
-        Groups of layers that share weights, and so have to share a stage, or keep their weights equal.
+        Groups of layers that share weights: they should be in one stage, or their copies be kept equal.
     batch : float
-        How many examples the times, operations and tensors are of.  Memory is not divided by it.
+        Number of examples that the times, operations and tensors are for.  Memory is not divided by it.
     architecture : str
         Class of the network in transformers, such as ``"LlamaForCausalLM"``; ``""`` if it has none.
     mode : {"train", "inference"}, optional
@@ -285,7 +285,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def conditions(self) -> Conditions:
-        """What its times and sizes are of."""
+        """The conditions of its times and sizes."""
         fields = Conditions.__struct_fields__
         return Conditions(**{field: getattr(self, field) for field in fields})
 

@@ -1,4 +1,4 @@
-"""Workloads in files: what ``stageplan profile -o`` writes, and `read_workload` reads again."""
+"""Workload files: written by ``stageplan profile -o``, and read by `read_workload`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _DELETE = {0x7F: "\\u007F"}
 
 
 def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
-    """Write a workload, as TOML where the file's name ends so, else as JSON.
+    """Write a workload: as TOML if the file name ends with ``.toml``, else as JSON.
 
     Parameters
     ----------
     workload
-        What `read_workload` then gives back.
+        The workload; `read_workload` returns an equal one.
     path : path-like
-        The file; it is whole or absent, whatever happens.
+        The file; it is written atomically.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
 
 
 def encode(workload: Workload, path: Path) -> bytes:
-    """Content of a file of a workload, in the format that its name says."""
+    """Content of a workload file, in the format of the name's suffix."""
     return to_toml(workload).encode() if path.suffix == ".toml" else to_json(to_document(workload)) + b"\n"
 
 
 def to_document(workload: Workload) -> dict[str, Any]:
-    """Fields of a workload as plain values; those that have their defaults are left out."""
+    """Fields of a workload as plain values, without defaults."""
     document: dict[str, Any] = {"name": workload.name, "batch": workload.batch}
     for field in CONDITIONS:
         if value := getattr(workload, field):

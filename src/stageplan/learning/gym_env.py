@@ -1,4 +1,4 @@
-"""Placement as a Gymnasium environment, for learners of one's own: ``pip install "stageplan[gym]"``.
+"""Placement as a Gymnasium environment, for your own agents: ``pip install "stageplan[gym]"``.
 
 Importing this module registers ``"stageplan/Placement-v0"``, so that
 ``gymnasium.make("stageplan.learning.gym_env:stageplan/Placement-v0", problem=problem)`` works as well.
@@ -29,35 +29,34 @@ Info = dict[str, Any]
 
 
 class PlacementEnv(gymnasium.Env[Observation, np.int64]):
-    """A device type is chosen for one layer after the other; an episode makes a scheme.
+    """An environment in which an episode chooses a device type for each layer in turn: a scheme.
 
-    An action is the label of a layer, from 0 to ``n_labels - 1``. An observation is what the policy of method
-    ``"reinforce"`` sees, all of it about 1 in size whatever the problem's units: the numbers of the layer
-    (its position and kind; its time, transfer, memory, price and limit on each type), those of the episode
-    (how much of each type is left, what the stage so far is like), and the choice for the layer before (a one
-    for its label). After the last layer the first two parts are 0.
+    An action is the label of a layer, from 0 to ``n_labels - 1``. An observation is the input of the policy
+    of method ``"reinforce"``, with values of the order of 1 in any problem: features of the layer (position
+    and kind; time, transfer, memory, price and limit on each type), features of the episode (what is left of
+    each type, the load of the current stage), and the previous choice (one-hot). After the last layer the
+    first two parts are 0.
 
-    The reward is 0 up to the last layer; then it is minus the logarithm of the objective, as a fraction of
-    that of the best plan of one type, or, where the plan breaks limits, less than any plan within the limits
-    earns, and the less the more it breaks them. So it is what method ``"reinforce"`` learns from.
+    The reward is 0 before the last layer. After it, the reward is the negative logarithm of the objective
+    relative to that of the best plan on one device type; a plan that breaks limits gets less than any
+    feasible plan, and the less, the larger its violation. Method ``"reinforce"`` uses the same reward.
 
-    ``info["action_mask"]``, an int8 array of shape (n_labels,) as ``action_space.sample`` takes it, is 0 for
-    labels that are certain to break a limit, unless all are, and for those that mean the same as another
-    one; they may be chosen nevertheless. After the last layer, where nothing is left to choose, it is all 1,
-    and `info` holds the ``scheme`` and, as `Plan.of` provisions it, its ``cost`` ($), ``throughput``
-    (examples/s) and ``violation`` (0 where it is feasible).
+    ``info["action_mask"]``, an int8 array of shape (n_labels,) for ``action_space.sample``, is 0 for labels
+    that certainly break a limit, unless all do, and for those equivalent to another one; they can be chosen
+    nevertheless. After the last layer it is all 1, and `info` has the ``scheme`` and, provisioned by
+    `Plan.of`, its ``cost`` ($), ``throughput`` (examples/s) and ``violation`` (0 if it is feasible).
 
-    Nothing is random: seeds make no difference but to the action space.
+    The environment is deterministic: seeds only affect the action space.
 
     Parameters
     ----------
     problem
-        The problem, of any kind.
+        The problem.
 
     Raises
     ------
     TypeError
-        Where it is no `Problem`.
+        It is not a `Problem`.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
@@ -68,7 +67,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         self._features = _core.Features(problem.core)
         self._layers = self._features.layers
         self._scheme = np.zeros(problem.n_layers, np.int8)
-        self._layer = 0  # the next to choose for
+        self._layer = 0  # the next to be placed
         self._mask = np.ones(problem.n_labels, np.int8)
         self.action_space = spaces.Discrete(problem.n_labels)
         shape, most = self._observe()[0].shape, _core.Features.MOST
@@ -77,7 +76,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, Info]:
-        """Begin an episode, at the first layer; there are no options.
+        """Start an episode at the first layer; there are no options.
 
         Returns
         -------
@@ -93,17 +92,17 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         Returns
         -------
         tuple of (observation, reward, terminated, truncated, info)
-            Terminated with the last layer, never truncated.
+            Terminated after the last layer, never truncated.
 
         Raises
         ------
         ValueError
-            Where `action` is no label.
+            `action` is not a label.
         gymnasium.error.ResetNeeded
-            Where no layer is left.
+            No layer is left.
         """
         if self._layer == self.problem.n_layers:
-            raise gymnasium.error.ResetNeeded("no layer is left to choose for; call reset first")
+            raise gymnasium.error.ResetNeeded("no layer is left to place; call reset first")
         if not self.action_space.contains(action):
             raise ValueError(
                 f"action is {show(action)}; it must be a label from 0 to {self.problem.n_labels - 1}"
@@ -123,7 +122,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         return observation, self._features.reward(plan.cost, plan.time, plan.violation), True, False, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Which labels may be chosen, as learners that mask actions ask for it."""
+        """Return the mask of actions as an array of bool, for agents that call this method."""
         return self._mask.astype(np.bool_)
 
     def _observe(self) -> tuple[Observation, Info]:
@@ -131,13 +130,14 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         before = np.zeros(self.problem.n_labels, np.float32)
         before[labels[-1:]] = 1
         if self._layer < self.problem.n_layers:
-            own, prior = self._features.observe(labels)
-            shared = self._layers[self._layer]
+            episode, prior = self._features.observe(labels)
+            layer = self._layers[self._layer]
             self._mask = (prior > -np.inf).astype(np.int8)
         else:
-            own, shared = np.zeros_like(self._features.observe(labels[:0])[0]), np.zeros_like(self._layers[0])
+            episode = np.zeros_like(self._features.observe(labels[:0])[0])
+            layer = np.zeros_like(self._layers[0])
             self._mask = np.ones_like(self._mask)
-        return np.concatenate((shared, own, before)), {"action_mask": self._mask.copy()}
+        return np.concatenate((layer, episode, before)), {"action_mask": self._mask.copy()}
 
 
 gymnasium.register("stageplan/Placement-v0", entry_point="stageplan.learning.gym_env:PlacementEnv")

@@ -28,11 +28,11 @@ _FORMAT = "stageplan policy 1"
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A recurrent network that chooses the device type of one layer after the other.
+    """A trained placement policy: a recurrent network that chooses a device type for each layer in turn.
 
-    Made by `solve` with method ``"reinforce"``, as ``result.policy``. All that it sees of a problem is
-    relative to the problem's own scales, so that it can be applied to any problem with the same device types:
-    other layers, prices, limits and goals.
+    Trained by `solve` with method ``"reinforce"``, as ``result.policy``. Its inputs are scaled relative to
+    each problem, so that it can be applied to any problem with the same device types: with other layers,
+    prices, limits and goals.
 
     Attributes
     ----------
@@ -41,24 +41,25 @@ class Policy:
     type_names : tuple of str
         The device types that it chooses from.
     n_labels : int
-        How many values a gene may take, as ``problem.n_labels``.
+        Number of values of a gene, as ``problem.n_labels``.
     weights : ndarray of float32
         All weights of the network.
     first_moment, second_moment : ndarray of float32
-        Adam's moving averages of the gradient and of its square, of each weight.
+        Adam's moving averages of the gradient of each weight, and of its square.
     steps : int
-        Steps that Adam has made.
+        Number of steps of Adam.
     baseline : float
-        Moving average of the rewards on the problem that it learned last, NaN before the first.
+        Moving average of the rewards on the last training problem, NaN before the first.
     generations : int
-        Generations that it has learned: the later, the less it explores. Set back to 100 at most where it
-        begins with another problem.
+        Generations of training; exploration decreases with them. Reset to at most 100 at the start of
+        another problem.
     seed : int
-        The seed of its last search.
+        The seed of the last search.
     problem : str
-        Digest of the problem that it learned last.
+        Digest of the last training problem.
     schemes : ndarray of int8, shape (n, L)
-        The best schemes found there, the best first, which a problem with as many layers begins with.
+        The best schemes found for it, the best first; a problem with the same number of layers starts from
+        them.
 
     Examples
     --------
@@ -91,7 +92,7 @@ class Policy:
 
     @classmethod
     def of(cls, problem: Problem, search: _core.Reinforce, seed: int) -> Policy:
-        """Take what a search on a problem has learned."""
+        """Return the policy that a search has trained."""
         learned = search.learned
         return cls(
             cell="rnn" if learned.rnn else "lstm",
@@ -109,7 +110,7 @@ class Policy:
         )
 
     def plan(self, problem: Problem) -> Plan:
-        """Plan a problem by the policy alone: each layer's likeliest type, without any search.
+        """Plan a problem without search: each layer gets its most probable label.
 
         Parameters
         ----------
@@ -123,13 +124,13 @@ class Policy:
         Raises
         ------
         TypeError, ValueError
-            Where it is no problem, or one with other device types.
+            `problem` is not a `Problem`, or has other device types.
         """
         self.check(problem)
         return Plan.of(problem, _core.Features(problem.core).decode(self.learned()))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the policy to a file, NumPy's .npz, whole or not at all.
+        """Write the policy to a file, NumPy's .npz, atomically.
 
         Raises
         ------
@@ -162,21 +163,21 @@ class Policy:
         check_problem(problem)
         if problem.type_names != self.type_names:
             raise ValueError(
-                f"policy chooses from device types {printable(', '.join(self.type_names))}; "
-                f"the problem's must be these, and are {printable(', '.join(problem.type_names))}"
+                f"problem has device types {printable(', '.join(problem.type_names))}; "
+                f"they must be those of the policy, {printable(', '.join(self.type_names))}"
             )
         if problem.n_labels != self.n_labels:
             raise ValueError(
-                f"policy chooses from {self.n_labels} labels; the problem must have as many (which split and "
-                f"merge decide), and has {problem.n_labels}"
+                f"problem has {problem.n_labels} labels; it must have as many as the policy, {self.n_labels} "
+                "(split and merge determine the number)"
             )
 
     def knows(self, problem: Problem) -> bool:
-        """Whether this is the problem that it learned last."""
+        """Whether this is the last training problem."""
         return self.problem == _digest(problem)
 
     def learned(self) -> _core.Learned:
-        """Make the native form."""
+        """Return the policy as an object of the native core."""
         learned = _core.Learned(self.cell == "rnn", len(self.type_names), self.n_labels, self.seed)
         learned.load(
             self.weights,
@@ -201,11 +202,11 @@ class Policy:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         return np.array_equal(a, b)
-    return bool(a == b or (a != a and b != b))  # no baseline yet is NaN
+    return bool(a == b or (a != a and b != b))  # NaN: no baseline yet
 
 
 def _read(arrays: dict[str, Any]) -> Policy:
-    """Make a policy of a file's arrays, each of which must be as it was written."""
+    """Make a policy from the arrays of a file, after checking them."""
     for name in ("format", *(field.name for field in fields(Policy))):
         if name not in arrays:
             raise ValueError(f"it has no {name}")
@@ -229,12 +230,12 @@ def _read(arrays: dict[str, Any]) -> Policy:
     if not 1 <= policy.n_labels <= 128:
         raise ValueError(f"n_labels is {policy.n_labels}; it must be from 1 to 128")
     if not ((policy.schemes >= 0) & (policy.schemes < policy.n_labels)).all():
-        raise ValueError(f"schemes must be of labels from 0 to {policy.n_labels - 1}")
+        raise ValueError(f"schemes has other labels; they must be from 0 to {policy.n_labels - 1}")
     if np.isinf(policy.baseline):
         raise ValueError(f"baseline is {policy.baseline}; it must be finite, or NaN for none")
     if (policy.second_moment < 0).any():
         raise ValueError("second_moment has numbers below 0")
-    policy.learned()  # refuses a wrong number of weights
+    policy.learned()  # checks the number of weights
     return policy
 
 

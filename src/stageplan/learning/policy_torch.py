@@ -1,6 +1,6 @@
-"""The network of a policy as a torch module, with weights that go both ways.
+"""The network of a policy as a torch module; weights can be loaded and returned.
 
-Wants torch: ``pip install "stageplan[torch]"``. Nothing else imports this file.
+Requires torch: ``pip install "stageplan[torch]"``. Nothing else imports this file.
 """
 
 from typing import Any
@@ -17,38 +17,38 @@ try:
     from torch import nn
 except ImportError as error:
     raise ImportError(
-        'torch is needed for a policy as a module; pip install "stageplan[torch]" installs it'
+        'torch is required for a policy as a module; pip install "stageplan[torch]" installs it'
     ) from error
 
-_MOST = 2**16  # of each size, far beyond what can be learned
+_MAX_SIZE = 2**16  # far beyond what can be trained
 
 
 class PolicyModule(nn.Module):
-    """The network that ``solve(method="reinforce")`` trains, made of torch's own modules.
+    """The network that ``solve(method="reinforce")`` trains, made of torch modules.
 
     Parameters
     ----------
     cell
         "lstm" or "rnn" (of tanh).
     shared, own
-        How many numbers of a step's input all episodes share, and how many each has of its own.
+        Number of inputs of a step that are the same in all episodes, and number of those that differ.
     labels
-        How many labels there are to choose from.
+        Number of labels to choose from.
     hidden
         Width of the recurrent state.
 
     Attributes
     ----------
     cell : torch.nn.LSTM or torch.nn.RNN
-        One layer over (shared, own, one-hot previous choice). Its second bias is zero and stays so, for
-        gradients and optimizers to be those of the network that has one.
+        One layer over (shared, own, one-hot previous choice). Its second bias is zero and not trained, so
+        that gradients and optimizer steps equal those of the native network, which has one bias.
     head : torch.nn.Linear
-        From the state to the logits of the labels.
+        Maps the state to the logits of the labels.
 
     Raises
     ------
     TypeError, ValueError
-        Where an argument is wrong; it is named.
+        Naming the argument, the value and what is allowed.
     """
 
     def __init__(self, cell: str, shared: int, own: int, labels: int, hidden: int) -> None:
@@ -59,7 +59,7 @@ class PolicyModule(nn.Module):
             ("labels", labels, 1),
             ("hidden", hidden, 1),
         ):
-            check_number(name, value, least=least, most=_MOST, whole=True)
+            check_number(name, value, least=least, most=_MAX_SIZE, whole=True)
         super().__init__()
         self.shape = PolicyShape(cell, shared, own, labels, hidden)
         self.labels = labels
@@ -68,24 +68,24 @@ class PolicyModule(nn.Module):
         nn.init.zeros_(self.cell.get_parameter("bias_hh_l0")).requires_grad_(False)
 
     def forward(self, shared: Any, own: Any, previous: Any, state: Any = None) -> tuple[Any, Any]:
-        """Compute the logits of some steps, all at once where their choices are known.
+        """Compute the logits of one or more steps whose previous choices are known.
 
         Parameters
         ----------
         shared : Tensor, shape (steps, shared)
-            Numbers of each step that all episodes share.
+            Inputs of each step that are the same in all episodes.
         own : Tensor, shape (steps, episodes, own)
-            Numbers of each episode.
+            Inputs of each episode.
         previous : Tensor of int64, shape (steps, episodes)
-            The label chosen at the step before, -1 where there is none.
+            The label chosen at the previous step, -1 if there is none.
         state
-            What an earlier call returned, to go on from there; None begins.
+            State returned by an earlier call, to continue; None for the first step.
 
         Returns
         -------
         logits : Tensor, shape (steps, episodes, labels)
         state
-            That of the cell behind the last step.
+            State of the cell after the last step.
         """
         chosen = nn.functional.one_hot(previous + 1, self.labels + 1)[..., 1:].to(own.dtype)
         same = shared[:, None].expand(-1, own.shape[1], -1)
@@ -93,18 +93,18 @@ class PolicyModule(nn.Module):
         return self.head(output), state
 
     def load_weights(self, weights: npt.NDArray[np.floating]) -> None:
-        """Take over weights in the order of the native network.
+        """Load weights in the order of the native network.
 
         Parameters
         ----------
         weights : ndarray, shape (n,)
             ``input_shared``, ``input_own``, ``input_previous``, ``recurrent``, ``bias``, ``head`` and
-            ``head_bias``, each row-major with a row an input; gates stand in torch's order.
+            ``head_bias``, each row-major with a row per input; gates are in torch's order.
 
         Raises
         ------
         TypeError, ValueError
-            They are not numbers, more or fewer than the network has, or not finite.
+            They are not numbers, not as many as the network has, or not finite.
         """
         flat = as_floats("weights", weights)
         if flat.shape != (self.shape.weights,):
@@ -133,6 +133,6 @@ class PolicyModule(nn.Module):
 
 
 def _flat(tensors: list[Any]) -> npt.NDArray[np.floating]:
-    """Concatenate: torch has a row an output, the native network a row an input."""
+    """Concatenate: torch has a row per output, the native network a row per input."""
     flat: npt.NDArray[np.floating] = torch.cat([t.detach().t().reshape(-1) for t in tensors]).cpu().numpy()
     return flat

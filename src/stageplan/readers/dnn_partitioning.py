@@ -71,7 +71,7 @@ class _Graph(NamedTuple):
 
 
 def recognizes(document: dict[str, Any]) -> bool:
-    """Whether a JSON document looks like an instance, sound or not."""
+    """Whether a JSON document looks like an instance, valid or not."""
     return "nodes" in document and "edges" in document
 
 
@@ -91,7 +91,7 @@ def read_workload(document: dict[str, Any], name: str) -> Workload:
     Raises
     ------
     ValueError
-        A field is wrong, or the nodes and edges are no acyclic graph.
+        A field is wrong, or the nodes and edges do not form an acyclic graph.
     """
     devices, graph = _devices(document), _graph(document)
     pairs = _precedence(graph)
@@ -137,7 +137,7 @@ def _devices(document: dict[str, Any]) -> _Devices:
 
 
 def _build_all(struct: type[S], documents: list[Any], where: str) -> list[S]:
-    """Build structs at once where all are sound, or else one by one, which says what is wrong."""
+    """Build structs all at once if they are valid, else one by one, to name the wrong field."""
     try:
         return msgspec.convert(documents, list[struct])  # type: ignore[valid-type]
     except msgspec.ValidationError:
@@ -145,7 +145,7 @@ def _build_all(struct: type[S], documents: list[Any], where: str) -> list[S]:
 
 
 def _build(struct: type[S], document: Any, where: str) -> S:
-    """Build a struct of the fields that it knows; an instance may say more."""
+    """Build a struct from its fields; an instance may have others."""
     if isinstance(document, dict):
         known = {known.encode_name for known in fields_of(struct)}
         document = {key: value for key, value in document.items() if key in known}
@@ -214,7 +214,7 @@ def _precedence(graph: _Graph) -> list[tuple[int, int]]:
 
     A gradient runs against the pipeline, so an edge between backward nodes is reversed; but some files
     write the backward half in the direction of the forward half.  An edge from the forward half to the
-    backward half says nothing of the pipeline: all forward work precedes all backward work.
+    backward half does not constrain the pipeline: all forward work precedes all backward work.
     """
     forward, group_of = _half(graph, backward=False), _groups(graph)
     backward = _half(graph, backward=True)
@@ -251,11 +251,11 @@ def _transfers(graph: _Graph, layer_of: dict[int, int]) -> list[tuple[int, list[
 
 
 def _order_devices(devices: _Devices, members: list[list[_Node]]) -> list[Devices]:
-    """Devices to choose the order for; one that cannot run a layer would take ages for it."""
+    """Devices to choose the order for; a layer that one cannot run gets a prohibitive time there."""
     on_cpu = [sum(node.cpu_latency for node in nodes) for nodes in members]
     on_accelerator = [_accelerator_time(nodes) for nodes in members]
-    ages = 1000 * (1 + sum(on_cpu) + sum(time for time in on_accelerator if time is not None))
-    work = [ages if time is None else time for time in on_accelerator]
+    prohibitive = 1000 * (1 + sum(on_cpu) + sum(time for time in on_accelerator if time is not None))
+    work = [prohibitive if time is None else time for time in on_accelerator]
     return [Devices(devices.accelerators, work), Devices(devices.cpus, on_cpu, transfers=False)]
 
 

@@ -25,7 +25,7 @@ Edges = list[tuple[int, int]]
 MAX_NAMED = 8  # nodes of a cycle in an error message
 MAX_TRIALS = 24  # pieces that are tried in the best order
 
-# What a ready list hands out first, as a key of (arrival, node): the oldest, newest, first in the file.
+# Priorities of a ready list, as a key of (arrival, node): the oldest, newest, first in the file.
 PRIORITIES: tuple[Callable[[int, int], int], ...] = (
     lambda arrival, node: arrival,
     lambda arrival, node: -arrival,
@@ -88,7 +88,7 @@ def linear_order(edges: Iterable[tuple[int, int]], tensors: Tensors, devices: Se
 
 
 def _candidates(n: int, edges: Edges, tensors: Tensors) -> list[Order]:
-    """Topological orders of the graph, and of the reversed graph turned round; no two are equal."""
+    """Topological orders of the graph, and reversed ones of the reversed graph; no two are equal."""
     turned = [(n - 1 - after, n - 1 - before) for before, after in reversed(edges)]
     orders = [_ready_list(n, edges, priority) for priority in PRIORITIES]
     for priority in PRIORITIES:

@@ -43,7 +43,7 @@ class _Node(NamedTuple):
 
 
 def recognizes(text: str) -> bool:
-    """Whether a text looks like a profile, sound or not."""
+    """Whether a text looks like a profile, valid or not."""
     return re.search(r"^\S+ -- .* -- forward_compute_time=", text, re.MULTILINE) is not None
 
 
@@ -63,7 +63,7 @@ def read_workload(text: str, name: str) -> Workload:
     Raises
     ------
     ValueError
-        A line cannot be read, or the nodes and edges are no acyclic graph.
+        A line cannot be read, or the nodes and edges do not form an acyclic graph.
     """
     nodes, edges = _parse(text)
     refuse_cycle(edges)

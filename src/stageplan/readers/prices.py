@@ -1,4 +1,4 @@
-"""Price lists in the form of SkyPilot's catalogs: a CSV, one machine in one region a row."""
+"""Price lists in the format of SkyPilot's catalogs: a CSV with a row per machine type and region."""
 
 from __future__ import annotations
 

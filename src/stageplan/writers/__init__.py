@@ -74,13 +74,15 @@ class Comparison:
     default_time: float | None
 
     def __str__(self) -> str:
-        lines = [f"predicted: {self.throughput:,.6g} examples/s, {self.measure} {self.time:.4g} s an example"]
+        lines = [
+            f"predicted: {self.throughput:,.6g} examples/s, {self.measure} {self.time:.4g} s per example"
+        ]
         if self.default_layers is None or self.default_throughput is None:
             return "\n".join([*lines, f"default partition: {self.rule}"])
         layers = ", ".join(map(str, self.default_layers))
         lines.append(
             f"default partition ({self.rule}: {layers} layers): {self.default_throughput:,.6g} "
-            f"examples/s, {self.measure} {self.default_time:.4g} s an example"
+            f"examples/s, {self.measure} {self.default_time:.4g} s per example"
         )
         gain = "it cannot run" if self.gain is None or math.isinf(self.gain) else f"{self.gain:.3g}x"
         return "\n".join([*lines, f"gain: {gain}"])

@@ -15,7 +15,7 @@ from deepspeed.pipe import PipelineModule, TiedLayerSpec
 
 PARTS = {parts}  # first layer of each stage, and the number of layers
 LAYERS = {layers}
-TIED = {tied}  # layers that share weights, but not a stage
+TIED = {tied}  # layers that share weights but not a stage
 REPLICAS = {replicas}  # of each stage
 TYPES = {types}  # device type of each rank
 

@@ -12,7 +12,7 @@ from paddle.distributed.fleet.meta_parallel import PipelineLayer, SharedLayerDes
 
 SEG_METHOD = {bounds}  # first layer of each stage, and the number of layers
 LAYERS = {layers}
-SHARED = {shared}  # layers that share weights, but not a stage
+SHARED = {shared}  # layers that share weights but not a stage
 TYPES = {types}  # device type of each rank
 
 # strategy.hybrid_configs = {{"dp_degree": {replicas}, "mp_degree": 1, "pp_degree": {stages}}}
