@@ -12,7 +12,7 @@ from stageplan.arguments import check_choice, check_number
 
 @pytest.mark.parametrize("value", [0, 1, 0.5, Fraction(1, 2), np.float32(0.5), np.int64(1), np.float64(1)])
 def test_numbers_of_any_type_pass(value: Any) -> None:
-    check_number("x", value, least=0, most=1)
+    check_number("x", value, minimum=0, maximum=1)
 
 
 @pytest.mark.parametrize("value", [1, np.int8(1), 2**80])
@@ -45,9 +45,9 @@ def test_a_whole_number_beyond_all_floats() -> None:
 
 
 def test_large_whole_numbers_are_compared_exactly() -> None:
-    check_number("seed", 2**64 - 1, most=2**64 - 1, whole=True)
+    check_number("seed", 2**64 - 1, maximum=2**64 - 1, whole=True)
     with pytest.raises(ValueError, match=r"^seed is 18446744073709551616; it must be "):
-        check_number("seed", 2**64, most=2**64 - 1, whole=True)
+        check_number("seed", 2**64, maximum=2**64 - 1, whole=True)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_large_whole_numbers_are_compared_exactly() -> None:
     [
         ({"above": 0}, 1e-300, 0, "x is 0; it must be a finite number, more than 0"),
         ({"above": 0}, 1, -1.5, "x is -1.5; it must be a finite number, more than 0"),
-        ({"least": 0}, 0, -1e-300, "x is -1e-300; it must be a finite number, at least 0"),
-        ({"most": 1}, 1, 1.001, "x is 1.001; it must be a finite number, at most 1"),
+        ({"minimum": 0}, 0, -1e-300, "x is -1e-300; it must be a finite number, at least 0"),
+        ({"maximum": 1}, 1, 1.001, "x is 1.001; it must be a finite number, at most 1"),
         (
-            {"least": 2, "most": 8, "whole": True},
+            {"minimum": 2, "maximum": 8, "whole": True},
             2,
             9,
             "x is 9; it must be a whole number, at least 2, at most 8",

@@ -316,7 +316,7 @@ def test_pareto_where_nothing_fits(run):
         (["--points", "1"], "--points is 1; it must be a whole number, at least 2, at most 10000"),
         (["--gap", "-1"], "--gap is -1.0; it must be a finite number, at least 0"),
         (["--max-throughput", "0"], "--max-throughput is 0.0; it must be a finite number, more than 0"),
-        (["--merge", "type"], "--merge is 'type'; a front needs 'adjacent', whose plans can be proven"),
+        (["--merge", "type"], "--merge is 'type'; a front requires merge 'adjacent'"),
     ],
 )
 def test_bad_fronts_are_one_sentence(refused, argv, sentence):

@@ -18,8 +18,8 @@ def check_number(
     value: object,
     *,
     above: float | None = None,
-    least: float | None = None,
-    most: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
     whole: bool = False,
 ) -> None:
     """Raise unless a value is a finite number in a range.
@@ -31,28 +31,28 @@ def check_number(
     ValueError
         It is NaN, infinite or out of range.
     """
-    allowed = _allowed(above, least, most, whole)
+    allowed = _allowed(above, minimum, maximum, whole)
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         raise TypeError(f"{name} is {show(value)}; it must be {allowed}")
     number = int(value) if isinstance(value, Integral) else as_float(value)
     outside = (
         not abs(number) <= sys.float_info.max
         or (above is not None and number <= above)
-        or (least is not None and number < least)
-        or (most is not None and number > most)
+        or (minimum is not None and number < minimum)
+        or (maximum is not None and number > maximum)
     )
     if outside:
         raise ValueError(f"{name} is {show(value)}; it must be {allowed}")
 
 
-def _allowed(above: float | None, least: float | None, most: float | None, whole: bool) -> str:
+def _allowed(above: float | None, minimum: float | None, maximum: float | None, whole: bool) -> str:
     parts = ["a whole number" if whole else "a finite number"]
     if above is not None:
         parts.append(f"more than {above:g}")
-    if least is not None:
-        parts.append(f"at least {least:g}")
-    if most is not None:
-        parts.append(f"at most {most:g}")
+    if minimum is not None:
+        parts.append(f"at least {minimum:g}")
+    if maximum is not None:
+        parts.append(f"at most {maximum:g}")
     return ", ".join(parts)
 
 
@@ -99,7 +99,7 @@ def count_threads(threads: int | None) -> int:
     if threads is None:
         return _usable_cores()
     if type(threads) is not int or not 1 <= threads <= 4096:  # the check takes longer than small calls
-        check_number("threads", threads, least=1, most=4096, whole=True)
+        check_number("threads", threads, minimum=1, maximum=4096, whole=True)
     return int(threads)
 
 

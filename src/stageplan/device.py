@@ -114,8 +114,8 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         TypeError, ValueError
             A number is negative or not finite, or the device does not support the precision.
         """
-        check_number("flops", flops, least=0)
-        check_number("bytes", bytes, least=0)
+        check_number("flops", flops, minimum=0)
+        check_number("bytes", bytes, minimum=0)
         if not isinstance(precision, str) or precision not in self.peak:
             raise ValueError(
                 f"precision is {show(precision)}; it must be one that {self.name} has: {', '.join(self.peak)}"

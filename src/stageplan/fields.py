@@ -1,4 +1,4 @@
-"""Fields of all nouns: types that say in words what is allowed, and the check of a struct's fields."""
+"""Types of fields, with a description of what is allowed, and the check of a struct's fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FINITE = sys.float_info.max
 
 
 class _Short(reprlib.Repr):
-    """Values in few characters, whatever they are."""
+    """A repr of few characters for any value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def first_line(error: BaseException) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Escape characters of a text that a terminal obeys or hides, such as line ends and direction marks.
+    """Escape control and invisible characters of a text, such as line ends and direction marks.
 
     They are escaped as in JSON, so that JSON keeps its meaning; those in `keep` are left as they are.
     """
@@ -96,10 +96,10 @@ def not_negative(unit: str = "") -> Meta:
     return Meta(ge=0, le=FINITE, description=f"0 or more{unit and f' {unit}'} and finite")
 
 
-def whole(least: int, most: int, unit: str = "") -> Meta:
+def whole(minimum: int, maximum: int, unit: str = "") -> Meta:
     """Allow whole numbers in a range, of a unit."""
     number = f"a whole number{unit and f' of {unit}'}"
-    return Meta(ge=least, le=most, description=f"{number} from {least} to {_power(most)}")
+    return Meta(ge=minimum, le=maximum, description=f"{number} from {minimum} to {_power(maximum)}")
 
 
 def _power(number: int) -> str:
@@ -124,7 +124,7 @@ Bandwidth = Annotated[float, positive("bytes/s")]
 
 
 def allowed(field: FieldInfo) -> str:
-    """Say what a field must be: as its type's description says, or as its type itself does."""
+    """Describe what a field must be: by the description of its type, or by the type itself."""
     return _words(field.type, field.name)
 
 
@@ -201,7 +201,7 @@ def fields_of(struct: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
 
 
 def _complaint(field: FieldInfo, value: Any, error: Exception) -> str:
-    """Say what is wrong with a value, or with the first bad item of it."""
+    """Describe what is wrong with a value, or with its first invalid item."""
     name = field.encode_name
     for key, item, alone in _items(value) if " - at " in str(error) else ():
         try:
@@ -222,7 +222,7 @@ def _items(value: Any) -> list[tuple[Any, Any, Any]]:
     return []
 
 
-_PLAIN = {type(None), bool, int, float, str}  # most values, and told apart much faster than the rest
+_PLAIN = {type(None), bool, int, float, str}  # most values; this check is much faster than the following ones
 
 
 _DEEPEST = 4  # containers in containers that a field may hold, and more

@@ -351,9 +351,9 @@ def _check(
     check_problem(problem)
     check_choice("against", against, ("cost", "price"))
     if points is not None:
-        check_number("points", points, least=2, most=10_000, whole=True)
+        check_number("points", points, minimum=2, maximum=10_000, whole=True)
     if gap is not None:
-        check_number("gap", gap, least=0)
+        check_number("gap", gap, minimum=0)
         if points is not None:
             raise ValueError(f"gap is {gap!r} and points is {points!r}; one of them must be left out")
     if max_throughput is not None:
@@ -367,9 +367,9 @@ def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tup
     if search.ended_by is not None:
         return cheapest.plan.time, 0.0
     if max_throughput is not None:
-        least = max(max_throughput, search.problem.goal.min_throughput or 0.0)
-        if search.solve(search.problem.replace(min_throughput=least)).plan.feasible:
-            return 1 / least, 0.0
+        throughput = max(max_throughput, search.problem.goal.min_throughput or 0.0)
+        if search.solve(search.problem.replace(min_throughput=throughput)).plan.feasible:
+            return 1 / throughput, 0.0
     try:
         problem = search.problem.replace(objective="throughput")
     except ValueError as error:

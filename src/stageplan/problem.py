@@ -307,7 +307,7 @@ class Problem:
                     f"compute has shape {times.shape}; "
                     f"it must have a column for each of {len(further['column_type'])} in column_type"
                 )
-        check_number("fixed_price", fixed_price, least=0)
+        check_number("fixed_price", fixed_price, minimum=0)
         fields = {
             "compute": times,
             "send": _shaped("send", send, times.shape, default=0.0),
@@ -399,7 +399,7 @@ class Problem:
         >>> problem.by_options
         True
         """
-        check_number("layers", layers, least=1, whole=True)
+        check_number("layers", layers, minimum=1, whole=True)
         given = {
             "first": first, "last": last, "type": type, "devices": devices,
             "time": time, "pass_time": pass_time, "memory": memory, "activations": activations,
@@ -468,7 +468,7 @@ class Problem:
         if name == "tensors":
             return _tensors(value, self.n_layers)
         if name == "fixed_price":
-            check_number(name, value, least=0)
+            check_number(name, value, minimum=0)
             return float(value)
         if name not in ("layer_names", "layer_kinds", "type_names"):
             raise TypeError(f"{name} cannot be replaced; it must be an array, names, or a field of the goal")
@@ -492,9 +492,9 @@ class Problem:
 
     def _make_core(self) -> _core.Problem:
         goal = self.goal
-        most = goal.max_devices_per_stage
-        if most is not None and most > _core.MAX_DEVICES:
-            raise ValueError(f"max_devices_per_stage is {most}; it must be at most {_core.MAX_DEVICES:,}")
+        maximum = goal.max_devices_per_stage
+        if maximum is not None and maximum > _core.MAX_DEVICES:
+            raise ValueError(f"max_devices_per_stage is {maximum}; it must be at most {_core.MAX_DEVICES:,}")
         data = _core.ProblemData()
         data.layers, data.types = self.n_layers, self.n_types
         for name, array in self._core_arrays().items():
@@ -514,7 +514,7 @@ class Problem:
         data.by_type = goal.merge == "type"
         data.overlap = goal.overlap
         data.split = goal.split
-        data.max_devices_per_stage = _core.MAX_DEVICES if most is None else most
+        data.max_devices_per_stage = _core.MAX_DEVICES if maximum is None else maximum
         return _core.Problem(data)
 
     def _core_arrays(self) -> dict[str, Array]:
@@ -665,7 +665,7 @@ def _tensors(tensors: Tensors | None, layers: int) -> tuple[tuple[int, tuple[int
             ) from None
         for field, layer in [("producer", producer), *(("consumers", c) for c in consumers)]:
             _check_layer(f"{name}.{field}", layer, layers)
-        check_number(f"{name}.bytes", size, least=0, most=1e60)
+        check_number(f"{name}.bytes", size, minimum=0, maximum=1e60)
         result.append((int(producer), tuple(int(c) for c in consumers), float(size)))
     return tuple(result)
 

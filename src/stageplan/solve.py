@@ -393,11 +393,11 @@ def _make_search(
     cell: Cell | None,
     policy: Policy | None,
 ) -> _core.Search:
-    check_number("seed", seed, least=0, most=2**64 - 1, whole=True)
+    check_number("seed", seed, minimum=0, maximum=2**64 - 1, whole=True)
     if population is None:
         population = _EPISODES if method == "reinforce" else _POPULATION
     maximum = _MAX_EPISODES if method == "reinforce" else 2**31 - 1
-    check_number("population", population, least=2, most=maximum, whole=True)
+    check_number("population", population, minimum=2, maximum=maximum, whole=True)
     schemes = _first_schemes(problem, method, initial)
     if method == "auto":
         return _core.Auto(problem.core, population, seed, threads, schemes)
@@ -586,9 +586,9 @@ def proven_over(problem: Problem, cost: float = math.inf, price: float = math.in
 
     Plans that cost more than `cost`, or more than `price` per hour, are irrelevant to the proof.
     """
-    most = devices_covered(problem, cost, price)
+    devices = devices_covered(problem, cost, price)
     order = "" if problem.has_one_order else " over this order of the layers"
-    return f"proven{order}" if most is None else f"proven{order} with at most {most:,} devices a stage"
+    return f"proven{order}" if devices is None else f"proven{order} with at most {devices:,} devices a stage"
 
 
 def devices_covered(problem: Problem, cost: float = math.inf, price: float = math.inf) -> int | None:
@@ -601,8 +601,8 @@ def devices_covered(problem: Problem, cost: float = math.inf, price: float = mat
         1 + _TIE
     ):
         return None
-    least = goal.examples / 3600 * _time_lower_bound(problem) * rent
-    return None if least > min(cost, goal.max_cost or math.inf) * (1 + _TIE) else _core.MAX_DEVICES
+    bound = goal.examples / 3600 * _time_lower_bound(problem) * rent
+    return None if bound > min(cost, goal.max_cost or math.inf) * (1 + _TIE) else _core.MAX_DEVICES
 
 
 def cost_lower_bound(problem: Problem) -> float:

@@ -97,7 +97,7 @@ class MaxGenerations(Stop):
     """
 
     def __init__(self, generations: int) -> None:
-        check_number("generations", generations, least=0, whole=True)
+        check_number("generations", generations, minimum=0, whole=True)
         super().__init__(lambda p: p.generation >= generations, f"MaxGenerations({generations})")
 
 
@@ -113,7 +113,7 @@ class MaxEvaluations(Stop):
     """
 
     def __init__(self, evaluations: int) -> None:
-        check_number("evaluations", evaluations, least=0, whole=True)
+        check_number("evaluations", evaluations, minimum=0, whole=True)
         super().__init__(lambda p: p.evaluations >= evaluations, f"MaxEvaluations({evaluations})")
 
 
@@ -132,7 +132,7 @@ class MaxWork(Stop):
     """
 
     def __init__(self, work: int) -> None:
-        check_number("work", work, least=0, whole=True)
+        check_number("work", work, minimum=0, whole=True)
         super().__init__(lambda p: p.work >= work, f"MaxWork({work})")
 
 
@@ -148,7 +148,7 @@ class MaxRuntime(Stop):
     """
 
     def __init__(self, seconds: float) -> None:
-        check_number("seconds", seconds, least=0)
+        check_number("seconds", seconds, minimum=0)
         super().__init__(lambda p: p.runtime >= seconds, f"MaxRuntime({seconds:g})", seconds)
 
 
@@ -165,7 +165,7 @@ class NoImprovement(Stop):
     """
 
     def __init__(self, generations: int) -> None:
-        check_number("generations", generations, least=1, whole=True)
+        check_number("generations", generations, minimum=1, whole=True)
         super().__init__(lambda p: p.stagnation >= generations, f"NoImprovement({generations})")
 
 

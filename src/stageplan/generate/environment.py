@@ -214,10 +214,10 @@ def _accelerator_items(spec: Spec, facts: Facts) -> Iterator[Item]:
         "accelerators", len(found), count, "", "another target, fewer hardware.accelerators, or device 'cpu'"
     )
     if hardware.accelerator_memory:
-        least = min((one.memory for one in found), default=0)
+        smallest = min((one.memory for one in found), default=0)
         yield _amount_item(
             "accelerator memory",
-            least / GIB,
+            smallest / GIB,
             hardware.accelerator_memory / GIB,
             " GiB",
             "another target, or a smaller hardware.accelerator_memory",

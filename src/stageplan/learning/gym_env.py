@@ -70,8 +70,8 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         self._layer = 0  # the next to be placed
         self._mask = np.ones(problem.n_labels, np.int8)
         self.action_space = spaces.Discrete(problem.n_labels)
-        shape, most = self._observe()[0].shape, _core.Features.MOST
-        self.observation_space = spaces.Box(-most, most, shape, np.float32)
+        shape, bound = self._observe()[0].shape, _core.Features.MOST
+        self.observation_space = spaces.Box(-bound, bound, shape, np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -260,9 +260,9 @@ def _array(arrays: dict[str, Any], name: str, dtype: npt.DTypeLike, dimensions: 
 
 
 def _whole(arrays: dict[str, Any], name: str) -> int:
-    value, most = arrays[name], 2**64 - 1 if name == "seed" else 2**62  # others are still counted up
-    if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) <= most:
-        raise ValueError(f"{name} is {value}; it must be a whole number from 0 to {most}")
+    value, maximum = arrays[name], 2**64 - 1 if name == "seed" else 2**62  # the others are incremented
+    if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) <= maximum:
+        raise ValueError(f"{name} is {value}; it must be a whole number from 0 to {maximum}")
     return int(value)
 
 

@@ -53,13 +53,13 @@ class PolicyModule(nn.Module):
 
     def __init__(self, cell: str, shared: int, own: int, labels: int, hidden: int) -> None:
         check_choice("cell", cell, CELLS)
-        for name, value, least in (
+        for name, value, minimum in (
             ("shared", shared, 0),
             ("own", own, 0),
             ("labels", labels, 1),
             ("hidden", hidden, 1),
         ):
-            check_number(name, value, least=least, most=_MAX_SIZE, whole=True)
+            check_number(name, value, minimum=minimum, maximum=_MAX_SIZE, whole=True)
         super().__init__()
         self.shape = PolicyShape(cell, shared, own, labels, hidden)
         self.labels = labels

@@ -135,8 +135,8 @@ def check(
         raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
     stages = len(plan.stages)
     microbatches = 4 * stages if microbatches is None else microbatches
-    check_number("microbatches", microbatches, least=stages, whole=True)
-    check_number("steps", steps, least=1, whole=True)
+    check_number("microbatches", microbatches, minimum=stages, whole=True)
+    check_number("steps", steps, minimum=1, whole=True)
     check_number("max_seconds", max_seconds, above=0)
     for number, stage in enumerate(plan.stages, start=1):
         if stage.devices != 1:

@@ -145,7 +145,7 @@ def profile(
         check_choice("precision", precision, PRECISIONS)
     for name, value, least in (("batch", batch, 1), ("sequence", sequence, 1), ("repeats", repeats, 2)):
         if value is not None:
-            check_number(name, value, least=least, whole=True)
+            check_number(name, value, minimum=least, whole=True)
     check_number("max_spread", max_spread, above=0)
     _check_shape(shape)
     _check_layers(layers)
@@ -184,7 +184,7 @@ def _check_layers(layers: object) -> None:
     if layers is None:
         return
     if isinstance(layers, int):
-        check_number("layers", layers, least=1, whole=True)
+        check_number("layers", layers, minimum=1, whole=True)
     elif isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
         raise TypeError(f"layers is {show(layers)}; it must be a list of paths, or a depth")
 

@@ -54,7 +54,7 @@ def about(file: Path | Traversable) -> Iterator[None]:
         raise ValueError(sentence(f"{file}: {error}")) from None
 
 
-def read_bytes(file: Path | Traversable, most: int = MAX_BYTES) -> bytes:
+def read_bytes(file: Path | Traversable, limit: int = MAX_BYTES) -> bytes:
     """Read a file.
 
     Raises
@@ -62,18 +62,18 @@ def read_bytes(file: Path | Traversable, most: int = MAX_BYTES) -> bytes:
     OSError
         The file cannot be read.
     ValueError
-        It has more than `most` bytes.
+        It has more than `limit` bytes.
     """
     with file.open("rb") as stream:
-        raw: bytes = stream.read(most + 1)
-    check_size(len(raw), most)
+        raw: bytes = stream.read(limit + 1)
+    check_size(len(raw), limit)
     return raw
 
 
-def check_size(size: int, most: int = MAX_BYTES) -> None:
-    """Raise ValueError if there are more than `most` bytes to read."""
-    if size > most:
-        raise ValueError(f"it has more than {most >> 20} MB; it must have at most that")
+def check_size(size: int, limit: int = MAX_BYTES) -> None:
+    """Raise ValueError if there are more than `limit` bytes to read."""
+    if size > limit:
+        raise ValueError(f"it has more than {limit >> 20} MB; it must have at most that")
 
 
 def to_text(raw: bytes) -> str:

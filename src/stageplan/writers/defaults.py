@@ -29,22 +29,22 @@ def to_bounds(counts: Sequence[int]) -> tuple[int, ...]:
 def balanced(weights: Sequence[float], stages: int) -> tuple[int, ...]:
     """Bounds of stages whose heaviest and lightest differ least, by DeepSpeed's algorithm.
 
-    A dynamic programme that keeps one best partition of each prefix, the last of equal ones; so the result
+    A dynamic programme that stores one best partition of each prefix, the last of equal ones; so the result
     need not be optimal (The Linear Partition Problem, in Skiena's Algorithm Design Manual).
     """
     layers = len(weights)
     total = np.concatenate([[0.0], np.cumsum(weights)])
-    most, least = np.full(layers + 1, np.inf), np.full(layers + 1, np.inf)
-    most[0] = 0.0
+    maximum, minimum = np.full(layers + 1, np.inf), np.full(layers + 1, np.inf)
+    maximum[0] = 0.0
     begins = np.zeros((stages, layers + 1), dtype=np.intp)
     for stage in range(stages):
-        longest, shortest = most, least
-        most, least = np.full(layers + 1, np.inf), np.full(layers + 1, np.inf)
+        longest, shortest = maximum, minimum
+        maximum, minimum = np.full(layers + 1, np.inf), np.full(layers + 1, np.inf)
         for end in range(stage + 1, layers + 1):
             loads = total[end] - total[:end]
             high, low = np.maximum(longest[:end], loads), np.minimum(shortest[:end], loads)
             begin = end - 1 - int((high - low)[::-1].argmin())
-            begins[stage, end], most[end], least[end] = begin, high[begin], low[begin]
+            begins[stage, end], maximum[end], minimum[end] = begin, high[begin], low[begin]
     bounds = [layers]
     for stage in reversed(range(stages)):
         bounds.append(int(begins[stage, bounds[-1]]))
