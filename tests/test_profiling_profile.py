@@ -150,8 +150,8 @@ def test_weights_that_do_not_run_and_buffers_are_memory(mode):
     assert workload.layers[0].modules == ("tower",)
     share = 100 * 10_100 / (10_100 + sum(weight.numel() for weight in Stack().parameters()))
     assert workload.notes == (
-        f"{share:.3g} % of the weights do not run on this example (tower); they count in the memory of "
-        f"layers, and in no time",
+        f"{share:.3g} % of the weights do not run on this example (tower); they count as memory, and "
+        f"their time is left out",
     )
     assert plain.notes == ()
     assert [layer.compute for layer in workload.layers] == [layer.compute for layer in plain.layers]

@@ -26,12 +26,12 @@ CONTAINERS += [UserDict(one=ONE, other=OTHER), OrderedDict(one=ONE, other=OTHER)
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: type(container).__name__)
 def test_tensors_are_found_and_changed_in_containers_of_any_kind(container):
     value = {"in": [container, 5]}
-    assert list(tensors_in(value)) == [ONE, OTHER]
+    assert tensors_in(value) == [ONE, OTHER]
     changed = map_tensors(value, torch.clone)
     assert type(changed["in"][0]) is type(container)
     assert changed["in"][1] == 5
     assert all(a is not b and a.equal(b) for a, b in zip(tensors_in(changed), (ONE, OTHER), strict=True))
-    assert list(tensors_in(value)) == [ONE, OTHER]  # as it was
+    assert tensors_in(value) == [ONE, OTHER]  # as it was
 
 
 def test_what_holds_no_tensors_is_left_as_it_is():

@@ -48,7 +48,7 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
     if example is None:
         raise ValueError("example is None; it must be what the module is called with, a batch")
     args, kwargs = _arguments(example)
-    tensors = list(tensors_in((args, kwargs)))
+    tensors = tensors_in((args, kwargs))
     if any(tensor.is_nested for tensor in tensors):
         raise ValueError("example has a nested tensor; tensors must have one shape")
     batch = options.batch or next((len(tensor) for tensor in tensors if tensor.dim()), 1)

@@ -9,6 +9,7 @@ from .network import Network
 from .trace import Trace, TracedLayer
 
 LISTED = 6  # modules that a note names
+SMALL = 1e-3  # a share of the weights, as of a token for what is masked, that is not worth a note
 
 
 def add_unused(trace: Trace, layers: Sequence[TracedLayer]) -> None:
@@ -24,17 +25,18 @@ def add_unused(trace: Trace, layers: Sequence[TracedLayer]) -> None:
 
 
 def note_unused(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
-    """Say which share of the weights is not used, and which modules have them; nothing if all are used."""
+    """Say which share of the weights is not used, and which modules have them; nothing if it is small."""
     paths = [layer.name for layer in layers]
     unused = [trace.weights[number] for number in sorted(set().union(*(layer.unused for layer in layers)))]
-    if not unused:
+    total = sum(weight.bytes for weight in trace.weights.values())
+    share = sum(weight.bytes for weight in unused) / total if total else 0.0
+    if share < SMALL:
         return []
-    share = sum(weight.bytes for weight in unused) / sum(weight.bytes for weight in trace.weights.values())
     modules = list(dict.fromkeys(_outermost(weight.name, paths) for weight in unused))
     more = f" and {len(modules) - LISTED} more" if len(modules) > LISTED else ""
     return [
         f"{100 * share:.3g} % of the weights do not run on this example "
-        f"({', '.join(modules[:LISTED])}{more}); they count in the memory of layers, and in no time"
+        f"({', '.join(modules[:LISTED])}{more}); they count as memory, and their time is left out"
     ]
 
 

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+PLAIN = {type(None), bool, int, float, str, torch.dtype, torch.device}  # most values, told apart fastest
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Tensors in a value and in the lists, tuples, tables and dataclasses in it."""
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """List the tensors in a value and in the lists, tuples, tables and dataclasses in it."""
+    found: list[Tensor] = []
+    _find(value, found)
+    return found
+
+
+def _find(value: Any, found: list[Tensor]) -> None:
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
+        found.append(value)
+    elif type(value) in PLAIN:
+        return
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from tensors_in(item)
+            _find(item, found)
+    elif isinstance(value, (dict, Mapping)):
+        for item in value.values():
+            _find(item, found)
     elif _is_record(value):
         for field in fields(value):
-            yield from tensors_in(getattr(value, field.name, None))
+            _find(getattr(value, field.name, None), found)
 
 
 def to_meta(value: Any, dtype: torch.dtype) -> Any:
@@ -39,7 +50,7 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Change the tensors in a value and in copies of the lists, tuples, tables and dataclasses in it."""
     if isinstance(value, Tensor):
         return function(value)
-    if next(tensors_in(value), None) is None:
+    if not tensors_in(value):
         return value
     if isinstance(value, (list, tuple)):
         items = [map_tensors(item, function) for item in value]
@@ -70,11 +81,9 @@ def on_device_of(module: nn.Module, value: Any) -> Any:
 
 
 def stored_in(value: Any) -> list[Tensor]:
-    """Tensors in a value; of a sparse one, as gradients of embeddings may be, the parts that are stored."""
-    stored: list[Tensor] = []
-    for tensor in tensors_in(value):
-        if tensor.layout is torch.sparse_coo:
-            stored += (tensor._indices(), tensor._values())
-        else:
-            stored.append(tensor)
-    return stored
+    """List the tensors in a value; of a sparse one, as gradients may be, the parts that are stored."""
+    tensors = tensors_in(value)
+    if not any(tensor.is_sparse for tensor in tensors):
+        return tensors
+    parts = ([t._indices(), t._values()] if t.is_sparse else [t] for t in tensors)
+    return list(chain.from_iterable(parts))

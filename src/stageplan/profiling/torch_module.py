@@ -98,7 +98,7 @@ def trace(
 
 def _described(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Names and shapes of the tensors in arguments."""
-    named = [("", tensor) for tensor in tensors_in(list(args))]
+    named = [("", tensor) for tensor in tensors_in(args)]
     named += [(f"{name} ", tensor) for name, value in kwargs.items() for tensor in tensors_in(value)]
     return ", ".join(f"{name}{'x'.join(map(str, tensor.shape))}" for name, tensor in named) or "no tensors"
 
@@ -267,15 +267,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
         """Note what a question about all values is taken to answer: masks hold everywhere, nothing is bad."""
-        about = next(map(self._storage, stored_in(args[:1])), 0)
         if packet is aten.sum:
             self._counted[self._storage(outputs[0])] = args[0].numel()
         elif packet is aten.rand:
             self._random.add(self._storage(outputs[0]))
-        elif packet is aten.all or (packet is aten.eq and about in self._counted):
-            if packet is aten.all or args[1] == self._counted[about]:
-                self._answers[self._storage(outputs[0])] = True
-        elif packet is aten.any or (packet is aten.lt and about in self._random):  # dropped now and then
+        elif packet is aten.all:
+            self._answers[self._storage(outputs[0])] = True
+        elif packet is aten.any:
+            self._answers[self._storage(outputs[0])] = False
+        elif packet is aten.eq and self._counted.get(self._storage(args[0])) == args[1]:
+            self._answers[self._storage(outputs[0])] = True
+        elif packet is aten.lt and self._storage(args[0]) in self._random:  # dropped now and then
             self._answers[self._storage(outputs[0])] = False
 
     def _answer(self, question: Tensor) -> bool:
