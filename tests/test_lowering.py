@@ -164,7 +164,7 @@ def test_type_with_a_slash_in_its_name() -> None:
         (
             {"compute": {"a100": 1, "a100/fast": 1}},
             "strategy 'fast' of device type 'a100' has no number of devices; it must be in the type's "
-            "strategies, or be named as 'tp4' is",
+            "strategies, or have a name such as 'tp4'",
         ),
         (
             {"compute": {"a100": 1, "a100/tp3": 1}},

@@ -1,4 +1,4 @@
-"""The hardware: device types that can be rented, and their prices."""
+"""The hardware: device types and their prices."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     name : str
-        Unique in its cluster; what the times of layers are keyed by.
+        Unique in its cluster; the key of layers' times.
     price : float
         $/hour of one device.
     limit : int, optional
-        How many devices there are; None for no limit.
+        Number of devices; None for no limit.
     capacity : float, optional
         Bytes of memory of one device; None for no limit.
     bandwidth : float, optional
-        Bytes/s at which tensors enter or leave; None where their transfer takes no time.
+        Bytes/s at which tensors enter or leave; None if transfer takes no time.
     transfer_parallel : float
-        Fraction of the transfer time that several devices share, from 0 to 1.
+        Parallel fraction of the transfer time: the part that is divided among the devices of a stage.
     like : str, optional
-        Where a layer has no time for this type, its time is the time on type `like`, divided by `speed`.
-        It may be a type outside the cluster that layers have times for.
+        If a layer has no time for this type, it is the time on type `like` divided by `speed`; a type in the
+        cluster, or outside it with times in the layers.
     speed : float or mapping of str to float
-        How many times faster than `like`: for all layers, or by layer kind, ``"default"`` for other kinds.
+        Speed relative to `like`: for all layers, or by layer kind, ``"default"`` for other kinds.
     machine : int, optional
-        Devices of one machine; None where one machine holds them all.
+        Devices per machine; None if one machine holds all.
     link : float, optional
-        Bytes/s of an all-reduce within one machine; None where it takes no time.
+        Bytes/s of an all-reduce within one machine; None if it takes no time.
     network : float, optional
-        Bytes/s of an all-reduce between machines; None where it is as fast as within one.
+        Bytes/s of an all-reduce between machines; None if as within one.
     strategies : mapping of str to int
-        Devices that one replica of a stage takes under a strategy, by the strategy's name; layers have times
-        for it under ``"type/strategy"``. A strategy named ``"tp4"`` takes 4 without being listed.
+        Devices per replica of a stage by strategy; layers have times for it under ``"type/strategy"``. A
+        strategy named ``"tp4"`` has 4 devices and need not be listed.
 
     Raises
     ------
@@ -92,12 +92,12 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_fields(self, f"device type {show(self.name)}")
 
     def degree_of(self, strategy: str) -> int:
-        """Return how many devices a replica of a stage takes under a strategy, ``""`` being the plain one.
+        """Return the number of devices per replica of a strategy, ``""`` for the default one.
 
         Raises
         ------
         ValueError
-            The strategy is neither listed nor named as ``"tp4"`` is.
+            The strategy is neither listed nor has a name such as ``"tp4"``.
         """
         if strategy in self.strategies:
             return self.strategies[strategy]
@@ -105,12 +105,12 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if strategy and not (named and int(named[1]) <= MAX_DEGREE):
             raise ValueError(
                 f"strategy {show(strategy)} of device type {show(self.name)} has no number of devices; "
-                f"it must be in the type's strategies, or be named as 'tp4' is"
+                f"it must be in the type's strategies, or have a name such as 'tp4'"
             )
         return int(named[1]) if named else 1
 
     def speed_of(self, kind: str) -> float:
-        """How many times faster than `like` this type runs the layers of a kind."""
+        """Speed of this type relative to `like` for layers of a kind."""
         if isinstance(self.speed, Mapping):
             return self.speed.get(kind, self.speed.get("default", 1.0))
         return self.speed
@@ -132,11 +132,11 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     name : str
-        For people.
+        Name of the cluster.
     types : sequence of DeviceType
         At least one; their names differ.
     fixed_price : float
-        $/hour that every plan costs besides its devices.
+        $/hour of every plan in addition to its devices.
 
     Raises
     ------

@@ -207,7 +207,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     name : str
-        For people.
+        Name of the workload.
     layers : sequence of Layer
         In pipeline order; at most `MAX_LAYERS`.
     tensors : sequence of Tensor

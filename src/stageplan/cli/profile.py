@@ -1,4 +1,4 @@
-"""``stageplan profile``: a workload of a network itself."""
+"""``stageplan profile``: profile a network into a workload."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``profile``."""
     parser.set_defaults(run=_profile)
     parser.epilog = exit_statuses(
-        "the workload is printed or written, and where --check is given, its pipeline ran",
-        interrupted="; where that was during --check, the workload is printed and written",
+        "the workload is printed or written and, with --check, its pipeline ran",
+        interrupted="; during --check, the workload has been printed and written",
     )
     add = parser.add_argument
     add(
@@ -44,14 +44,20 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     add("--mode", choices=MODES, default="train", help="default: %(default)s")
     add("--precision", choices=PRECISIONS, help="of weights and arithmetic; default: that of the weights")
     add("--batch", type=int, metavar="B", help="examples in a batch; default: 1")
-    add("--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the most it takes")
-    add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch of images or the like")
+    add(
+        "--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the model's maximum"
+    )
+    add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch, such as of images")
     cut = parser.add_mutually_exclusive_group().add_argument
-    cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) that begin a layer; default: blocks")
+    cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) where layers start; default: blocks")
     cut("--depth", type=int, metavar="N", help="or cut at the modules at depth N")
     group = parser.add_argument_group("times (at least one device, or --measure)").add_argument
     group(
-        "--device", action="append", default=[], metavar="NAME", help="estimate for a device; once for each"
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="estimate times for a device; repeatable",
     )
     group("--catalogue", metavar="FILE", help="additional devices, in TOML or JSON")
     group(
@@ -61,13 +67,15 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "this machine's hardware calls itself. Times of other devices are carried over from it",
     )
     group("--on", choices=PLACES, help="measure on one thread of the processor, or on the GPU; default: cpu")
-    group("--repeats", type=int, default=40, metavar="N", help="most passes to measure; default: %(default)s")
+    group(
+        "--repeats", type=int, default=40, metavar="N", help="maximum passes to measure; default: %(default)s"
+    )
     group(
         "--max-spread",
         type=float,
         default=0.05,
         metavar="F",
-        help="refuse repeats that are further apart than this fraction; default: %(default)s",
+        help="maximum relative spread of repeats; default: %(default)s",
     )
     group = parser.add_argument_group("check (with --measure)").add_argument
     group(
@@ -76,10 +84,10 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=BEST,
         metavar="PLAN",
-        help="run the stages of a plan here, a process each, and compare; default: the best two stages",
+        help="run the stages of a plan here, in one process each, and compare; default: the best two stages",
     )
-    group("--microbatches", type=int, metavar="N", help="batches in a row; default: four for each stage")
-    group("--max-seconds", type=float, default=600.0, metavar="SECONDS", help="when to give up; default: 600")
+    group("--microbatches", type=int, metavar="N", help="number of batches; default: four per stage")
+    group("--max-seconds", type=float, default=600.0, metavar="SECONDS", help="time limit; default: 600")
     add_output(parser, "write the workload, TOML or JSON; - for stdout")
 
 
