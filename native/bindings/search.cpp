@@ -14,6 +14,7 @@
 #include "bindings/interruptible.h"
 #include "exact/exact.h"
 #include "exact/front.h"
+#include "exact/option_search.h"
 #include "genetic/genetic.h"
 #include "placement/annealing.h"
 
@@ -67,6 +68,15 @@ void bind_searches(py::module_& m) {
           "advance", [](Exact& e, std::uint64_t work) { run_interruptibly([&] { e.advance(work); }); },
           py::arg("work"))
       .def_property_readonly("tried", [](const Exact& e) { return to_array(e.tried()); });
+  py::class_<OptionSearch, Search>(m, "OptionSearch")
+      .def(py::init([](const Problem& problem, const GeneArray& initial) {
+             return make<OptionSearch>(problem, genes_of(problem, initial));
+           }),
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("initial").noconvert())
+      .def(
+          "advance", [](OptionSearch& s, std::uint64_t work) { run_interruptibly([&] { s.advance(work); }); },
+          py::arg("work"))
+      .def_property_readonly("tried", [](const OptionSearch& s) { return to_array(s.tried()); });
   py::class_<FrontPoint>(m, "FrontPoint")
       .def_readonly("target", &FrontPoint::target)
       .def_readonly("time", &FrontPoint::time)

@@ -246,6 +246,12 @@ double plan_time(const Columns& columns, double slowest, double pass, double syn
   return ((columns.microbatches - 1) * slowest + pass) / columns.microbatches + sync;
 }
 
+std::int64_t rented(const Columns& columns, int type, std::int64_t devices) {
+  if (!columns.whole_machines || columns.machine[type] == kInfinity) return devices;
+  const auto machine = static_cast<std::int64_t>(columns.machine[type]);
+  return (devices + machine - 1) / machine * machine;
+}
+
 void OptionPlan::clear() {
   std::fill(counts_.begin(), counts_.end(), 0);
   slowest_ = pass_ = sync_ = violation_ = 0;
@@ -264,13 +270,8 @@ void OptionPlan::add(const Option& option, int type) {
 double OptionPlan::time() const { return plan_time(*problem_.columns, slowest_, pass_, sync_); }
 
 const std::vector<std::int64_t>& OptionPlan::rented() {
-  rented_ = counts_;
-  const Columns& columns = *problem_.columns;
-  for (int t = 0; t < problem_.types; ++t) {
-    if (!columns.whole_machines || columns.machine[t] == kInfinity) continue;
-    const auto machine = static_cast<std::int64_t>(columns.machine[t]);
-    rented_[t] = (rented_[t] + machine - 1) / machine * machine;
-  }
+  rented_.resize(counts_.size());
+  for (int t = 0; t < problem_.types; ++t) rented_[t] = stageplan::rented(*problem_.columns, t, counts_[t]);
   return rented_;
 }
 

@@ -107,6 +107,9 @@ class OptionPlan {
   int stages_ = 0;
 };
 
+// Devices of a type that are paid for: those of whole machines where the problem asks for them.
+std::int64_t rented(const Columns& columns, int type, std::int64_t devices);
+
 // The formula of OptionPlan::time.
 double plan_time(const Columns& columns, double slowest, double pass, double sync);
 

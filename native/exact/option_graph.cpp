@@ -1,0 +1,150 @@
+#include "exact/option_graph.h"
+
+#include <algorithm>
+
+#include "common/stop.h"
+
+namespace stageplan {
+namespace {
+
+// As a stage of a plan whose slowest ones are of a range, `a` is no worse than `b` wherever that may be.
+bool replaces(const OptionArc& a, const OptionArc& b, const SlowestRange& range) {
+  return a.devices <= b.devices && a.pass <= b.pass &&
+         std::max(a.time, range.low) <= std::max(b.time, range.low) &&
+         std::max(a.sync, range.sync_low) <= std::max(b.sync, range.sync_low) && a.nearest <= b.nearest &&
+         a.farthest >= b.farthest;
+}
+
+bool same_stage(const OptionArc& a, const OptionArc& b) {
+  return a.first == b.first && a.last == b.last && a.type == b.type;
+}
+
+// All options of a stage that fit with some number of microbatches in flight, less those that are no better
+// than one that fits as far.
+void list_fitting(const Problem& problem, const Options& options, int first, int last, int type,
+                  std::vector<Option>& fitting) {
+  std::vector<Option> now;
+  fitting.clear();
+  for (int in_flight = options.in_flight(1); in_flight <= options.most_in_flight();) {
+    options.list(first, last, type, in_flight, now);
+    int next = options.most_in_flight();
+    for (const Option& option : now) {
+      if (option.violation > 0) continue;
+      const int fits = options.fits(option, type);
+      next = std::min(next, fits);
+      const bool known = std::any_of(fitting.begin(), fitting.end(), [&](const Option& other) {
+        return other.column == option.column && other.replicas == option.replicas;
+      });
+      if (!known) fitting.push_back(option);
+    }
+    in_flight = next + 1;
+  }
+}
+
+}  // namespace
+
+OptionGraph::OptionGraph(const Problem& problem, const Options& options, const OptionGroup& group,
+                         const std::vector<double>& limit, double most_time, double most_price, int stride)
+    : begin_(problem.layers + 2) {
+  std::vector<Option> fitting;
+  for (int first = 0; first < problem.layers; first += stride) {
+    check_stop();
+    for (int last = first; last < problem.layers; ++last) {
+      if (last + 1 < problem.layers && (last + 1) % stride != 0) continue;
+      for (int type = 0; type < problem.types; ++type) {
+        list_fitting(problem, options, first, last, type, fitting);
+        for (const Option& option : fitting) {
+          const OptionGroup own = options.group_of(option);
+          if (!(own == group) || option.devices > limit[type]) continue;
+          if (plan_time(*problem.columns, option.time, option.pass, option.sync) > most_time) continue;
+          const double price = problem.price[type] * option.devices;
+          if (price > most_price) continue;
+          const int fits = options.fits(option, type);
+          arcs_.push_back({.first = first,
+                           .last = last,
+                           .type = type,
+                           .devices = option.devices,
+                           .nearest = 1,
+                           .farthest = fits,
+                           .time = option.time,
+                           .pass = option.pass,
+                           .sync = option.sync,
+                           .price = price});
+        }
+      }
+    }
+  }
+  set_positions(problem, options);
+}
+
+// From the farthest position on that some arc cannot be at, positions need not be told apart.
+void OptionGraph::set_positions(const Problem& problem, const Options& options) {
+  const int most = options.most_in_flight(), layers = problem.layers, stages = problem.columns->max_stages;
+  int farthest = 0;
+  for (const OptionArc& arc : arcs_)
+    if (arc.farthest < most) farthest = std::max(farthest, arc.farthest);
+  const int count = stages < layers ? stages : std::min(layers, farthest + 1);
+  positions_ = {count, stages >= layers && count < layers};
+  keep([&](OptionArc& arc) {
+    if (arc.last + 1 < layers && (count > 1 || !positions_.open)) arc.nearest = 2;
+    arc.farthest = std::min({count, arc.farthest < most ? arc.farthest : count, layers - arc.last});
+    if (arc.last + 1 == layers) arc.farthest = 1;
+    return arc.nearest <= arc.farthest;
+  });
+}
+
+OptionGraph::OptionGraph(const OptionGraph& graph, const SlowestRange& range)
+    : begin_(graph.begin_.size()), positions_(graph.positions_) {
+  size_t stage = 0;  // where its arcs begin
+  for (const OptionArc& arc : graph.arcs_) {
+    if (arc.time > range.high || arc.sync > range.sync_high) continue;
+    if (stage < arcs_.size() && !same_stage(arcs_[stage], arc)) stage = arcs_.size();
+    const auto begin = arcs_.begin() + static_cast<std::ptrdiff_t>(stage);
+    if (std::any_of(begin, arcs_.end(), [&](const OptionArc& a) { return replaces(a, arc, range); })) continue;
+    arcs_.erase(std::remove_if(begin, arcs_.end(), [&](const OptionArc& a) { return replaces(arc, a, range); }),
+                arcs_.end());
+    arcs_.push_back(arc);
+  }
+  index();
+}
+
+void OptionGraph::index() {
+  std::fill(begin_.begin(), begin_.end(), 0);
+  for (const OptionArc& arc : arcs_) ++begin_[arc.first + 1];
+  for (size_t i = 1; i < begin_.size(); ++i) begin_[i] += begin_[i - 1];
+}
+
+bool OptionGraph::tighten(SlowestRange& range) const {
+  SlowestRange tight{kInfinity, -1, kInfinity, -1};
+  for (const OptionArc& arc : arcs_) {
+    if (arc.time >= range.low) tight.low = std::min(tight.low, arc.time);
+    if (arc.sync >= range.sync_low) tight.sync_low = std::min(tight.sync_low, arc.sync);
+    tight.high = std::max(tight.high, arc.time);
+    tight.sync_high = std::max(tight.sync_high, arc.sync);
+  }
+  range = tight;
+  return range.low <= range.high && range.sync_low <= range.sync_high;
+}
+
+PathSums::PathSums(const OptionPath& path) {
+  for (const OptionArc& arc : path) {
+    pass += arc.pass;
+    price += arc.price;
+    time = std::max(time, arc.time);
+    sync = std::max(sync, arc.sync);
+  }
+}
+
+Genes scheme_of(const Problem& problem, const OptionPath& path) {
+  const std::vector<int>& labels = problem.label_types();
+  Genes scheme(problem.layers);
+  int before = -1;
+  for (const OptionArc& arc : path) {
+    const auto label = std::find(labels.begin(), labels.end(), arc.type) - labels.begin();
+    before = static_cast<int>(before == label ? label + 1 : label);
+    std::fill(scheme.begin() + arc.first, scheme.begin() + arc.last + 1, static_cast<std::int8_t>(before));
+  }
+  return scheme;
+}
+
+}  // namespace stageplan

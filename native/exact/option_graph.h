@@ -1,0 +1,82 @@
+// Stages with their options, as arcs between the cuts that they begin and end at.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "model/options.h"
+#include "search/schemes.h"
+
+namespace stageplan {
+
+struct OptionArc {
+  int first, last, type, devices;
+  int nearest, farthest;  // positions that it may be at
+  double time, pass, sync, price;
+};
+
+// The position of a stage: how many stages there are from it to the end, with itself. With `open` the last one
+// stands for all positions from it on.
+struct Positions {
+  int count;
+  bool open;
+};
+
+// Times and all-reduce of the slowest stages.
+struct SlowestRange {
+  double low, high, sync_low, sync_high;
+};
+
+class OptionGraph {
+ public:
+  // The arcs of a group that may be in a plan of at most these seconds an example, and $/hour of devices,
+  // with at most `limit` devices of each type. Cuts are multiples of `stride`.
+  OptionGraph(const Problem& problem, const Options& options, const OptionGroup& group,
+              const std::vector<double>& limit, double most_time, double most_price, int stride);
+
+  // The arcs of a graph that may be in the best plan of a range: neither slower nor worse than another one.
+  OptionGraph(const OptionGraph& graph, const SlowestRange& range);
+
+  std::span<const OptionArc> arcs() const { return arcs_; }
+  std::span<const OptionArc> from(int cut) const {
+    return {arcs_.data() + begin_[cut], arcs_.data() + begin_[cut + 1]};
+  }
+  size_t size() const { return arcs_.size(); }
+
+  // The range cut down so that it ends at numbers of arcs; false where none is within it.
+  bool tighten(SlowestRange& range) const;
+
+  const Positions& positions() const { return positions_; }
+
+  // Only the arcs that `narrow` leaves, having changed their positions.
+  template <class Narrow>
+  void keep(Narrow narrow) {
+    std::vector<OptionArc> kept;
+    for (OptionArc arc : arcs_)
+      if (narrow(arc)) kept.push_back(arc);
+    arcs_ = std::move(kept);
+    index();
+  }
+
+ private:
+  void set_positions(const Problem& problem, const Options& options);
+  void index();
+
+  std::vector<OptionArc> arcs_;  // by first, last, type
+  std::vector<int> begin_;       // of the arcs from each cut
+  Positions positions_;
+};
+
+using OptionPath = std::vector<OptionArc>;
+
+// What the score of a path is made of.
+struct PathSums {
+  double pass = 0, price = 0;  // sums
+  double time = 0, sync = 0;   // the longest
+  explicit PathSums(const OptionPath& path);
+};
+
+// Neighbouring stages of one type get its two labels in turn.
+Genes scheme_of(const Problem& problem, const OptionPath& path);
+
+}  // namespace stageplan

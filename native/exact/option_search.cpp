@@ -1,0 +1,265 @@
+#include "exact/option_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "common/stop.h"
+#include "exact/option_labels.h"
+
+namespace stageplan {
+namespace {
+
+constexpr size_t kFewArcs = 1500;   // for which labels are set
+constexpr double kWide = 1.15;      // ranges of times are halved first
+constexpr double kNarrow = 1.15;    // for which labels are set however many arcs there are
+constexpr size_t kFirstWidth = 64;  // labels of a type and position at a cut
+constexpr size_t kWidthFactor = 4;
+constexpr size_t kMostWidth = size_t{1} << 14;
+constexpr int kCoarse = 16;  // cuts that the first plans may choose from
+constexpr int kCoarseBoxes = 24;
+constexpr size_t kRecent = 16;
+constexpr std::uint64_t kSlice = 1 << 22;  // work of a step
+
+// What limits are given away in bounds, so that rounding excludes no plan that just keeps them.
+double loose(double limit) { return limit * (1 + 2 * kTolerance); }
+
+}  // namespace
+
+OptionSearch::OptionSearch(const Problem& problem, const Genes& initial)
+    : Search(problem), terms_(problem), options_(problem) {
+  worth_ = {problem.objective, problem.cost_scale()};
+  update_worth();
+  (void)initial;
+  // The best option of each type alone, so that there is a plan whatever happens.
+  std::vector<Option> options;
+  OptionPlan plan(problem);
+  for (int label = 0; label < problem.labels(); ++label) {
+    const int type = problem.type_of(label);
+    options_.list(0, problem.layers - 1, type, options_.in_flight(1), options);
+    for (const Option& option : options) {
+      plan.clear();
+      plan.add(option, type);
+      keep(Genes(layers_, static_cast<std::int8_t>(label)).data(), plan.score());
+      ++evaluations_;
+    }
+  }
+  update_worth();
+}
+
+void OptionSearch::update_worth() {
+  const double best = least() * (1 - kTolerance);
+  worth_.most_time = loose(problem_.goal_time());
+  worth_.most_price = loose(problem_.max_price);
+  worth_.most_cost = loose(problem_.max_cost);
+  double& most = worth_.objective == Objective::cost ? worth_.most_cost : worth_.most_time;
+  most = std::min(most, best);
+}
+
+bool OptionSearch::closed(double bound) const { return bound == kInfinity || meets(least(), bound); }
+
+double OptionSearch::bound() const {
+  double bound = std::min(least(), abandoned_);
+  if (!started_) return 0;
+  for (const Box& box : open_) bound = std::min(bound, box.bound);
+  return bound;
+}
+
+Genes OptionSearch::tried() const {
+  Genes schemes = best();
+  for (const Genes& scheme : recent_) schemes.insert(schemes.end(), scheme.begin(), scheme.end());
+  return schemes;
+}
+
+void OptionSearch::step() { advance(work_ + kSlice); }
+
+void OptionSearch::advance(std::uint64_t work) {
+  while (!done_ && work_ < work) process_next();
+}
+
+void OptionSearch::process_next() {
+  if (!started_) start();
+  started_ = true;
+  if (!open_.empty()) {
+    Box box = pop();
+    const Box whole = box;
+    try {
+      look_into(std::move(box));
+    } catch (const Stopped&) {
+      push(whole);
+      throw;
+    }
+  }
+  while (!open_.empty() && closed(open_.front().bound)) pop();
+  done_ = open_.empty();
+}
+
+// First plans of the few stages whose cuts are far apart, then all.
+void OptionSearch::start() {
+  open_.clear();
+  abandoned_ = kInfinity;
+  for (const OptionGroup& group : options_.groups()) {
+    if (problem_.layers >= 2 * kCoarse) try_coarsely(group, problem_.layers / kCoarse);
+  }
+  for (const OptionGroup& group : options_.groups()) open_group(group, 1);
+}
+
+void OptionSearch::try_coarsely(const OptionGroup& group, int stride) {
+  const double abandoned = abandoned_;
+  const std::vector<Box> open = std::move(open_);
+  open_.clear();
+  open_group(group, stride);
+  for (int boxes = 0; boxes < kCoarseBoxes && !open_.empty(); ++boxes) look_into(pop());
+  open_ = open;
+  abandoned_ = abandoned;
+}
+
+void OptionSearch::open_group(const OptionGroup& group, int stride) {
+  auto graph = std::make_shared<const OptionGraph>(problem_, options_, group, terms_.limit, worth_.most_time,
+                                                   worth_.most_price - terms_.fixed_price, stride);
+  work_ += graph->size() * 8;
+  const std::vector<double> none(problem_.types);
+  push({{0, kInfinity, 0, kInfinity}, 0, graph, {{0, 1, none}, {1, 0, none}}, kFirstWidth});
+}
+
+// No plan that counts is slower, whatever else it takes.
+void OptionSearch::limit_range(SlowestRange& range) const {
+  if (terms_.slowest > 0)
+    range.high = std::min(range.high, (worth_.most_time - range.sync_low) / terms_.slowest);
+  range.sync_high = std::min(range.sync_high, worth_.most_time - terms_.slowest * range.low);
+}
+
+void OptionSearch::look_into(Box box) {
+  limit_range(box.range);
+  work_ += box.graph->size();
+  box.graph = std::make_shared<const OptionGraph>(*box.graph, box.range);
+  if (!box.graph->tighten(box.range)) return;
+  Closest closest;
+  if (bound_box(box, closest)) divide(std::move(box), closest.path);
+}
+
+// False where the box is closed.
+bool OptionSearch::bound_box(Box& box, Closest& closest) {
+  const auto graph = box.graph;
+  OptionRelaxation relaxation(problem_, terms_, *graph, box.range, worth_, box.weightings);
+  relaxation.raise([&](const OptionPath& path) {
+    try_path(path);
+    compare(path, box.range, closest);
+  });
+  box.bound = std::max(box.bound, relaxation.least());
+  work_ += relaxation.work();
+  if (closed(box.bound)) return false;
+  relaxation.look_back();
+  auto narrowed = std::make_shared<OptionGraph>(*graph);
+  narrowed->keep([&](OptionArc& arc) { return relaxation.narrow(arc); });
+  box.graph = narrowed;
+  if (narrowed->size() <= kFewArcs && box.range.high <= kNarrow * box.range.low) set_labels(box, relaxation);
+  return !closed(box.bound);
+}
+
+// Keeps a path where it might be better, were its slowest stages the fastest of the range.
+void OptionSearch::compare(const OptionPath& path, const SlowestRange& range, Closest& closest) const {
+  const PathSums sums(path);
+  const double objective =
+      worth_.objective_of(terms_.time(range.low, sums.pass, range.sync_low), sums.price + terms_.fixed_price);
+  if (objective < closest.objective) closest = {path, objective};
+}
+
+// Where all labels are kept, the box is closed.
+void OptionSearch::set_labels(Box& box, const OptionRelaxation& relaxation) {
+  OptionLabels labels(problem_, terms_, *box.graph, box.range, relaxation, box.width);
+  labels.run([&](const OptionPath& path, double bound) {
+    if (closed(bound)) return false;
+    try_path(path);
+    return true;
+  });
+  work_ += labels.work();
+  box.bound = std::max(box.bound, labels.given_up());
+}
+
+// Scores a plan that was found on the way.
+void OptionSearch::try_path(const OptionPath& path) {
+  OptionPlan plan(problem_);
+  for (const OptionArc& arc : path)
+    plan.add({.devices = arc.devices,
+              .column = 0,
+              .replicas = 1,
+              .time = arc.time,
+              .pass = arc.pass,
+              .sync = arc.sync,
+              .memory = 0,
+              .flight = 0,
+              .violation = 0},
+             arc.type);
+  const Score score = plan.score();
+  ++evaluations_;
+  if (!better(problem_, score, best_score())) return;
+  const Genes scheme = scheme_of(problem_, path);
+  if (recent_.size() == kRecent) recent_.erase(recent_.begin());
+  recent_.push_back(scheme);
+  keep(scheme.data(), score);
+  update_worth();
+}
+
+// In two, at a time such that the path counts in neither part: in the slower one it is too slow, in the faster
+// one its slowest stage is.
+void OptionSearch::divide(Box box, const OptionPath& path) {
+  const SlowestRange& range = box.range;
+  if (range.high > kWide * range.low || path.empty()) return halve(std::move(box));
+  const PathSums sums(path);
+  const double spare = worth_.longest(sums.price + terms_.fixed_price) - terms_.pass * sums.pass;
+  const double slower = sums.time - range.low, longer = sums.sync - range.sync_low;
+  const bool by_time = terms_.slowest * slower >= longer;
+  const double below = std::nextafter(by_time ? sums.time : sums.sync, 0);
+  if (by_time && split_time(box, std::min(below, (spare - range.sync_low) / terms_.slowest))) return;
+  if (!by_time && split_sync(box, std::min(below, spare - terms_.slowest * range.low))) return;
+  halve(std::move(box));
+}
+
+void OptionSearch::halve(Box box) {
+  const SlowestRange& range = box.range;
+  const auto middle = [](double low, double high) { return low > 0 ? std::sqrt(low * high) : high / 2; };
+  const bool by_time = terms_.slowest * (range.high - range.low) >= range.sync_high - range.sync_low;
+  if (by_time ? split_time(box, middle(range.low, range.high))
+              : split_sync(box, middle(range.sync_low, range.sync_high)))
+    return;
+  box.width *= kWidthFactor;
+  if (box.width <= kMostWidth)
+    push(std::move(box));
+  else
+    abandoned_ = std::min(abandoned_, box.bound);
+}
+
+bool OptionSearch::split_time(const Box& box, double time) {
+  if (!(box.range.low <= time && time < box.range.high)) return false;
+  Box faster = box, slower = box;
+  faster.range.high = time;
+  slower.range.low = std::nextafter(time, kInfinity);
+  push(std::move(faster));
+  push(std::move(slower));
+  return true;
+}
+
+bool OptionSearch::split_sync(const Box& box, double sync) {
+  if (!(box.range.sync_low <= sync && sync < box.range.sync_high)) return false;
+  Box shorter = box, longer = box;
+  shorter.range.sync_high = sync;
+  longer.range.sync_low = std::nextafter(sync, kInfinity);
+  push(std::move(shorter));
+  push(std::move(longer));
+  return true;
+}
+
+void OptionSearch::push(Box box) {
+  open_.push_back(std::move(box));
+  std::push_heap(open_.begin(), open_.end(), later);
+}
+
+OptionSearch::Box OptionSearch::pop() {
+  std::pop_heap(open_.begin(), open_.end(), later);
+  Box first = std::move(open_.back());
+  open_.pop_back();
+  return first;
+}
+
+}  // namespace stageplan

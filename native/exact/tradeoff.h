@@ -1,0 +1,42 @@
+// Bounds of what a plan is worth from bounds of weighted sums of its time and its price: a convex polygon of
+// times and prices, whose corners are looked at.
+#pragma once
+
+#include <vector>
+
+#include "model/problem.h"
+
+namespace stageplan {
+
+// time * (seconds per example) + price * ($/hour) >= value.
+struct Line {
+  double time, price;
+  double value;
+};
+
+// What a plan has to keep so that it counts: the limits and, once there is one, less than the best plan.
+struct Worth {
+  Objective objective;
+  double cost_scale;
+  double most_time = kInfinity, most_price = kInfinity, most_cost = kInfinity;
+
+  double objective_of(double time, double price) const {
+    return objective == Objective::cost ? cost_scale * time * price : time;
+  }
+
+  // The longest time with which a plan of this price counts, and the highest price of one of this time.
+  double longest(double price) const;
+  double dearest(double time) const;
+
+  // The most that a plan weighs that counts, is no faster and no cheaper than this; the line's value aside.
+  double heaviest(const Line& line, double least_time, double least_price) const;
+};
+
+// The least objective of plans that keep the lines and count; infinity where there are none. The first line
+// bounds the price alone and the last one the time alone, those between are in order of their slope.
+double least_objective(const Worth& worth, const Line* lines, int count);
+
+// Between which lines, `i` and the next, the corner is that bounds the objective; -1 where the ends meet.
+int least_corner(const Worth& worth, const Line* lines, int count);
+
+}  // namespace stageplan

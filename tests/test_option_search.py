@@ -1,0 +1,129 @@
+"""The exact search among options of stages: its plans and bounds against brute force."""
+
+import math
+from typing import Any
+
+import numpy as np
+import option_problems
+import pytest
+import reference_options as ref
+
+import stageplan as sp
+from stageplan import _core
+
+
+def searched(p: sp.Problem) -> _core.OptionSearch:
+    search = _core.OptionSearch(p.core, np.empty((0, p.n_layers), np.int8))
+    while not search.done:
+        search.step()
+    return search
+
+
+def objective(p: sp.Problem, search: _core.OptionSearch) -> float:
+    score = search.best_score
+    if score.violation > 0:
+        return math.inf
+    return score.cost if p.goal.objective == "cost" else score.time
+
+
+def check(p: sp.Problem) -> float:
+    """Compare the search with brute force; return the least objective."""
+    wanted = ref.brute_force(p)
+    least = math.inf if wanted is None else ref.objective(p, wanted[1].score)
+    search = _core.OptionSearch(p.core, np.empty((0, p.n_layers), np.int8))
+    assert search.bound <= least
+    while not search.done:
+        search.step()
+        assert search.bound <= least * (1 + 1e-9)
+    assert objective(p, search) == pytest.approx(least, rel=3e-9)
+    assert search.bound == pytest.approx(least, rel=3e-9)
+    return least
+
+
+def test_best_plans_are_those_of_brute_force() -> None:
+    rng = np.random.default_rng(1)
+    found = [check(option_problems.draw_problem(rng, 3)) for _ in range(120)]
+    assert sum(map(math.isinf, found)) < len(found) / 2
+
+
+def test_scheme_has_the_score_that_was_found() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(40):
+        p = option_problems.draw_problem(rng, 3)
+        search = searched(p)
+        best = ref.provision(p, tuple(int(x) for x in search.best))
+        least = math.inf if best is None else ref.objective(p, best.score)
+        assert objective(p, search) == pytest.approx(least, rel=3e-9)
+
+
+CHAIN: dict[str, Any] = {
+    "compute": np.ones((6, 1)),
+    "price": [1.0],
+    "column_type": [0],
+    "schedule": "1f1b",
+    "microbatches": 4,
+    "batch": 4,
+    "split": True,
+    "activations": np.ones(6),
+    "max_devices_per_stage": 1,
+}
+
+
+def test_memory_grows_with_the_stages_behind() -> None:
+    # A device holds activations of four layers; the first stage has one layer, for it keeps four in flight.
+    p = sp.Problem.from_arrays(**CHAIN, capacity=[4.0], objective="throughput")
+    search = searched(p)
+    cuts = np.flatnonzero(np.diff(search.best)) + 1
+    stages = np.diff([0, *cuts, 6])
+    kept = [n * min(len(stages) - i, 4) for i, n in enumerate(stages)]
+    assert search.best_score.violation == 0
+    assert max(kept) <= 4
+    assert searched(sp.Problem.from_arrays(**CHAIN, capacity=[1.0])).bound == math.inf
+
+
+def test_most_stages_are_counted_beyond_the_microbatches() -> None:
+    p = sp.Problem.from_arrays(**CHAIN, objective="throughput")
+    assert searched(p).best_score.time == pytest.approx((3 * 1 + 6) / 4)  # six stages of one layer
+    limited = searched(p.replace(max_stages=5))
+    assert limited.best_score.time == pytest.approx((3 * 2 + 6) / 4)
+    assert len(np.flatnonzero(np.diff(limited.best))) <= 4
+
+
+def test_whole_machines_are_rented() -> None:
+    columns: dict[str, Any] = {"column_type": [0, 1], "machine": [4, 1], "whole_machines": True}
+    p = sp.Problem.from_arrays(np.ones((2, 2)), [1.0, 1.5], limit=[4, 4], max_devices_per_stage=4, **columns)
+    # Per device-hour of work the first type is cheaper, and all four devices of its machine are put to use.
+    assert searched(p).best_score.cost == pytest.approx(1e6 / 3600 * 2)
+    assert check(p.replace(limit=[3, 4])) == pytest.approx(1e6 / 3600 * 3)
+
+
+def larger(seed: int, layers: int, **goal: Any) -> sp.Problem:
+    rng = np.random.default_rng(seed)
+    compute = rng.uniform(0.5, 2, (layers, 1)) * rng.uniform(0.5, 2, (1, 4))
+    return sp.Problem.from_arrays(
+        compute, [1.0, 2.0], column_type=[0, 0, 1, 1], column_degree=[1, 2, 1, 2], schedule="1f1b",
+        microbatches=8, batch=32, activations=rng.uniform(0.1, 0.3, layers), capacity=[6.0, 9.0], **goal,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("goal", [{}, {"limit": [5, 3]}, {"objective": "throughput", "max_price": 20.0}])
+def test_larger_problems_are_proven_and_bounds_rise(goal: dict[str, Any]) -> None:
+    p = larger(0, 24, **goal)
+    search = _core.OptionSearch(p.core, np.empty((0, 24), np.int8))
+    bounds = []
+    while not search.done:
+        search.step()
+        bounds.append(search.bound)
+    assert bounds == sorted(bounds)
+    assert objective(p, search) == pytest.approx(bounds[-1], rel=3e-9)
+
+
+def test_a_stop_keeps_a_valid_bound() -> None:
+    p = larger(1, 40)
+    search = _core.OptionSearch(p.core, np.empty((0, 40), np.int8))
+    with _core.StopAfter(0.0), pytest.raises(_core.Stopped):
+        search.advance(1 << 40)
+    assert search.bound <= objective(p, searched(p))
+    while not search.done:
+        search.step()
+    assert objective(p, search) == objective(p, searched(p))
