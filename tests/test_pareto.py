@@ -172,7 +172,7 @@ def test_points_of_many_devices() -> None:
 
 def test_a_front_limited_by_the_default_of_devices_per_stage_says_so() -> None:
     front = sp.pareto(sp.Problem.from_arrays([[4.0]], [1.0], limit=[5e6]), points=2)
-    assert "proven with at most 1,048,576 devices a stage: no plan is faster than 262,144 examples" in str(
+    assert "proven with at most 1,048,576 devices per stage: no plan is faster than 262,144 examples" in str(
         front
     )
 

@@ -130,7 +130,7 @@ def test_proof_over_one_order_of_a_graph_says_so(tensors: Any, words: str) -> No
 
 
 MANY = 1_048_576  # devices that a stage may have by default
-AT_MOST = "with at most 1,048,576 devices a stage"
+AT_MOST = "with at most 1,048,576 devices per stage"
 
 
 @pytest.mark.parametrize(

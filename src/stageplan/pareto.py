@@ -97,7 +97,7 @@ class Front:
     version: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the front as plain values, for JSON; None stands for infinity."""
+        """Return the front as plain values, for JSON; None means infinity."""
         points = [
             {"status": p.status, "bound": p.bound, "gap": _finite(p.gap), "plan": p.plan.to_dict()}
             for p in self.points

@@ -354,7 +354,7 @@ class Problem:
         fixed_price: float = 0.0,
         **goal: Any,
     ) -> Problem:
-        """Make a problem whose stages are listed one by one, with what they take: a cost model of your own.
+        """Make a problem from a list of all options of stages, computed by your own cost model.
 
         Parameters
         ----------
@@ -363,18 +363,18 @@ class Problem:
         price : array_like, shape (T,)
             $/device-hour of each device type.
         first, last, type, devices : array_like of int, shape (N,)
-            Of each option: first and last layer of the stage, device type, devices that it takes. Stages that
-            no option is listed for cannot be.
+            Of each option: first and last layer of the stage, device type, number of devices. Stages without
+            an option are not allowed.
         time : array_like, shape (N,)
             Seconds per example.
         pass_time : array_like, shape (N,), optional
-            Seconds per example that a microbatch takes through the stage, with a schedule; `time` if absent.
+            Seconds per example of a microbatch's pass through the stage, with a schedule; default: `time`.
         memory, activations : array_like, shape (N,), optional
-            Bytes a device that stay, and for each example of a microbatch in flight.
+            Resident bytes per device, and bytes per device for each example of a microbatch in flight.
         limit, capacity, machine : array_like, shape (T,), optional
-            Devices, bytes a device, devices a machine; inf or absent: no limit, one machine.
+            Devices, bytes per device, devices per machine; inf or absent: no limit, one machine.
         fixed_price : float
-            $/hour whatever the devices.
+            $/hour that does not depend on the devices.
         **goal
             Fields of the `Goal`.
 
@@ -389,7 +389,7 @@ class Problem:
 
         Examples
         --------
-        Two layers as one stage of two devices, or each on a device of its own:
+        Two layers as one stage on two devices, or each on one device:
 
         >>> import stageplan as sp
         >>> problem = sp.Problem.from_options(

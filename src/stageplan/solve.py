@@ -588,7 +588,9 @@ def proven_over(problem: Problem, cost: float = math.inf, price: float = math.in
     """
     devices = devices_covered(problem, cost, price)
     order = "" if problem.has_one_order else " over this order of the layers"
-    return f"proven{order}" if devices is None else f"proven{order} with at most {devices:,} devices a stage"
+    return (
+        f"proven{order}" if devices is None else f"proven{order} with at most {devices:,} devices per stage"
+    )
 
 
 def devices_covered(problem: Problem, cost: float = math.inf, price: float = math.inf) -> int | None:
