@@ -113,7 +113,7 @@ void bind_policy(py::module_& m) {
       .def_property_readonly("first", [](const Learned& l) { return to_floats(l.adam.first); })
       .def_property_readonly("second", [](const Learned& l) { return to_floats(l.adam.second); })
       .def_property_readonly("steps", [](const Learned& l) { return l.adam.steps; })
-      .def("turn_to_another", &Learned::turn_to_another)
+      .def("reset_for_new_problem", &Learned::reset_for_new_problem)
       .def_property_readonly("rnn", [](const Learned& l) { return l.shape.cell == Cell::rnn; })
       .def_readonly("baseline", &Learned::baseline)
       .def_readonly("generations", &Learned::generations);

@@ -61,7 +61,7 @@ Learned::Learned(Cell cell, int types, int labels, std::uint64_t seed)
       weights(initial_weights<float>(shape, Rng(seed, kFirstWeights, 0))),
       adam(weights.size()) {}
 
-void Learned::turn_to_another() {
+void Learned::reset_for_new_problem() {
   baseline = std::numeric_limits<double>::quiet_NaN();
   generations = std::min(generations, kAgain);
   for (const PolicyShape::Part& part : shape.parts())

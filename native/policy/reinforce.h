@@ -13,7 +13,7 @@
 
 namespace stageplan {
 
-// What a policy has learned, and where its learning stands.
+// A policy and the state of its training.
 struct Learned {
   PolicyShape shape;
   std::vector<float> weights;
@@ -21,11 +21,11 @@ struct Learned {
   double baseline = std::numeric_limits<double>::quiet_NaN();  // moving average of rewards; NaN: none yet
   std::uint64_t generations = 0;
 
-  // Nothing yet, of problems with so many types and labels.
+  // An untrained policy for a number of types and labels.
   Learned(Cell cell, int types, int labels, std::uint64_t seed);
 
-  // Goes on to another problem: rewards are others there, and it is less certain of its choices.
-  void turn_to_another();
+  // Prepares training on another problem: no baseline of rewards yet, and more exploration.
+  void reset_for_new_problem();
 };
 
 class Reinforce : public Search {

@@ -432,7 +432,7 @@ def _reinforce(
         policy.check(problem)
         learned = policy.learned()
         if not policy.knows(problem):
-            learned.turn_to_another()
+            learned.reset_for_new_problem()
         if policy.schemes.shape[1] == problem.n_layers:
             schemes = np.concatenate([policy.schemes, schemes])
     return _core.Reinforce(problem.core, learned, population, seed, threads, schemes)
