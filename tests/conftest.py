@@ -30,11 +30,16 @@ Draw: TypeAlias = Callable[..., Pair]
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
 
+def objective_of(plan: sp.Plan) -> float:
+    """What the goal wants to be least: $, seconds per example or $/hour."""
+    return {"cost": plan.cost, "throughput": plan.time, "price": plan.price}[plan.problem.goal.objective]
+
+
 def _draw(rng: np.random.Generator, max_layers: int = 10, max_types: int = 4, **fixed: Any) -> Pair:
     shape = {
         "merge": str(rng.choice(["adjacent", "type"])),
         "split": bool(rng.random() < 0.5),
-        "objective": str(rng.choice(["cost", "throughput"])),
+        "objective": str(rng.choice(["cost", "throughput", "price"])),
         "max_devices_per_stage": int(rng.integers(1, 9)),
     }
     n_layers, n_types = int(rng.integers(1, max_layers + 1)), int(rng.integers(1, max_types + 1))

@@ -59,11 +59,12 @@ class Load(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Cost of all examples, seconds per example, and the sum of the relative excesses over the limits."""
+    """Cost of all examples, seconds per example, sum of the relative excesses over limits, $ an hour."""
 
     cost: float
     tau: float
     violation: float
+    price: float
 
 
 class Plan(NamedTuple):
@@ -233,7 +234,7 @@ def score_loaded(p: Any, work: Loaded, ks: Devices) -> Score:
     limits = [(tau, tau_goal), (cost, p.goal.max_cost), (rate, p.goal.max_price)]
     violation = sum(excess(x, limit, limit) for x, limit in limits if limit is not None)
     violation += device_excess(p, work, ks) + stage_excess(p, work)
-    return Score(float(cost), tau, float(violation))
+    return Score(float(cost), tau, float(violation), rate)
 
 
 def score(p: Any, scheme: Scheme, ks: Devices) -> Score:
@@ -243,7 +244,7 @@ def score(p: Any, scheme: Scheme, ks: Devices) -> Score:
 
 def objective(p: Any, s: Score) -> float:
     """Give the number that the goal minimises."""
-    return s.tau if p.goal.objective == "throughput" else s.cost
+    return float({"cost": s.cost, "throughput": s.tau, "price": s.price}[p.goal.objective])
 
 
 def better(p: Any, a: Score, b: Score) -> bool:

@@ -86,7 +86,7 @@ def goals(draw: st.DrawFn) -> Arguments:
     examples = draw(st.sampled_from([1.0, 3600.0, 1e6]))
     scale = {"min_throughput": 0.1, "max_duration": examples, "max_cost": examples / 100, "max_price": 5.0}
     drawn = {name: draw(numbers(0.1)) * scale[name] for name in GOALS if draw(st.integers(0, 2)) == 2}
-    objective = draw(st.sampled_from(["cost", "throughput"]))
+    objective = draw(st.sampled_from(["cost", "throughput", "price"]))
     return {"examples": examples, "objective": objective, "overlap": draw(st.booleans()), **drawn}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Draw
+from conftest import Draw, objective_of
 from msgspec.structs import replace
 
 import stageplan as sp
@@ -26,7 +26,7 @@ KNOWN = {
 
 
 def rank(plan: sp.Plan) -> tuple[float, float]:
-    return plan.violation, plan.cost if plan.problem.goal.objective == "cost" else plan.time
+    return plan.violation, objective_of(plan)
 
 
 def same(a: sp.Plan, b: sp.Plan) -> bool:

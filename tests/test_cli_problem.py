@@ -23,6 +23,7 @@ node2 -- Line -- forward_compute_time=2.0, backward_compute_time=4.0, activation
     ("argv", "changed"),
     [
         (["--objective", "throughput"], {"objective": "throughput"}),
+        (["--objective", "price"], {"objective": "price"}),
         (["--objective", "cost"], {}),
         (["--examples", "2e7"], {"examples": 2e7}),
         (["--min-throughput", "50"], {"min_throughput": 50.0}),

@@ -361,24 +361,27 @@ def test_rows_score_natively(run, rows, target):
     feasible = int((expected.violation == 0).sum())
     assert (status, err) == (int(feasible == 0), "")
     assert f"50 schemes, {feasible} feasible" in out
+    arrays = {name: values for name, values in expected._asdict().items() if values is not None}
     with np.load("scores.npz") as scores:
-        for name, values in expected._asdict().items():
+        assert set(scores) == set(arrays) == {"cost", "throughput", "violation"}
+        for name, values in arrays.items():
             np.testing.assert_array_equal(scores[name], values)
     for name in ("scores.json", "-"):
         _, out, _ = run("score", "net.toml", "rows.npy", *flags, "-o", name)
         text = out if name == "-" else Path(name).read_text()
-        assert strict(text) == {name: values.tolist() for name, values in expected._asdict().items()}
+        assert strict(text) == {name: values.tolist() for name, values in arrays.items()}
 
 
-@pytest.mark.parametrize("objective", ["cost", "throughput"])
+@pytest.mark.parametrize("objective", ["cost", "throughput", "price"])
 def test_best_row(run, rows, objective):
     scores = sp.evaluate(problem(objective=objective), rows)
-    value = scores.cost if objective == "cost" else -scores.throughput
+    value = -scores.throughput if objective == "throughput" else getattr(scores, objective)
     best = int(np.where(scores.violation == 0, value, np.inf).argmin())
     _, out, _ = run("score", "net.toml", "rows.npy", "--objective", objective)
+    price = f", price ${scores.price[best]:,.4g}/h" if objective == "price" else ""
     assert out.splitlines()[-1] == (
         f"best: scheme {best}, cost ${scores.cost[best]:,.2f}, "
-        f"throughput {scores.throughput[best]:,.6g} examples/s"
+        f"throughput {scores.throughput[best]:,.6g} examples/s{price}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import arc_model
 import numpy as np
 import pytest
-from conftest import Draw
+from conftest import Draw, objective_of
 from hypothesis import given
 from stageplan._core.testing import cheapest_at
 from strategies import problems, random_problem
@@ -17,16 +17,13 @@ from benchmarks.support.instances import family
 from stageplan import _core
 from stageplan.solve import Method
 
-NONE = {"cost": inf, "throughput": 0.0}
-
-
-def objective(plan: sp.Plan) -> float:
-    return plan.cost if plan.problem.goal.objective == "cost" else plan.time
+NONE = {"cost": inf, "throughput": 0.0, "price": inf}
 
 
 def bound(result: sp.Result) -> float:
-    """Lower bound of the objective, $ or seconds per example."""
-    return result.bound if result.plan.problem.goal.objective == "cost" else 1 / max(result.bound, 1e-300)
+    """Lower bound of the objective, $, seconds per example or $/hour."""
+    fastest = result.plan.problem.goal.objective == "throughput"
+    return 1 / max(result.bound, 1e-300) if fastest else result.bound
 
 
 def check_against_enumeration(problem: sp.Problem) -> bool:
@@ -35,9 +32,9 @@ def check_against_enumeration(problem: sp.Problem) -> bool:
     if found.status.startswith("infeasible"):
         assert (found.bound, found.gap) == (NONE[problem.goal.objective], inf)
         return False
-    assert isclose(objective(found.plan), objective(best.plan), rel_tol=1e-9), problem
+    assert isclose(objective_of(found.plan), objective_of(best.plan), rel_tol=1e-9), problem
     assert found.gap == 0
-    assert isclose(bound(found), objective(best.plan), rel_tol=1e-8, abs_tol=1e-300)
+    assert isclose(bound(found), objective_of(best.plan), rel_tol=1e-8, abs_tol=1e-300)
     return True
 
 
@@ -49,7 +46,7 @@ def test_enumeration_agrees(arguments: dict[str, Any]) -> None:
     check_against_enumeration(sp.Problem.from_arrays(**arguments))
 
 
-@pytest.mark.parametrize("objective", ["cost", "throughput"])
+@pytest.mark.parametrize("objective", ["cost", "throughput", "price"])
 @pytest.mark.parametrize("split", [False, True])
 def test_enumeration_agrees_on_many(draw: Draw, objective: str, split: bool) -> None:
     rng, feasible, limits = np.random.default_rng(11), 0, 0
@@ -97,17 +94,19 @@ def medium(seed: int, **fixed: Any) -> sp.Problem:
     return sp.Problem.from_arrays(**arguments | {"min_throughput": 0.2, "limit": [4, 5, 3, 6]} | fixed)
 
 
-@pytest.mark.parametrize("goal", [{"objective": "cost"}, {"objective": "throughput"}], ids=str)
+@pytest.mark.parametrize(
+    "goal", [{"objective": "cost"}, {"objective": "throughput"}, {"objective": "price"}], ids=str
+)
 def test_bounds_hold_from_the_beginning(goal: dict[str, str]) -> None:
     """With any amount of work: the bound never falls, is never above the optimum, nor the plan below it."""
     for seed in range(6):
         problem = medium(seed, **goal)
-        best = objective(sp.solve(problem, "exact").plan)
+        best = objective_of(sp.solve(problem, "exact").plan)
         exact, last = _core.Exact(problem.core, np.empty((0, 24), np.int8)), 0.0
         while not exact.done:
             exact.advance(exact.work + 30_000)
             score = exact.best_score
-            found = score.cost if goal["objective"] == "cost" else score.time
+            found = {"cost": score.cost, "throughput": score.time, "price": score.price}[goal["objective"]]
             assert last * (1 - 1e-9) <= exact.bound <= best * (1 + 1e-9)
             assert score.violation > 0 or found >= best * (1 - 1e-9)
             last = exact.bound
@@ -125,11 +124,11 @@ def test_every_method_has_a_bound(draw: Draw, method: Method) -> None:
         found = sp.solve(problem, method, stop=sp.MaxGenerations(3))
         if best.plan.feasible:
             assert not found.status.startswith("infeasible")
-            assert bound(found) <= objective(best.plan) * (1 + 1e-9)
+            assert bound(found) <= objective_of(best.plan) * (1 + 1e-9)
         if found.status.startswith("optimal"):
-            assert isclose(objective(found.plan), objective(best.plan), rel_tol=1e-8)
+            assert isclose(objective_of(found.plan), objective_of(best.plan), rel_tol=1e-8)
         if found.status == "feasible":
-            assert found.gap == pytest.approx(objective(found.plan) / max(bound(found), 1e-300) - 1)
+            assert found.gap == pytest.approx(objective_of(found.plan) / max(bound(found), 1e-300) - 1)
         proven.add(found.status)
     assert {"optimal", "infeasible"} <= proven or method != "genetic"
 

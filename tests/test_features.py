@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import Draw
+from conftest import Draw, objective_of
 from hypothesis import given
 from strategies import problems
 
@@ -128,15 +128,15 @@ def test_wrong_kinds_are_refused() -> None:
         sp.Problem.from_arrays([[1.0], [1.0]], [1.0]).replace(layer_kinds=("x",))
 
 
-@pytest.mark.parametrize("objective", ["cost", "throughput"])
+@pytest.mark.parametrize("objective", ["cost", "throughput", "price"])
 def test_reward_ranks_as_plans_do(draw: Draw, objective: str) -> None:
     rng, feasible = np.random.default_rng(33), 0
     for _ in range(40):
         problem, _ = draw(rng, objective=objective)
         features = _core.Features(problem.core)
         plans = [sp.Plan.of(problem, rng.integers(0, problem.n_labels, problem.n_layers)) for _ in range(20)]
-        order = sorted(plans, key=lambda p: (p.violation, p.cost if objective == "cost" else p.time))
-        rewards = [features.reward(p.cost, p.time, p.violation) for p in order]
+        order = sorted(plans, key=lambda p: (p.violation, objective_of(p)))
+        rewards = [features.reward(p.cost, p.time, p.violation, p.price) for p in order]
         assert all(a >= b for a, b in itertools.pairwise(rewards))
         feasible += sum(p.feasible for p in plans)
     assert 50 < feasible < 750
@@ -146,9 +146,9 @@ def test_reward_is_a_logarithm() -> None:
     problem = sp.Problem.from_arrays(**arrays(np.random.default_rng(2)) | {"limit": None, "capacity": None})
     features = _core.Features(problem.core)
     homogeneous = [sp.Plan.of(problem, np.full(problem.n_layers, label)).cost for label in range(3)]
-    assert features.reward(min(homogeneous), 1.0, 0.0) == pytest.approx(0, abs=1e-12)
-    assert features.reward(min(homogeneous) / np.e, 1.0, 0.0) == pytest.approx(1, rel=1e-12)
-    assert features.reward(1.0, 1.0, 1.0) < features.reward(1e300, 1.0, 0.0)
+    assert features.reward(min(homogeneous), 1.0, 0.0, 1.0) == pytest.approx(0, abs=1e-12)
+    assert features.reward(min(homogeneous) / np.e, 1.0, 0.0, 1.0) == pytest.approx(1, rel=1e-12)
+    assert features.reward(1.0, 1.0, 1.0, 1.0) < features.reward(1e300, 1.0, 0.0, 1.0)
 
 
 def test_nothing_to_look_at_after_the_last_layer() -> None:

@@ -57,7 +57,7 @@ def test_devices_per_stage(value: Any, error: type[Exception]) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "error", "allowed"),
     [
-        ("objective", "price", ValueError, "'cost' or 'throughput'"),
+        ("objective", "speed", ValueError, "one of 'cost', 'throughput', 'price'"),
         ("merge", None, TypeError, "'adjacent' or 'type'"),
         ("overlap", 1, TypeError, "true or false"),
         ("split", "yes", TypeError, "true or false"),
@@ -97,6 +97,10 @@ def test_immutable_and_a_value() -> None:
     ("goal", "text"),
     [
         (Goal(), "cheapest plan for 1e+06 examples"),
+        (
+            Goal(objective="price", min_throughput=5),
+            "plan with the lowest hourly price for 1e+06 examples, at least 5 examples/s",
+        ),
         (Goal(objective="throughput", max_price=2.5), "fastest plan for 1e+06 examples, at most $2.5/h"),
         (
             Goal(examples=10, min_throughput=4, max_duration=5, max_cost=6),

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import Draw
+from conftest import Draw, objective_of
 from gymnasium.utils.env_checker import check_env
 
 import stageplan as sp
@@ -94,6 +94,7 @@ def test_episode_is_the_plan_of_its_scheme(draw: Draw, seed: int) -> None:
         np.testing.assert_array_equal(info["scheme"], scheme)
         assert info["cost"] == plan.cost
         assert info["throughput"] == plan.throughput
+        assert info["price"] == plan.price
         assert info["violation"] == plan.violation
         assert np.isfinite(reward)
 
@@ -103,12 +104,12 @@ def test_better_plans_earn_more(draw: Draw, seed: int) -> None:
     rng = rng_of(seed)
     problem, _ = draw(rng)
     env = PlacementEnv(problem)
-    cost_first = problem.goal.objective == "cost"
     earned = []
     for _ in range(12):
         reward, info = play(env, rng.integers(0, problem.n_labels, problem.n_layers))
-        objective = info["cost"] if cost_first else 1 / info["throughput"]
-        earned.append(((info["violation"], objective if info["violation"] == 0 else 0.0), reward))
+        value = {"cost": info["cost"], "throughput": 1 / info["throughput"], "price": info["price"]}
+        objective = value[problem.goal.objective] if info["violation"] == 0 else 0.0
+        earned.append(((info["violation"], objective), reward))
     earned.sort()
     rewards = [reward for _, reward in earned]
     assert rewards == sorted(rewards, reverse=True)
@@ -161,8 +162,7 @@ def test_masks_leave_the_best_plan(draw: Draw, seed: int, split: bool) -> None:
     assert plans
     assert bool(feasible) == best.feasible
     if feasible:
-        value = (lambda plan: plan.cost) if problem.goal.objective == "cost" else (lambda plan: plan.time)
-        assert value(min(feasible, key=value)) == pytest.approx(value(best), rel=1e-9)
+        assert min(map(objective_of, feasible)) == pytest.approx(objective_of(best), rel=1e-9)
 
 
 def test_mask_of_types_that_cannot_run_a_layer() -> None:

@@ -154,8 +154,9 @@ def test_a_device_is_written_and_not_replaced(run):
 
 
 def test_the_line_of_progress():
-    progress = sp.Progress(12, 3456, 98765, 1, 0.5, 17.25, 1e6, 0.0, "cost")
+    progress = sp.Progress(12, 3456, 98765, 1, 0.5, 17.25, 1e6, 3.5, 0.0, "cost")
     assert output._line(progress) == "generation 12, 3,456 schemes, best $17.25 at 1e+06 examples/s"
+    assert output._line(progress._replace(objective="price")).endswith("best $3.5/h at 1e+06 examples/s")
     assert output._line(progress._replace(violation=0.5)).endswith(" examples/s, violation 0.5")
 
 

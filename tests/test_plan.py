@@ -94,7 +94,8 @@ def test_agrees_with_evaluate(draw: Draw) -> None:
         scores = sp.evaluate(problem, population)
         for i, scheme in enumerate(population):
             plan = sp.Plan.of(problem, scheme)
-            assert (plan.cost, plan.throughput, plan.violation) == tuple(x[i] for x in scores)
+            assert (plan.cost, plan.throughput, plan.violation) == tuple(x[i] for x in scores[:3])
+            assert scores.price is None or plan.price == scores.price[i]
 
 
 # Fields ------------------------------------------------------------------------------------------------

@@ -54,11 +54,11 @@ def test_cost_and_devices_by_hand(make: Make) -> None:
         receive=[[9, 9], [9, 2]],
         compute_parallel=[[0.5, 1], [1, 1]],
     )
-    assert ref.score(p, (0, 1), (1, 1)) == (36, 6, 0)
-    assert ref.score(p, (0, 1), (1, 2)) == (28, 4, 0)
-    assert ref.score(p, (0, 1), (2, 2)) == (30, 3, 0)
-    assert ref.provision(p, (0, 1)) == ((1, 2), (28, 4, 0))
-    assert ref.evaluate(p, (0, 1), target=1 / 3) == ((2, 2), (30, 3, 0))
+    assert ref.score(p, (0, 1), (1, 1)) == (36, 6, 0, 6)
+    assert ref.score(p, (0, 1), (1, 2)) == (28, 4, 0, 7)
+    assert ref.score(p, (0, 1), (2, 2)) == (30, 3, 0, 10)
+    assert ref.provision(p, (0, 1)) == ((1, 2), (28, 4, 0, 7))
+    assert ref.evaluate(p, (0, 1), target=1 / 3) == ((2, 2), (30, 3, 0, 10))
 
 
 @both
@@ -114,14 +114,14 @@ def test_fewest_devices_among_equal_costs(make: Make) -> None:
 @both
 def test_no_work_is_free(make: Make) -> None:
     """A pipeline that takes no time costs nothing, whatever it rents."""
-    assert ref.provision(make(compute=[[0.0]], price=[5]), (0,)) == ((1,), (0, 0, 0))
+    assert ref.provision(make(compute=[[0.0]], price=[5]), (0,)) == ((1,), (0, 0, 0, 5))
 
 
 @both
 def test_unsupported_and_no_devices(make: Make) -> None:
     """A layer that its type cannot run is one violation, a device of a type that has none is another."""
     p = make(compute=[[inf, 1]], price=[1, 1], limit=[0, 1])
-    assert ref.score(p, (0,), (1,)) == (0, 0, 2)
+    assert ref.score(p, (0,), (1,)) == (0, 0, 2, 1)
     assert ref.score(p, (1,), (1,)).violation == 0
 
 
@@ -153,7 +153,7 @@ def check_provisioning(p: Any, scheme: list[int]) -> bool:
         return False
     assert plan.score.violation == 0
     assert same(ref.objective(p, plan.score), ref.objective(p, best.score))
-    assert plan.score.cost <= best.score.cost * (1 + 1e-8)
+    assert p.goal.objective == "price" or plan.score.cost <= best.score.cost * (1 + 1e-8)
     return True
 
 
@@ -169,7 +169,7 @@ SHAPES = [{"merge": m, "split": s} for m in ("adjacent", "type") for s in (False
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("objective", ["cost", "throughput"])
+@pytest.mark.parametrize("objective", ["cost", "throughput", "price"])
 def test_provisioning_of_many(shape: dict[str, Any], objective: str) -> None:
     """The same on many problems from a generator; both feasible and infeasible ones are among them."""
     rng, feasible = np.random.default_rng(5), 0
@@ -227,7 +227,7 @@ def feasible_in_words(p: Any, scheme: list[int], plan: ref.Plan) -> bool:
     merged, slack = ref.stages(p, scheme), 1 + ref.EPS
     types = [int(p.label_types[s.label]) for s in merged]
     held = [sum(p.memory[list(s.layers)]) for s in merged]
-    cost, tau, _ = plan.score
+    cost, tau, _, _ = plan.score
     rate = p.fixed_price + sum(p.price[t] * k for t, k in zip(types, plan.devices, strict=True))
     counts = np.bincount(types, plan.devices, minlength=p.n_types)
     return bool(

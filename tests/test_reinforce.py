@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference as ref
-from conftest import Draw
+from conftest import Draw, objective_of
 from hypothesis import given, settings
 from strategies import problems
 
@@ -66,7 +66,7 @@ def state(search: _core.Reinforce) -> tuple[Any, ...]:
 
 
 def rank(plan: sp.Plan) -> tuple[float, float]:
-    return plan.violation, plan.cost if plan.problem.goal.objective == "cost" else plan.time
+    return plan.violation, objective_of(plan)
 
 
 def close(a: sp.Plan, b: sp.Plan, tolerance: float = 1e-8) -> bool:
@@ -86,7 +86,7 @@ def test_brute_force(arguments: dict[str, Any]) -> None:
     found = sp.solve(problem, "reinforce", population=4, stop=sp.MaxGenerations(10))
     _, best = ref.brute_force(oracle)
     least = (best.score.violation, ref.objective(oracle, best.score))
-    score = ref.Score(found.plan.cost, found.plan.time, found.plan.violation)
+    score = ref.Score(found.plan.cost, found.plan.time, found.plan.violation, found.plan.price)
     assert not ref.better(oracle, score, best.score) or np.allclose(rank(found.plan), least, rtol=1e-6)
     assert found.plan == sp.Plan.of(problem, found.plan.scheme)
     for label in range(problem.n_labels):
@@ -251,8 +251,8 @@ def test_on_another_problem_training_continues_from_the_weights() -> None:
         warm, cold = (
             sp.Plan.of(changed, features.decode(x)) for x in (learned, _core.Learned(False, 4, 4, seed))
         )
-        gained.append(features.reward(warm.cost, warm.time, warm.violation))
-        gained[-1] -= features.reward(cold.cost, cold.time, cold.violation)
+        gained.append(features.reward(warm.cost, warm.time, warm.violation, warm.price))
+        gained[-1] -= features.reward(cold.cost, cold.time, cold.violation, cold.price)
     assert min(gained) > -0.05
     assert np.mean(gained) > 0.1
 

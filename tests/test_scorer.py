@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,6 +31,7 @@ from stageplan.solve import Method
 # differently (exp, pow) may have a part in them.
 GOLDEN = {
     "scores": "a38fc07efa24ece5",
+    "prices": "3cb6e3a7ed1b7f7f",
     "breeding": "28252beecb4ce358",
     "threads": "ceba521e043a8d79",
     "islands": "8412.186736 0.000000 200688 289b09bbce405973",
@@ -140,8 +142,10 @@ def example(layers: int = 64, **fixed: Any) -> sp.Problem:
 # What every instruction set has to tell ------------------------------------------------------------------
 
 
-def digest(*scores: sp.Scores) -> str:
-    return hashlib.sha256(b"".join(x.tobytes() for score in scores for x in score)).hexdigest()[:16]
+def digest(*scores: Iterable[Any]) -> str:
+    return hashlib.sha256(
+        b"".join(x.tobytes() for score in scores for x in score if x is not None)
+    ).hexdigest()[:16]
 
 
 def score_all() -> str:
@@ -156,6 +160,17 @@ def score_all() -> str:
     return digest(*found)
 
 
+def price_all() -> str:
+    """Price some of the cases an hour, in parts of many sizes."""
+    found = []
+    for number, (given, schemes) in enumerate(cases()):
+        if number % 4 == 1:
+            problem = sp.Problem.from_arrays(**given | {"objective": "price"})
+            parts = np.split(schemes, np.cumsum(SIZES)[:-1])
+            found += [sp.evaluate(problem, part, TARGETS[number % 3])[3:] for part in parts]
+    return digest(*found)
+
+
 def score_by(threads: int) -> str:
     problem, schemes = large()
     return digest(*(sp.evaluate(problem, schemes, target, threads=threads) for target in (0.3, None)))
@@ -163,7 +178,7 @@ def score_by(threads: int) -> str:
 
 def told(result: sp.Result) -> str:
     """Tell all that threads and instruction sets may not change."""
-    steps = re.sub(r" work=\d+,", "", repr([p._replace(runtime=0) for p in result.history]))
+    steps = re.sub(r" (work|price)=[^,]+,", "", repr([p._replace(runtime=0) for p in result.history]))
     history = steps + repr(result.plan.scheme)
     code = hashlib.sha256(history.encode()).hexdigest()[:16]
     return f"{result.plan.cost:.6f} {result.plan.violation:.6f} {result.evaluations} {code}"
@@ -200,6 +215,7 @@ def breed() -> str:
 def report() -> dict[str, Any]:
     return {
         "scores": score_all(),
+        "prices": price_all(),
         "breeding": breed(),
         "threads": [score_by(n) for n in THREADS],
         "searches": [search(n) for n in THREADS],
@@ -232,6 +248,10 @@ def test_scores(reported: dict[str, Any]) -> None:
     assert reported["scores"] == GOLDEN["scores"]
 
 
+def test_prices(reported: dict[str, Any]) -> None:
+    assert reported["prices"] == GOLDEN["prices"]
+
+
 def test_breeding(reported: dict[str, Any]) -> None:
     assert reported["breeding"] == GOLDEN["breeding"]
 
@@ -252,6 +272,7 @@ def test_scores_are_the_oracles() -> None:
     for number, (given, schemes) in enumerate(cases()):
         target, some = TARGETS[number % 3], schemes[number % 60 :: 120]
         if number % 4 == 0 and some.shape[1] * len(given["price"]) < 5000:
+            given = given | {"objective": "price"} if number % 8 == 0 else given
             check(sp.Problem.from_arrays(**given), ref.plain_problem(**given), schemes, some, target)
 
 
@@ -265,6 +286,8 @@ def check(problem: sp.Problem, oracle: Any, schemes: Any, some: Any, target: flo
         assert scores.cost[i] == pytest.approx(expected.cost, rel=1e-8)
         assert 1 / scores.throughput[i] == pytest.approx(expected.tau, rel=1e-8)
         assert scores.violation[i] == pytest.approx(expected.violation, rel=1e-6, abs=0)
+        if scores.price is not None:
+            assert scores.price[i] == pytest.approx(expected.price, rel=1e-8)
 
 
 @pytest.mark.parametrize("layers", [254, 255, 256, 257])
@@ -274,7 +297,7 @@ def test_schemes_with_one_stage_per_layer_among_schemes_of_one_stage(layers: int
     schemes = np.zeros((64, layers), np.int8)
     schemes[row] = np.arange(layers) % 2
     alone = sp.evaluate(problem, schemes[[row]], 0.5)
-    assert [x[row] for x in sp.evaluate(problem, schemes, 0.5)] == [x[0] for x in alone]
+    assert [x[row] for x in sp.evaluate(problem, schemes, 0.5)[:3]] == [x[0] for x in alone[:3]]
 
 
 def test_more_stages_than_words_can_index() -> None:
@@ -394,7 +417,7 @@ def test_out(threads: int) -> None:
     finally:
         tracemalloc.stop()
     assert returned is out
-    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(out[:3], expected[:3])
 
 
 def read_only() -> Any:

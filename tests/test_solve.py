@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference as ref
-from conftest import Draw
+from conftest import Draw, objective_of
 
 import stageplan as sp
 from stageplan import _core
@@ -44,7 +44,7 @@ def example_for(method: Method, n_layers: int = 8, **fixed: Any) -> sp.Problem:
 
 
 def rank(plan: sp.Plan) -> tuple[float, float]:
-    return plan.violation, plan.cost if plan.problem.goal.objective == "cost" else plan.time
+    return plan.violation, objective_of(plan)
 
 
 def same(a: sp.Plan, b: sp.Plan) -> bool:
@@ -246,15 +246,54 @@ def test_the_simplest_searches_find_the_best(arguments: dict[str, Any]) -> None:
     assert same(sp.solve(problem, **arguments).plan, sp.solve(problem, "enumerate").plan)
 
 
+# The lowest hourly price -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_lowest_price_without_a_rate(method: Method) -> None:
+    """One device of the cheapest type runs all layers, however slow it is."""
+    problem = example_for(method, objective="price", min_throughput=None)
+    plan = sp.solve(problem, method, stop=sp.MaxGenerations(30)).plan
+    assert (plan.price, [stage.devices for stage in plan.stages]) == (1.0, [1])
+
+
+def test_lowest_price_for_a_rate_costs_more_in_all() -> None:
+    """Objective price runs as slowly as the rate allows; objective cost runs faster where that is cheaper."""
+    arguments = {"compute_parallel": 0.9, "fixed_price": 20.0, "min_throughput": 0.3}
+    cost, price = (sp.solve(example(objective=o, **arguments), "exact").plan for o in ("cost", "price"))
+    assert price.price < cost.price
+    assert price.cost > cost.cost
+    assert price.throughput < cost.throughput
+
+
+def test_lowest_price_within_a_cost_runs_faster() -> None:
+    """A limit on the cost of all examples forces more devices than the rate alone needs."""
+    problem = example(objective="price", compute_parallel=0.9, fixed_price=20.0, min_throughput=0.3)
+    free = sp.solve(problem, "exact").plan
+    tight = problem.replace(max_cost=free.cost * 0.8)
+    results = [sp.solve(tight, method) for method in ("exact", "enumerate", "auto")]
+    assert [result.status for result in results] == ["optimal"] * 3
+    assert len({result.plan.price for result in results}) == 1
+    assert results[0].plan.price > free.price
+    assert results[0].plan.throughput > free.throughput
+
+
+def test_what_is_proven_of_a_price() -> None:
+    result = sp.solve(example(objective="price", min_throughput=0.3), "exact")
+    assert result.bound == pytest.approx(result.plan.price, rel=1e-8)
+    assert f"proven: no plan costs less than ${result.bound:,.6g} per hour; gap 0" in str(result)
+
+
 # What a result says ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("objective", ["cost", "throughput"])
+@pytest.mark.parametrize("objective", ["cost", "throughput", "price"])
 def test_history(method: Method, objective: str) -> None:
     """Each entry is better than the one before, and the last is what was found."""
     result = sp.solve(example_for(method, objective=objective), method, stop=sp.MaxGenerations(30))
-    ranks = [(p.violation, p.cost if objective == "cost" else 1 / p.throughput) for p in result.history]
+    values = ({"cost": p.cost, "throughput": 1 / p.throughput, "price": p.price} for p in result.history)
+    ranks = [(p.violation, value[objective]) for p, value in zip(result.history, values, strict=True)]
     assert all(a > b for a, b in itertools.pairwise(ranks))
     assert all(isclose(a, b, rel_tol=1e-12) for a, b in zip(ranks[-1], rank(result.plan), strict=True))
     for before, after in itertools.pairwise(result.history):

@@ -27,6 +27,7 @@ def progress(**fields: Any) -> Progress:
         runtime=0.0,
         cost=100.0,
         throughput=1.0,
+        price=50.0,
         violation=0.0,
         objective="cost",
     )
@@ -61,9 +62,15 @@ def test_target_of_throughput() -> None:
     assert not stop(progress(objective="cost", cost=1000, throughput=5.0))
 
 
-@pytest.mark.parametrize("objective", ["cost", "throughput"])
+def test_target_of_price() -> None:
+    stop = Target(5)
+    assert not stop(progress(objective="price", cost=1, throughput=9, price=5.1))
+    assert stop(progress(objective="price", cost=1000, throughput=1, price=5.0))
+
+
+@pytest.mark.parametrize("objective", ["cost", "throughput", "price"])
 def test_target_wants_a_feasible_plan(objective: str) -> None:
-    good = progress(objective=objective, cost=1.0, throughput=100.0)
+    good = progress(objective=objective, cost=1.0, throughput=100.0, price=1.0)
     assert Target(10)(good)
     assert not Target(10)(good._replace(violation=1e-6))
 

@@ -28,7 +28,7 @@ from strategies import random_problem
 
 NOTES = """\
 All on one core, CPU seconds (time.process_time), medians of five.
-brute force: random problems of up to 8 layers and 3 types with limits, memory, split and both objectives.
+brute force: random problems of up to 8 layers and 3 types with limits, memory, split and all objectives.
 HiGHS: the least price per hour at the goal's throughput with 1 to 4 devices of each type; the arc
   formulation of tests/arc_model.py, its solver's time alone, ours with all that it needs.
 fixed target: the same without limits; the problem's prefix sums are there already.
@@ -62,7 +62,7 @@ def small(rng: np.random.Generator) -> sp.Problem:
     while True:
         fixed = {
             "split": bool(rng.random() < 0.5),
-            "objective": str(rng.choice(["cost", "throughput"])),
+            "objective": str(rng.choice(["cost", "throughput", "price"])),
             "max_devices_per_stage": int(rng.integers(1, 9)),
         }
         arguments = random_problem(rng, int(rng.integers(1, 9)), int(rng.integers(1, 4)), **fixed)
@@ -186,7 +186,7 @@ def placed(name: str, quick: bool) -> str:
     """Place the layers of a published graph anywhere, in so many CPU seconds."""
     seconds, known = 1.0 if quick else 5.0, PUBLISHED[name].known
     run = search(problem_of(name), 0, seconds, known)
-    bound = placement_bound(problem_of(name).core)[1]
+    bound = placement_bound(problem_of(name).core).time
     return (
         f"{run.found:.9g} in {seconds:g} s (as good as known after {run.reached:.2g} s), at least {bound:.5g}"
     )

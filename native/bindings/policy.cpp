@@ -53,8 +53,8 @@ std::pair<Floats, Floats> observe(const Features& features, const GeneArray& lab
   return {own, prior};
 }
 
-double reward(const Features& features, double cost, double time, double violation) {
-  return features.reward({cost, time, violation});
+double reward(const Features& features, double cost, double time, double violation, double price) {
+  return features.reward({cost, time, violation, price});
 }
 
 void load_learned(Learned& learned, const Floats& weights, const Floats& first, const Floats& second,
@@ -94,7 +94,7 @@ void bind_policy(py::module_& m) {
       .def_readonly_static("MOST", &Features::kMost)
       .def_property_readonly("layers", &layer_features)
       .def("observe", &observe, py::arg("labels").noconvert())
-      .def("reward", &reward, py::arg("cost"), py::arg("time"), py::arg("violation"))
+      .def("reward", &reward, py::arg("cost"), py::arg("time"), py::arg("violation"), py::arg("price"))
       .def(
           "decode",
           [](const Features& f, const Learned& learned) {

@@ -3,6 +3,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
 
@@ -22,6 +25,17 @@ constexpr std::pair<const char*, std::vector<double> ProblemData::*> kArrays[] =
     {"bandwidth", &ProblemData::bandwidth},
 };
 
+constexpr const char* kObjectives[] = {"cost", "throughput", "price"};  // in the order of `Objective`
+
+const char* objective_name(const ProblemData& data) { return kObjectives[static_cast<int>(data.objective)]; }
+
+void set_objective(ProblemData& data, const std::string& name) {
+  const auto found = std::find(std::begin(kObjectives), std::end(kObjectives), name);
+  if (found == std::end(kObjectives))
+    throw std::invalid_argument("objective is '" + name + "'; it must be 'cost', 'throughput' or 'price'");
+  data.objective = static_cast<Objective>(found - std::begin(kObjectives));
+}
+
 }  // namespace
 
 void bind_problem(py::module_& m) {
@@ -36,9 +50,7 @@ void bind_problem(py::module_& m) {
       .def_readwrite("max_duration", &ProblemData::max_duration)
       .def_readwrite("max_cost", &ProblemData::max_cost)
       .def_readwrite("max_price", &ProblemData::max_price)
-      .def_property(
-          "fastest", [](const ProblemData& self) { return self.objective == Objective::throughput; },
-          [](ProblemData& self, bool yes) { self.objective = yes ? Objective::throughput : Objective::cost; })
+      .def_property("objective", &objective_name, &set_objective)
       .def_property(
           "by_type", [](const ProblemData& self) { return self.merge == Merge::type; },
           [](ProblemData& self, bool yes) { self.merge = yes ? Merge::type : Merge::adjacent; })

@@ -29,10 +29,12 @@ std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double
 
 // Scores in blocks that stay in cache; nothing but the results grows with the population.
 void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double>& cost,
-              py::array_t<double>& throughput, py::array_t<double>& violation, int threads) {
+              py::array_t<double>& throughput, py::array_t<double>& violation,
+              std::optional<py::array_t<double>>& price, int threads) {
   const size_t layers = scorer.problem().layers, count = static_cast<size_t>(schemes.size()) / layers;
   const std::int8_t* genes = schemes.data();
-  const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data()};
+  const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data(),
+                        price ? price->mutable_data() : nullptr};
   constexpr size_t block = 4096;
   std::atomic<size_t> first_bad{count};  // block; blocks are begun in order, so that those before it end
   const auto score_block = [&](size_t b) {
@@ -95,7 +97,8 @@ void bind_scorer(py::module_& m) {
   py::class_<Score>(m, "Score")
       .def_readonly("cost", &Score::cost)
       .def_readonly("time", &Score::time)
-      .def_readonly("violation", &Score::violation);
+      .def_readonly("violation", &Score::violation)
+      .def_readonly("price", &Score::price);
 
   py::class_<StageReport>(m, "Stage")
       .def_readonly("label", &StageReport::label)
@@ -110,7 +113,8 @@ void bind_scorer(py::module_& m) {
   py::class_<Scorer>(m, "Scorer")
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
       .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
-           py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("threads"))
+           py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("price").noconvert(),
+           py::arg("threads"))
       .def("provision", &provision, py::arg("scheme").noconvert());
 }
 

@@ -84,13 +84,12 @@ void bind_searches(py::module_& m) {
       .def_readonly("bound", &FrontPoint::bound)
       .def_property_readonly("scheme", [](const FrontPoint& p) { return to_array(p.scheme); });
   py::class_<Front, Exact>(m, "Front")
-      .def(py::init([](const Problem& problem, bool by_price, std::vector<double> targets,
-                       std::optional<double> gap, double fastest, const GeneArray& initial) {
-             return make<Front>(problem, by_price, std::move(targets), gap, fastest,
-                                genes_of(problem, initial));
+      .def(py::init([](const Problem& problem, std::vector<double> targets, std::optional<double> gap,
+                       double fastest, const GeneArray& initial) {
+             return make<Front>(problem, std::move(targets), gap, fastest, genes_of(problem, initial));
            }),
-           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("by_price"), py::arg("targets"), py::arg("gap"),
-           py::arg("fastest"), py::arg("initial").noconvert())
+           py::keep_alive<1, 2>(), py::arg("problem"), py::arg("targets"), py::arg("gap"), py::arg("fastest"),
+           py::arg("initial").noconvert())
       .def_property_readonly("points", &Front::points);
   py::class_<Auto, Search>(m, "Auto").def(py::init(&make_from<Auto>), py::keep_alive<1, 2>(),
                                           py::arg("problem"), py::arg("population"), py::arg("seed"),

@@ -199,10 +199,7 @@ void bind_testing(py::module_& m) {
 
   m.def(
       "placement_bound",
-      [](const Problem& problem) {
-        const LeastScore least = run_interruptibly([&] { return placement_bound(problem); });
-        return std::pair(least.cost, least.time);
-      },
+      [](const Problem& problem) { return run_interruptibly([&] { return placement_bound(problem); }); },
       py::arg("problem"));
 
   m.def("relabel_contiguous", &relabel, py::arg("contiguous"), py::arg("scheme").noconvert(),

@@ -28,24 +28,9 @@ constexpr std::uint64_t kArcWork = 16;         // of an arc in an interval, roug
 constexpr double kStep = 1 - 4 * kTolerance;   // to a stage time that is less by more than a tie
 constexpr std::uint64_t kSweepWork = 16;       // of a type at a cut, roughly
 
-// Whether there are limits that stages share, so that one may take what another needs.
-bool shares_limits(const Problem& problem) {
-  return problem.max_price < kInfinity ||
-         std::any_of(
-             problem.limit.begin(), problem.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
-}
-
-// No stage takes longer: it computes all layers, and each sends, receives and moves all tensors.
-double longest_time(const Problem& problem) {
-  double bytes = 0, longest = 0;
-  for (const Tensor& tensor : problem.tensors) bytes += tensor.bytes;
-  for (int t = 0; t < problem.types; ++t) {
-    double time = bytes / problem.bandwidth[t];
-    for (size_t i = t; i < problem.compute.size(); i += problem.types)
-      time += (problem.compute[i] < kInfinity ? problem.compute[i] : 0) + problem.send[i] + problem.receive[i];
-    longest = std::max(longest, time);
-  }
-  return longest > 0 ? longest * (1 + kTolerance) : 1;  // an interval of stage times is never empty
+bool counts_devices(const Problem& problem) {
+  return std::any_of(problem.limit.begin(), problem.limit.end(),
+                     [](double x) { return 1 <= x && x < kInfinity; });
 }
 
 }  // namespace
@@ -58,8 +43,9 @@ bool Exact::later(const Interval& a, const Interval& b) {
 
 Exact::Exact(const Problem& problem, const Genes& initial)
     : ExactSearch(problem, 1),
-      cheapest_(problem.objective == Objective::cost),
-      per_second_(problem.cost_scale()),
+      cheapest_(problem.objective != Objective::throughput),
+      per_hour_(problem.objective == Objective::price ? 1 : 0),
+      per_second_(problem.objective == Objective::price ? 0 : problem.cost_scale()),
       paths_(problem) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
@@ -95,8 +81,12 @@ double Exact::bound() const {
   return std::min(least(), std::max(open_.empty() ? 0 : open_bound(), Search::bound()));
 }
 
-// What the limits allow of what is to be least.
+// What the limits allow of what is to be least, and of the other one of cost and hourly price.
 double Exact::most_objective() const { return by_price() ? problem_.max_price : problem_.max_cost; }
+double Exact::most_of_other() const { return by_price() ? problem_.max_cost : problem_.max_price; }
+
+// Whether there are limits that stages share, so that one may take what another needs.
+bool Exact::shares_limits() const { return most_of_other() < kInfinity || counts_devices(problem_); }
 
 bool Exact::closed(double bound, double low) const {
   if (cheapest_ && !meets(bound, most_objective())) return true;
@@ -125,7 +115,7 @@ Exact::Interval Exact::pop() {
 // All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to
 // beat.
 Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
-  const double excess = aim == Aim::cheapest ? spare_price(low) : kInfinity;
+  const double excess = aim == Aim::cheapest ? spare_price(low, high) : kInfinity;
   auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), high, stride, excess);
   work_ += graph->size() * kArcWork;
   double slowest = 0;
@@ -135,40 +125,45 @@ Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
 }
 
 // What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
-double Exact::spare_price(double low) const {
-  if (by_price()) return kInfinity;
+double Exact::spare_price(double low, double high) const {
   const std::vector<double> least_price = least_prices(problem_);
-  const double most = std::min(to_beat(low), problem_.max_cost) * (1 + kTolerance) / problem_.cost_scale();
+  const double most_objective = std::min(to_beat(low), this->most_objective()) * (1 + kTolerance);
+  const double longest = longest_stage(high) * (1 + kTolerance);
+  const double most = by_price() ? (most_objective - problem_.fixed_price) * longest
+                                 : most_objective / problem_.cost_scale();
   return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
 }
 
-void Exact::start() { begin(0, problem_.goal_time()); }
+double Exact::longest_stage(double high) const { return std::min(high, longest_time(problem_)); }
+
+void Exact::start() { begin(0, problem_.goal_time(), cheapest_); }
 
 // Where stages share no limits, the first plans come with the sweeps over all stages.
-void Exact::begin(double low, double high) {
-  const bool swept = cheapest_ && !by_price(), limited = !swept || shares_limits(problem_);
+void Exact::begin(double low, double high, bool swept) {
+  const bool limited = !swept || shares_limits();
   for (int stride = problem_.layers / kCoarse; limited && stride > 1; stride /= kFiner)
     try_coarsely(low, high, stride);
   const bool found = to_beat(low) < kInfinity;
   if (!swept || (limited && !found))
     return push(all_plans(low, high, 1, cheapest_ && found ? Aim::cheapest : Aim::any));
   if (!sweep_) sweep_.emplace(problem_, scorer_.loads());
-  push({low, std::min(high, longest_time(problem_)), 0, nullptr, nullptr, no_multipliers(), kFirstWidth,
-        Aim::cheapest});
+  push({low, longest_stage(high), 0, nullptr, nullptr, no_multipliers(), kFirstWidth, Aim::cheapest});
 }
 
 // Makes the stages of an interval that may be on a better plan, as far as the limits that stages share do not
 // matter. False where none may, and where they are too many: then the halves of the interval are to be looked
-// at instead.
+// at instead. What devices cost an hour is what they cost in all where each stage takes as long.
 bool Exact::make_graph(Interval& interval) {
   const std::uint64_t before = sweep_->work();
-  const auto most = [&] { return most_cost(interval) / per_second_; };
-  const double cost = interval.tails ? sweep_->from_start(interval.low, interval.high, most(), *interval.tails)
-                                     : sweep_->from_start(interval.low, interval.high);
+  const double low = by_price() ? interval.high : interval.low;
+  const double unit = by_price() ? 1 / interval.high : per_second_;
+  const auto most = [&] { return most_cost(interval) / unit; };
+  const double cost = interval.tails ? sweep_->from_start(low, interval.high, most(), *interval.tails)
+                                     : sweep_->from_start(low, interval.high);
   if (cost < most()) {
     const StageGraph path = sweep_->path();
     consider(path, all_arcs(path));
-    interval.bound = std::max(interval.bound, per_second_ * (cost + interval.low * problem_.fixed_price));
+    interval.bound = std::max(interval.bound, unit * (cost + low * problem_.fixed_price));
     if (!closed(interval.bound, interval.low)) make_or_split(interval, most(), path.arcs());
   }
   work_ += sweep_->work() - before;
@@ -176,7 +171,7 @@ bool Exact::make_graph(Interval& interval) {
 }
 
 void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc>& path) {
-  const bool narrow = interval.high <= kNarrow * interval.low;
+  const bool narrow = by_price() || interval.high <= kNarrow * interval.low;
   if (auto graph = sweep_->promising(most, narrow ? SegmentSweep::kAnyNumber : kManyArcs)) {
     interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
     return;
@@ -226,8 +221,8 @@ double Exact::most_price() const { return problem_.max_price * (1 + kTolerance) 
 // Where any path within the limits will do, the cost of an arc is what it uses of them, so that the most that
 // a path may cost is another limit.
 Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
-  const bool costs = interval.aim == Aim::cheapest || problem_.max_cost < kInfinity;
-  const bool priced = (by_price() ? problem_.max_cost : problem_.max_price) < kInfinity;
+  const bool costs = interval.aim == Aim::cheapest || most_objective() < kInfinity;
+  const bool priced = most_of_other() < kInfinity;
   const double most_used = by_price() ? problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() -
                                             interval.low * problem_.fixed_price
                                       : most_price();
@@ -315,7 +310,7 @@ void Exact::step() {
 
 std::uint64_t Exact::next_work() const {
   if (started_ && open_.front().graph) return open_.front().graph->size() * kArcWork;
-  if (started_ || (cheapest_ && !shares_limits(problem_))) return layers_ * problem_.types * kSweepWork;
+  if (started_ || (cheapest_ && !shares_limits())) return layers_ * problem_.types * kSweepWork;
   return layers_ * layers_ * problem_.types * kArcWork / 8;
 }
 
@@ -410,6 +405,7 @@ double Exact::cost_at(double time, const std::vector<Arc>& path) const {
 double Exact::split_time(const Interval& interval, const NodeResult& found) const {
   const double middle = interval.low > 0 ? std::sqrt(interval.low * interval.high) : interval.high / 2;
   if (found.path.empty()) return middle;
+  if (by_price()) return affordable_time(interval, found.path, middle);
   double slowest = 0, low = interval.low, high = interval.high;
   for (const Arc& arc : found.path) slowest = std::max(slowest, arc.time);
   if (!closed(cost_at(high, found.path), high)) return middle;
@@ -419,6 +415,16 @@ double Exact::split_time(const Interval& interval, const NodeResult& found) cons
   }
   const double time = std::min(high, slowest * kStep);
   return time > interval.low && time < interval.high ? time : middle;
+}
+
+// Between the stage time up to which a path costs no more in all than it may and its own, so that both halves
+// exclude it: it needs more devices in one, and costs too much in the other.
+double Exact::affordable_time(const Interval& interval, const std::vector<Arc>& path, double otherwise) const {
+  double slowest = 0;
+  for (const Arc& arc : path) slowest = std::max(slowest, arc.time);
+  const double affordable = problem_.max_cost / (problem_.cost_scale() * cost_at(0, path));
+  const double time = std::sqrt(slowest * affordable);
+  return affordable < slowest && time > interval.low && time < interval.high ? time : otherwise;
 }
 
 void Exact::split(const Interval& interval, double time) {

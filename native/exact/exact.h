@@ -64,18 +64,16 @@ class Exact : public ExactSearch {
 
   // Opens the intervals that there are to look at.
   virtual void start();
-  void begin(double low, double high);
+  // `swept`: whether by the shortest path of each interval first, which is no use to objective throughput.
+  void begin(double low, double high, bool swept);
 
   virtual double split_time(const Interval& interval, const NodeResult& found) const;
 
   // What $1/hour adds to the objective of the cheapest plan, at a stage time.
   double worth(double time) const { return per_hour_ + per_second_ * time; }
 
-  // Not the cost, but the hourly price is to be least.
-  void minimise_price() {
-    per_hour_ = 1;
-    per_second_ = 0;
-  }
+  // Whether not the cost, but the hourly price is to be least.
+  bool by_price() const { return per_second_ == 0; }
 
   // Least bound of the plans that take at most `time`, but for those in closed intervals.
   double open_bound(double time = kInfinity) const;
@@ -91,7 +89,8 @@ class Exact : public ExactSearch {
   void process_first();
   void look_into(Interval& interval);
   Interval all_plans(double low, double high, int stride, Aim aim);
-  double spare_price(double low) const;
+  double spare_price(double low, double high) const;
+  double longest_stage(double high) const;
   bool make_graph(Interval& interval);
   void make_or_split(Interval& interval, double most, const std::vector<Arc>& path);
   void process_next();
@@ -104,11 +103,13 @@ class Exact : public ExactSearch {
   double most_cost(const Interval& interval) const;
   double most_price() const;
   double most_objective() const;
-  bool by_price() const { return per_second_ == 0; }
+  double most_of_other() const;
+  bool shares_limits() const;
   void consider(const StageGraph& graph, const std::vector<int>& path);
   void branch_cost(Interval& interval, const NodeResult& found);
   void branch_time(Interval& interval, const NodeResult& found);
   double cost_at(double time, const std::vector<Arc>& path) const;
+  double affordable_time(const Interval& interval, const std::vector<Arc>& path, double otherwise) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   void split(const Interval& interval, double time);
   void increase_width(Interval& interval);
@@ -120,8 +121,8 @@ class Exact : public ExactSearch {
   Interval pop();
   void finish_if_closed();
 
-  bool cheapest_;  // the objective is cost, or hourly price
-  double per_hour_ = 0, per_second_;
+  const bool cheapest_;  // the objective is cost, or hourly price
+  const double per_hour_, per_second_;
   std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
   std::vector<double> weight_;  // of the arcs of the last graph, with multipliers

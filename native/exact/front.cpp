@@ -11,15 +11,13 @@ constexpr double kTie = 1 + 8 * kTolerance;  // stage times this close are one
 }  // namespace
 
 // Of the gap one half goes to what is not looked at, the other to points that are left out.
-Front::Front(const Problem& problem, bool by_price, std::vector<double> targets, std::optional<double> gap,
-             double fastest, const Genes& initial)
+Front::Front(const Problem& problem, std::vector<double> targets, std::optional<double> gap, double fastest,
+             const Genes& initial)
     : Exact(problem, initial),
-      by_price_(by_price),
       targets_(std::move(targets)),
       all_(gap.has_value()),
       slack_(std::sqrt(1 + gap.value_or(0))),
       fastest_(fastest) {
-  if (by_price) minimise_price();
   for (auto scheme = initial.begin(); scheme != initial.end(); scheme += static_cast<std::ptrdiff_t>(layers_))
     keep_states({scheme, scheme + static_cast<std::ptrdiff_t>(layers_)});
 }
@@ -48,12 +46,12 @@ void Front::keep_states(const Genes& scheme) {
   const double fastest = targets_.back();
   Score best;
   Provisioner provisioner(problem_);
-  provisioner.visit_all(stages, targets_, fastest / kTie, [&](const Score& score, double price) {
-    if (score.violation == 0) add(score.time, by_price_ ? price : score.cost);
+  provisioner.visit_all(stages, targets_, fastest / kTie, [&](const Score& score) {
+    if (score.violation == 0) add(score.time, objective_of(problem_, score));
     if (better(problem_, score, best)) best = score;
     const Known* known = cheapest(fastest);
     if (known == nullptr) return true;
-    return score.time < fastest ? !by_price_ : worth(fastest) * price < known->value;
+    return score.time < fastest ? !by_price() : worth(fastest) * score.price < known->value;
   });
   keep(scheme.data(), best);
   count(provisioner.looked_at());
@@ -76,7 +74,8 @@ double Front::to_beat(double low) const {
   return known == nullptr ? kInfinity : known->value / slack_;
 }
 
-void Front::start() { begin(fastest_ / kTie, targets_.front()); }
+// The cheapest path at the slowest time says little of the prices at others.
+void Front::start() { begin(fastest_ / kTie, targets_.front(), !by_price()); }
 
 // Halves the targets first: for each half fewer stages are worth a look.
 double Front::split_time(const Interval& interval, const NodeResult& found) const {

@@ -21,11 +21,11 @@ struct FrontPoint {
 
 class Front : public Exact {
  public:
-  // `targets`: stage times, the slowest first; with a `gap` all from the first to the last, each up to this
-  // gap. `fastest`: no plan is faster. `initial`: schemes, the first of which has a feasible plan for the last
-  // target.
-  Front(const Problem& problem, bool by_price, std::vector<double> targets, std::optional<double> gap,
-        double fastest, const Genes& initial);
+  // The objective is cost or price. `targets`: stage times, the slowest first; with a `gap` all from the first
+  // to the last, each up to this gap. `fastest`: no plan is faster. `initial`: schemes, the first of which has
+  // a feasible plan for the last target.
+  Front(const Problem& problem, std::vector<double> targets, std::optional<double> gap, double fastest,
+        const Genes& initial);
 
   // One a target, or, with a gap, as many as it takes; those that are no better than faster ones left out.
   std::vector<FrontPoint> points() const;
@@ -52,7 +52,6 @@ class Front : public Exact {
   FrontPoint point(double target) const;
   std::vector<double> spread() const;
 
-  const bool by_price_;
   const std::vector<double> targets_;
   const bool all_;      // stage times are targets
   const double slack_;  // 1 + what a plan left out may be cheaper by

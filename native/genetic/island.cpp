@@ -18,18 +18,24 @@ constexpr int kPolishEvery = 4;        // such generations between those, where 
 constexpr int kTrials = 8;             // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
 constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
-constexpr double kFarFromBest = 1.5;   // a target whose plan costs so much more ends the ladder
+constexpr double kFarFromBest = 1.5;   // a target whose plan is worse by this factor ends the ladder
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
   const size_t bytes = std::max(StageTable::bytes(problem), WindowSearch::bytes(problem));
   return problem.merge == Merge::adjacent && bytes <= StageTable::kMaxBytes &&
-         (problem.objective == Objective::cost || problem.max_devices_per_stage == 1);
+         (problem.objective != Objective::throughput || problem.max_devices_per_stage == 1);
 }
 
 // Targets tried at the start: each this much shorter than the one before, which is 2 to the power of -1/12.
 constexpr int kTargets = 72;
 constexpr double kShorter = 0.9438743126816935;
+
+// The longest one, given the best plan of one type.
+double first_target(const Problem& problem, const Score& score) {
+  if (problem.goal_time() < kInfinity) return problem.goal_time();
+  return problem.objective == Objective::price ? longest_time(problem) : 2 * score.time;
+}
 
 // The best of some schemes, exactly provisioned.
 std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
@@ -53,7 +59,7 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopul
     const Score score = exact.score(scheme.data());
     initial_population.elites.add(problem, score, scheme);
     const Score& best = initial_population.elites.best().score;
-    if (best.violation == 0 && score.cost > kFarFromBest * best.cost) break;
+    if (best.violation == 0 && objective_of(problem, score) > kFarFromBest * objective_of(problem, best)) break;
   }
 }
 
@@ -73,9 +79,8 @@ InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initia
   } else if (problem.max_devices_per_stage == 1) {
     scorer = std::make_shared<Scorer>(problem, kInfinity);
   } else {
-    const double longest = problem.goal_time() < kInfinity ? problem.goal_time() : 2 * score.time;
-    try_targets(exact, best, longest, *this);
-    scorer = std::make_shared<Scorer>(problem, elites.best().score.time);
+    try_targets(exact, best, first_target(problem, score), *this);
+    scorer = std::make_shared<Scorer>(problem, target_of(problem, elites.best().score));
   }
 }
 
@@ -123,8 +128,7 @@ void Island::fill(const Genes& given) {
 
 // Infeasible schemes rank behind all others, by their violation; among ties, by the objective: the bits of a
 // positive number order as it does.
-double Island::fitness(double cost, double time, double violation) const {
-  const double objective = problem_.objective == Objective::cost ? cost : time;
+double Island::fitness(double objective, double violation) const {
   if (violation == 0) return objective;
   const double order = static_cast<double>(std::bit_cast<std::uint64_t>(objective)) * 0x1p-63;
   return kInfeasible * (1 + violation) * (1 + kTolerance * order);
@@ -132,14 +136,18 @@ double Island::fitness(double cost, double time, double violation) const {
 
 // Among schemes of which the fittest has the fitness `least`.
 void Island::score(Population& population, size_t from, size_t count, double least) {
-  numbers_.resize(3 * count);
-  const ScoreArrays scores{numbers_.data(), numbers_.data() + count, numbers_.data() + 2 * count};
+  numbers_.resize(4 * count);
+  double* const first = numbers_.data();
+  const bool priced = problem_.objective == Objective::price;
+  const ScoreArrays scores{first, first + count, first + 2 * count, priced ? first + 3 * count : nullptr};
+  const double* const objective = priced                                        ? scores.price
+                                  : problem_.objective == Objective::throughput ? scores.time
+                                                                                : scores.cost;
   if (least < kInfeasible)
     scorer_->score_rivals(&population.genes[from * layers_], count, scores, least);
   else
     scorer_->score(&population.genes[from * layers_], count, scores);
-  for (size_t i = 0; i < count; ++i)
-    population.fitness[from + i] = fitness(scores.cost[i], scores.time[i], scores.violation[i]);
+  for (size_t i = 0; i < count; ++i) population.fitness[from + i] = fitness(objective[i], scores.violation[i]);
   evaluations_ += count;
 }
 
@@ -215,7 +223,8 @@ void Island::explore() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   const Elites::Elite& parent = elites_.draw(rng);
   current_ = parent.scheme;
-  const double time = rng.below(2) == 0 ? parent.score.time : nearby_time(parent.score.time, rng);
+  const double target = target_of(problem_, parent.score);
+  const double time = rng.below(2) == 0 ? target : nearby_time(target, rng);
   if (rng.below(2) == 0) {
     const int cut = rng.below(problem_.layers);
     const Genes& other = elites_.draw(rng).scheme;
@@ -281,7 +290,7 @@ void Island::restart() {
 // One of the best schemes' targets.
 double Island::next_target() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
-  return elites_.draw(rng).score.time;
+  return target_of(problem_, elites_.draw(rng).score);
 }
 
 }  // namespace stageplan

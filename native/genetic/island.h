@@ -61,7 +61,7 @@ class Island {
   void restart();
   void breed();
   void score(Population& population, size_t from, size_t count, double least);
-  double fitness(double cost, double time, double violation) const;
+  double fitness(double objective, double violation) const;
   Parents parents() const;
   int polish_period() const;
   void polish();

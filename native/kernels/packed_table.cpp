@@ -14,6 +14,12 @@ struct Ranked {
   std::uint32_t key, word;
 };
 
+// Of a scheme with a stage that is on devices of this price.
+double least_objective(const Problem& problem, const StageTable::Entry& stage, double price) {
+  const double whole = problem.fixed_price + price * stage.devices;
+  return objective_of(problem, price_plan(problem, stage.time, whole, 0, 0));
+}
+
 // Sorts by key: bits of non-negative floats order as the floats do.
 void radix_sort(std::vector<Ranked>& items) {
   std::vector<Ranked> other(items.size());
@@ -45,8 +51,7 @@ PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
       if (stage.devices <= static_cast<int>(kMostDevices))
         order.push_back({std::bit_cast<std::uint32_t>(static_cast<float>(stage.time)), item.word});
       else
-        unfit_cost = std::min(unfit_cost, problem.cost_scale() * stage.time *
-                                              (problem.fixed_price + problem.price[i % types] * stage.devices));
+        least_unfit = std::min(least_unfit, least_objective(problem, stage, problem.price[i % types]));
     }
   }
   radix_sort(order);

@@ -24,7 +24,7 @@ struct PackedTable {
 
   std::vector<std::uint32_t> words;  // (first, last, type)
   std::vector<double> times;         // by rank
-  double unfit_cost = kInfinity;     // least $ of a scheme with a stage that is only too many devices
+  double least_unfit = kInfinity;    // least objective of a scheme with a stage that is only too many devices
 };
 
 // The short stages once more, by the layer that they end at, in tables that fit registers: what 64 schemes

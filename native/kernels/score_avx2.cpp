@@ -408,6 +408,7 @@ void finish(const KernelInput& in, Lanes& lanes, const std::int8_t* schemes, siz
   std::copy_n(costs, count, scores.cost);
   std::copy_n(times, count, scores.time);
   std::copy_n(violations, count, scores.violation);
+  if (scores.price) std::copy_n(lanes.price, count, scores.price);
   for (size_t i = 0; i < count; ++i)
     if (lanes.slowest[i] & PackedTable::kUnfit)
       scores.set(i, in.skip_unfit ? Score() : in.scorer.score_by_table(schemes + i * stride));

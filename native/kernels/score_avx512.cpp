@@ -468,6 +468,7 @@ void finish(const KernelInput& in, const Lanes& lanes, const double* over, const
     _mm512_mask_storeu_pd(scores.cost + i, here, cost);
     _mm512_mask_storeu_pd(scores.time + i, here, time);
     _mm512_mask_storeu_pd(scores.violation + i, here, violation);
+    if (scores.price) _mm512_mask_storeu_pd(scores.price + i, here, price);
   }
   for (; unfit != 0; unfit &= unfit - 1) {
     const size_t i = std::countr_zero(unfit);

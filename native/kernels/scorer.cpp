@@ -63,13 +63,13 @@ bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& 
 
 Score Scorer::score(const std::int8_t* scheme) const {
   Score result;
-  score_part(scheme, 1, {&result.cost, &result.time, &result.violation}, false);
+  score_part(scheme, 1, {&result.cost, &result.time, &result.violation, &result.price}, false);
   return result;
 }
 
 bool Scorer::score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
-                          double cost) const {
-  return score_part(schemes, count, scores, packed_ && cost < packed_->unfit_cost);
+                          double objective) const {
+  return score_part(schemes, count, scores, packed_ && objective < packed_->least_unfit);
 }
 
 bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,

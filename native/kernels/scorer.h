@@ -15,16 +15,16 @@
 
 namespace stageplan {
 
-// Where scores go: one number a scheme in each array.
+// Where scores go: one number a scheme in each array; prices only where they are asked for.
 struct ScoreArrays {
-  double *cost, *time, *violation;
+  double *cost, *time, *violation, *price = nullptr;
 
-  ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i}; }
-  Score operator[](size_t i) const { return {cost[i], time[i], violation[i]}; }
+  ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i, price ? price + i : nullptr}; }
   void set(size_t i, const Score& score) const {
     cost[i] = score.cost;
     time[i] = score.time;
     violation[i] = score.violation;
+    if (price) price[i] = score.price;
   }
 };
 
@@ -68,9 +68,10 @@ class Scorer {
   // Scores `count` schemes of `problem.layers` genes each; false where a gene is no label.
   bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads = 1) const;
 
-  // The same on one thread, for a search that has a feasible scheme of this cost at the target: schemes that
-  // take long to score and are certain to be worse may get infinite scores.
-  bool score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, double cost) const;
+  // The same on one thread, for a search that has a feasible scheme of this objective at the target: schemes
+  // that take long to score and are certain to be worse may get infinite scores.
+  bool score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                    double objective) const;
 
   Score score(const std::int8_t* scheme) const;
 

@@ -79,6 +79,18 @@ double slowest_layer(const Problem& problem, const std::vector<double>& shares) 
   return time;
 }
 
+// $/hour of one device, of the layer whose devices are dearest.
+double least_device_price(const Problem& problem, const std::vector<double>& shares) {
+  double price = 0;
+  for (size_t from = 0; from < shares.size(); from += problem.types) {
+    double least = kInfinity;
+    for (int t = 0; t < problem.types; ++t)
+      if (shares[from + t] < kInfinity) least = std::min(least, problem.price[t]);
+    price = std::max(price, least);
+  }
+  return price;
+}
+
 // Devices are paid for at least as long as they compute: the sum over layers, on the cheapest type.
 double least_compute_price(const Problem& problem, const std::vector<double>& shares) {
   double price = 0;
@@ -93,13 +105,17 @@ double least_compute_price(const Problem& problem, const std::vector<double>& sh
 
 }  // namespace
 
-LeastScore placement_bound(const Problem& problem) {
+Score placement_bound(const Problem& problem) {
   const std::vector<double> shares = least_shares(problem);
   const double time = std::max(least_time(shares, problem.types), slowest_layer(problem, shares));
-  if (time == kInfinity) return {kInfinity, kInfinity};
-  const double price_time = problem.fixed_price * time + least_compute_price(problem, shares);
+  if (time == kInfinity) return {};
+  const double work = least_compute_price(problem, shares);
+  const double rent = std::max(least_device_price(problem, shares), work / problem.goal_time());
   const double slack = 1 - 2 * kTolerance;  // of rounding, and of limits that count as met
-  return {problem.cost_scale() * price_time * slack, time * slack};
+  return {.cost = problem.cost_scale() * (problem.fixed_price * time + work) * slack,
+          .time = time * slack,
+          .violation = 0,
+          .price = (problem.fixed_price + rent) * slack};
 }
 
 }  // namespace stageplan

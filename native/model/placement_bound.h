@@ -5,14 +5,9 @@
 
 namespace stageplan {
 
-// With Merge::type, no feasible plan costs less or is faster; infinite where there is none.
-struct LeastScore {
-  double cost;  // $
-  double time;  // slowest stage, seconds per example
-};
-
+// With Merge::type, no feasible plan costs less, an hour or in all, or is faster; infinite where there is none.
 // From compute alone, transfers left out: layers that may be cut up at will and shared by the devices of each
 // type, the linear program relaxed by a price on the time of each type.
-LeastScore placement_bound(const Problem& problem);
+Score placement_bound(const Problem& problem);
 
 }  // namespace stageplan

@@ -154,7 +154,7 @@ void check_columns(const ProblemData& d) {
 
 // Fastest without any limit has no answer: more devices are always faster.
 void check_bounded(const ProblemData& d) {
-  if (d.objective == Objective::cost || d.max_devices_per_stage < kMaxDevices) return;
+  if (d.objective != Objective::throughput || d.max_devices_per_stage < kMaxDevices) return;
   for (int t = 0; t < d.types; ++t) {
     if (d.limit[t] < kInfinity || (d.max_price < kInfinity && d.price[t] > 0)) continue;
     throw std::invalid_argument("objective is 'throughput', which nothing bounds on type " + std::to_string(t) +
@@ -208,6 +208,18 @@ double hourly_price(const Problem& problem, const std::int64_t* counts) {
   double price = problem.fixed_price;
   for (int t = 0; t < problem.types; ++t) price += problem.price[t] * static_cast<double>(counts[t]);
   return price;
+}
+
+double longest_time(const Problem& problem) {
+  double bytes = 0, longest = 0;
+  for (const Tensor& tensor : problem.tensors) bytes += tensor.bytes;
+  for (int t = 0; t < problem.types; ++t) {
+    double time = bytes / problem.bandwidth[t];
+    for (size_t i = t; i < problem.compute.size(); i += problem.types)
+      time += (problem.compute[i] < kInfinity ? problem.compute[i] : 0) + problem.send[i] + problem.receive[i];
+    longest = std::max(longest, time);
+  }
+  return longest > 0 ? longest * (1 + kTolerance) : 1;
 }
 
 double limit_violation(const Problem& problem, const std::int64_t* counts) {

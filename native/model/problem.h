@@ -27,7 +27,7 @@ inline bool meets(double value, double limit) { return value <= limit * (1 + kTo
 // How far `value` is above `limit`, as a fraction of it; 0 where the limit is met.
 inline double excess(double value, double limit) { return meets(value, limit) ? 0.0 : value / limit - 1; }
 
-enum class Objective { cost, throughput };
+enum class Objective { cost, throughput, price };
 enum class Merge { adjacent, type };
 
 // Made by a layer, used by others; the caller has checked that they exist.
@@ -136,15 +136,22 @@ struct Score {
   double cost = kInfinity;  // $
   double time = kInfinity;  // slowest stage, seconds per example
   double violation = kInfinity;
+  double price = kInfinity;  // $/hour
 };
 
-// Whether `a` ranks before `b`: less violation, then the better objective, then the other one.
+// What is to be least: $, seconds per example or $/hour.
+inline double objective_of(const Problem& problem, const Score& score) {
+  if (problem.objective == Objective::cost) return score.cost;
+  return problem.objective == Objective::throughput ? score.time : score.price;
+}
+
+// Whether `a` ranks before `b`: less violation, then the better objective, then the faster one, or of two as
+// fast the cheaper one.
 inline bool better(const Problem& problem, const Score& a, const Score& b) {
   if (a.violation != b.violation) return a.violation < b.violation;
-  const bool cost_first = problem.objective == Objective::cost;
-  const double first_a = cost_first ? a.cost : a.time, first_b = cost_first ? b.cost : b.time;
+  const double first_a = objective_of(problem, a), first_b = objective_of(problem, b);
   if (first_a != first_b) return first_a < first_b;
-  return cost_first ? a.time < b.time : a.cost < b.cost;
+  return problem.objective == Objective::throughput ? a.cost < b.cost : a.time < b.time;
 }
 
 // Prices a provisioned scheme: `counts` devices of each type, slowest stage `time`, and what its stages
@@ -156,6 +163,7 @@ inline Score price_plan(const Problem& problem, double time, double price, doubl
                         double stage_violation) {
   Score score;
   score.time = time;
+  score.price = price;
   score.cost = problem.cost_scale() * time * price;
   score.violation = stage_violation + (devices + excess(price, problem.max_price)) +
                     excess(time, problem.goal_time()) + excess(score.cost, problem.max_cost);
@@ -170,5 +178,9 @@ double device_violation(const Problem& problem, const std::int64_t* counts);
 
 // $/hour of `counts` devices of each type.
 double hourly_price(const Problem& problem, const std::int64_t* counts);
+
+// More than no seconds, and no stage takes longer: it computes all layers, and each sends, receives and moves
+// all tensors.
+double longest_time(const Problem& problem);
 
 }  // namespace stageplan

@@ -88,14 +88,14 @@ Score Provisioner::reach(const std::vector<Stage>& stages, double time) {
 bool improves_beyond_tie(const Problem& problem, const Score& now, const Score& best) {
   if (!meets(best.violation, now.violation)) return true;
   if (!meets(now.violation, best.violation)) return false;
-  return problem.objective == Objective::cost ? !meets(best.cost, now.cost) : !meets(best.time, now.time);
+  return !meets(objective_of(problem, best), objective_of(problem, now));
 }
 
 Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
   complete_ = true;
   const Score start = reach(stages, problem_.goal_time());
   if (!meets(start.time, problem_.goal_time())) return reach(stages, start.time);
-  if (problem_.objective == Objective::cost) return walk(steps);
+  if (problem_.objective != Objective::throughput) return walk(steps);
   if (device_violation(problem_, counts_.data()) == 0) {
     jump_to_fastest();
     const Score fastest = walk(kMaxDevices);
@@ -123,7 +123,7 @@ void Provisioner::visit_all(const std::vector<Stage>& stages, const std::vector<
     check_stop_often();
     ++looked_at_;
     if (device_violation(problem_, counts_.data()) > 0) return;
-    if (!visit(now, hourly_price(problem_, counts_.data()))) return;
+    if (!visit(now)) return;
     if (now.time < fastest && now.cost < least.cost) least = now;
     if (now.time < fastest && !can_improve(least)) return;
     if (!go_faster(step++, targets)) return;
@@ -168,8 +168,10 @@ Score Provisioner::walk(int steps) {
 }
 
 // Whether any state beyond this one may be better: the lower bound of the cost is convex in the stage time,
-// so that later states cost at least as much once it rises.
+// so that later states cost at least as much once it rises. More devices never lower the price an hour.
 bool Provisioner::can_improve(const Score& best) const {
+  const double violation = stage_violation_ + device_violation(problem_, counts_.data());
+  if (problem_.objective == Objective::price && meets(best.violation, violation)) return false;
   const double time = times_.front().first;
   Bound sum{time * problem_.fixed_price, problem_.fixed_price};
   for (const Stage& stage : *stages_) {
@@ -180,7 +182,6 @@ bool Provisioner::can_improve(const Score& best) const {
   if (sum.slope > 0) return true;
   const double cost = problem_.cost_scale() * sum.value;
   if (problem_.objective == Objective::cost) return !meets(best.cost, cost);
-  const double violation = stage_violation_ + device_violation(problem_, counts_.data());
   return meets(violation + excess(cost, problem_.max_cost), best.violation);
 }
 

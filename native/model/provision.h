@@ -26,11 +26,11 @@ class Provisioner {
   // scheme that cannot reach that time gets the fewest devices for the best time that it can reach.
   Score best(const std::vector<Stage>& stages, int steps = kAllSteps);
 
-  // Shows the score and the $/hour of the useful states that keep the limits on devices and price, from the
+  // Shows the score of the useful states that keep the limits on devices and price, from the
   // goal's stage time on, as long as the visitor wants more; of those faster than `fastest` only as long as
   // they may be cheaper. Behind kAllSteps of them only some: those at the `targets`, the slowest first, and
   // between these some that are a little faster each.
-  using Visit = std::function<bool(const Score& score, double price)>;
+  using Visit = std::function<bool(const Score& score)>;
   void visit_all(const std::vector<Stage>& stages, const std::vector<double>& targets, double fastest,
                  const Visit& visit);
 

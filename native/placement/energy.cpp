@@ -6,7 +6,7 @@ namespace stageplan {
 namespace {
 
 constexpr int kSteps = 256;          // devices beyond the goal that provisioning looks at
-constexpr double kTieWeight = 0.01;  // of the objective among equal violations
+constexpr double kTieWeight = 0.01;  // of the objective among equal violations, of speed among equal prices
 
 // In a sum over stages the slowest dominate.
 double power(double x) {
@@ -15,10 +15,6 @@ double power(double x) {
 }
 
 double ratio(double value, double unit) { return unit > 0 ? value / unit : value; }
-
-double objective(const Problem& problem, const Score& score) {
-  return problem.objective == Objective::cost ? score.cost : score.time;
-}
 
 }  // namespace
 
@@ -83,11 +79,13 @@ Appraisal Energy::provision(const Placement& placement) {
 // `pressure`: the power of the time, or the sum of the powers of the stage times.
 double Energy::energy(const Score& score, double pressure) const {
   if (unit_.violation > 0) {
-    const double here = objective(problem_, score), both = here + objective(problem_, unit_);
+    const double here = objective_of(problem_, score), both = here + objective_of(problem_, unit_);
     return power(score.violation / unit_.violation) * (1 + kTieWeight * ratio(here, both));
   }
   const double factor = 1 + penalty_ * score.violation;
   if (problem_.objective == Objective::throughput) return pressure * power(factor);
+  if (problem_.objective == Objective::price)
+    return power(factor * ratio(score.price, unit_.price)) * (1 + kTieWeight * ratio(pressure, 1 + pressure));
   return pressure * power(factor * ratio(score.cost, unit_.cost) / ratio(score.time, unit_.time));
 }
 

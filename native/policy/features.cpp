@@ -63,7 +63,7 @@ void Features::set_units() {
     if (label == 0 || better(problem_, score, best)) best = score;
   }
   time_ = positive_or_one(std::min(best.time, problem_.goal_time()));
-  scale_ = positive_or_one(problem_.objective == Objective::cost ? best.cost : best.time);
+  scale_ = positive_or_one(objective_of(problem_, best));
   double cost = 0;
   for (int l = 0; l < problem_.layers; ++l) {
     double least_time = kInfinity, least_cost = kInfinity;
@@ -228,8 +228,7 @@ void Features::choose(EpisodeState& state, int layer, int label) const {
 
 double Features::reward(const Score& score) const {
   if (score.violation > 0) return -kWorst - portable::log(1 + std::min(score.violation, 1e9));
-  const double objective = problem_.objective == Objective::cost ? score.cost : score.time;
-  return std::clamp(-portable::log(std::max(objective / scale_, 1e-300)), -kWorst, kWorst);
+  return std::clamp(-portable::log(std::max(objective_of(problem_, score) / scale_, 1e-300)), -kWorst, kWorst);
 }
 
 }  // namespace stageplan

@@ -195,11 +195,11 @@ Genes Reinforce::improved(int search, std::uint64_t& looked_at) const {
     if (better(problem_, scores_[i], scores_[at])) at = i;
   const std::int8_t* best = groups_[at / kGroup]->scheme(static_cast<int>(at % kGroup));
   Genes scheme(best, best + layers_);
-  double time = scores_[at].time;
+  double time = target_of(problem_, scores_[at]);
   if (search > 0) {
     const Elites::Elite& elite = elites_.draw(rng);
     scheme = elite.scheme;
-    time = elite.score.time;
+    time = target_of(problem_, elite.score);
   }
   if (rng.below(2) == 0) time = nearby_time(time, rng);
   WindowSearch windows(problem_);

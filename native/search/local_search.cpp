@@ -170,9 +170,10 @@ void LocalSearch::overwrite_apart(const Sum& rest, const TableStage& before, con
 bool LocalSearch::hopeless(const Sum& rest, const Change& best) const {
   if (best.score.violation > 0) return false;
   if (rest.violation > 0) return true;
-  return problem_.objective == Objective::cost
-             ? problem_.cost_scale() * rest.time * rest.price >= best.score.cost
-             : rest.time > best.score.time;
+  if (problem_.objective == Objective::cost)
+    return problem_.cost_scale() * rest.time * rest.price >= best.score.cost;
+  return problem_.objective == Objective::throughput ? rest.time > best.score.time
+                                                     : rest.price > best.score.price;
 }
 
 // A stage first..last of a type beside the rest, to which `ends` belong but are not counted yet. It comes of

@@ -10,6 +10,12 @@ constexpr int kTrials = 8;       // random changes that are tried
 
 }  // namespace
 
+double target_of(const Problem& problem, const Score& score) {
+  if (problem.objective != Objective::price || problem.max_cost < kInfinity || score.violation > 0)
+    return score.time;
+  return std::min(problem.goal_time(), longest_time(problem));
+}
+
 double nearby_time(double time, Rng& rng) { return time * (1 + kSpread * (rng.uniform() - 0.5)); }
 
 std::uint64_t polish(const Problem& problem, WindowSearch& search, Genes& scheme, double time,

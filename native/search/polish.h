@@ -8,6 +8,10 @@
 
 namespace stageplan {
 
+// The target at which to look for plans that are better than one: its own stage time. With objective price the
+// slowest is best, unless it costs too much in all.
+double target_of(const Problem& problem, const Score& score);
+
 // A stage time near another one.
 double nearby_time(double time, Rng& rng);
 

@@ -18,13 +18,14 @@ struct LeastWork {
   double price = 0;    // $/hour times seconds
   double seconds = 0;  // of devices
   double time = 0;     // of the slowest layer, on as many devices as it may have
+  double device = 0;   // $/hour of one device, of the layer whose devices are dearest
 
   explicit LeastWork(const Problem& problem) {
     for (int l = 0; l < problem.layers; ++l) add(problem, l);
   }
 
   void add(const Problem& problem, int layer) {
-    double least_price = kInfinity, least_seconds = kInfinity, least_time = kInfinity;
+    double least_price = kInfinity, least_seconds = kInfinity, least_time = kInfinity, least_device = kInfinity;
     for (int t = 0; t < problem.types; ++t) {
       StageLoad load;
       add_layer(problem, load, layer, t);
@@ -33,10 +34,12 @@ struct LeastWork {
       least_price = std::min(least_price, problem.price[t] * load.compute_time(1));
       least_seconds = std::min(least_seconds, load.compute_time(1));
       least_time = std::min(least_time, load.compute_time(static_cast<int>(most)));
+      least_device = std::min(least_device, problem.price[t]);
     }
     price += least_price;
     seconds += least_seconds;
     time = std::max(time, least_time);
+    device = std::max(device, least_device);
   }
 };
 
@@ -48,24 +51,32 @@ double least_time(const Problem& problem, const LeastWork& work) {
   return std::max({work.time, work.seconds / devices, spare > 0 ? work.price / spare : 0.0});
 }
 
+// $/hour of devices that do so much work ($/hour times seconds) within the goal's stage time, one of which
+// costs so much.
+double least_rent(const Problem& problem, const LeastWork& work) {
+  const double time = problem.goal_time() * (1 + kTolerance);
+  return time < kInfinity ? std::max(work.device, work.price / time) : work.device;
+}
+
+Score least_score(const Problem& problem) {
+  const LeastWork work(problem);
+  Score least;
+  least.time = least_time(problem, work);
+  least.cost = problem.cost_scale() * (work.price + least.time * problem.fixed_price);
+  least.price = problem.fixed_price + least_rent(problem, work);
+  return least;
+}
+
 }  // namespace
 
 double Search::bound() const {
-  if (problem_.merge == Merge::type) {
-    const LeastScore least = placement_bound(problem_);
-    return problem_.objective == Objective::cost ? least.cost : least.time;
-  }
-  const LeastWork work(problem_);
-  const double time = least_time(problem_, work);
-  const double least = problem_.objective == Objective::throughput
-                           ? time
-                           : problem_.cost_scale() * (work.price + time * problem_.fixed_price);
-  return least * (1 - kTolerance);  // its sums round in their own way
+  if (problem_.merge == Merge::type) return objective_of(problem_, placement_bound(problem_));
+  return objective_of(problem_, least_score(problem_)) * (1 - kTolerance);  // its sums round in their own way
 }
 
 double Search::least() const {
   if (best_.empty() || best_score_.violation > 0) return kInfinity;
-  return problem_.objective == Objective::cost ? best_score_.cost : best_score_.time;
+  return objective_of(problem_, best_score_);
 }
 
 void Search::keep(const std::int8_t* scheme, const Score& score) {
@@ -87,12 +98,13 @@ void Search::ensure_best() {
 // Where it is stopped, those that have been scored count.
 void ExactSearch::score(const Genes& schemes) {
   const size_t count = schemes.size() / layers_;
-  std::vector<double> numbers(3 * count, kInfinity);
-  const ScoreArrays scores{numbers.data(), numbers.data() + count, numbers.data() + 2 * count};
+  std::vector<double> numbers(4 * count, kInfinity);
+  double* const first = numbers.data();
+  const ScoreArrays scores{first, first + count, first + 2 * count, first + 3 * count};
   const auto keep_scored = [&] {
     for (size_t i = 0; i < count; ++i) {
       if (scores.violation[i] == kInfinity) continue;
-      keep(&schemes[i * layers_], scores[i]);
+      keep(&schemes[i * layers_], {scores.cost[i], scores.time[i], scores.violation[i], scores.price[i]});
       ++evaluations_;
     }
   };

@@ -17,8 +17,8 @@ class Search {
   virtual ~Search() = default;
   virtual void step() = 0;
 
-  // No plan is better: a lower bound of the objective, $ or seconds per example; infinity where it is proven
-  // that there is no plan. By default what the work of all layers takes, however they are put together.
+  // No plan is better: a lower bound of the objective, $, seconds per example or $/hour; infinity where it is
+  // proven that there is no plan. By default what the work of all layers takes, however they are put together.
   virtual double bound() const;
 
   const Genes& best() const { return best_; }

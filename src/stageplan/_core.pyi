@@ -35,7 +35,7 @@ class ProblemData:
     max_duration: float
     max_cost: float
     max_price: float
-    fastest: bool
+    objective: str
     by_type: bool
     overlap: bool
     split: bool
@@ -94,6 +94,8 @@ class Score:
     def time(self) -> float: ...
     @property
     def violation(self) -> float: ...
+    @property
+    def price(self) -> float: ...
 
 @final
 class Stage:
@@ -123,6 +125,7 @@ class Scorer:
         cost: npt.NDArray[np.float64],
         throughput: npt.NDArray[np.float64],
         violation: npt.NDArray[np.float64],
+        price: npt.NDArray[np.float64] | None,
         threads: int,
     ) -> None: ...
     def provision(self, scheme: npt.NDArray[np.int8]) -> tuple[list[Stage], Score]: ...
@@ -220,7 +223,6 @@ class Front(Exact):
     def __init__(
         self,
         problem: Problem,
-        by_price: bool,
         targets: Sequence[float],
         gap: float | None,
         fastest: float,
@@ -243,7 +245,7 @@ class Features:
     def observe(
         self, labels: npt.NDArray[np.int8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
-    def reward(self, cost: float, time: float, violation: float) -> float: ...
+    def reward(self, cost: float, time: float, violation: float, price: float) -> float: ...
     def decode(self, learned: Learned) -> npt.NDArray[np.int8]: ...
 
 @final

@@ -6,6 +6,13 @@ from msgspec import Struct
 
 from .fields import Count, Positive, check_fields, positive
 
+Objective = Literal["cost", "throughput", "price"]
+_WANTED = {
+    "cost": "cheapest plan",
+    "throughput": "fastest plan",
+    "price": "plan with the lowest hourly price",
+}
+
 
 class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The objective of plans, their limits and their form.
@@ -13,7 +20,8 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     objective
-        ``"cost"``: the cheapest plan; ``"throughput"``: the fastest.
+        ``"cost"``: the cheapest plan for all examples, $; ``"throughput"``: the fastest plan; ``"price"``:
+        the plan whose devices cost least per hour, $/hour, such as the cheapest one for a `min_throughput`.
     examples
         Number of examples to process; duration and cost are proportional to it.
     min_throughput
@@ -66,7 +74,7 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ValueError: max_price is -1; it must be more than 0 $/hour and finite, or absent (goal)
     """
 
-    objective: Literal["cost", "throughput"] = "cost"
+    objective: Objective = "cost"
     examples: Positive = 1e6
     min_throughput: Annotated[float, positive("examples/s")] | None = None
     max_duration: Annotated[float, positive("seconds")] | None = None
@@ -107,6 +115,5 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "at most ${:g}": self.max_cost,
             "at most ${:g}/h": self.max_price,
         }
-        wanted = "cheapest" if self.objective == "cost" else "fastest"
         asked = [text.format(value) for text, value in limits.items() if value is not None]
-        return ", ".join([f"{wanted} plan for {self.examples:g} examples", *asked])
+        return ", ".join([f"{_WANTED[self.objective]} for {self.examples:g} examples", *asked])

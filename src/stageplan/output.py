@@ -62,9 +62,10 @@ class _Terminal:
 
 def _line(p: Progress) -> str:
     broken = f", violation {p.violation:.3g}" if p.violation else ""
+    best = f"${p.price:,.4g}/h" if p.objective == "price" else f"${p.cost:,.4g}"
     return (
         f"generation {p.generation:,}, {p.evaluations:,} schemes, "
-        f"best ${p.cost:,.4g} at {p.throughput:,.4g} examples/s{broken}"
+        f"best {best} at {p.throughput:,.4g} examples/s{broken}"
     )
 
 

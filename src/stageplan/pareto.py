@@ -165,7 +165,8 @@ def pareto(
     """Find the Pareto front of cost against throughput: from the cheapest plan to the fastest.
 
     One branch and bound over the stage time proves all points: an interval is pruned by plans that are at
-    least as fast. What is found and proven for one point holds for all slower ones.
+    least as fast. What is found and proven for one point holds for all slower ones. There is no front of cost
+    against hourly price.
 
     Parameters
     ----------
@@ -223,7 +224,7 @@ def pareto(
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
             raise TypeError(f"{name} is {show(value)}; it must be callable")
-    search = _Search(problem.replace(objective="cost"), against == "price", stop, callback)
+    search = _Search(problem.replace(objective=against), stop, callback)
     front = _search(search, problem, against, points, gap, max_throughput)
     if isinstance(search.ended_by, Exception):
         raise with_result(search.ended_by, front)
@@ -245,7 +246,6 @@ def _search(
     end, fastest, slowest = cheapest.plan.time, 0.0, cheapest.plan.time
     try:
         end, fastest = _end(search, cheapest, max_throughput)
-        slowest = search.slowest(cheapest.plan)
     except KeyboardInterrupt as interrupt:  # before another plan was found
         search.ended_by = interrupt
     count = _POINTS if points is None else points
@@ -268,12 +268,10 @@ class _Search:
     def __init__(
         self,
         problem: Problem,
-        by_price: bool,
         stop: Stop | None,
         callback: Callable[[Progress], object] | None,
     ) -> None:
-        self.problem = problem
-        self.by_price = by_price
+        self.problem = problem  # whose objective is what is traded for throughput
         self.stop = stop
         self.callback = callback
         self.schemes: list[Any] = []  # the fastest first
@@ -296,19 +294,10 @@ class _Search:
             self.schemes.insert(0, result.plan.scheme)
         return result
 
-    def slowest(self, cheapest: Plan) -> float:
-        """Seconds per example of the plan with the lowest cost or price."""
-        if not self.by_price:
-            return cheapest.time
-        goal = self.problem.goal
-        by_throughput = 1 / goal.min_throughput if goal.min_throughput else math.inf
-        by_duration = goal.max_duration / goal.examples if goal.max_duration else math.inf
-        return self.front([min(by_throughput, by_duration)], None, 0.0).points[0].time
-
     def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front:
         schemes = np.array(self.schemes)
         core, self.ended_by = finish(
-            lambda: _core.Front(self.problem.core, self.by_price, targets, gap, fastest, schemes),
+            lambda: _core.Front(self.problem.core, targets, gap, fastest, schemes),
             self.ended_by,
         )
         if self.ended_by is None:
@@ -399,13 +388,9 @@ def _power(base: float, exponent: float) -> float:
 
 def _point(search: _Search, found: _core.FrontPoint) -> Point:
     goal = search.problem.goal
-    changes: dict[str, float] = {}
-    if found.time > 0:
-        changes["min_throughput"] = max(1 / found.time, goal.min_throughput or 0.0)
-    if search.by_price and found.value > 0:
-        changes["max_price"] = min(found.value, goal.max_price or math.inf)
-    plan = Plan.of(search.problem.replace(**changes), found.scheme)
-    value = plan.price if search.by_price else plan.cost
+    least = {} if found.time == 0 else {"min_throughput": max(1 / found.time, goal.min_throughput or 0.0)}
+    plan = Plan.of(search.problem.replace(**least), found.scheme)
+    value = plan.price if goal.objective == "price" else plan.cost
     proven = value <= found.bound * (1 + _TIE)
     gap = 0.0 if proven else value / found.bound - 1 if found.bound > 0 else math.inf
     return Point(plan, optimal_status(plan.problem) if proven else "feasible", min(found.bound, value), gap)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from .goal import Goal
+from .goal import Goal, Objective
 from .plan import Plan, Violation
 from .problem import Problem
 from .readers.bounded import about, as_path, from_json, read_bytes
@@ -65,7 +65,8 @@ class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     cost: float
     throughput: float | None
     violation: float
-    objective: Literal["cost", "throughput"]
+    price: float
+    objective: Objective
 
 
 class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

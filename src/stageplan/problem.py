@@ -16,7 +16,7 @@ from . import _core, strategies
 from .arguments import as_floats, check_number
 from .cluster import Cluster
 from .fields import printable, show
-from .goal import Goal
+from .goal import Goal, Objective
 from .lowering import lower
 from .workload import Conditions, Workload
 
@@ -180,7 +180,7 @@ class Problem:
         examples: float = 1e6,
         tensors: Tensors | None = None,
         bandwidth: npt.ArrayLike | None = None,
-        objective: Literal["cost", "throughput"] = "cost",
+        objective: Objective = "cost",
         min_throughput: float | None = None,
         max_duration: float | None = None,
         max_cost: float | None = None,
@@ -510,7 +510,7 @@ class Problem:
         data.max_duration = goal.max_duration or math.inf
         data.max_cost = goal.max_cost or math.inf
         data.max_price = goal.max_price or math.inf
-        data.fastest = goal.objective == "throughput"
+        data.objective = goal.objective
         data.by_type = goal.merge == "type"
         data.overlap = goal.overlap
         data.split = goal.split

@@ -23,11 +23,14 @@ class Scores(NamedTuple):
         Examples per second.
     violation : ndarray of float64, shape (n,)
         Sum of the relative excesses over the limits; 0 exactly where a plan is feasible.
+    price : ndarray of float64, shape (n,), or None
+        $/hour; None unless the goal's objective is price.
     """
 
     cost: npt.NDArray[np.float64]
     throughput: npt.NDArray[np.float64]
     violation: npt.NDArray[np.float64]
+    price: npt.NDArray[np.float64] | None = None
 
 
 def as_schemes(problem: Problem, schemes: Any, name: str = "schemes") -> Schemes:
@@ -99,10 +102,11 @@ def evaluate(
     """
     check_problem(problem)
     schemes = as_schemes(problem, schemes)
+    priced = problem.goal.objective == "price"
     if out is None:
-        out = Scores(*(np.empty(len(schemes)) for _ in range(3)))
+        out = Scores(*(np.empty(len(schemes)) for _ in range(4 if priced else 3)))
     else:
-        _check_out(out, len(schemes))
+        _check_out(out, len(schemes), priced)
     workers = count_threads(threads)
     if schemes.size < _THREAD_GENES:
         workers = 1
@@ -114,10 +118,12 @@ def evaluate(
 _THREAD_GENES = 1 << 18
 
 
-def _check_out(out: Scores, count: int) -> None:
+def _check_out(out: Scores, count: int, priced: bool) -> None:
     if not isinstance(out, Scores):
         raise TypeError(f"out is {type(out).__name__}; it must be Scores")
     for name, array in out._asdict().items():
+        if name == "price" and array is None and not priced:
+            continue
         fits = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == (count,)
         if not (fits and array.flags.carray):
             kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else show(array)

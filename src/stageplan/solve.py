@@ -69,11 +69,12 @@ class Result:
         ordered in other ways, the proof covers only plans whose stages are intervals of this order:
         ``"optimal over this order"``, ``"infeasible over this order"``.
     bound : float
-        Proven, within the scope given by `status`: no plan costs less, $, or with objective throughput none
-        is faster, examples/s. Infinite cost (throughput 0) if it is proven that no plan is feasible.
+        Proven, within the scope given by `status`: no plan costs less, $, with objective throughput none is
+        faster, examples/s, with objective price none costs less per hour, $/hour. Infinite (throughput 0) if
+        it is proven that no plan is feasible.
     gap : float
-        Relative optimality gap: (objective - bound) / bound of cost or seconds per example; 0 if the plan is
-        proven optimal (up to ties of 1e-9), infinite if it is not feasible.
+        Relative optimality gap: (objective - bound) / bound of cost, seconds per example or price; 0 if the
+        plan is proven optimal (up to ties of 1e-9), infinite if it is not feasible.
     evaluations, generations, work : int
         Schemes scored, steps of the search, and work as in `Progress`.
     history : tuple of Progress
@@ -164,30 +165,30 @@ class Result:
     @property
     def proof_devices(self) -> int | None:
         """Maximum devices per stage that the proof covers; None if it covers all that the goal allows."""
-        return devices_covered(self.plan.problem, self._cost_to_beat())
+        return devices_covered(self.plan.problem, *self._to_beat())
 
-    def _cost_to_beat(self) -> float:
-        """$ of the plan where it is feasible and the cost is to be least, else infinite."""
-        by_cost = self.plan.problem.goal.objective == "cost"
-        return self.plan.cost if by_cost and self.plan.feasible else math.inf
+    def _to_beat(self) -> tuple[float, float]:
+        """$ and $/hour of the plan: what is to be least where it is feasible, the rest infinite."""
+        plan, objective = self.plan, self.plan.problem.goal.objective
+        cost = plan.cost if plan.feasible and objective == "cost" else math.inf
+        return cost, plan.price if plan.feasible and objective == "price" else math.inf
 
     def _proof(self) -> str:
-        proven = proven_over(self.plan.problem, self._cost_to_beat())
+        proven = proven_over(self.plan.problem, *self._to_beat())
         if self.status.startswith("infeasible"):
             return f"{proven}: no plan meets all limits"
-        fastest = self.plan.problem.goal.objective == "throughput"
-        what = (
-            f"is faster than {self.bound:,.6g} examples/s"
-            if fastest
-            else f"costs less than ${self.bound:,.6g}"
-        )
+        what = {
+            "cost": f"costs less than ${self.bound:,.6g}",
+            "throughput": f"is faster than {self.bound:,.6g} examples/s",
+            "price": f"costs less than ${self.bound:,.6g} per hour",
+        }[self.plan.problem.goal.objective]
         gap = f"; gap {self.gap:.3g}" if math.isfinite(self.gap) else ""
         return f"{proven}: no plan {what}{gap}{self._beyond()}"
 
     def _beyond(self) -> str:
         """Describe what is proven of plans with more devices per stage, which may be cheaper."""
         problem = self.plan.problem
-        if self.gap == 0 or math.isinf(self._cost_to_beat()) or self.proof_devices is None:
+        if self.gap == 0 or math.isinf(self._to_beat()[0]) or self.proof_devices is None:
             return ""
         return (
             f"\nproven: with any number of devices no plan costs less than ${cost_lower_bound(problem):,.6g}"
@@ -523,13 +524,14 @@ def _progress(
         runtime=time.perf_counter() - began,
         cost=score.cost,
         throughput=throughput,
+        price=score.price,
         violation=score.violation,
         objective=problem.goal.objective,
     )
 
 
 def _lower_bound(problem: Problem, search: _core.Search, seconds: float) -> float:
-    """Lower bound of the objective, $ or seconds per example; 0 if `seconds` are too few."""
+    """Lower bound of the objective, $, seconds per example or $/hour; 0 if `seconds` are too few."""
     bound = 0.0
     try:
         with _core.StopAfter(seconds):
@@ -555,15 +557,16 @@ def _bound_by_exact(problem: Problem, search: _core.Search) -> float:
 def _gap(plan: Plan, bound: float) -> float:
     if not plan.feasible:
         return math.inf
-    objective = plan.cost if plan.problem.goal.objective == "cost" else plan.time
+    value = {"cost": plan.cost, "throughput": plan.time, "price": plan.price}
+    objective = value[plan.problem.goal.objective]
     if objective <= bound * (1 + _TIE):
         return 0.0
     return objective / bound - 1 if bound > 0 else math.inf
 
 
 def _in_objective_unit(problem: Problem, bound: float) -> float:
-    """Convert a bound to the unit of the objective: $, or examples/s from seconds per example."""
-    if problem.goal.objective == "cost":
+    """Convert a bound to the unit of the objective: $, $/hour, or examples/s from seconds per example."""
+    if problem.goal.objective != "throughput":
         return bound
     return 1 / bound if bound > 0 else math.inf
 

@@ -25,10 +25,10 @@ class Progress(NamedTuple):
         Generations since the best plan improved.
     runtime : float
         Seconds since the search began.
-    cost, throughput, violation : float
-        Of the best scheme so far: $, examples/s, and 0 if it is feasible.
+    cost, throughput, price, violation : float
+        Of the best scheme so far: $, examples/s, $/hour, and 0 if it is feasible.
     objective : str
-        ``"cost"`` or ``"throughput"``.
+        ``"cost"``, ``"throughput"`` or ``"price"``.
     """
 
     generation: int
@@ -38,6 +38,7 @@ class Progress(NamedTuple):
     runtime: float
     cost: float
     throughput: float
+    price: float
     violation: float
     objective: str
 
@@ -170,7 +171,7 @@ class NoImprovement(Stop):
 
 
 class Target(Stop):
-    """Stop at a feasible plan whose cost or, with objective throughput, throughput reaches a value.
+    """Stop at a feasible plan whose objective reaches a value: $, examples/s or $/hour.
 
     Examples
     --------
@@ -184,8 +185,8 @@ class Target(Stop):
         check_number("value", value, above=0)
 
         def reached(p: Progress) -> bool:
-            good = p.cost <= value if p.objective == "cost" else p.throughput >= value
-            return good and p.violation == 0
+            good = p.throughput >= value if p.objective == "throughput" else getattr(p, p.objective) <= value
+            return bool(good and p.violation == 0)
 
         super().__init__(reached, f"Target({value:g})")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -12,7 +13,7 @@ from ..catalogue import make_cluster
 from ..cluster import Cluster
 from ..device import Device
 from ..fields import show
-from ..goal import Goal
+from ..goal import Goal, Objective
 from ..output import print_note
 from ..problem import Problem
 from ..readers import has_prices, read_cluster, read_devices, read_goal, read_workload
@@ -39,7 +40,11 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
     add_hardware(parser)
     add = parser.add_argument_group("goal (default: the goal in the workload's file)").add_argument
-    add("--objective", choices=("cost", "throughput"), help="the cheapest plan, or the fastest")
+    add(
+        "--objective",
+        choices=get_args(Objective),
+        help="the cheapest plan, the fastest, or the one with the lowest hourly price",
+    )
     for name, (metavar, text) in _GOAL_NUMBERS.items():
         add(f"--{name.replace('_', '-')}", type=float, metavar=metavar, help=text)
     add("--merge", choices=("adjacent", "type"), help="layers of a stage: neighbours, or all of a type")

@@ -266,10 +266,11 @@ def _score_schemes(arguments: argparse.Namespace) -> int:
         scores = evaluate(problem, schemes, arguments.target, threads=arguments.threads)
     output: Path | None = arguments.output
     text = f"{problem}\n{_summary(problem, scores)}"
+    arrays = {name: values for name, values in scores._asdict().items() if values is not None}
     if output is None or str(output) == "-" or output.suffix == ".json":
-        deliver(output, text, {name: values.tolist() for name, values in scores._asdict().items()})
+        deliver(output, text, {name: values.tolist() for name, values in arrays.items()})
     else:
-        write_and_print(output, lambda stream: np.savez(stream, **scores._asdict()), text)
+        write_and_print(output, lambda stream: np.savez(stream, **arrays), text)
     return status_of(bool((scores.violation == 0).any()))
 
 
@@ -286,8 +287,12 @@ def _summary(problem: Problem, scores: Scores) -> str:
     text = f"{len(feasible):,} schemes, {feasible.sum():,} feasible"
     if not len(feasible):
         return text
-    objective = scores.cost if problem.goal.objective == "cost" else -scores.throughput
+    fastest = problem.goal.objective == "throughput"
+    objective = -scores.throughput if fastest else getattr(scores, problem.goal.objective)
     best = np.lexsort((objective, scores.violation))[0]
-    cost, throughput, violation = (values[best] for values in scores)
-    broken = f", violation {violation:.4g}" if violation else ""
-    return f"{text}\nbest: scheme {best}, cost ${cost:,.2f}, throughput {throughput:,.6g} examples/s{broken}"
+    text += f"\nbest: scheme {best}, cost ${scores.cost[best]:,.2f}"
+    text += f", throughput {scores.throughput[best]:,.6g} examples/s"
+    if scores.price is not None:
+        text += f", price ${scores.price[best]:,.4g}/h"
+    violation = scores.violation[best]
+    return f"{text}, violation {violation:.4g}" if violation else text

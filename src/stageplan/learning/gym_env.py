@@ -44,7 +44,8 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
     ``info["action_mask"]``, an int8 array of shape (n_labels,) for ``action_space.sample``, is 0 for labels
     that certainly break a limit, unless all do, and for those equivalent to another one; they can be chosen
     nevertheless. After the last layer it is all 1, and `info` has the ``scheme`` and, provisioned by
-    `Plan.of`, its ``cost`` ($), ``throughput`` (examples/s) and ``violation`` (0 if it is feasible).
+    `Plan.of`, its ``cost`` ($), ``throughput`` (examples/s), ``price`` ($/hour) and ``violation`` (0 if it is
+    feasible).
 
     The environment is deterministic: seeds only affect the action space.
 
@@ -117,9 +118,11 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
             "scheme": self._scheme.copy(),
             "cost": plan.cost,
             "throughput": plan.throughput,
+            "price": plan.price,
             "violation": plan.violation,
         }
-        return observation, self._features.reward(plan.cost, plan.time, plan.violation), True, False, info
+        reward = self._features.reward(plan.cost, plan.time, plan.violation, plan.price)
+        return observation, reward, True, False, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return the mask of actions as an array of bool, for agents that call this method."""
