@@ -75,8 +75,10 @@ def agrees(problem: sp.Problem) -> bool:
     best, found = sp.solve(problem, "enumerate"), sp.solve(problem, "exact")
     if best.status != found.status:
         return False
-    value = (lambda plan: plan.cost) if problem.goal.objective == "cost" else (lambda plan: plan.time)
-    a, b = value(best.plan), value(found.plan)
+    a, b = (
+        {"cost": plan.cost, "throughput": plan.time, "price": plan.price}[problem.goal.objective]
+        for plan in (best.plan, found.plan)
+    )
     return not best.plan.feasible or abs(a - b) <= 1e-9 * a
 
 

@@ -129,8 +129,8 @@ double Exact::spare_price(double low, double high) const {
   const std::vector<double> least_price = least_prices(problem_);
   const double most_objective = std::min(to_beat(low), this->most_objective()) * (1 + kTolerance);
   const double longest = longest_stage(high) * (1 + kTolerance);
-  const double most = by_price() ? (most_objective - problem_.fixed_price) * longest
-                                 : most_objective / problem_.cost_scale();
+  const double most =
+      by_price() ? (most_objective - problem_.fixed_price) * longest : most_objective / problem_.cost_scale();
   return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
 }
 

@@ -162,7 +162,7 @@ def pareto(
     stop: Stop | None = None,
     callback: Callable[[Progress], object] | None = None,
 ) -> Front:
-    """Find the Pareto front of cost against throughput: from the cheapest plan to the fastest.
+    """Find the Pareto front of cost, or hourly price, against throughput: from the cheapest plan on.
 
     One branch and bound over the stage time proves all points: an interval is pruned by plans that are at
     least as fast. What is found and proven for one point holds for all slower ones. There is no front of cost
