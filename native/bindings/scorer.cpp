@@ -58,6 +58,8 @@ struct StageReport {
   int label, type, devices;
   std::vector<int> layers;
   double time, compute, transfer, memory;
+  int column = -1, replicas = 1, in_flight = 1;  // column: -1 where the type has no strategies, or none fits
+  double sync = 0, pass = 0;
 };
 
 std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
@@ -67,23 +69,49 @@ std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std
   return layers;
 }
 
+StageReport report(const Problem& problem, const Stage& stage, std::vector<int> layers, int devices) {
+  const StageLoad& load = stage.load;
+  return {stage.label,
+          stage.type,
+          devices,
+          std::move(layers),
+          stage_time(problem, load, devices),
+          load.compute_time(devices),
+          load.transfer_time(devices),
+          load.memory};
+}
+
+StageReport report(const Problem& problem, const Stage& stage, std::vector<int> layers, const Option& option,
+                   int in_flight) {
+  const OptionParts parts = option.devices == 0
+                                ? OptionParts()
+                                : problem.option_lists().options().parts(stage.first, stage.last, option);
+  return {stage.label,   stage.type,      option.devices, std::move(layers),
+          option.time,   parts.compute,   parts.transfer, option.memory + in_flight * option.flight,
+          option.column, option.replicas, in_flight,      parts.sync,
+          option.pass};
+}
+
 std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const GeneArray& scheme) {
   const Problem& problem = scorer.problem();
   check_genes(problem, "scheme", scheme.data(), scheme.size());
   std::vector<Stage> stages;
-  Provisioner provisioner(problem);
+  std::optional<Provisioner> provisioner;
   const std::int8_t* genes = scheme.data();
   const Score score = run_interruptibly([&] {
+    provisioner.emplace(problem);
     merge(problem, scorer.loads(), genes, stages);
-    return provisioner.best(stages);
+    return provisioner->best(stages);
   });
   std::vector<StageReport> reports;
   for (size_t s = 0; s < stages.size(); ++s) {
-    const StageLoad& load = stages[s].load;
-    const int devices = provisioner.devices()[s];
-    reports.push_back({stages[s].label, stages[s].type, devices, layers_of(problem, stages[s], scheme.data()),
-                       stage_time(problem, load, devices), load.compute_time(devices),
-                       load.transfer_time(devices), load.memory});
+    std::vector<int> layers = layers_of(problem, stages[s], scheme.data());
+    if (problem.by_options())
+      reports.push_back(
+          report(problem, stages[s], std::move(layers), provisioner->chosen()[s],
+                 problem.option_lists().options().in_flight(static_cast<int>(stages.size() - s))));
+    else
+      reports.push_back(report(problem, stages[s], std::move(layers), provisioner->devices()[s]));
   }
   return {reports, score};
 }
@@ -108,7 +136,12 @@ void bind_scorer(py::module_& m) {
       .def_readonly("time", &StageReport::time)
       .def_readonly("compute", &StageReport::compute)
       .def_readonly("transfer", &StageReport::transfer)
-      .def_readonly("memory", &StageReport::memory);
+      .def_readonly("memory", &StageReport::memory)
+      .def_readonly("column", &StageReport::column)
+      .def_readonly("replicas", &StageReport::replicas)
+      .def_readonly("in_flight", &StageReport::in_flight)
+      .def_readonly("sync", &StageReport::sync)
+      .def_readonly("pass_time", &StageReport::pass);
 
   py::class_<Scorer>(m, "Scorer")
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))

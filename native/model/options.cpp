@@ -129,29 +129,41 @@ int Options::most_replicas(int column) const {
   return static_cast<int>(replicas);
 }
 
-Option Options::make(const Sums& sums, int column, int replicas) const {
+OptionParts Options::parts(const Sums& sums, int column, int replicas) const {
   const int type = columns_.type[column];
-  const bool scheduled = columns_.schedule != Schedule::none;
   const double examples = columns_.batch / columns_.microbatches;  // of a microbatch
   const double fullest = std::ceil(examples / replicas);
-  const double share = scheduled ? fullest / examples : 1.0 / replicas;
+  const double share = columns_.schedule != Schedule::none ? fullest / examples : 1.0 / replicas;
   const double beta = problem_.transfer_parallel[type];
-  const double compute = sums.serial + sums.parallel * share;
-  const double transfer = sums.transfer * (1 - beta) + sums.transfer * beta * share;
-  const double busy = problem_.overlap ? std::max(compute, transfer) : compute + transfer;
   const int devices = columns_.degree[column] * replicas;
   const double rate = devices <= columns_.machine[type] ? columns_.link[type] : columns_.network[type];
   const double reduce = 2.0 * (replicas - 1) / replicas * sums.gradients / rate;
-  const double sync = (reduce + sums.update) / columns_.batch;
-  return {.devices = devices,
+  return {.compute = sums.serial + sums.parallel * share,
+          .transfer = sums.transfer * (1 - beta) + sums.transfer * beta * share,
+          .sync = (reduce + sums.update) / columns_.batch,
+          .memory = sums.memory + sums.sharded / replicas + sums.workspace,
+          .flight = fullest * sums.activations};
+}
+
+Option Options::make(const Sums& sums, int column, int replicas) const {
+  const bool scheduled = columns_.schedule != Schedule::none;
+  const OptionParts part = parts(sums, column, replicas);
+  const double busy = problem_.overlap ? std::max(part.compute, part.transfer) : part.compute + part.transfer;
+  return {.devices = columns_.degree[column] * replicas,
           .column = column,
           .replicas = replicas,
-          .time = scheduled ? busy : busy + sync,
-          .pass = scheduled ? compute + transfer : 0,
-          .sync = scheduled ? sync : 0,
-          .memory = sums.memory + sums.sharded / replicas + sums.workspace,
-          .flight = fullest * sums.activations,
+          .time = scheduled ? busy : busy + part.sync,
+          .pass = scheduled ? part.compute + part.transfer : 0,
+          .sync = scheduled ? part.sync : 0,
+          .memory = part.memory,
+          .flight = part.flight,
           .violation = 0};
+}
+
+OptionParts Options::parts(int first, int last, const Option& option) const {
+  if (!columns_.listed.first.empty())
+    return {.compute = option.time, .transfer = 0, .sync = 0, .memory = option.memory, .flight = option.flight};
+  return parts(sums(first, last, option.column), option.column, option.replicas);
 }
 
 void Options::add_column(int first, int last, int column, int in_flight, std::vector<Option>& options) const {
@@ -190,7 +202,7 @@ void Options::add_listed(int first, int last, int type, int in_flight, std::vect
 namespace {
 
 bool dominates(const Option& a, const Option& b) {
-  return a.devices <= b.devices && a.time <= b.time && a.pass <= b.pass && a.sync <= b.sync;
+  return a.devices <= b.devices && a.time <= b.time && a.pass <= b.pass && a.sync <= b.sync && a.fits >= b.fits;
 }
 
 }  // namespace
@@ -203,14 +215,16 @@ void Options::keep_best(std::vector<Option>& options) const {
   };
   std::stable_sort(options.begin(), options.end(),
                    [&](const Option& a, const Option& b) { return key(a) < key(b); });
-  size_t kept = 0, begin = 0;  // of the group
+  const bool one_time = columns_.schedule == Schedule::none;  // no other ones tell options apart
+  size_t kept = 0, begin = 0;                                 // of the group
   for (size_t i = 0; i < options.size(); ++i) {
     if (i > 0 && !(group_of(options[i]) == group_of(options[begin]))) begin = kept;
     const Option option = options[i];
-    const auto from = options.begin() + static_cast<std::ptrdiff_t>(begin);
-    const auto to = options.begin() + static_cast<std::ptrdiff_t>(kept);
-    const bool worse = from != to && option.violation > from->violation;
-    if (worse || std::any_of(from, to, [&](const Option& other) { return dominates(other, option); })) continue;
+    const auto latest = std::make_reverse_iterator(options.begin() + static_cast<std::ptrdiff_t>(kept));
+    auto end = std::make_reverse_iterator(options.begin() + static_cast<std::ptrdiff_t>(begin));
+    if (latest != end && option.violation > latest->violation) continue;
+    if (one_time && latest != end) end = latest + 1;  // the latest is the fastest so far
+    if (std::any_of(latest, end, [&](const Option& other) { return dominates(other, option); })) continue;
     options[kept++] = option;
   }
   options.resize(kept);
@@ -218,12 +232,23 @@ void Options::keep_best(std::vector<Option>& options) const {
                    [](const Option& a, const Option& b) { return a.devices < b.devices; });
 }
 
-void Options::list(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
+void Options::add_all(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
   options.clear();
   if (!columns_.listed.first.empty())
     add_listed(first, last, type, in_flight, options);
   else
     for (const int column : columns_of_[type]) add_column(first, last, column, in_flight, options);
+}
+
+void Options::list(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
+  add_all(first, last, type, in_flight, options);
+  keep_best(options);
+}
+
+void Options::list_fitting(int first, int last, int type, std::vector<Option>& options) const {
+  add_all(first, last, type, 1, options);
+  std::erase_if(options, [](const Option& option) { return option.violation > 0; });
+  for (Option& option : options) option.fits = fits(option, type);
   keep_best(options);
 }
 
@@ -231,6 +256,7 @@ int Options::fits(const Option& option, int type) const {
   const double capacity = problem_.capacity[type];
   if (!meets(option.memory + option.flight, capacity)) return 0;
   int low = 1, high = most_in_flight();
+  if (meets(option.memory + high * option.flight, capacity)) return high;
   while (low < high) {
     const int middle = (low + high + 1) / 2;
     if (meets(option.memory + middle * option.flight, capacity))

@@ -22,6 +22,13 @@ struct Option {
   double memory;  // bytes a device that stay
   double flight;  // bytes a device of each microbatch in flight
   double violation;  // memory over the capacity at the position asked for, layers that it cannot run
+  int fits = 0;      // with how many microbatches in flight it fits, where `fitting` lists it
+};
+
+// What an option is made of: seconds an example, whatever the schedule; bytes a device.
+struct OptionParts {
+  double compute, transfer, sync;
+  double memory, flight;
 };
 
 // Under `same_strategy` and `same_replicas` the options of all stages are of one group; -1: of any.
@@ -45,8 +52,14 @@ class Options {
   // of least violation, without dominated ones, by devices. Empty only where options are listed and none is.
   void list(int first, int last, int type, int in_flight, std::vector<Option>& options) const;
 
+  // Replaces `options` by those that run all layers and fit with at least one microbatch in flight, `fits`
+  // being the most: of each group without those that another one, which fits as often, dominates; by devices.
+  void list_fitting(int first, int last, int type, std::vector<Option>& options) const;
+
   // With how many microbatches in flight an option fits into its device; 0 where it never does.
   int fits(const Option& option, int type) const;
+
+  OptionParts parts(int first, int last, const Option& option) const;
 
   OptionGroup group_of(const Option& option) const;
 
@@ -63,9 +76,11 @@ class Options {
   };
   struct Sums;
 
+  void add_all(int first, int last, int type, int in_flight, std::vector<Option>& options) const;
   void add_listed(int first, int last, int type, int in_flight, std::vector<Option>& options) const;
   void add_column(int first, int last, int column, int in_flight, std::vector<Option>& options) const;
   Sums sums(int first, int last, int column) const;
+  OptionParts parts(const Sums& sums, int column, int replicas) const;
   Option make(const Sums& sums, int column, int replicas) const;
   int most_replicas(int column) const;
   double transfer(int first, int last, int column) const;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,6 +85,22 @@ struct ProblemData {
   std::shared_ptr<const Columns> columns;  // none: one strategy a type, no schedule
 };
 
+class Problem;
+class OptionLists;
+
+// Made when first asked for. A copy, which is of another problem, makes its own.
+class LazyOptionLists {
+ public:
+  LazyOptionLists() = default;
+  LazyOptionLists(const LazyOptionLists&) {}
+  LazyOptionLists& operator=(const LazyOptionLists&) = delete;
+  const OptionLists& of(const Problem& problem) const;
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const OptionLists> lists_;
+};
+
 class Problem : private ProblemData {
  public:
   // Throws std::invalid_argument, naming the Python argument, the value and what is allowed.
@@ -105,6 +122,9 @@ class Problem : private ProblemData {
 
   // Whether stages are chosen among options (model/options.h), and not sized by Amdahl's law alone.
   bool by_options() const { return columns != nullptr; }
+
+  // These options (model/option_lists.h); only where stages are chosen among them.
+  const OptionLists& option_lists() const;
 
   int labels() const { return static_cast<int>(label_types_.size()); }
   int type_of(int label) const { return label_types_[label]; }
@@ -129,6 +149,7 @@ class Problem : private ProblemData {
   std::vector<int> label_types_;
   std::vector<double> limit_weight_;
   double goal_time_, cost_scale_;
+  LazyOptionLists option_lists_;
 };
 
 // One scored scheme.

@@ -34,6 +34,18 @@ Bound stage_bound(const Problem& problem, const StageLoad& load, double time) {
 
 }  // namespace
 
+Provisioner::Provisioner(const Problem& problem) : problem_(problem) {
+  if (problem.by_options()) by_options_ = std::make_unique<OptionProvisioner>(problem);
+}
+
+// Takes over what was chosen last.
+Score Provisioner::choose_options(const Score& score) {
+  devices_.clear();
+  for (const Option& option : by_options_->chosen()) devices_.push_back(option.devices);
+  complete_ = by_options_->complete();
+  return score;
+}
+
 // False where a stage cannot be that fast.
 bool Provisioner::set_devices(double time) {
   bool reached = true;
@@ -77,6 +89,7 @@ bool Provisioner::add_device() {
 }
 
 Score Provisioner::reach(const std::vector<Stage>& stages, double time) {
+  if (by_options_) return choose_options(by_options_->reach(stages, time));
   stages_ = &stages;
   stage_violation_ = 0;
   for (const Stage& stage : stages)
@@ -92,6 +105,7 @@ bool improves_beyond_tie(const Problem& problem, const Score& now, const Score& 
 }
 
 Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
+  if (by_options_) return choose_options(by_options_->best(stages));
   complete_ = true;
   const Score start = reach(stages, problem_.goal_time());
   if (!meets(start.time, problem_.goal_time())) return reach(stages, start.time);

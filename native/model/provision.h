@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "model/merge.h"
+#include "model/option_provision.h"
 
 namespace stageplan {
 
@@ -15,7 +17,7 @@ bool improves_beyond_tie(const Problem& problem, const Score& now, const Score& 
 // Keeps its buffers between schemes; one object a thread.
 class Provisioner {
  public:
-  explicit Provisioner(const Problem& problem) : problem_(problem) {}
+  explicit Provisioner(const Problem& problem);
 
   // The fewest devices with which every stage takes at most `time`.
   Score reach(const std::vector<Stage>& stages, double time);
@@ -37,6 +39,9 @@ class Provisioner {
   // Devices of each stage, of the last call.
   const std::vector<int>& devices() const { return devices_; }
 
+  // The option of each stage, of the last call, where stages are chosen among options.
+  const std::vector<Option>& chosen() const { return by_options_->chosen(); }
+
   static constexpr int kAllSteps = 1 << 16;
 
   // Whether the last call of best() looked at all devices that may be better, and not at `steps` of them only.
@@ -46,6 +51,7 @@ class Provisioner {
   std::uint64_t looked_at() const { return looked_at_; }
 
  private:
+  Score choose_options(const Score& score);
   bool set_devices(double time);
   void set_times();
   Score score() const;
@@ -56,6 +62,7 @@ class Provisioner {
   bool can_improve(const Score& best) const;
 
   const Problem& problem_;
+  std::unique_ptr<OptionProvisioner> by_options_;  // does it all where stages are chosen among options
   const std::vector<Stage>* stages_ = nullptr;
   double stage_violation_ = 0;
   std::vector<int> devices_;

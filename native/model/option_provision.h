@@ -1,0 +1,52 @@
+// Which option each stage of one scheme gets.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/merge.h"
+#include "model/option_lists.h"
+#include "model/schedule_choice.h"
+
+namespace stageplan {
+
+// Keeps its buffers between schemes; one object a thread.
+class OptionProvisioner {
+ public:
+  explicit OptionProvisioner(const Problem& problem);
+
+  // The first option, by devices, with which each stage takes at most `time`, or the fastest one.
+  Score reach(const std::vector<Stage>& stages, double time);
+
+  // The options that violate least and then serve the goal best, among those that reach the goal's time; where
+  // it is out of reach, the fewest devices for the best time.
+  Score best(const std::vector<Stage>& stages);
+
+  // Of each stage, of the last call; without devices where a stage has no option.
+  const std::vector<Option>& chosen() const { return chosen_; }
+
+  // Whether the last call of best() is proven to have found the best options.
+  bool complete() const { return complete_; }
+
+ private:
+  void list_options(const std::vector<Stage>& stages, const OptionGroup& group);
+  template <class Choose>
+  Score best_group(const std::vector<Stage>& stages, Choose choose);
+  void choose_fitting(double time);
+  void choose_without_schedule();
+  bool add_devices();
+  double slowest() const;
+  Score score();
+
+  const Problem& problem_;
+  const OptionLists& lists_;
+  ScheduleChoice schedule_choice_;
+  OptionPlan plan_;
+  std::vector<StageOptions> stages_;
+  std::vector<int> choice_, best_choice_;
+  std::vector<std::pair<double, int>> times_;  // heap of (time, -stage): the slowest first
+  std::vector<Option> chosen_;
+  bool complete_ = true;
+};
+
+}  // namespace stageplan
