@@ -23,7 +23,9 @@ def draw_scheme(problem: sp.Problem, rng: np.random.Generator) -> np.ndarray:
     """At most four stages, so that all choices can be tried."""
     L = problem.n_layers
     cuts = np.sort(rng.integers(0, L, 3))
-    return rng.integers(0, problem.n_labels, 4)[np.searchsorted(cuts, np.arange(L), side="right")].astype(np.int8)
+    return rng.integers(0, problem.n_labels, 4)[np.searchsorted(cuts, np.arange(L), side="right")].astype(
+        np.int8
+    )
 
 
 def best_of(problem: sp.Problem, plans: list[tuple[Any, int]]) -> Any:
@@ -86,7 +88,11 @@ def test_the_stages_reported_are_those_scored() -> None:
 
 def test_a_stage_without_an_option_violates_by_its_layers_and_takes_no_devices() -> None:
     problem = sp.Problem.from_arrays(
-        compute=np.ones((4, 2)), price=[1.0, 2.0], column_type=[0, 1], column_strategy=["a", "b"], same_strategy=True
+        compute=np.ones((4, 2)),
+        price=[1.0, 2.0],
+        column_type=[0, 1],
+        column_strategy=["a", "b"],
+        same_strategy=True,
     )
     reports, score = problem.scorer(None).provision(np.array([0, 1, 1, 1], dtype=np.int8))
     assert score.violation == 1

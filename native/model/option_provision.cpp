@@ -67,11 +67,11 @@ Score OptionProvisioner::reach(const std::vector<Stage>& stages, double time) {
   return best_group(stages, [&] { choose_fitting(time); });
 }
 
-Score OptionProvisioner::best(const std::vector<Stage>& stages) {
+Score OptionProvisioner::best(const std::vector<Stage>& stages, std::uint64_t most_work) {
   complete_ = true;
   return best_group(stages, [&] {
     if (problem_.columns->schedule == Schedule::none) return choose_without_schedule();
-    choice_ = schedule_choice_.choose(stages_);
+    choice_ = schedule_choice_.choose(stages_, most_work);
     complete_ = complete_ && schedule_choice_.complete();
   });
 }

@@ -19,8 +19,9 @@ class OptionProvisioner {
   Score reach(const std::vector<Stage>& stages, double time);
 
   // The options that violate least and then serve the goal best, among those that reach the goal's time; where
-  // it is out of reach, the fewest devices for the best time.
-  Score best(const std::vector<Stage>& stages);
+  // it is out of reach, the fewest devices for the best time. With a schedule the work on each group is
+  // limited.
+  Score best(const std::vector<Stage>& stages, std::uint64_t most_work);
 
   // Of each stage, of the last call; without devices where a stage has no option.
   const std::vector<Option>& chosen() const { return chosen_; }

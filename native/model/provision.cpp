@@ -7,7 +7,8 @@
 namespace stageplan {
 namespace {
 
-constexpr double kStride = 0.999;  // between stage times where single devices would be too many steps
+constexpr std::uint64_t kWorkOfStep = 64;  // options looked at, where stages are chosen among them
+constexpr double kStride = 0.999;          // between stage times where single devices would be too many steps
 
 // Lower bound of tau * price * devices(tau) of one stage and its slope in tau, for real-valued devices:
 // convex in tau, as the maximum of convex functions.
@@ -105,7 +106,7 @@ bool improves_beyond_tie(const Problem& problem, const Score& now, const Score& 
 }
 
 Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
-  if (by_options_) return choose_options(by_options_->best(stages));
+  if (by_options_) return choose_options(by_options_->best(stages, steps * kWorkOfStep));
   complete_ = true;
   const Score start = reach(stages, problem_.goal_time());
   if (!meets(start.time, problem_.goal_time())) return reach(stages, start.time);

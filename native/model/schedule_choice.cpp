@@ -14,8 +14,9 @@ constexpr double kRounding = 1 - 1e-12;  // of sums in another order
 
 }  // namespace
 
-const std::vector<int>& ScheduleChoice::choose(std::span<const StageOptions> stages) {
+const std::vector<int>& ScheduleChoice::choose(std::span<const StageOptions> stages, std::uint64_t most_work) {
   stages_ = stages;
+  most_work_ = most_work;
   work_ = 0;
   stage_violation_ = excess(count(), columns_.max_stages);
   for (const StageOptions& stage : stages) stage_violation_ += stage.options.front().violation;

@@ -26,12 +26,11 @@ class ScheduleChoice {
 
   // The number of the option of each stage, of the plan that violates least and then serves the goal best;
   // where the goal's time is out of reach, of the fastest plans that with the fewest devices.
-  const std::vector<int>& choose(std::span<const StageOptions> stages);
+  const std::vector<int>& choose(std::span<const StageOptions> stages, std::uint64_t most_work);
 
-  // Whether the last answer is proven, and not the best one after kMostWork.
-  bool complete() const { return work_ < kMostWork; }
-
-  static constexpr std::uint64_t kMostWork = std::uint64_t{1} << 22;  // options and labels looked at
+  // Whether the last answer is proven, and not the best one after `most_work` options and labels were looked
+  // at.
+  bool complete() const { return work_ < most_work_; }
 
  private:
   enum class Aim { fastest, fewest, best };
@@ -110,7 +109,7 @@ class ScheduleChoice {
   std::vector<Box> boxes_;      // a heap, the best bound first
   Value best_{};
   std::vector<int> best_choice_;
-  std::uint64_t work_ = 0;
+  std::uint64_t work_ = 0, most_work_ = 0;
 
   // Of the box that is visited.
   std::vector<std::vector<int>> allowed_;  // options of each stage
