@@ -10,8 +10,9 @@ namespace stageplan {
 OptionProvisioner::OptionProvisioner(const Problem& problem)
     : problem_(problem), lists_(problem.option_lists()), schedule_choice_(problem), plan_(problem) {}
 
-// What each stage may be; where that is nothing, an option without devices that says so.
-void OptionProvisioner::list_options(const std::vector<Stage>& stages, const OptionGroup& group) {
+// What each stage may be; where that is nothing, an option without devices that says so, and false.
+bool OptionProvisioner::list_options(const std::vector<Stage>& stages, const OptionGroup& group) {
+  bool complete = true;
   stages_.resize(stages.size());
   for (size_t s = 0; s < stages.size(); ++s) {
     const auto& [label, type, first, last, load] = stages[s];
@@ -23,8 +24,10 @@ void OptionProvisioner::list_options(const std::vector<Stage>& stages, const Opt
       missing.column = -1;
       missing.violation = Options::missing(first, last);
       stages_[s].options.push_back(missing);
+      complete = false;
     }
   }
+  return complete;
 }
 
 Score OptionProvisioner::score() {
@@ -33,17 +36,22 @@ Score OptionProvisioner::score() {
   return plan_.score();
 }
 
-// The best of the groups; among ties the first.
+// The best of the groups of which every stage has an option, or of all where there is none; among ties the
+// first.
 template <class Choose>
 Score OptionProvisioner::best_group(const std::vector<Stage>& stages, Choose choose) {
   Score best;
+  bool complete = false;
   chosen_.clear();
   for (const OptionGroup& group : lists_.options().groups()) {
     check_stop();
-    list_options(stages, group);
+    const bool now_complete = list_options(stages, group);
+    if (complete && !now_complete) continue;
     choose();
     const Score now = score();
-    if (!chosen_.empty() && !improves_beyond_tie(problem_, now, best)) continue;
+    const bool first = chosen_.empty() || complete != now_complete;
+    if (!first && !improves_beyond_tie(problem_, now, best)) continue;
+    complete = now_complete;
     best = now;
     chosen_.clear();
     for (size_t s = 0; s < stages_.size(); ++s) chosen_.push_back(stages_[s].options[choice_[s]]);

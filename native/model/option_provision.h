@@ -30,7 +30,7 @@ class OptionProvisioner {
   bool complete() const { return complete_; }
 
  private:
-  void list_options(const std::vector<Stage>& stages, const OptionGroup& group);
+  bool list_options(const std::vector<Stage>& stages, const OptionGroup& group);
   template <class Choose>
   Score best_group(const std::vector<Stage>& stages, Choose choose);
   void choose_fitting(double time);
