@@ -162,7 +162,11 @@ Option Options::make(const Sums& sums, int column, int replicas) const {
 
 OptionParts Options::parts(int first, int last, const Option& option) const {
   if (!columns_.listed.first.empty())
-    return {.compute = option.time, .transfer = 0, .sync = 0, .memory = option.memory, .flight = option.flight};
+    return {.compute = option.time,
+            .transfer = columns_.schedule == Schedule::none ? 0 : option.pass - option.time,
+            .sync = 0,
+            .memory = option.memory,
+            .flight = option.flight};
   return parts(sums(first, last, option.column), option.column, option.replicas);
 }
 
