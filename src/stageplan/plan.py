@@ -42,6 +42,14 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         $/hour of its devices.
     bottleneck : bool
         Whether it is the slowest stage.
+    strategy : str
+        Name of the strategy of its replicas; ``""`` where the type has no strategies.
+    replicas : int
+        Copies of the stage that share the examples.
+    in_flight : int
+        Microbatches that it holds at once; 1 without a schedule.
+    sync : float
+        Seconds per example of the all-reduce of its replicas and of the update.
     """
 
     layers: tuple[int, ...]
@@ -54,6 +62,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     memory: float
     price: float
     bottleneck: bool
+    strategy: str = ""
+    replicas: int = 1
+    in_flight: int = 1
+    sync: float = 0.0
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +115,11 @@ class Plan:
         $ and seconds for all examples.
     throughput : float
         Examples per second.
+    time : float
+        Seconds per example: of the slowest stage, or with a schedule of the whole iteration, divided by its
+        batch.
     price : float
-        $/hour.
+        $/hour of all devices that are rented.
     violation : float
         Sum of the relative excesses over the limits, 0 where the plan is feasible.
     violations : tuple of Violation
@@ -129,6 +144,7 @@ class Plan:
     cost: float
     duration: float
     throughput: float
+    time: float
     price: float
     violation: float
     violations: tuple[Violation, ...]
@@ -156,14 +172,16 @@ class Plan:
         check_problem(problem)
         row = _row(problem, scheme)
         reports, score = problem.scorer(None).provision(row)
+        slowest = max(report.time for report in reports)
         price = hourly_price(problem, [(report.type, report.devices) for report in reports])
         return cls(
             problem=problem,
             scheme=row,
-            stages=tuple(_stage(problem, report, score.time) for report in reports),
+            stages=tuple(_stage(problem, report, slowest) for report in reports),
             cost=score.cost,
             duration=problem.goal.examples * score.time,
             throughput=1 / score.time if score.time > 0 else math.inf,
+            time=score.time,
             price=price,
             violation=score.violation,
             violations=tuple(_violations(problem, reports, score, price)),
@@ -173,11 +191,6 @@ class Plan:
     def feasible(self) -> bool:
         """Whether the plan breaks no limit."""
         return self.violation == 0
-
-    @property
-    def time(self) -> float:
-        """Seconds per example of the slowest stage."""
-        return max(stage.time for stage in self.stages)
 
     @property
     def cut_ties(self) -> tuple[tuple[str, ...], ...]:
@@ -289,7 +302,16 @@ def _stage(problem: Problem, report: _core.Stage, slowest: float) -> Stage:
         memory=report.memory,
         price=float(problem.price[report.type] * report.devices),
         bottleneck=report.time >= slowest,
+        strategy=_strategy(problem, report.column),
+        replicas=report.replicas if problem.by_options else report.devices,
+        in_flight=report.in_flight,
+        sync=report.sync,
     )
+
+
+def _strategy(problem: Problem, column: int) -> str:
+    names = problem.column_strategy
+    return "" if names is None or problem.options is not None or column < 0 else names[column]
 
 
 def _violations(
@@ -297,22 +319,35 @@ def _violations(
 ) -> Iterator[Violation]:
     """Yield every limit that is broken, with the tolerance of the native core."""
     yield from _stage_violations(problem, reports)
-    for t, name in enumerate(problem.type_names):
-        used, limit = sum(r.devices for r in reports if r.type == t), problem.limit[t]
+    counts = rented(problem, [(report.type, report.devices) for report in reports])
+    for name, used, limit in zip(problem.type_names, counts, problem.limit, strict=True):
         if used > limit:
             yield Violation(limit=f"devices of {name}", value=used, allowed=float(limit), unit="devices")
+    most = problem.goal.max_stages
+    if most is not None and len(reports) > most:
+        yield Violation(limit="stages", value=len(reports), allowed=most, unit="stages")
     for limit, within in _goal_limits(problem, score.time, score.cost, price):
         if not within:
             yield limit
 
 
-def hourly_price(problem: Problem, used: list[tuple[int, int]]) -> float:
-    """$/hour of the devices of stages, given as (type, devices), added up by type as the core does."""
+def rented(problem: Problem, used: list[tuple[int, int]]) -> list[int]:
+    """Count the devices of each type that stages, given as (type, devices), make one rent."""
     counts = [0] * problem.n_types
     for t, devices in used:
         counts[t] += devices
+    if not problem.goal.whole_machines or problem.machine is None:
+        return counts
+    sizes = problem.machine.tolist()
+    return [
+        n if math.isinf(size) else int(-(-n // size) * size) for n, size in zip(counts, sizes, strict=True)
+    ]
+
+
+def hourly_price(problem: Problem, used: list[tuple[int, int]]) -> float:
+    """$/hour of the devices of stages, given as (type, devices), added up by type as the core does."""
     price = problem.fixed_price
-    for each, count in zip(problem.price.tolist(), counts, strict=True):
+    for each, count in zip(problem.price.tolist(), rented(problem, used), strict=True):
         price += each * count
     return price
 
@@ -345,8 +380,18 @@ def _stage_violations(problem: Problem, reports: list[_core.Stage]) -> Iterator[
                 allowed=capacity,
                 unit="bytes",
             )
+        if problem.options is not None:
+            if report.devices == 0:
+                yield Violation(
+                    limit=f"options of stage {i} on {type_name}",
+                    value=float(len(report.layers)),
+                    allowed=0.0,
+                    unit="layers without one",
+                )
+            continue
+        column = report.column if problem.by_options else report.type
         for layer in report.layers:
-            if math.isinf(problem.compute[layer, report.type]):
+            if column < 0 or math.isinf(problem.compute[layer, column]):
                 name = problem.layer_names[layer]
                 yield Violation(limit=f"{type_name} cannot run {name}", value=1.0, allowed=0.0, unit="layers")
 
@@ -357,19 +402,23 @@ def meets(value: float, limit: float) -> bool:
 
 
 _COLUMNS = ("stage", "type", "devices", "layers", "time", "compute", "transfer", "memory", "$/h", "share", "")
+_OPTION_COLUMNS = (*_COLUMNS[:3], "strategy", "replicas", "in flight", *_COLUMNS[3:])
 
 
 def _table(plan: Plan) -> RenderableType:
-    rows = [_COLUMNS, *(_cells(plan, i, stage) for i, stage in enumerate(plan.stages, start=1))]
-    return table(rows, left=(1, 3, len(_COLUMNS) - 1))
+    columns = _OPTION_COLUMNS if plan.problem.by_options else _COLUMNS
+    rows = [columns, *(_cells(plan, i, stage) for i, stage in enumerate(plan.stages, start=1))]
+    return table(rows, left=(1, columns.index("layers"), len(columns) - 1))
 
 
 def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
     share = stage.price / plan.price if plan.price else 0.0
+    chosen = (stage.strategy or "-", str(stage.replicas), str(stage.in_flight))
     return (
         str(number),
         stage.type,
         str(stage.devices),
+        *(chosen if plan.problem.by_options else ()),
         _span(plan.problem.layer_names, stage.layers),
         *(_seconds(x) for x in (stage.time, stage.compute, stage.transfer)),
         _bytes(stage.memory),

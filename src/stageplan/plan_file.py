@@ -31,6 +31,10 @@ class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     memory: float
     price: float
     bottleneck: bool
+    strategy: str = ""
+    replicas: int = 1
+    in_flight: int = 1
+    sync: float = 0.0
 
 
 class LayerDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ import numpy as np
 
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
+from .verify_options import check_option, check_same, time_by_schedule, unsupported
 
 TOLERANCE = 1e-9
 """A value meets an upper limit when it exceeds it by at most this fraction."""
@@ -84,7 +85,15 @@ def verify(problem: Problem, plan: Plan) -> Verified:
     if [(s.label, s.layers) for s in plan.stages] != merged:
         raise ValueError("plan.stages are not the stages of plan.scheme")
     for i, stage in enumerate(plan.stages):
-        _check_stage(problem, scheme, stage, f"plan.stages[{i}]", plan.time)
+        name, slowest = f"plan.stages[{i}]", max(other.time for other in plan.stages)
+        if problem.by_options:
+            check_option(problem, plan, i, name)
+        else:
+            _check_stage(problem, scheme, stage, name, slowest)
+        if stage.bottleneck != (stage.time >= slowest):
+            raise ValueError(
+                f"{name}.bottleneck is {stage.bottleneck}; the slowest stage takes {slowest:g} s"
+            )
     return _check_whole(problem, plan)
 
 
@@ -139,16 +148,14 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
         raise ValueError(f"{name}.devices is {k}; it must be 1 or more")
     compute, transfer = stage_times(problem, scheme, stage.layers, t, k)
     runs = problem.compute[:, t]
-    _check(f"{name}.compute", stage.compute, compute, _SUMS * float(runs[np.isfinite(runs)].sum()))
+    check_same(f"{name}.compute", stage.compute, compute, _SUMS * float(runs[np.isfinite(runs)].sum()))
     all_tensors = sum(size for _, _, size in problem.tensors) / float(problem.bandwidth[t])
-    _check(f"{name}.transfer", stage.transfer, transfer, all_tensors)
+    check_same(f"{name}.transfer", stage.transfer, transfer, all_tensors)
     together = max if problem.goal.overlap else sum
-    _check(f"{name}.time", stage.time, together((stage.compute, stage.transfer)))
+    check_same(f"{name}.time", stage.time, together((stage.compute, stage.transfer)))
     memory = math.fsum(problem.memory[list(stage.layers)])
-    _check(f"{name}.memory", stage.memory, memory, _SUMS * float(problem.memory.sum()))
-    _check(f"{name}.price", stage.price, float(problem.price[t]) * k)
-    if stage.bottleneck != (stage.time >= slowest):
-        raise ValueError(f"{name}.bottleneck is {stage.bottleneck}; the slowest stage takes {slowest:g} s")
+    check_same(f"{name}.memory", stage.memory, memory, _SUMS * float(problem.memory.sum()))
+    check_same(f"{name}.price", stage.price, float(problem.price[t]) * k)
     if k > 1 and _time(problem, scheme, stage.layers, t, k - 1) < slowest * (1 - _ROUNDING):
         raise ValueError(f"{name}.devices is {k}; one less is sufficient for the throughput of the plan")
 
@@ -156,6 +163,10 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
 def _check_whole(problem: Problem, plan: Plan) -> Verified:
     examples = problem.goal.examples
     price = _price(problem, plan)
+    if problem.by_options:
+        check_same("plan.time", plan.time, time_by_schedule(problem, plan))
+    else:
+        check_same("plan.time", plan.time, max(stage.time for stage in plan.stages))
     found = Verified(
         cost=examples / 3600 * plan.time * price,
         throughput=1 / plan.time if plan.time > 0 else math.inf,
@@ -163,8 +174,8 @@ def _check_whole(problem: Problem, plan: Plan) -> Verified:
         feasible=not list(_broken(problem, plan)),
     )
     for name in ("cost", "throughput", "price"):
-        _check(f"plan.{name}", getattr(plan, name), getattr(found, name))
-    _check("plan.duration", plan.duration, examples * plan.time)
+        check_same(f"plan.{name}", getattr(plan, name), getattr(found, name))
+    check_same("plan.duration", plan.duration, examples * plan.time)
     if plan.feasible != found.feasible or bool(plan.violations) == found.feasible:
         broken = ", ".join(_broken(problem, plan)) or "none"
         raise ValueError(f"plan.violations name {len(plan.violations)} limits; broken are: {broken}")
@@ -175,8 +186,17 @@ def _price(problem: Problem, plan: Plan) -> float:
     """$/hour, summed by type."""
     price = problem.fixed_price
     for t, each in enumerate(problem.price.tolist()):
-        price += each * sum(stage.devices for stage in plan.stages if problem.label_types[stage.label] == t)
+        price += each * _rented(problem, plan, t)
     return price
+
+
+def _rented(problem: Problem, plan: Plan, t: int) -> int:
+    """Count the devices of a type: whole machines where the goal asks for them."""
+    used = sum(stage.devices for stage in plan.stages if problem.label_types[stage.label] == t)
+    if not problem.goal.whole_machines or problem.machine is None or math.isinf(problem.machine[t]):
+        return used
+    size = int(problem.machine[t])
+    return math.ceil(used / size) * size
 
 
 def _broken(problem: Problem, plan: Plan) -> Iterator[str]:
@@ -184,14 +204,20 @@ def _broken(problem: Problem, plan: Plan) -> Iterator[str]:
     goal = problem.goal
     for t, name in enumerate(problem.type_names):
         stages = [stage for stage in plan.stages if problem.label_types[stage.label] == t]
-        if sum(stage.devices for stage in stages) > problem.limit[t]:
+        if _rented(problem, plan, t) > problem.limit[t]:
             yield f"devices of {name}"
         if any(not _meets(stage.memory, float(problem.capacity[t])) for stage in stages):
             yield f"memory of {name}"
-        if any(math.isinf(problem.compute[x, t]) for stage in stages for x in stage.layers):
+        if problem.by_options:
+            cannot_run = any(unsupported(problem, stage) for stage in stages)
+        else:
+            cannot_run = any(math.isinf(problem.compute[x, t]) for stage in stages for x in stage.layers)
+        if cannot_run:
             yield f"layers that {name} cannot run"
         if any(stage.devices > (goal.max_devices_per_stage or math.inf) for stage in stages):
             yield f"devices per stage of {name}"
+    if len(plan.stages) > (goal.max_stages or math.inf):
+        yield "stages"
     for what, value, allowed in (
         ("throughput", plan.time, None if goal.min_throughput is None else 1 / goal.min_throughput),
         ("duration", plan.time, None if goal.max_duration is None else goal.max_duration / goal.examples),
@@ -204,10 +230,3 @@ def _broken(problem: Problem, plan: Plan) -> Iterator[str]:
 
 def _meets(value: float, limit: float) -> bool:
     return value <= limit * (1 + TOLERANCE)
-
-
-def _check(name: str, stated: float, found: float, scale: float = 0.0) -> None:
-    """Compare two numbers; `scale` is the size of terms that were added and subtracted in computing them."""
-    tolerance = _ROUNDING * scale * 1e-3
-    if not (stated == found or math.isclose(stated, found, rel_tol=_ROUNDING, abs_tol=tolerance)):
-        raise ValueError(f"{name} is {stated:.12g}; recomputed it is {found:.12g}")

@@ -1,0 +1,155 @@
+"""Checks of stages that were chosen among options, from the definitions, in plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from .plan import Plan, Stage
+from .problem import Problem
+
+_ROUNDING = 1e-9  # sums in another order
+_SUMS = 1e-15  # times all layers' sum: what a stage's part of it may lose where its layers are far smaller
+
+
+def check_same(name: str, said: float, found: float, scale: float = 0.0) -> None:
+    """Raise ValueError unless two numbers are the same.
+
+    `scale` is what was added up and taken away again on the way to them.
+    """
+    if not (said == found or math.isclose(said, found, rel_tol=_ROUNDING, abs_tol=_ROUNDING * scale * 1e-3)):
+        raise ValueError(f"{name} is {said:.12g}; recomputed it is {found:.12g}")
+
+
+def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
+    """Recompute a stage from its strategy and its replicas."""
+    stage = plan.stages[index]
+    t = int(problem.label_types[stage.label])
+    if stage.type != problem.type_names[t]:
+        raise ValueError(f"{name}.type is {stage.type!r}; its label is of type {problem.type_names[t]!r}")
+    check_same(f"{name}.price", stage.price, float(problem.price[t]) * stage.devices)
+    flying = _in_flight(problem, len(plan.stages) - index)
+    check_same(f"{name}.in_flight", stage.in_flight, flying)
+    if stage.devices == 0:  # nothing that the stage may be
+        return
+    if problem.options is not None:
+        _check_listed(problem, stage, t, name)
+        return
+    column = _column(problem, stage, t)
+    degree = 1 if problem.column_degree is None else int(problem.column_degree[column])
+    check_same(f"{name}.devices", stage.devices, degree * stage.replicas)
+    share, fullest = _share(problem, stage.replicas)
+    compute, transfer = _times(problem, stage, t, column, share)
+    sync = _sync(problem, stage, t, column)
+    busy = max(compute, transfer) if problem.goal.overlap else compute + transfer
+    everything = _sum(problem.compute[np.isfinite(problem.compute[:, column]), column])
+    check_same(f"{name}.compute", stage.compute, compute, _SUMS * everything)
+    check_same(f"{name}.transfer", stage.transfer, transfer, _SUMS * sum(x for _, _, x in problem.tensors))
+    check_same(f"{name}.sync", stage.sync, sync)
+    check_same(f"{name}.time", stage.time, busy if problem.goal.schedule else busy + sync)
+    memory = (
+        _sum(_of(problem.memory, stage, column)) + _sum(_of(problem.sharded, stage, column)) / stage.replicas
+    )
+    memory += max(_of(problem.workspace, stage, column), default=0.0)
+    memory += flying * fullest * _sum(_of(problem.activations, stage, column))
+    check_same(f"{name}.memory", stage.memory, memory, _SUMS * _sum(problem.memory.ravel()))
+
+
+def time_by_schedule(problem: Problem, plan: Plan) -> float:
+    """Seconds per example of a plan: the closed form of its schedule."""
+    slowest = max(stage.time for stage in plan.stages)
+    if problem.goal.schedule is None:
+        return slowest
+    count = problem.goal.microbatches or 1
+    through = math.fsum(stage.compute + stage.transfer for stage in plan.stages)
+    return ((count - 1) * slowest + through) / count + max(stage.sync for stage in plan.stages)
+
+
+def unsupported(problem: Problem, stage: Stage) -> bool:
+    """Say whether a stage has layers that it cannot run."""
+    if problem.options is not None or stage.devices == 0:
+        return stage.devices == 0
+    column = _column(problem, stage, int(problem.label_types[stage.label]))
+    return bool(np.isinf(problem.compute[list(stage.layers), column]).any())
+
+
+def _column(problem: Problem, stage: Stage, t: int) -> int:
+    if problem.column_type is None or problem.column_strategy is None:
+        return t
+    for column, (u, strategy) in enumerate(zip(problem.column_type, problem.column_strategy, strict=True)):
+        if (u, strategy) == (t, stage.strategy):
+            return column
+    raise ValueError(f"{stage.type} has no strategy {stage.strategy!r}")
+
+
+def _in_flight(problem: Problem, stages_to_end: int) -> int:
+    count = problem.goal.microbatches or 1
+    return count if problem.goal.schedule == "gpipe" else min(stages_to_end, count)
+
+
+def _share(problem: Problem, replicas: int) -> tuple[float, int]:
+    """Fraction of a microbatch that the fullest replica has, and how many examples that are."""
+    examples = (problem.goal.batch or 1) // (problem.goal.microbatches or 1)
+    fullest = math.ceil(examples / replicas)
+    return (fullest / examples if problem.goal.schedule else 1 / replicas), fullest
+
+
+def _times(problem: Problem, stage: Stage, t: int, column: int, share: float) -> tuple[float, float]:
+    """Seconds per example of compute and of transfer."""
+    runs = [x for x in stage.layers if math.isfinite(problem.compute[x, column])]
+    parallel = [float(problem.compute[x, column] * problem.compute_parallel[x, column]) for x in runs]
+    serial = [float(problem.compute[x, column] * (1 - problem.compute_parallel[x, column])) for x in runs]
+    moved, beta = math.fsum(_moved(problem, stage, t, column)), float(problem.transfer_parallel[t])
+    return math.fsum(serial) + math.fsum(parallel) * share, moved * (1 - beta) + moved * beta * share
+
+
+def _moved(problem: Problem, stage: Stage, t: int, column: int) -> Iterator[float]:
+    first, last = stage.layers[0], stage.layers[-1]
+    if last + 1 < problem.n_layers:
+        yield float(problem.send[last, column])
+    if first > 0:
+        yield float(problem.receive[first, column])
+    for producer, consumers, size in problem.tensors:
+        inside = [first <= x <= last for x in consumers]
+        if not all(inside) if first <= producer <= last else any(inside):
+            yield size / float(problem.bandwidth[t])
+
+
+def _sync(problem: Problem, stage: Stage, t: int, column: int) -> float:
+    """Seconds per example of all-reduce and update."""
+    seconds = _sum(_of(problem.update, stage, column))
+    if stage.replicas > 1:
+        one_machine = problem.machine is None or stage.devices <= problem.machine[t]
+        rates = problem.link if one_machine or problem.network is None else problem.network
+        if rates is not None:
+            gradients = _sum(_of(problem.gradients, stage, column))
+            seconds += 2 * (stage.replicas - 1) / stage.replicas * gradients / float(rates[t])
+    return seconds / (problem.goal.batch or 1)
+
+
+def _of(array: npt.NDArray[np.float64] | None, stage: Stage, column: int) -> npt.NDArray[np.float64]:
+    if array is None:
+        return np.zeros(0)
+    layers = list(stage.layers)
+    return array[layers] if array.ndim == 1 else array[layers, column]
+
+
+def _sum(values: npt.NDArray[np.float64]) -> float:
+    return math.fsum(values.tolist())
+
+
+def _check_listed(problem: Problem, stage: Stage, t: int, name: str) -> None:
+    o = problem.options
+    if o is None:
+        return
+    same = (o.first == stage.layers[0]) & (o.last == stage.layers[-1]) & (o.type == t)
+    same &= (o.devices == stage.devices) & (o.time == stage.time)
+    if problem.goal.schedule:
+        same &= np.isclose(o.pass_time, stage.compute + stage.transfer, rtol=_ROUNDING, atol=0)
+    _, fullest = _share(problem, 1)
+    memory = o.memory + stage.in_flight * fullest * o.activations
+    if not (same & np.isclose(memory, stage.memory, rtol=_ROUNDING, atol=0)).any():
+        raise ValueError(f"{name} is none of the options of its layers on {problem.type_names[t]}")
