@@ -15,13 +15,14 @@ _ROUNDING = 1e-9  # sums in another order
 _SUMS = 1e-15  # times all layers' sum: what a stage's part of it may lose where its layers are far smaller
 
 
-def check_same(name: str, said: float, found: float, scale: float = 0.0) -> None:
+def check_same(name: str, stated: float, found: float, scale: float = 0.0) -> None:
     """Raise ValueError unless two numbers are the same.
 
-    `scale` is what was added up and taken away again on the way to them.
+    `scale` is the size of terms that were added and subtracted in computing them.
     """
-    if not (said == found or math.isclose(said, found, rel_tol=_ROUNDING, abs_tol=_ROUNDING * scale * 1e-3)):
-        raise ValueError(f"{name} is {said:.12g}; recomputed it is {found:.12g}")
+    tolerance = _ROUNDING * scale * 1e-3
+    if not (stated == found or math.isclose(stated, found, rel_tol=_ROUNDING, abs_tol=tolerance)):
+        raise ValueError(f"{name} is {stated:.12g}; recomputed it is {found:.12g}")
 
 
 def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
