@@ -114,11 +114,14 @@ namespace {
 // For a fixed first layer: what each tensor adds, and from which last layer to which.
 struct Ranges {
   std::vector<double> change;
-  explicit Ranges(int layers) : change(layers + 1) {}
+  std::vector<int> tensors;  // how many more there are
+  explicit Ranges(int layers) : change(layers + 1), tensors(layers + 1) {}
   void add(int from, int past, double bytes) {
     if (from >= past) return;
     change[from] += bytes;
     change[past] -= bytes;
+    ++tensors[from];
+    --tensors[past];
   }
 };
 
@@ -162,9 +165,12 @@ IntervalBytes::IntervalBytes(const Problem& problem) : layers_(problem.layers) {
     Ranges ranges(layers);
     for (const Spread& tensor : tensors) add_tensor(ranges, tensor, first, layers);
     PreciseSum total;
+    int crossing = 0;
     for (int last = first; last < layers; ++last) {
       total.add(ranges.change[last]);
-      bytes_.push_back(std::max(0.0, total - PreciseSum()));
+      crossing += ranges.tensors[last];
+      bytes_.push_back(crossing == 0 ? 0.0
+                                     : std::max(0.0, total - PreciseSum()));  // no rounding errors where none
     }
   }
 }
