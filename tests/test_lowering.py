@@ -144,6 +144,16 @@ def test_new_terms_without_a_goal_that_needs_them() -> None:
     assert later.activations.tolist() == [[1.5]]
 
 
+def test_backward_times_where_all_layers_have_them() -> None:
+    body = Layer(name="body", compute={"a100": 8, "a100/tp2": 4}, backward={"a100": 6, "a100/tp2": 3})
+    p = strategies(A100, H100, layers=(body,))
+    assert p.backward.tolist() == [[3, 1.5, 1.5, 0.75]]
+    assert p.replace(compute=p.compute * 2).backward is None
+    assert pickle.loads(pickle.dumps(p)) == p
+    head = Layer(name="head", compute={"a100": 1, "a100/tp2": 1})
+    assert strategies(A100, layers=(body, head)).backward is None
+
+
 def test_only_strategies_that_need_several_devices() -> None:
     layer = Layer(name="body", compute={"a100/tp2": 1})
     p = strategies(A100, layers=(layer,))

@@ -1,15 +1,18 @@
 """Export of plans: what all runtimes share, and the comparison with the default partition."""
 
 import json
+import re
 
+import msgspec
 import numpy as np
 import pytest
 from writers import language_model, plan_of
 
 import stageplan as sp
-from stageplan.plan_file import PlanDocument
+from stageplan.plan_file import PlanDocument, read_plan
 from stageplan.writers import RUNTIMES
 from stageplan.writers.defaults import balanced, even, to_bounds
+from stageplan.writers.partition import Partition
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
@@ -239,3 +242,140 @@ def test_a_plan_file_has_what_runtimes_need():
     assert document["ties"] == [["tok_embeddings", "lm_head"]]
     assert set(document) <= set(PlanDocument.__struct_fields__)
     json.dumps(document)
+
+
+# Strategies and schedules -------------------------------------------------------------------------------
+
+
+def shared_plan(strategies=("tp2", "tp2"), counts=(4, 4), **goal):
+    """Plan two stages, each by its strategy: 2 devices for each replica, or 1 where it is ""."""
+    plain = language_model(blocks=6)
+    layers = [
+        msgspec.structs.replace(
+            layer, compute={f"{t}/{s}" if s else t: 1e-3 for t, s in zip("ab", strategies, strict=True)}
+        )
+        for layer in plain.layers
+    ]
+    types = [
+        sp.DeviceType(name=name, price=1.0, limit=count, strategies={"half": 2})
+        for name, count in zip("ab", counts, strict=True)
+    ]
+    workload = sp.Workload(name="model", layers=layers)
+    problem = sp.Problem(
+        workload, sp.Cluster(name="lab", types=types), sp.Goal(objective="throughput", **goal)
+    )
+    return sp.Plan.of(problem, [0] * 4 + [1] * 5)
+
+
+SCHEDULED = {"schedule": "1f1b", "microbatches": 3, "batch": 12}
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ("megatron", ["--tensor-model-parallel-size 2 ", "--micro-batch-size 2 ", "--global-batch-size 12 "]),
+        ("paddle", ['"mp_degree": 2,', '{"accumulate_steps": 3, "micro_batch_size": 2}']),
+        (
+            "torchtitan",
+            [
+                "--parallelism.tensor-parallel-degree 2 ",
+                "--parallelism.pipeline-parallel-schedule 1F1B ",
+                "--parallelism.pipeline-parallel-microbatch-size 2 ",
+                "--training.local-batch-size 6 ",
+                "--parallelism.data-parallel-replicate-degree 2 ",
+            ],
+        ),
+    ],
+)
+def test_training_takes_tensor_parallelism_and_the_schedule(to, words):
+    exported = sp.export(shared_plan(**SCHEDULED), to)
+    for word in words:
+        assert word in exported.text
+    replicas = [(0, 0), (0, 1), (1, 0), (1, 1)] if to != "paddle" else [(0, 0), (1, 0), (0, 1), (1, 1)]
+    places = [place for place in replicas for _ in range(2)]
+    assert [(rank.stage, rank.replica) for rank in exported.ranks] == places
+
+
+@pytest.mark.parametrize(("to", "flag"), [("vllm", "--tensor-parallel-size 2"), ("sglang", "--tp-size 2")])
+def test_serving_takes_tensor_parallelism(to, flag):
+    assert f" {flag}" in sp.export(shared_plan(), to).text
+    with pytest.raises(
+        ValueError, match=rf"^{to} cannot run this plan: it is planned for schedule '1f1b'; the"
+    ):
+        sp.export(shared_plan(**SCHEDULED), to)
+
+
+def test_one_device_a_replica_runs_by_the_schedule():
+    plan = shared_plan(("", ""), (2, 2), **SCHEDULED)
+    assert sp.export(plan, "torch").note.startswith("run it with Schedule1F1B and 3 microbatches")
+    assert (
+        "train_micro_batch_size_per_gpu 2, gradient_accumulation_steps 3" in sp.export(plan, "deepspeed").note
+    )
+    document = sp.export(plan, "json").value
+    assert {name: document[name] for name in SCHEDULED} == SCHEDULED
+
+
+def test_json_has_strategies():
+    stages = sp.export(shared_plan(("tp2", "half"), (4, 2)), "json").value["stages"]
+    assert [(s["devices"], s["replicas"], s["strategy"]) for s in stages] == [(2, 1, "tp2"), (2, 1, "half")]
+
+
+@pytest.mark.parametrize(
+    ("to", "plan", "sentence"),
+    [
+        ("megatron", {"schedule": "gpipe"}, "it is planned for schedule 'gpipe'; the runtime runs '1f1b'"),
+        ("paddle", {"schedule": "gpipe"}, "it is planned for schedule 'gpipe'; the runtime runs '1f1b'"),
+        (
+            "deepspeed",
+            {},
+            "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs each replica on one",
+        ),
+        ("torch", {}, "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs each replica on one"),
+        ("device-map", {"counts": (2, 2)}, "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs"),
+        (
+            "device-map",
+            {"strategies": ("", ""), "counts": (1, 1)},
+            "it is planned for schedule '1f1b'; the runtime has no schedule of its own",
+        ),
+        (
+            "megatron",
+            {"strategies": ("half", "tp2")},
+            "stage 1 runs on 2 devices by strategy 'half'; the runtime takes none, or tensor parallelism",
+        ),
+        (
+            "torchtitan",
+            {"strategies": ("", "tp2"), "counts": (2, 4)},
+            "its stages have replicas of 1, 2 devices; the runtime runs all stages with the same tensor",
+        ),
+        (
+            "torchtitan",
+            {"batch": 9, "strategies": ("", ""), "counts": (2, 2)},
+            "a microbatch has 3 examples for 2 replicas; the runtime gives each the same number",
+        ),
+    ],
+)
+def test_strategies_and_schedules_that_a_runtime_cannot_run(to, plan, sentence):
+    with pytest.raises(ValueError, match=f"^{to} cannot run this plan: {re.escape(sentence)}"):
+        sp.export(shared_plan(**SCHEDULED | plan), to)
+
+
+def test_the_comparison_is_by_iterations_and_counts_memory():
+    """Of 9 layers of 1 ms the plan has 4 and 5, like the default; with 3 and 6 of them it is slower."""
+    exported = sp.export(shared_plan(("", ""), (1, 1), **SCHEDULED), "json")
+    assert exported.comparison.measure == "iteration"
+    assert exported.comparison.time == pytest.approx((2 * 5 + 9) / 3 * 1e-3)
+    assert exported.comparison.default_layers == (5, 4)
+    assert exported.comparison.gain == pytest.approx(1)
+
+
+def test_listed_options_have_no_comparison():
+    problem = sp.Problem.from_options(2, price=[1.0], first=[0], last=[1], type=[0], devices=[1], time=[2.0])
+    exported = sp.export(sp.Plan.of(problem, [0, 0]), "json")
+    assert exported.comparison.default_throughput is None
+
+
+def test_a_plan_file_has_strategies(tmp_path):
+    plan = shared_plan(**SCHEDULED)
+    (tmp_path / "plan.json").write_text(json.dumps(plan.to_dict()))
+    saved = read_plan(tmp_path / "plan.json")
+    assert Partition.of_saved(saved) == Partition.of(plan)

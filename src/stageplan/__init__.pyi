@@ -15,6 +15,7 @@ from .profiling.profile import profile
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, Suggestion, repair
 from .score import Scores, evaluate
+from .simulate import Simulation
 from .solve import Result, solve
 from .stop import (
     FirstFeasible,
@@ -58,6 +59,7 @@ __all__ = [
     "Repair",
     "Result",
     "Scores",
+    "Simulation",
     "SplitModule",
     "Stage",
     "Stop",

@@ -71,6 +71,7 @@ def lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
 
     return {
         "compute": np.array([[_compute(x, c) for c in columns] for x in layers]) / workload.batch,
+        "backward": _backward(workload, columns),
         "send": table("send") / workload.batch,
         "receive": table("receive") / workload.batch,
         "compute_parallel": table("compute_parallel"),
@@ -158,20 +159,33 @@ def _degree(column: _Column) -> int:
     return next(listing, column.type).degree_of(column.strategy)
 
 
+def _backward(workload: Workload, columns: list[_Column]) -> Array | None:
+    """Seconds per example of the backward pass; None where they are not known of all layers."""
+    table = np.array([[_seconds(layer.backward, layer, c) for c in columns] for layer in workload.layers])
+    return None if np.any(np.isnan(table)) else table / workload.batch
+
+
 def _compute(layer: Layer, column: _Column) -> float:
-    """Seconds of a layer on a column: measured, or carried over from the type that its type is like."""
+    seconds = _seconds(layer.compute, layer, column)
+    if math.isnan(seconds):
+        under = f" under strategy {column.strategy!r}" if column.strategy else ""
+        raise ValueError(
+            f"layer {layer.name!r} has no time on device type {column.type.name!r}{under}; "
+            f"it must be in the layer's compute, or the type must be like one that is"
+        )
+    return seconds
+
+
+def _seconds(table: Mapping[str, float | None], layer: Layer, column: _Column) -> float:
+    """Read a time: measured on a column, or carried over from the type that its type is like, or NaN."""
     speed = 1.0
     for place, key in enumerate(column.keys):
-        if key in layer.compute:
-            seconds = layer.compute[key]
+        if key in table:
+            seconds = table[key]
             return math.inf if seconds is None else seconds / speed
         if place < len(column.chain):
             speed *= column.chain[place].speed_of(layer.kind)
-    under = f" under strategy {column.strategy!r}" if column.strategy else ""
-    raise ValueError(
-        f"layer {layer.name!r} has no time on device type {column.type.name!r}{under}; "
-        f"it must be in the layer's compute, or the type must be like one that is"
-    )
+    return math.nan
 
 
 def _entry(layer: Layer, field: str, column: _Column) -> float:

@@ -18,6 +18,8 @@ from .problem import Problem, check_problem
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
+    from .simulate import Simulation
+
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """Layers of one device type that run together.
@@ -213,6 +215,44 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Plan.of, (self.problem, self.scheme)
+
+    def simulate(self, forward: float | None = None) -> Simulation:
+        """Run one iteration of the plan's schedule in simulated time, pass by pass.
+
+        A stage runs its passes in the schedule's order, each as soon as its input has arrived. It passes the
+        result on over its link, one transfer after another: while it computes on, or, where the goal's
+        `overlap` is off, before it does. After its last pass it all-reduces and updates.
+
+        Parameters
+        ----------
+        forward
+            Fraction of a stage's compute and transfer that belongs to the forward pass, more than 0, at most
+            1, where the workload does not know its backward times. Default: 1 where they are those of
+            inference, else a third.
+
+        Returns
+        -------
+        Simulation
+
+        Raises
+        ------
+        TypeError, ValueError
+            The goal has no schedule, or one of more than 4,194,304 passes; forward is not such a fraction.
+
+        Examples
+        --------
+        >>> import stageplan as sp
+        >>> problem = sp.Problem.from_arrays(
+        ...     [[1.0], [2.0]], price=[1.0], split=True, max_devices_per_stage=1,
+        ...     schedule="1f1b", microbatches=4, batch=4,
+        ... )
+        >>> run = sp.Plan.of(problem, [0, 1]).simulate()
+        >>> run.duration, run.predicted, run.in_flight.tolist()
+        (9.0, 9.0, [2, 1])
+        """
+        from .simulate import simulate
+
+        return simulate(self, forward)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values, for JSON."""

@@ -32,7 +32,7 @@ class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     price: float
     bottleneck: bool
     strategy: str = ""
-    replicas: int = 1
+    replicas: Annotated[int, msgspec.Meta(ge=1)] | None = None
     in_flight: int = 1
     sync: float = 0.0
 

@@ -33,7 +33,7 @@ _REST = (
 )  # fmt: skip
 
 
-_OPTIONAL = ("column_type", "column_degree", *strategies.BY_COLUMN, *strategies.BY_TYPE)
+_OPTIONAL = ("column_type", "column_degree", *strategies.BY_COLUMN, *strategies.BY_TYPE, "backward")
 
 
 class Problem:
@@ -87,6 +87,8 @@ class Problem:
         Modules that are placed with each layer, as in `Layer`.
     parameters : tuple of float
         Bytes of the parameters of each layer.
+    backward : ndarray of float64 of the shape of `compute`, or None
+        Of `compute`, the seconds of the backward pass, where they are known. No cost depends on them.
     conditions : Conditions
         Mode, precision, batch and more that the times are for, as in `Workload`. No cost depends on them.
     n_layers, n_types, n_labels : int
@@ -136,6 +138,7 @@ class Problem:
     network: Array | None
     machine: Array | None
     options: strategies.ListedOptions | None
+    backward: Array | None
     by_options: bool
     price: Array
     limit: Array
@@ -329,6 +332,7 @@ class Problem:
             "type_names": tuple(f"type{i}" for i in range(types)),
             "name": "arrays",
             "conditions": Conditions(),
+            "backward": None,
             **further,
         }
         strategies.check_batch(fields, goal, "activations")
@@ -444,6 +448,8 @@ class Problem:
             Naming the field, its value and what is allowed.
         """
         fields = self._fields()
+        if "compute" in changes:
+            fields["backward"] = None
         goal = msgspec.structs.asdict(self.goal)
         for name, value in changes.items():
             if name in goal:

@@ -164,7 +164,7 @@ def _check_whole(problem: Problem, plan: Plan) -> Verified:
     examples = problem.goal.examples
     price = _price(problem, plan)
     if problem.by_options:
-        check_same("plan.time", plan.time, time_by_schedule(problem, plan))
+        check_same("plan.time", plan.time, time_by_schedule(problem, plan.stages))
     else:
         check_same("plan.time", plan.time, max(stage.time for stage in plan.stages))
     found = Verified(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
     if stage.type != problem.type_names[t]:
         raise ValueError(f"{name}.type is {stage.type!r}; its label is of type {problem.type_names[t]!r}")
     check_same(f"{name}.price", stage.price, float(problem.price[t]) * stage.devices)
-    flying = _in_flight(problem, len(plan.stages) - index)
+    flying = in_flight(problem, len(plan.stages) - index)
     check_same(f"{name}.in_flight", stage.in_flight, flying)
     if stage.devices == 0:  # nothing that the stage may be
         return
@@ -42,31 +43,51 @@ def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
     column = _column(problem, stage, t)
     degree = 1 if problem.column_degree is None else int(problem.column_degree[column])
     check_same(f"{name}.devices", stage.devices, degree * stage.replicas)
+    found = numbers_of(problem, stage, flying)
+    everything = _sum(problem.compute[np.isfinite(problem.compute[:, column]), column])
+    check_same(f"{name}.compute", stage.compute, found.compute, _SUMS * everything)
+    check_same(
+        f"{name}.transfer", stage.transfer, found.transfer, _SUMS * sum(x for _, _, x in problem.tensors)
+    )
+    check_same(f"{name}.sync", stage.sync, found.sync)
+    check_same(f"{name}.time", stage.time, found.time)
+    check_same(f"{name}.memory", stage.memory, found.memory, _SUMS * _sum(problem.memory.ravel()))
+
+
+class Numbers(NamedTuple):
+    """What a stage comes to: seconds per example, and bytes a device."""
+
+    compute: float
+    transfer: float
+    sync: float
+    time: float
+    memory: float
+
+
+def numbers_of(problem: Problem, stage: Stage, flying: int) -> Numbers:
+    """Compute a stage from its layers, strategy and replicas."""
+    t = int(problem.label_types[stage.label])
+    column = _column(problem, stage, t)
     share, fullest = _share(problem, stage.replicas)
     compute, transfer = _times(problem, stage, t, column, share)
     sync = _sync(problem, stage, t, column)
     busy = max(compute, transfer) if problem.goal.overlap else compute + transfer
-    everything = _sum(problem.compute[np.isfinite(problem.compute[:, column]), column])
-    check_same(f"{name}.compute", stage.compute, compute, _SUMS * everything)
-    check_same(f"{name}.transfer", stage.transfer, transfer, _SUMS * sum(x for _, _, x in problem.tensors))
-    check_same(f"{name}.sync", stage.sync, sync)
-    check_same(f"{name}.time", stage.time, busy if problem.goal.schedule else busy + sync)
-    memory = (
-        _sum(_of(problem.memory, stage, column)) + _sum(_of(problem.sharded, stage, column)) / stage.replicas
-    )
+    memory = _sum(_of(problem.memory, stage, column))
+    memory += _sum(_of(problem.sharded, stage, column)) / stage.replicas
     memory += max(_of(problem.workspace, stage, column), default=0.0)
-    memory += flying * fullest * _sum(_of(problem.activations, stage, column))
-    check_same(f"{name}.memory", stage.memory, memory, _SUMS * _sum(problem.memory.ravel()))
+    if problem.goal.batch is not None:
+        memory += flying * fullest * _sum(_of(problem.activations, stage, column))
+    return Numbers(compute, transfer, sync, busy if problem.goal.schedule else busy + sync, memory)
 
 
-def time_by_schedule(problem: Problem, plan: Plan) -> float:
-    """Seconds per example of a plan: the closed form of its schedule."""
-    slowest = max(stage.time for stage in plan.stages)
+def time_by_schedule(problem: Problem, stages: Sequence[Stage | Numbers]) -> float:
+    """Seconds per example of the stages of a plan: the closed form of its schedule."""
+    slowest = max(stage.time for stage in stages)
     if problem.goal.schedule is None:
         return slowest
     count = problem.goal.microbatches or 1
-    through = math.fsum(stage.compute + stage.transfer for stage in plan.stages)
-    return ((count - 1) * slowest + through) / count + max(stage.sync for stage in plan.stages)
+    through = math.fsum(stage.compute + stage.transfer for stage in stages)
+    return ((count - 1) * slowest + through) / count + max(stage.sync for stage in stages)
 
 
 def unsupported(problem: Problem, stage: Stage) -> bool:
@@ -86,7 +107,8 @@ def _column(problem: Problem, stage: Stage, t: int) -> int:
     raise ValueError(f"{stage.type} has no strategy {stage.strategy!r}")
 
 
-def _in_flight(problem: Problem, stages_to_end: int) -> int:
+def in_flight(problem: Problem, stages_to_end: int) -> int:
+    """Microbatches that a stage holds, by the stages from it to the end, itself among them."""
     count = problem.goal.microbatches or 1
     return count if problem.goal.schedule == "gpipe" else min(stages_to_end, count)
 

@@ -10,10 +10,13 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, Protocol
 
+import msgspec
+
 from ..arguments import check_choice
 from ..fields import printable
 from ..plan import Plan
 from ..verify import stage_times
+from ..verify_options import in_flight, numbers_of, time_by_schedule, unsupported
 from . import deepspeed, device_map, document, megatron, paddle, sglang, torch_pipelining, torchtitan, vllm
 from .defaults import Default
 from .partition import Partition, Rank, Written
@@ -142,12 +145,12 @@ class Export:
 
     def _rank_lines(self) -> Iterator[str]:
         for stage, ranks in groupby(sorted(self.ranks, key=_stage), key=_stage):
-            numbers = [(rank.rank, rank.device_type) for rank in ranks]
-            listed = ", ".join(str(number) for number, _ in numbers[:_SHOWN])
-            if len(numbers) > _SHOWN:
-                listed += f", ... {numbers[-1][0]} ({len(numbers)} replicas)"
-            device_type = printable(numbers[0][1])
-            yield f"stage {stage} on {device_type}: rank{'s' if len(numbers) > 1 else ''} {listed}"
+            own = list(ranks)
+            listed = ", ".join(str(rank.rank) for rank in own[:_SHOWN])
+            if len(own) > _SHOWN:
+                listed += f", ... {own[-1].rank} ({own[-1].replica + 1} replicas)"
+            device_type = printable(own[0].device_type)
+            yield f"stage {stage} on {device_type}: rank{'s' if len(own) > 1 else ''} {listed}"
 
 
 def export(plan: Plan, to: str) -> Export:
@@ -212,16 +215,37 @@ def _check_mode(partition: Partition, to: str) -> None:
 
 
 def _compare(plan: Plan, default: Default) -> Comparison:
-    """Compare by the slowest stages."""
-    if default.bounds is None:
-        return _comparison("slowest stage", plan.time, None, default)
+    """Compare by the slowest stages, or by the iterations of the schedule."""
+    measure = "slowest stage" if plan.problem.goal.schedule is None else "iteration"
+    if default.bounds is None or plan.problem.options is not None:
+        return _comparison(measure, plan.time, None, default._replace(bounds=None))
+    if plan.problem.by_options:
+        return _comparison(measure, plan.time, _time_by_options(plan, default.bounds), default)
     times = _times(plan, [i for i, (a, b) in enumerate(pairwise(default.bounds)) for _ in range(a, b)])
     together = max if plan.problem.goal.overlap else sum
-    return _comparison("slowest stage", plan.time, max(map(together, times)), default)
+    return _comparison(measure, plan.time, max(map(together, times)), default)
+
+
+def _time_by_options(plan: Plan, bounds: tuple[int, ...]) -> float:
+    """Seconds per example of another partition, with the strategies and replicas of the plan."""
+    problem, stages = plan.problem, []
+    for number, (stage, (a, b)) in enumerate(zip(plan.stages, pairwise(bounds), strict=True)):
+        if a == b:
+            continue
+        other = msgspec.structs.replace(stage, layers=tuple(range(a, b)))
+        numbers = numbers_of(problem, other, in_flight(problem, len(plan.stages) - number))
+        t = int(problem.label_types[stage.label])
+        if unsupported(problem, other) or numbers.memory > problem.capacity[t]:
+            return math.inf
+        stages.append(numbers)
+    return time_by_schedule(problem, stages)
 
 
 def _compare_placement(plan: Plan, default: Default) -> Comparison:
     """Compare by the sum of all stages, which run in turn if layers are placed and not pipelined."""
+    if plan.problem.by_options:
+        time = math.fsum(stage.compute + stage.transfer / 2 for stage in plan.stages)
+        return _comparison("all stages in turn", time, None, default._replace(bounds=None))
     bounds = default.bounds or ()
     others = [i for i, (a, b) in enumerate(pairwise(bounds)) for _ in range(a, b)]
     ours = device_map.placement(Partition.of(plan))

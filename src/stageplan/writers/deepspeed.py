@@ -45,6 +45,14 @@ class PlannedPipeline(PipelineModule):
 def write(partition: Partition) -> Written:
     """Return the bounds of the stages, and Python source that defines the pipeline's class."""
     bounds = list(partition.bounds())
+    partition.refuse_strategies()
+    partition.schedule("1f1b")
+    microbatches, note = partition.microbatches(), ""
+    if microbatches is not None:
+        note = (
+            f"its configuration takes train_batch_size {microbatches.batch}, train_micro_batch_size_per_gpu "
+            f"{microbatches.examples}, gradient_accumulation_steps {microbatches.number}"
+        )
     ranks = partition.ranks()  # the axes of its topology are pipeline, data
     text = _TEXT.format(
         stages=len(partition.stages),
@@ -55,7 +63,7 @@ def write(partition: Partition) -> Written:
         replicas=partition.replicas(),
         types=[rank.device_type for rank in ranks],
     )
-    return Written(bounds, text, ranks)
+    return Written(bounds, text, ranks, note)
 
 
 def default(partition: Partition) -> Default:

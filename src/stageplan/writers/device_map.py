@@ -19,6 +19,8 @@ def write(partition: Partition) -> Written:
             f"its stages have {partition.replicas()} replicas; the runtime runs one of each stage "
             "(plan with --max-devices-per-stage 1)"
         )
+    partition.refuse_strategies()
+    partition.schedule()
     mapped = {
         path: device
         for name, modules, device in zip(

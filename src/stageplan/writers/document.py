@@ -15,14 +15,24 @@ def write(partition: Partition) -> Written:
     except ValueError:
         bounds = None
     stages = [
-        {"layers": [partition.layers[i] for i in stage.layers], "type": stage.type, "devices": stage.devices}
+        {
+            "layers": [partition.layers[i] for i in stage.layers],
+            "type": stage.type,
+            "devices": stage.devices,
+            "replicas": stage.replicas,
+            "strategy": stage.strategy,
+        }
         for stage in partition.stages
     ]
+    goal = partition.goal
     ties = [[partition.layers[i] for i in tie] for tie in partition.parted_ties()]
     ranks = partition.ranks()
     document = {
         "stages": stages,
         "bounds": bounds,
+        "schedule": goal.schedule,
+        "microbatches": goal.microbatches,
+        "batch": goal.batch,
         "parted_ties": ties,
         "ranks": [rank._asdict() for rank in ranks],
     }

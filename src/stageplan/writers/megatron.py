@@ -30,11 +30,19 @@ def write(partition: Partition) -> Written:
     stages[0] = "E" + stages[0]
     stages[-1] += "L"
     layout = "|".join(stages)
+    partition.schedule("1f1b")
+    microbatches = partition.microbatches()
     arguments = [
         f"--num-layers {decoders.end - decoders.first}",
+        *([f"--tensor-model-parallel-size {degree}"] if (degree := partition.tensor_parallel()) > 1 else []),
         f"--pipeline-model-parallel-size {len(stages)}",
         f'--pipeline-model-parallel-layout "{layout}"',
     ]
+    if microbatches is not None:
+        arguments += [
+            f"--micro-batch-size {microbatches.examples}",
+            f"--global-batch-size {microbatches.batch}",
+        ]
     if not partition.ties:
         arguments.append("--untie-embeddings-and-output-weights")
     return Written(layout, " \\\n".join(arguments) + "\n", partition.ranks())

@@ -15,8 +15,8 @@ LAYERS = {layers}
 SHARED = {shared}  # layers that share weights but not a stage
 TYPES = {types}  # device type of each rank
 
-# strategy.hybrid_configs = {{"dp_degree": {replicas}, "mp_degree": 1, "pp_degree": {stages}}}
-
+# strategy.hybrid_configs = {{"dp_degree": {replicas}, "mp_degree": {degree}, "pp_degree": {stages}}}
+{pipeline}
 
 def planned_pipeline(layers, **arguments):
     """Make a PipelineLayer of the layers named in LAYERS, in that order."""
@@ -34,7 +34,14 @@ def planned_pipeline(layers, **arguments):
 def write(partition: Partition) -> Written:
     """Return ``seg_method``, and Python source that makes the pipeline."""
     bounds = list(partition.bounds())
-    ranks = partition.ranks_by_replica()  # the axes of its topology are data, pipeline
+    partition.schedule("1f1b")
+    microbatches, pipeline = partition.microbatches(), ""
+    if microbatches is not None:
+        pipeline = (
+            f'# strategy.pipeline_configs = {{"accumulate_steps": {microbatches.number}, '
+            f'"micro_batch_size": {microbatches.examples}}}\n'
+        )
+    ranks = partition.ranks_by_replica()  # the axes of its topology are data, pipeline, tensors
     text = _TEXT.format(
         stages=len(partition.stages),
         count=len(partition.layers),
@@ -42,6 +49,8 @@ def write(partition: Partition) -> Written:
         layers=list(partition.layers),
         shared=[list(tie) for tie in partition.parted_ties()],
         replicas=partition.replicas(),
+        degree=partition.tensor_parallel(),
+        pipeline=pipeline,
         types=[rank.device_type for rank in ranks],
     )
     return Written(bounds, text, ranks)

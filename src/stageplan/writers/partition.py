@@ -7,8 +7,9 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from ..fields import show
-from ..plan import Plan
-from ..plan_file import SavedPlan
+from ..goal import Goal
+from ..plan import Plan, Stage
+from ..plan_file import SavedPlan, StageDocument
 from ..workload import Conditions
 
 BLOCKS = ("block", "encoder", "decoder")
@@ -16,11 +17,28 @@ BLOCKS = ("block", "encoder", "decoder")
 
 
 class Part(NamedTuple):
-    """A stage: indices of its layers, its device type, and how many devices share it."""
+    """A stage: indices of its layers, its device type, replicas, devices of each, and how these share it."""
 
     layers: tuple[int, ...]
     type: str
-    devices: int
+    replicas: int
+    degree: int
+    strategy: str
+
+    @classmethod
+    def of(cls, layers: Iterable[int], stage: Stage | StageDocument) -> Part:
+        """Return the part of a stage; one that does not tell replicas has one device for each."""
+        replicas = stage.devices if stage.replicas is None else stage.replicas
+        if replicas < 1 or stage.devices % replicas:
+            raise ValueError(
+                f"a stage has {replicas} replicas on {stage.devices} devices; each must have the same number"
+            )
+        return cls(tuple(layers), stage.type, replicas, stage.devices // replicas, stage.strategy)
+
+    @property
+    def devices(self) -> int:
+        """Devices of all replicas."""
+        return self.replicas * self.degree
 
 
 class Rank(NamedTuple):
@@ -29,7 +47,8 @@ class Rank(NamedTuple):
     Attributes
     ----------
     rank, stage, replica : int
-        Its number, the stage that it runs and which replica of that stage; all begin with 0.
+        Its number, the stage that it runs and which replica of that stage; all begin with 0. The ranks that
+        share a replica by tensor parallelism follow one another.
     device_type : str
         The device type that it has to be started on.
     """
@@ -38,6 +57,14 @@ class Rank(NamedTuple):
     stage: int
     replica: int
     device_type: str
+
+
+class Microbatches(NamedTuple):
+    """Microbatches of an iteration, the examples of each in one replica, and those of the iteration."""
+
+    number: int
+    examples: int
+    batch: int
 
 
 class Partition(NamedTuple):
@@ -57,6 +84,8 @@ class Partition(NamedTuple):
         Paths of modules that are placed with each layer.
     conditions : Conditions
         Architecture, mode and precision that were planned for.
+    goal : Goal
+        Its schedule is that of the runtime.
     """
 
     layers: tuple[str, ...]
@@ -66,12 +95,13 @@ class Partition(NamedTuple):
     stages: tuple[Part, ...]
     modules: tuple[tuple[str, ...], ...]
     conditions: Conditions
+    goal: Goal
 
     @classmethod
     def of(cls, plan: Plan) -> Partition:
         """Return the partition of a plan."""
         problem = plan.problem
-        stages = tuple(Part(stage.layers, stage.type, stage.devices) for stage in plan.stages)
+        stages = tuple(Part.of(stage.layers, stage) for stage in plan.stages)
         return cls(
             problem.layer_names,
             problem.layer_kinds,
@@ -80,6 +110,7 @@ class Partition(NamedTuple):
             stages,
             problem.layer_modules,
             problem.conditions,
+            problem.goal,
         )
 
     @classmethod
@@ -105,9 +136,10 @@ class Partition(NamedTuple):
             tuple(layer.kind for layer in saved.layers),
             tuple(layer.parameters for layer in saved.layers),
             tuple(tuple(index[name] for name in tie) for tie in saved.ties),
-            tuple(Part(tuple(index[n] for n in s.layers), s.type, s.devices) for s in saved.stages),
+            tuple(Part.of((index[name] for name in stage.layers), stage) for stage in saved.stages),
             tuple(layer.modules for layer in saved.layers),
             saved.conditions,
+            saved.goal or Goal(),
         )
 
     def check(self) -> None:
@@ -144,19 +176,82 @@ class Partition(NamedTuple):
         ValueError
             The stages have different numbers of replicas.
         """
-        counts = {stage.devices for stage in self.stages}
+        counts = {stage.replicas for stage in self.stages}
         if len(counts) > 1:
-            listed = ", ".join(str(stage.devices) for stage in self.stages)
+            listed = ", ".join(str(stage.replicas) for stage in self.stages)
             raise ValueError(
                 f"its stages have {listed} replicas; the runtime runs the same number of each stage "
-                "(plan with --max-devices-per-stage 1)"
+                "(plan with --same-replicas)"
             )
         return counts.pop()
 
+    def tensor_parallel(self) -> int:
+        """Devices that share each replica by tensor parallelism.
+
+        Raises
+        ------
+        ValueError
+            The stages have different numbers of them, or a strategy that is not named as ``"tp4"`` is.
+        """
+        for number, stage in enumerate(self.stages, start=1):
+            if stage.strategy != ("" if stage.degree == 1 else f"tp{stage.degree}"):
+                raise ValueError(
+                    f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; the "
+                    "runtime takes none, or tensor parallelism, named as 'tp4' over 4 devices"
+                )
+        degrees = {stage.degree for stage in self.stages}
+        if len(degrees) > 1:
+            listed = ", ".join(str(stage.degree) for stage in self.stages)
+            raise ValueError(
+                f"its stages have replicas of {listed} devices; the runtime runs all stages with the same "
+                "tensor parallelism (plan with --same-strategy)"
+            )
+        return degrees.pop()
+
+    def refuse_strategies(self) -> None:
+        """Raise a ValueError if a stage has a strategy: the runtime runs a replica on one device."""
+        for number, stage in enumerate(self.stages, start=1):
+            if stage.strategy or stage.degree > 1:
+                raise ValueError(
+                    f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; the "
+                    "runtime runs each replica on one device as it is"
+                )
+
+    def schedule(self, *known: str) -> str | None:
+        """Schedule of the plan, if any.
+
+        Raises
+        ------
+        ValueError
+            It is not one of those that the runtime knows.
+        """
+        asked = self.goal.schedule
+        if asked is not None and asked not in known:
+            runs = f"runs {' and '.join(map(repr, known))}" if known else "has no schedule of its own"
+            raise ValueError(f"it is planned for schedule {asked!r}; the runtime {runs}")
+        return asked
+
+    def microbatches(self) -> Microbatches | None:
+        """Microbatches of the plan's schedule, if it has one.
+
+        Raises
+        ------
+        ValueError
+            The replicas of a stage cannot share them evenly.
+        """
+        if self.goal.schedule is None or self.goal.batch is None or self.goal.microbatches is None:
+            return None
+        examples, replicas = self.goal.batch // self.goal.microbatches, self.replicas()
+        if examples % replicas:
+            raise ValueError(
+                f"a microbatch has {examples} examples for {replicas} replicas; the runtime gives each the "
+                "same number (another batch or number of microbatches)"
+            )
+        return Microbatches(self.goal.microbatches, examples // replicas, self.goal.batch)
+
     def ranks(self) -> tuple[Rank, ...]:
         """Return ranks in the order of stages: all replicas of the first stage, then those of the second."""
-        places = ((s, r) for s, stage in enumerate(self.stages) for r in range(stage.devices))
-        return self._numbered(places)
+        return self._numbered((s, r) for s, stage in enumerate(self.stages) for r in range(stage.replicas))
 
     def ranks_by_replica(self) -> tuple[Rank, ...]:
         """Return ranks in the order of pipelines: all stages of the first replica, then those of the second.
@@ -171,7 +266,9 @@ class Partition(NamedTuple):
     def _numbered(self, places: Iterable[tuple[int, int]]) -> tuple[Rank, ...]:
         return tuple(
             Rank(rank, stage, replica, self.stages[stage].type)
-            for rank, (stage, replica) in enumerate(places)
+            for rank, (stage, replica) in enumerate(
+                place for place in places for _ in range(self.stages[place[0]].degree)
+            )
         )
 
     def parted_ties(self) -> tuple[tuple[int, ...], ...]:

@@ -15,11 +15,14 @@ def write(partition: Partition) -> Written:
     check_pipeline(partition, "sglang")
     counts = partition.block_counts()
     listed = ",".join(map(str, counts))
+    partition.schedule()
+    degree = partition.tensor_parallel()
+    shared = "" if degree == 1 else f" --tp-size {degree}"
     replicas = "" if partition.replicas() == 1 else f" --dp-size {partition.replicas()}"
     return Written(
         listed,
         f"export SGLANG_PP_LAYER_PARTITION={listed}\n"
-        f"# python -m sglang.launch_server --model-path MODEL --pp-size {len(counts)}{replicas}\n",
+        f"# python -m sglang.launch_server --model-path MODEL --pp-size {len(counts)}{shared}{replicas}\n",
         partition.ranks_by_replica(),
     )
 

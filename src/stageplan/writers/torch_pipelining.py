@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.pipelining import PipelineStage
 
+_SCHEDULES = {"gpipe": "ScheduleGPipe", "1f1b": "Schedule1F1B"}
+
 _TEXT = '''\
 """The stages of a pipeline, for torch.distributed.pipelining."""
 
@@ -76,6 +78,8 @@ def tie(pipe, index):
 
 def write(partition: Partition) -> Written:
     """Return the paths of the modules that begin the second and later stages, and Python source with them."""
+    partition.refuse_strategies()
+    schedule = partition.schedule(*_SCHEDULES)
     ranks = partition.ranks()
     begins = _begins(partition)
     text = _TEXT.format(
@@ -91,6 +95,8 @@ def write(partition: Partition) -> Written:
     if helpers:
         text = text.replace("from torch", "import torch.distributed as dist\nfrom torch", 1)
     notes = []
+    if schedule is not None:
+        notes.append(f"run it with {_SCHEDULES[schedule]} and {partition.goal.microbatches} microbatches")
     if partition.replicas() > 1:
         notes.append("average() keeps the replicas of a stage equal")
     if tied:

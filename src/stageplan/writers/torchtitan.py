@@ -8,6 +8,8 @@ from __future__ import annotations
 from .defaults import Default
 from .partition import Partition, Written
 
+_SCHEDULES = {"gpipe": "GPipe", "1f1b": "1F1B"}
+
 
 def write(partition: Partition) -> Written:
     """Return the names of the modules of each stage, and the flags.
@@ -15,15 +17,28 @@ def write(partition: Partition) -> Written:
     Ranks are numbered stage by stage (its mesh is pipeline, replicas, shards).
     """
     partition.refuse_parted_ties("the runtime does not keep copies of weights equal")
+    schedule = partition.schedule("gpipe", "1f1b")
+    microbatches = partition.microbatches()
     names = _names(partition)
     parts = [[names[layer] for layer in stage.layers] for stage in partition.stages]
     flags = [
         f"--parallelism.pipeline-parallel-degree {len(parts)}",
         f"--parallelism.data-parallel-replicate-degree {partition.replicas()}",
         "--parallelism.data-parallel-shard-degree 1",
+        *(
+            [f"--parallelism.tensor-parallel-degree {degree}"]
+            if (degree := partition.tensor_parallel()) > 1
+            else []
+        ),
         "--parallelism.module-fqns-per-model-part",
         *(f"  {','.join(part)}" for part in parts),
     ]
+    if schedule is not None and microbatches is not None:
+        flags[3:3] = [
+            f"--parallelism.pipeline-parallel-schedule {_SCHEDULES[schedule]}",
+            f"--parallelism.pipeline-parallel-microbatch-size {microbatches.examples}",
+            f"--training.local-batch-size {microbatches.number * microbatches.examples}",
+        ]
     return Written(parts, " \\\n".join(flags) + "\n", partition.ranks())
 
 

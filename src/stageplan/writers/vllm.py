@@ -15,11 +15,14 @@ def write(partition: Partition) -> Written:
     check_pipeline(partition, "vllm")
     counts = partition.block_counts()
     listed = ",".join(map(str, counts))
+    partition.schedule()
+    degree = partition.tensor_parallel()
+    shared = "" if degree == 1 else f" --tensor-parallel-size {degree}"
     replicas = "" if partition.replicas() == 1 else f" --data-parallel-size {partition.replicas()}"
     return Written(
         listed,
         f"export VLLM_PP_LAYER_PARTITION={listed}\n"
-        f"# vllm serve MODEL --pipeline-parallel-size {len(counts)}{replicas}\n",
+        f"# vllm serve MODEL --pipeline-parallel-size {len(counts)}{shared}{replicas}\n",
         partition.ranks_by_replica(),
     )
 
