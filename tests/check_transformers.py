@@ -30,6 +30,7 @@ import stageplan as sp
 from stageplan.profiling import huggingface
 
 SECONDS = 120  # of CPU time for a type
+PATIENCE = 1200  # seconds on the clock for a type
 MEMORY = 12 * 2**30  # bytes of data for a type
 TOLERANCE = 0.01
 GOOD = ("read", "read with a note", "refused")
@@ -72,7 +73,7 @@ def run(type_, mode):
     process.start()
     sender.close()
     try:
-        return receiver.recv()
+        return receiver.recv() if receiver.poll(PATIENCE) else ("hangs", f"after {PATIENCE} s")
     except EOFError:
         process.join()
         return "dies", f"exit status {process.exitcode}"

@@ -295,6 +295,13 @@ def test_measured_times_are_carried_over_by_the_ratio_of_estimates():
     assert workload.layers[0].compute["plain"] != stack(**options).layers[0].compute["plain"]
 
 
+def test_what_is_measured_on_a_gpu_must_be_on_the_current_one(monkeypatch):
+    monkeypatch.setattr("stageplan.profiling.machine._gpu", lambda: "NVIDIA H200")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    with pytest.raises(ValueError, match="model has weights on cpu; they must be on cuda:1, where it is to"):
+        sp.profile(Stack(), torch.rand(3, 4), measure="h200", on="cuda")
+
+
 def test_what_is_measured_must_be_where_it_is_measured():
     module = Stack().to("meta")
     with pytest.raises(
@@ -359,6 +366,7 @@ def test_wrong_arguments_are_refused(options, error, words):
     ("model", "example", "options", "words"),
     [
         (Stack(), None, {}, "example is None; it must be what the module is called with"),
+        (torch.nn.LazyLinear(4), torch.rand(1, 4), {}, "model cannot be read: it has parameters of unknown"),
         (Returning(), torch.rand(1, 4), {}, "layers cannot be told: module 'first' runs again"),
         ("hf:gpt2", torch.rand(1, 4), {}, "example is given, but model is 'hf:gpt2'; an example goes with"),
         ("gpt2", None, {}, "model is 'gpt2'; it must be hf:NAME, package.module:function"),

@@ -195,6 +195,7 @@ def _calls() -> tuple[Call, ...]:
                 "devices": ["t4"],
                 "catalogue": None,
                 "measure": None,
+                "on": None,
                 "mode": "train",
                 "precision": None,
                 "batch": 1,

@@ -30,6 +30,9 @@ from .network import Options
 SEQUENCE = 512
 IMAGE = 224
 AUDIO = 16_000  # one second
+ADVICE = (
+    "; its example is made up: where it takes other inputs, it must be profiled with an example in Python"
+)
 
 # The head that a network of a model type is commonly trained with; the first that it has.
 HEADS = (
@@ -57,7 +60,7 @@ def load(name: str, options: Options, on: str | None) -> Loaded:
         raise ValueError(
             f"model is {show('hf:' + name)}; no example can be made: {first_line(error)}"
         ) from None
-    return given(network, made, options, name)
+    return given(network, made, options, name)._replace(advice=ADVICE)
 
 
 def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:

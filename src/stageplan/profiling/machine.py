@@ -14,7 +14,7 @@ NOUNS = {"cpu": "processor", "cuda": "GPU"}
 
 
 def hardware_name(on: str) -> str:
-    """Return the name that the processor (``"cpu"``) or the first GPU (``"cuda"``) reports of itself.
+    """Return the name that the processor (``"cpu"``) or the current GPU (``"cuda"``) reports of itself.
 
     Raises
     ------

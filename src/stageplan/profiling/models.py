@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ def read_model(
         loaded = load(model, example, options, on=on)
         from . import modules
 
-        with _transformers(name):
+        with _quiet(name):
             return modules.read(loaded, options, measured=on is not None)
     if example is not None:
         raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
@@ -80,23 +80,13 @@ def load(
     return huggingface.load(name.removeprefix(HUGGING_FACE), options, on)
 
 
-@contextmanager
-def _transformers(name: str | None) -> Iterator[None]:
-    """Where transformers made the network, keep it from logging, and say that its example is made up."""
+def _quiet(name: str | None) -> AbstractContextManager[None]:
+    """Keep transformers from logging, where the network is one that it made."""
     if name is None or not name.startswith(HUGGING_FACE):
-        yield
-        return
+        return nullcontext()
     from . import huggingface
-    from .torch_module import CannotRunError
 
-    with huggingface.quiet():
-        try:
-            yield
-        except CannotRunError as error:
-            raise ValueError(
-                f"{error}; its example is made up: where it takes other inputs, it must be profiled with an "
-                f"example in Python"
-            ) from error
+    return huggingface.quiet()
 
 
 @contextmanager

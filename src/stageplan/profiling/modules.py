@@ -19,6 +19,7 @@ from .network import Network, Options
 from .tensors import on_device_of, tensors_in
 from .torch_module import QUANTISED, Traced, trace
 from .trace import Cut
+from .twin import check_parts
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -33,6 +34,7 @@ class Loaded(NamedTuple):
     kwargs: dict[str, Any]
     batch: int
     name: str
+    advice: str = ""  # where it cannot run
 
 
 def given(module: Any, example: Any, options: Options, name: str | None = None) -> Loaded:
@@ -45,6 +47,7 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"model is {show(module)}; it must be a torch module, {FORMS}")
+    check_parts(module)
     if example is None:
         raise ValueError("example is None; it must be what the module is called with, a batch")
     args, kwargs = _arguments(example)
@@ -69,10 +72,12 @@ def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def check_place(module: nn.Module, on: str) -> None:
     """Raise ValueError unless all weights of a module are where it is to run, ``"cpu"`` or ``"cuda"``."""
-    places = {tensor.device.type for tensor in chain(module.parameters(), module.buffers())} - {on}
-    if places:
+    place = on if on == "cpu" else f"{on}:{torch.cuda.current_device()}"
+    others = {str(tensor.device) for tensor in chain(module.parameters(), module.buffers())} - {place}
+    if others:
         raise ValueError(
-            f"model has weights on {' and '.join(sorted(places))}; they must be on {on}, where it is to run"
+            f"model has weights on {' and '.join(sorted(others))}; "
+            f"they must be on {place}, where it is to run"
         )
 
 
@@ -112,7 +117,9 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
     precision = options.precision or own
     if measured and DTYPES[precision] != DTYPES[own]:
         raise ValueError(f"precision is {show(precision)}, but the module is measured as it is, in {own}")
-    traced = trace(module, loaded.args, loaded.kwargs, dtype=DTYPES[precision], train=options.train)
+    traced = trace(
+        module, loaded.args, loaded.kwargs, dtype=DTYPES[precision], train=options.train, advice=loaded.advice
+    )
     cuts = _cut(traced, options)
 
     def measure(repeats: int, max_spread: float) -> torch_times.Times:

@@ -33,10 +33,6 @@ FREE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten
 NOTHING = Operation(0.0, 0.0, (), (), ())
 
 
-class CannotRunError(ValueError):
-    """A module cannot run on the meta device with what it is called with."""
-
-
 class Traced(NamedTuple):
     """A pass of a module: its operations, and the calls of modules that they were in."""
 
@@ -51,6 +47,7 @@ def trace(
     *,
     dtype: torch.dtype,
     train: bool,
+    advice: str = "",
 ) -> Traced:
     """Record a forward pass of a module on the meta device, and a backward pass where it trains.
 
@@ -64,6 +61,8 @@ def trace(
         Of the floating-point weights and inputs.
     train
         Whether it trains, or infers.
+    advice
+        What the error says in addition where it cannot run.
 
     Returns
     -------
@@ -71,10 +70,8 @@ def trace(
 
     Raises
     ------
-    CannotRunError
-        It cannot run on the meta device, as where values decide what it does.
     ValueError
-        It cannot be copied.
+        The module cannot be copied, or cannot run on the meta device, as where values decide what it does.
     """
     twin = make_twin(module, dtype)
     try:
@@ -89,9 +86,9 @@ def trace(
                     run_backward(outputs)
     except Exception as error:  # whatever the module does
         name, reason = type(module).__name__, first_line(error)
-        raise CannotRunError(
+        raise ValueError(
             f"module {name} cannot run without values, on the meta device: {reason} "
-            f"(called with {_described(args, kwargs)})"
+            f"(called with {_described(args, kwargs)}){advice}"
         ) from error
     return Traced(recorder.trace, recorder.calls)
 

@@ -15,14 +15,8 @@ from ..fields import first_line, show
 from .tensors import tensors_in, to_meta
 
 
-def make_twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Copy a module without its values, onto the meta device.
-
-    Raises
-    ------
-    ValueError
-        It has parts or attributes that cannot be copied.
-    """
+def check_parts(module: nn.Module) -> None:
+    """Raise ValueError where a module has parts that are scripted, or that have no size yet."""
     for path, part in module.named_modules():
         where = f"module {show(path)}" if path else "it"
         if isinstance(part, torch.jit.ScriptModule):
@@ -35,6 +29,16 @@ def make_twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
                 f"model cannot be read: {where} has parameters of unknown size; "
                 f"it must run once before it is profiled"
             )
+
+
+def make_twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Copy a module without its values, onto the meta device.
+
+    Raises
+    ------
+    ValueError
+        It has attributes that cannot be copied.
+    """
     memo: dict[int, Any] = {}
     try:
         for part in module.modules():
