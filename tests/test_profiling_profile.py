@@ -198,7 +198,7 @@ def test_layers_of_ones_own():
         assert other == pytest.approx(total)
 
 
-def test_a_configuration_of_transformers(tiny):
+def test_a_configuration_of_transformers(tiny, products_alone):
     workload = sp.profile(tiny, devices=[DEVICE], batch=2, sequence=10)
     names = [layer.name for layer in workload.layers]
     assert names == [
@@ -218,7 +218,7 @@ def test_a_configuration_of_transformers(tiny):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_experts_count_as_often_as_tokens_choose_them(tmp_path, precision):
+def test_experts_count_as_often_as_tokens_choose_them(tmp_path, precision, products_alone):
     pytest.importorskip("transformers")
     fields = {
         "model_type": "mixtral", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,

@@ -58,7 +58,7 @@ def separate_operations():
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.usefixtures("separate_operations")
-def test_operations_are_those_that_torch_counts(name):
+def test_operations_are_those_that_torch_counts(name, products_alone):
     make, args = NETWORKS[name]
     _, layers, _, _ = traced(make(), *args, layers=[""])
     module, args = make().to("meta"), [arg.to("meta") for arg in args]
@@ -83,7 +83,7 @@ def test_bytes_of_a_layer():
     assert layer.saved == 4 * 3 * 4  # its input, for the gradient of its weight
 
 
-def test_the_backward_pass_belongs_to_the_layer_of_its_forward_pass():
+def test_the_backward_pass_belongs_to_the_layer_of_its_forward_pass(products_alone):
     _, layers, _, _ = traced(Stack(), torch.rand(3, 4))
     for layer in layers:
         forward, backward = flops([layer], "forward"), flops([layer], "backward")
@@ -93,7 +93,7 @@ def test_the_backward_pass_belongs_to_the_layer_of_its_forward_pass():
             assert backward == 2 * forward
 
 
-def test_inference_has_no_backward_pass():
+def test_inference_has_no_backward_pass(products_alone):
     _, layers, _, _ = traced(Stack(), torch.rand(3, 4), train=False)
     assert not any(layer.backward or layer.saved for layer in layers)
     assert flops(layers, "forward") == 2 * 3 * (4 * 8 + 3 * 2 * 8 * 16 + 8 * 2)
@@ -238,7 +238,7 @@ def test_no_memory_is_needed():
     assert [layer.flops for layer in layers] == [4e10] * 3
 
 
-def test_questions_about_all_values_are_answered():
+def test_questions_about_all_values_are_answered(products_alone):
     _, layers, _, _ = traced(Deciding(at_one=False), torch.rand(5, 4))
     assert flops(layers, "forward") == 2 * 5 * 4 * 4
 
@@ -314,7 +314,7 @@ class Record(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [Parts, Pair])
-def test_tensors_are_found_in_containers_of_any_kind(kind):
+def test_tensors_are_found_in_containers_of_any_kind(kind, products_alone):
     given = kind(torch.ones(2, 4), UserDict(more=[torch.ones(2, 4)]))
     _, (layer,), _, _ = traced(Record(kind), given, layers=["layer"])
     assert layer.flops == 2 * 2 * 4 * 4

@@ -64,3 +64,18 @@ def test_ties_are_of_weights_that_several_layers_have_or_use(trace):
     assert trace.ties(layers, CUTS) == (("x", "y"),)
     trace.operations[3] = trace.operations[3]._replace(weights=())
     assert trace.ties(layers, CUTS) == ()
+
+
+def test_operators_without_a_formula_are_noted_but_not_without_end():
+    trace = Trace(operations=[Operation(1, 10, (), (), ())], backward=[(0, 1, 30)])
+    assert list(trace.notes()) == []
+    trace.note_uncounted("odd", 10)
+    trace.note_uncounted("odd", 10)
+    assert list(trace.notes()) == [
+        "no FLOPs formula for odd (2 times), which move 50.0% of all bytes: counted as one FLOP for each "
+        "number that they make"
+    ]
+    for number in range(50):
+        trace.note_uncounted(f"odd{number}", 0)
+    (note,) = trace.notes()
+    assert "odd18 (once), and others, which move" in note

@@ -7,7 +7,7 @@ passes on.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
@@ -209,9 +209,7 @@ class _Graph:
         self.weights: list[Weight] = []
         self.vectors: set[int] = set()  # the weights that are vectors
         self.held: dict[str, tuple[int, ...]] = {}  # weights that a constant is made of
-        self.uncounted: Counter[str] = Counter()  # nodes whose operator has no formula
         self.unsized: dict[str, str] = {}  # values whose size is not known, and the node that makes each
-        self.bytes: dict[str, float] = defaultdict(float)  # moved by nodes, by operator
         self.unused: list[Weight] = []
         for name, tensor in flat.values.constants.items():
             self._add_constant(name, tensor)
@@ -231,7 +229,8 @@ class _Graph:
 
     def trace(self, train: bool) -> Trace:
         """Count what each node does."""
-        trace = Trace(operations=[self._operation(node) for node in self.nodes])
+        trace = Trace()
+        trace.operations += [self._operation(node, trace) for node in self.nodes]
         used = {weight for operation in trace.operations for weight in operation.weights}
         trace.weights = {weight: self.weights[weight] for weight in sorted(used)}
         names = {weight.name for weight in trace.weights.values()}
@@ -240,7 +239,7 @@ class _Graph:
             _add_backward(trace)
         return trace
 
-    def _operation(self, node: Any) -> Operation:
+    def _operation(self, node: Any, trace: Trace) -> Operation:
         inputs = [name for name in dict.fromkeys(node.input) if name]
         outputs = [name for name in node.output if name]
         weights = tuple(weight for name in inputs for weight in self.held.get(name, ()))
@@ -248,8 +247,9 @@ class _Graph:
             self.held.update((name, weights) for name in outputs)
             self._keep_packed(node)
             return NOTHING
-        count, moved = self._flops(node), self._moved(node.op_type, inputs, outputs)
-        self.bytes[qualified(node)] += moved
+        (count, known), moved = self._flops(node), self._moved(node.op_type, inputs, outputs)
+        if not known:
+            trace.note_uncounted(qualified(node), moved)
         self.unsized.update((name, node_name(node)) for name in outputs if name not in self.values)
         return Operation(
             count,
@@ -266,9 +266,9 @@ class _Graph:
             value = self.values[made]
             self.values[made] = value._replace(bytes=min(value.bytes, self._bytes(whole)))
 
-    def _flops(self, node: Any) -> float:
+    def _flops(self, node: Any) -> tuple[float, bool]:
         try:
-            count, known = flops(node, self.flat.values.shape)
+            return flops(node, self.flat.values.shape)
         except ValueError as error:
             raise ValueError(f"node {show(node_name(node))} cannot be counted; {error}") from None
         except (ArithmeticError, LookupError, TypeError):
@@ -276,9 +276,6 @@ class _Graph:
                 f"node {show(node_name(node))} cannot be counted; inputs or attributes are not those of a "
                 f"{qualified(node)}"
             ) from None
-        if not known:
-            self.uncounted[qualified(node)] += 1
-        return count
 
     def _copy(self, weight: int) -> int:
         """Copy a vector for each of its uses: exporters make one of those that have equal values."""
@@ -299,13 +296,6 @@ class _Graph:
 
     def notes(self) -> Iterator[str]:
         """Say what was not counted, or not exactly."""
-        if self.uncounted:
-            kinds = [f"{kind} ({count} node{'s'[: count > 1]})" for kind, count in self.uncounted.items()]
-            moved = sum(self.bytes[kind] for kind in self.uncounted) / (sum(self.bytes.values()) or 1)
-            yield (
-                f"no FLOPs formula for {', '.join(kinds)}, which move {moved:.1%} of all bytes: counted as "
-                f"one operation for each number that they make"
-            )
         if self.flat.values.has_sparse:
             yield "sparse weights are counted as dense ones, as runtimes keep them"
         if self.unused:

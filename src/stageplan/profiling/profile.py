@@ -117,7 +117,9 @@ def profile(
     Notes
     -----
     An estimate adds up the operations of a layer, each by the roofline of the device, `Device.seconds`, from
-    its FLOPs and the bytes of its inputs and outputs; attention is one operation.
+    its FLOPs and the bytes of its inputs and outputs; attention is one operation.  FLOPs are exact for
+    products, convolutions and attention; an elementwise operator counts as one for each number that it makes,
+    a sum as one for each number that it reads, a norm as five for each number.
 
     The memory of a layer that trains is that of its weights and buffers, the weights' gradients and Adam's
     state (for each parameter 16 bytes in all), and of what the forward pass of one batch keeps for the
@@ -158,7 +160,7 @@ def profile(
     )
     traced = network.trace.layers(network.cuts)
     add_unused(network.trace, traced)
-    notes = [*network.notes, *note_unused(network.trace, traced)]
+    notes = [*network.notes, *network.trace.notes(), *note_unused(network.trace, traced)]
     seconds = {type_.name: _estimate(traced, type_, network.precision) for type_ in types}
     spread = np.zeros(len(traced))
     if measure is not None:

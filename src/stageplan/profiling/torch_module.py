@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from ..fields import first_line
 from .calls import Call
 from .tensors import stored_in, tensors_in, to_meta
+from .torch_flops import flops
 from .trace import Operation, Trace, Weight
 from .twin import make_twin
 
@@ -259,7 +259,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not func._schema.is_mutable:  # then an output in the place of an input is a view of it
             written = {storage: tensor for storage, tensor in written.items() if storage not in read}
         moved = _moved(packet, inputs, written.values()) if written and packet not in FREE else 0.0
-        self._record(_flops(packet, args, kwargs, result), moved, read, written)
+        count, known = flops(func, args, kwargs, result)
+        if not known:
+            self.trace.note_uncounted(str(packet), moved)
+        self._record(count, moved, read, written)
         return result
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
@@ -320,15 +323,6 @@ def _moved(packet: Any, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> 
     if packet in GATHERS:
         return 2 * written
     return written + sum(map(_bytes, {id(tensor): tensor for tensor in inputs}.values()))
-
-
-def _flops(packet: Any, args: Any, kwargs: Any, result: Any) -> float:
-    if packet is aten._grouped_mm:  # each row of the one with its own matrix of the other
-        left, right = args[0].shape, args[1].shape
-        times: float = left[0] if len(left) == len(right) == 3 else 1
-        return 2 * times * float(left[-2] * left[-1] * right[-1])
-    formula = flop_registry.get(packet)
-    return 0.0 if formula is None else float(formula(*args, **kwargs, out_val=result))
 
 
 def _grouped_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+MOST_NAMED = 20  # operators in a note
 
 Kernels = Counter[tuple[float, float]]  # how often (FLOPs, bytes moved) occurs
 
@@ -77,6 +79,8 @@ class Trace:
         By number: parameters, and buffers that hold quantised weights.
     buffers : dict of str to bytes
         The other buffers, by name.
+    uncounted : dict of str to (count, bytes)
+        Operators without a formula for their FLOPs: how often they run, and what they move.
     """
 
     operations: list[Operation] = field(default_factory=list)
@@ -84,6 +88,29 @@ class Trace:
     saved: dict[tuple[int, int], float] = field(default_factory=dict)
     weights: dict[int, Weight] = field(default_factory=dict)
     buffers: dict[str, float] = field(default_factory=dict)
+    uncounted: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def note_uncounted(self, operator: str, bytes_: float) -> None:
+        """Note an operation without a formula for its FLOPs."""
+        count, moved = self.uncounted.get(operator, (0, 0.0))
+        self.uncounted[operator] = (count + 1, moved + bytes_)
+
+    def notes(self) -> Iterator[str]:
+        """Say which operators have no formula, and how much of all bytes they move."""
+        if not self.uncounted:
+            return
+        counts = {
+            name: "once" if count == 1 else f"{count} times" for name, (count, _) in self.uncounted.items()
+        }
+        named = [f"{name} ({times})" for name, times in counts.items()]
+        listed = ", ".join([*named[:MOST_NAMED], *(["and others"] if len(named) > MOST_NAMED else [])])
+        moved = sum(operation.bytes for operation in self.operations)
+        moved += sum(bytes_ for _, _, bytes_ in self.backward)
+        share = sum(bytes_ for _, bytes_ in self.uncounted.values()) / (moved or 1)
+        yield (
+            f"no FLOPs formula for {listed}, which move {share:.1%} of all bytes: counted as one FLOP for "
+            f"each number that they make"
+        )
 
     def layers(self, cuts: Sequence[Cut]) -> list[TracedLayer]:
         """Add up what lies between cuts; what comes before the first belongs to the first layer.
