@@ -8,7 +8,7 @@
 namespace stageplan {
 namespace {
 
-constexpr int kRounds = 12;      // of shortest paths in a range
+constexpr int kRounds = 6;      // of shortest paths in a range
 constexpr int kSteps = 24;       // of the subgradient for each
 constexpr int kPatience = 3;     // steps without a higher value, after which they get shorter
 constexpr double kRise = 0.1;    // to aim at above a value where no plan says how high it can get
