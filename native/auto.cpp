@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "common/stop.h"
+#include "exact/exact.h"
+#include "exact/option_search.h"
 #include "genetic/genetic.h"
 #include "model/merge.h"
 #include "placement/annealing.h"
@@ -16,12 +18,17 @@ constexpr double kTie = 4 * kTolerance;
 constexpr double kFewSchemes = 1 << 16;
 constexpr int kNearest = 64;  // generations for the plan that breaks the limits least, where none keeps them
 
+std::unique_ptr<Search> make_exact(const Problem& problem, const Genes& initial) {
+  if (problem.by_options()) return std::make_unique<OptionSearch>(problem, initial);
+  return std::make_unique<Exact>(problem, initial);
+}
+
 }  // namespace
 
 Auto::Auto(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial)
     : ExactSearch(problem, threads), population_(population), threads_(threads), seed_(seed), first_(initial) {
   if (problem.merge == Merge::adjacent) {
-    exact_ = std::make_unique<Exact>(problem, initial);
+    exact_ = make_exact(problem, initial);
     keep(exact_->best().data(), exact_->best_score());
     evaluations_ = exact_->evaluations();
   } else if (std::pow(problem.labels(), problem.layers) <= kFewSchemes) {

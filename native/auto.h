@@ -3,7 +3,6 @@
 
 #include <memory>
 
-#include "exact/exact.h"
 #include "search/search.h"
 
 namespace stageplan {
@@ -30,7 +29,7 @@ class Auto : public ExactSearch {
   Genes first_;                          // schemes to begin with
   std::unique_ptr<Enumeration> all_;     // where stages are not intervals of layers, and schemes are few
   std::unique_ptr<Problem> contiguous_;  // where they are not and schemes are many: the same, but they are
-  std::unique_ptr<Exact> exact_;         // of this one or of the problem itself
+  std::unique_ptr<Search> exact_;        // of this one or of the problem itself
   std::unique_ptr<Search> search_;
   double bound_ = 0;  // where schemes are many
   int nearest_ = 0;   // generations since it was proven that no plan keeps the limits

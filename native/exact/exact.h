@@ -31,7 +31,7 @@ class Exact : public ExactSearch {
   std::uint64_t work() const override { return work_; }
 
   // The best scheme and those looked at lately.
-  Genes tried() const;
+  Genes tried() const override;
 
  protected:
   enum class Aim { cheapest, any };  // path within the limits

@@ -19,67 +19,46 @@ bool same_stage(const OptionArc& a, const OptionArc& b) {
   return a.first == b.first && a.last == b.last && a.type == b.type;
 }
 
-// All options of a stage that fit with some number of microbatches in flight, less those that are no better
-// than one that fits as far.
-void list_fitting(const Problem& problem, const Options& options, int first, int last, int type,
-                  std::vector<Option>& fitting) {
-  std::vector<Option> now;
-  fitting.clear();
-  for (int in_flight = options.in_flight(1); in_flight <= options.most_in_flight();) {
-    options.list(first, last, type, in_flight, now);
-    int next = options.most_in_flight();
-    for (const Option& option : now) {
-      if (option.violation > 0) continue;
-      const int fits = options.fits(option, type);
-      next = std::min(next, fits);
-      const bool known = std::any_of(fitting.begin(), fitting.end(), [&](const Option& other) {
-        return other.column == option.column && other.replicas == option.replicas;
-      });
-      if (!known) fitting.push_back(option);
-    }
-    in_flight = next + 1;
-  }
-}
-
 }  // namespace
 
-OptionGraph::OptionGraph(const Problem& problem, const Options& options, const OptionGroup& group,
-                         const std::vector<double>& limit, double most_time, double most_price, int stride)
+OptionGraph::OptionGraph(const Problem& problem, const OptionGroup& group, const std::vector<double>& limit,
+                         double most_time, double most_price, int stride)
     : begin_(problem.layers + 2) {
-  std::vector<Option> fitting;
+  const OptionLists& lists = problem.option_lists();
+  const int least = lists.options().in_flight(1);
+  std::vector<Option> buffer;
   for (int first = 0; first < problem.layers; first += stride) {
     check_stop();
     for (int last = first; last < problem.layers; ++last) {
       if (last + 1 < problem.layers && (last + 1) % stride != 0) continue;
       for (int type = 0; type < problem.types; ++type) {
-        list_fitting(problem, options, first, last, type, fitting);
-        for (const Option& option : fitting) {
-          const OptionGroup own = options.group_of(option);
-          if (!(own == group) || option.devices > limit[type]) continue;
+        for (const Option& option : lists.fitting(first, last, type, buffer)) {
+          if (option.fits < least || option.devices > limit[type] || !lists.in_group(option, group)) continue;
           if (plan_time(*problem.columns, option.time, option.pass, option.sync) > most_time) continue;
-          const double price = problem.price[type] * option.devices;
-          if (price > most_price) continue;
-          const int fits = options.fits(option, type);
-          arcs_.push_back({.first = first,
-                           .last = last,
-                           .type = type,
-                           .devices = option.devices,
-                           .nearest = 1,
-                           .farthest = fits,
-                           .time = option.time,
-                           .pass = option.pass,
-                           .sync = option.sync,
-                           .price = price});
+          if (problem.price[type] * option.devices <= most_price) add(problem, first, last, type, option);
         }
       }
     }
   }
-  set_positions(problem, options);
+  set_positions(problem);
+}
+
+void OptionGraph::add(const Problem& problem, int first, int last, int type, const Option& option) {
+  arcs_.push_back({.first = first,
+                   .last = last,
+                   .type = type,
+                   .devices = option.devices,
+                   .nearest = 1,
+                   .farthest = option.fits,
+                   .time = option.time,
+                   .pass = option.pass,
+                   .sync = option.sync,
+                   .price = problem.price[type] * option.devices});
 }
 
 // From the farthest position on that some arc cannot be at, positions need not be told apart.
-void OptionGraph::set_positions(const Problem& problem, const Options& options) {
-  const int most = options.most_in_flight(), layers = problem.layers, stages = problem.columns->max_stages;
+void OptionGraph::set_positions(const Problem& problem) {
+  const int most = problem.option_lists().options().most_in_flight(), layers = problem.layers, stages = problem.columns->max_stages;
   int farthest = 0;
   for (const OptionArc& arc : arcs_)
     if (arc.farthest < most) farthest = std::max(farthest, arc.farthest);

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "model/options.h"
+#include "model/option_lists.h"
 #include "search/schemes.h"
 
 namespace stageplan {
@@ -31,7 +31,7 @@ class OptionGraph {
  public:
   // The arcs of a group that may be in a plan of at most these seconds an example, and $/hour of devices,
   // with at most `limit` devices of each type. Cuts are multiples of `stride`.
-  OptionGraph(const Problem& problem, const Options& options, const OptionGroup& group,
+  OptionGraph(const Problem& problem, const OptionGroup& group,
               const std::vector<double>& limit, double most_time, double most_price, int stride);
 
   // The arcs of a graph that may be in the best plan of a range: neither slower nor worse than another one.
@@ -59,7 +59,8 @@ class OptionGraph {
   }
 
  private:
-  void set_positions(const Problem& problem, const Options& options);
+  void add(const Problem& problem, int first, int last, int type, const Option& option);
+  void set_positions(const Problem& problem);
   void index();
 
   std::vector<OptionArc> arcs_;  // by first, last, type

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
 #include "common/stop.h"
 #include "exact/option_labels.h"
+#include "model/provision.h"
 
 namespace stageplan {
 namespace {
@@ -19,6 +19,8 @@ constexpr size_t kMostWidth = size_t{1} << 14;
 constexpr int kCoarse = 16;  // cuts that the first plans may choose from
 constexpr int kCoarseBoxes = 24;
 constexpr size_t kRecent = 16;
+constexpr std::uint64_t kStageWork = 64;    // of the options of a stage, roughly
+constexpr std::uint64_t kArcWork = 8;       // of an arc at a position, roughly
 constexpr std::uint64_t kSlice = 1 << 22;  // work of a step
 
 // What limits are given away in bounds, so that rounding excludes no plan that just keeps them.
@@ -27,22 +29,15 @@ double loose(double limit) { return limit * (1 + 2 * kTolerance); }
 }  // namespace
 
 OptionSearch::OptionSearch(const Problem& problem, const Genes& initial)
-    : Search(problem), terms_(problem), options_(problem) {
-  worth_ = {problem.objective, problem.cost_scale()};
-  update_worth();
-  (void)initial;
-  // The best option of each type alone, so that there is a plan whatever happens.
-  std::vector<Option> options;
-  OptionPlan plan(problem);
-  for (int label = 0; label < problem.labels(); ++label) {
-    const int type = problem.type_of(label);
-    options_.list(0, problem.layers - 1, type, options_.in_flight(1), options);
-    for (const Option& option : options) {
-      plan.clear();
-      plan.add(option, type);
-      keep(Genes(layers_, static_cast<std::int8_t>(label)).data(), plan.score());
-      ++evaluations_;
-    }
+    : Search(problem), terms_(problem), worth_{problem.objective, problem.cost_scale()} {
+  const StageLoads loads(problem);
+  Provisioner provisioner(problem);
+  std::vector<Stage> stages;
+  const Genes first = initial.empty() ? homogeneous_schemes(problem) : initial;
+  for (size_t i = 0; i < first.size(); i += layers_) {
+    merge(problem, loads, &first[i], stages);
+    keep(&first[i], provisioner.best(stages));
+    ++evaluations_;
   }
   update_worth();
 }
@@ -71,10 +66,20 @@ Genes OptionSearch::tried() const {
   return schemes;
 }
 
-void OptionSearch::step() { advance(work_ + kSlice); }
+void OptionSearch::step() {
+  const std::uint64_t until = work_ + kSlice;
+  do process_next();
+  while (!done_ && work_ < until);
+}
+
+std::uint64_t OptionSearch::next_work() const {
+  if (!started_) return layers_ * layers_ * problem_.types * kStageWork;
+  const OptionGraph& graph = *open_.front().graph;
+  return graph.size() * graph.positions().count * kArcWork;
+}
 
 void OptionSearch::advance(std::uint64_t work) {
-  while (!done_ && work_ < work) process_next();
+  while (!done_ && work_ + next_work() <= work) process_next();
 }
 
 void OptionSearch::process_next() {
@@ -98,10 +103,10 @@ void OptionSearch::process_next() {
 void OptionSearch::start() {
   open_.clear();
   abandoned_ = kInfinity;
-  for (const OptionGroup& group : options_.groups()) {
+  for (const OptionGroup& group : problem_.option_lists().options().groups()) {
     if (problem_.layers >= 2 * kCoarse) try_coarsely(group, problem_.layers / kCoarse);
   }
-  for (const OptionGroup& group : options_.groups()) open_group(group, 1);
+  for (const OptionGroup& group : problem_.option_lists().options().groups()) open_group(group, 1);
 }
 
 void OptionSearch::try_coarsely(const OptionGroup& group, int stride) {
@@ -115,7 +120,7 @@ void OptionSearch::try_coarsely(const OptionGroup& group, int stride) {
 }
 
 void OptionSearch::open_group(const OptionGroup& group, int stride) {
-  auto graph = std::make_shared<const OptionGraph>(problem_, options_, group, terms_.limit, worth_.most_time,
+  auto graph = std::make_shared<const OptionGraph>(problem_, group, terms_.limit, worth_.most_time,
                                                    worth_.most_price - terms_.fixed_price, stride);
   work_ += graph->size() * 8;
   const std::vector<double> none(problem_.types);

@@ -20,7 +20,7 @@ class OptionSearch : public Search {
   // A slice of the work: some boxes.
   void step() override;
 
-  // Goes on while there is less work behind it.
+  // Goes on while the next box looks as if it stays within so much work in all.
   void advance(std::uint64_t work);
 
   double bound() const override;
@@ -29,7 +29,7 @@ class OptionSearch : public Search {
   std::uint64_t work() const override { return work_; }
 
   // The best scheme and those looked at lately.
-  Genes tried() const;
+  Genes tried() const override;
 
  private:
   // All plans of a group of options whose slowest stages are of a range.
@@ -52,6 +52,7 @@ class OptionSearch : public Search {
   void open_group(const OptionGroup& group, int stride);
   void try_coarsely(const OptionGroup& group, int stride);
   void process_next();
+  std::uint64_t next_work() const;
   void look_into(Box box);
   void limit_range(SlowestRange& range) const;
   bool bound_box(Box& box, Closest& closest);
@@ -68,7 +69,6 @@ class OptionSearch : public Search {
   void update_worth();
 
   const PlanTerms terms_;
-  const Options options_;
   Worth worth_;                   // of plans that are better than the best
   std::vector<Box> open_;         // a heap, the least bound first
   std::vector<Genes> recent_;     // schemes that were the best lately

@@ -32,6 +32,9 @@ class Search {
   void ensure_best();
   bool done() const { return done_; }
 
+  // The best scheme and, of some searches, others worth a look.
+  virtual Genes tried() const { return best_; }
+
  protected:
   // The objective of the best scheme, infinity while none is feasible.
   double least() const;

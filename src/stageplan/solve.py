@@ -403,7 +403,7 @@ def _make_search(
     if method == "auto":
         return _core.Auto(problem.core, population, seed, threads, schemes)
     if method == "exact":
-        return _core.Exact(problem.core, schemes)
+        return _exact(problem, schemes)
     if method == "genetic":
         return _core.Genetic(problem.core, population, seed, threads, schemes)
     if method == "reinforce":
@@ -415,6 +415,10 @@ def _make_search(
     if method == "greedy":
         return _core.GreedySearch(problem.core)
     return _core.Enumeration(problem.core, threads)
+
+
+def _exact(problem: Problem, schemes: npt.NDArray[np.int8]) -> _core.Exact | _core.OptionSearch:
+    return (_core.OptionSearch if problem.by_options else _core.Exact)(problem.core, schemes)
 
 
 def _reinforce(
@@ -454,7 +458,7 @@ def _first_schemes(
     check_choice("initial", initial, ("relaxation",))
     if problem.goal.merge != "adjacent":
         raise ValueError("initial is 'relaxation' with merge 'type'; it requires merge 'adjacent'")
-    exact = _core.Exact(problem.core, none)
+    exact = _exact(problem, none)
     exact.advance(_RELAXATION_WORK)
     return exact.tried.reshape(-1, problem.n_layers)
 
@@ -543,9 +547,9 @@ def _lower_bound(problem: Problem, search: _core.Search, seconds: float) -> floa
 
 def _bound_by_exact(problem: Problem, search: _core.Search) -> float:
     """Bound by a short run of the exact method after a search that proves nothing."""
-    proves = isinstance(search, (_core.Auto, _core.Exact, _core.Enumeration))
+    proves = isinstance(search, (_core.Auto, _core.Exact, _core.OptionSearch, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":
-        exact = _core.Exact(problem.core, search.best[None])
+        exact = _exact(problem, search.best[None])
         # These score most schemes at a target; the others provision each scheme exactly.
         bred = isinstance(search, (_core.Genetic, _core.Reinforce))
         work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
