@@ -88,15 +88,11 @@ bool OptionRelaxation::refresh_worst(const Visit& visit) {
     return true;
   }
   if (terms_.pass == 0) return false;
-  const Line &a = lines[corner], &b = lines[corner + 1];
-  const double determinant = a.price * b.time - b.price * a.time;
-  const double time = (b.value * a.price - a.value * b.price) / determinant;
-  const double price = (a.value * b.time - b.value * a.time) / determinant;
-  if (!(time > 0 && price > 0)) return false;
-  const double slope = price / time;
+  const double slope = worth_.objective == Objective::cost ? steepness(lines[corner], lines[corner + 1])
+                                                           : steepness_at_limit(lines, count);
+  if (!(slope > 0 && slope < kInfinity)) return false;
   for (const Weighting& w : weightings_)
     if (w.price > 0 && w.time > 0 && w.time < slope * kAlike && slope < w.time * kAlike) return false;
-  if (a.time >= slope || (b.price > 0 && b.time <= slope)) return false;
   if (count == kMost) drop_farthest(slope);
   const auto at = std::find_if(weightings_.begin(), weightings_.end(),
                                [&](const Weighting& w) { return w.price == 0 || w.time > slope; });
@@ -105,6 +101,37 @@ bool OptionRelaxation::refresh_worst(const Visit& visit) {
   weighed_.insert(weighed_.begin() + index, Weighed());
   refresh(static_cast<int>(index), visit);
   return true;
+}
+
+// Of the curve of one cost through the corner of two lines; the next weighting that may raise it.
+double OptionRelaxation::steepness(const Line& a, const Line& b) {
+  const double price = a.value * b.time - b.value * a.time, time = b.value * a.price - a.value * b.price;
+  const double steepness = price / time;
+  return a.time < steepness && (b.price == 0 || steepness < b.time) ? steepness : 0;
+}
+
+// From the cheapest path known that keeps the limit to the one that breaks it least: where the limit of time, or of
+// price, meets the highest line.
+double OptionRelaxation::steepness_at_limit(const Line* lines, int count) const {
+  const bool by_price = worth_.objective == Objective::price;
+  const double limit = by_price ? worth_.most_time : worth_.most_price;
+  if (limit == kInfinity) return 0;
+  int highest = -1;
+  double most = -kInfinity;
+  for (int i = 0; i < count; ++i) {
+    const double own = by_price ? lines[i].price : lines[i].time, other = by_price ? lines[i].time : lines[i].price;
+    const double least = own > 0 ? (lines[i].value - other * limit) / own : -kInfinity;
+    if (least > most) {
+      most = least;
+      highest = i;
+    }
+  }
+  if (highest < 0 || !weighed_[highest].paths) return 0;
+  const Weighed& at = weighed_[highest];
+  const bool breaks = by_price ? at.time > limit : at.price > limit;
+  const int next = highest + (breaks == by_price ? 1 : -1);
+  if (next < 0 || next >= count || !weighed_[next].paths) return 0;
+  return (weighed_[next].price - at.price) / (at.time - weighed_[next].time);
 }
 
 // Of the weightings between the ends, the one that is least like a slope.
@@ -171,6 +198,9 @@ void OptionRelaxation::refresh(int index, const Visit& visit) {
       best = now;
     }
     const OptionPath path = weighed_[index].paths->path(graph_, weighed_[index].weights);
+    const PathSums sums(path);
+    weighed_[index].time = terms_.time(range_.low, sums.pass, range_.sync_low);
+    weighed_[index].price = terms_.fixed_price + sums.price;
     visit(path);
     const std::vector<double> above = slope(path, now);
     double norm = 0;

@@ -69,10 +69,13 @@ class OptionRelaxation {
     ArcWeights weights;
     std::unique_ptr<OptionPaths> paths;  // none where the value is of a wider range
     double allowed = 0;                  // by the limits
+    double time = 0, price = 0;          // of its path, were its slowest stages the fastest of the range
   };
 
   bool matters(int index) const;
   bool refresh_worst(const Visit& visit);
+  static double steepness(const Line& a, const Line& b);
+  double steepness_at_limit(const Line* lines, int count) const;
   void drop_farthest(double slope);
   void refresh(int index, const Visit& visit);
   double aim(const Weighting& weighting) const;

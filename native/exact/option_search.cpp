@@ -44,11 +44,12 @@ OptionSearch::OptionSearch(const Problem& problem, const Genes& initial)
 
 void OptionSearch::update_worth() {
   const double best = least() * (1 - kTolerance);
-  worth_.most_time = loose(problem_.goal_time());
-  worth_.most_price = loose(problem_.max_price);
-  worth_.most_cost = loose(problem_.max_cost);
-  double& most = worth_.objective == Objective::cost ? worth_.most_cost : worth_.most_time;
-  most = std::min(most, best);
+  const auto most = [&](Objective of, double limit) {
+    return std::min(loose(limit), worth_.objective == of ? best : kInfinity);
+  };
+  worth_.most_time = most(Objective::throughput, problem_.goal_time());
+  worth_.most_price = most(Objective::price, problem_.max_price);
+  worth_.most_cost = most(Objective::cost, problem_.max_cost);
 }
 
 bool OptionSearch::closed(double bound) const { return bound == kInfinity || meets(least(), bound); }

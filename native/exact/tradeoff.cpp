@@ -28,9 +28,9 @@ struct Least {
   int corner = -1;
 
   void take(const Worth& worth, const Point& p, int at) {
-    const bool positive = p.time > 0 && p.price > 0;  // else no bound of a product
-    cost = std::min(cost, positive ? worth.cost_scale * p.time * p.price : 0.0);
-    const double now = positive ? worth.objective_of(p.time, p.price) : 0.0;
+    const double time = std::max(p.time, 0.0), price = std::max(p.price, 0.0);
+    cost = std::min(cost, worth.cost_scale * time * price);
+    const double now = worth.objective_of(time, price);
     if (now >= objective) return;
     objective = now;
     corner = at;

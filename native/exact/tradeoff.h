@@ -21,7 +21,8 @@ struct Worth {
   double most_time = kInfinity, most_price = kInfinity, most_cost = kInfinity;
 
   double objective_of(double time, double price) const {
-    return objective == Objective::cost ? cost_scale * time * price : time;
+    if (objective == Objective::cost) return cost_scale * time * price;
+    return objective == Objective::throughput ? time : price;
   }
 
   // The longest time with which a plan of this price counts, and the highest price of one of this time.

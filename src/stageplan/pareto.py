@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -252,11 +252,15 @@ def _search(
     targets = (
         [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
     )
-    core = search.front(targets, gap, fastest)
-    found, search.ended_by = finish(
-        lambda: tuple(_point(search, point) for point in core.points), search.ended_by
-    )
-    front_gap = _front_gap(found) if gap is None or not core.done else min(gap, _front_gap(found))
+    if problem.by_options:
+        found, done = _solve_each(search, targets, gap)
+    else:
+        core = search.front(targets, gap, fastest)
+        found, search.ended_by = finish(
+            lambda: tuple(_point(search, point) for point in core.points), search.ended_by
+        )
+        done = core.done
+    front_gap = _front_gap(found) if gap is None or not done else min(gap, _front_gap(found))
     proven = all(point.status != "feasible" for point in found)
     status = optimal_status(problem) if proven else "feasible"
     return _front(problem, against, search, found, status, front_gap, 1 / fastest if fastest else math.inf)
@@ -394,6 +398,57 @@ def _point(search: _Search, found: _core.FrontPoint) -> Point:
     proven = value <= found.bound * (1 + _TIE)
     gap = 0.0 if proven else value / found.bound - 1 if found.bound > 0 else math.inf
     return Point(plan, optimal_status(plan.problem) if proven else "feasible", min(found.bound, value), gap)
+
+
+def _solve_each(search: _Search, targets: list[float], gap: float | None) -> tuple[tuple[Point, ...], bool]:
+    """Solve for one target after the other; with a gap, also between them until no interval is left."""
+    solved: list[tuple[float, Point]] = []  # with the target, the slowest first
+    for target in targets:
+        if not solved or target < solved[-1][1].plan.time * (1 - _TIE):
+            _solve_at(search, target, solved)
+    while gap is not None and search.ended_by is None:
+        target = _widest(solved, gap)
+        if target is None:
+            break
+        _solve_at(search, target, solved)
+    points = [point for _, point in solved]
+    front = tuple(a for a, b in zip_longest(points, points[1:]) if b is None or _value(a) < _value(b))
+    return front, search.ended_by is None
+
+
+def _solve_at(search: _Search, target: float, solved: list[tuple[float, Point]]) -> None:
+    """Add the cheapest plan at a target; a plan that is known already is so from the slower target on."""
+    if search.ended_by is not None:
+        return
+    throughput = max(1 / target, search.problem.goal.min_throughput or 0.0)
+    result = search.solve(search.problem.replace(min_throughput=throughput))
+    if not result.plan.feasible:
+        return
+    point = Point(
+        result.plan,
+        "feasible" if result.gap else optimal_status(result.plan.problem),
+        result.bound,
+        result.gap,
+    )
+    at = sum(other > target for other, _ in solved)
+    if at < len(solved) and _value(solved[at][1]) <= _value(point) * (1 + _TIE):
+        solved[at] = (target, solved[at][1])
+    else:
+        solved.insert(at, (target, point))
+
+
+def _widest(solved: list[tuple[float, Point]], gap: float) -> float | None:
+    """Return a target between two points of which the faster one costs more than the gap above the slower."""
+    for (_, slower), (known, faster) in pairwise(solved):
+        if _value(faster) > slower.bound * (1 + gap) and slower.plan.time > known * (1 + 4 * _TIE):
+            return math.sqrt(slower.plan.time * (1 - _TIE) * known)
+    return None
+
+
+def _value(point: Point) -> float:
+    """What is traded for throughput: $ or $/hour."""
+    by_price = point.plan.problem.goal.objective == "price"
+    return point.plan.price if by_price else point.plan.cost
 
 
 def _front_gap(points: tuple[Point, ...]) -> float:

@@ -15,7 +15,7 @@ from . import _core
 from .fields import printable
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
-from .solve import solve
+from .solve import exact_search, solve
 from .stop import Stop
 
 _STEP = 1e-6  # relative precision of bisection for values that are not whole numbers
@@ -294,7 +294,7 @@ class _Search:
             result = solve(problem, stop=stop)
             self.left -= result.generations * _GENERATION
             return result.plan.scheme, result.status.startswith("infeasible")
-        exact = _core.Exact(problem.core, np.empty((0, problem.n_layers), np.int8))
+        exact = exact_search(problem, np.empty((0, problem.n_layers), np.int8))
         while not exact.done and exact.best_score.violation > 0 and exact.work < work:
             exact.step()
         self.left -= exact.work

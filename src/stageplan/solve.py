@@ -403,7 +403,7 @@ def _make_search(
     if method == "auto":
         return _core.Auto(problem.core, population, seed, threads, schemes)
     if method == "exact":
-        return _exact(problem, schemes)
+        return exact_search(problem, schemes)
     if method == "genetic":
         return _core.Genetic(problem.core, population, seed, threads, schemes)
     if method == "reinforce":
@@ -417,7 +417,8 @@ def _make_search(
     return _core.Enumeration(problem.core, threads)
 
 
-def _exact(problem: Problem, schemes: npt.NDArray[np.int8]) -> _core.Exact | _core.OptionSearch:
+def exact_search(problem: Problem, schemes: npt.NDArray[np.int8]) -> _core.Exact | _core.OptionSearch:
+    """Make the native search of method exact, from some schemes."""
     return (_core.OptionSearch if problem.by_options else _core.Exact)(problem.core, schemes)
 
 
@@ -458,7 +459,7 @@ def _first_schemes(
     check_choice("initial", initial, ("relaxation",))
     if problem.goal.merge != "adjacent":
         raise ValueError("initial is 'relaxation' with merge 'type'; it requires merge 'adjacent'")
-    exact = _exact(problem, none)
+    exact = exact_search(problem, none)
     exact.advance(_RELAXATION_WORK)
     return exact.tried.reshape(-1, problem.n_layers)
 
@@ -549,7 +550,7 @@ def _bound_by_exact(problem: Problem, search: _core.Search) -> float:
     """Bound by a short run of the exact method after a search that proves nothing."""
     proves = isinstance(search, (_core.Auto, _core.Exact, _core.OptionSearch, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":
-        exact = _exact(problem, search.best[None])
+        exact = exact_search(problem, search.best[None])
         # These score most schemes at a target; the others provision each scheme exactly.
         bred = isinstance(search, (_core.Genetic, _core.Reinforce))
         work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
