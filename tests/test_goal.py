@@ -106,6 +106,10 @@ def test_immutable_and_a_value() -> None:
             Goal(examples=10, min_throughput=4, max_duration=5, max_cost=6),
             "cheapest plan for 10 examples, at least 4 examples/s, at most 5 s, at most $6",
         ),
+        (
+            Goal(max_price=2, schedule="gpipe", microbatches=4, batch=12),
+            "cheapest plan for 1e+06 examples, at most $2/h, gpipe: 4 microbatches of 3 examples",
+        ),
     ],
 )
 def test_str(goal: Goal, text: str) -> None:

@@ -116,4 +116,7 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "at most ${:g}/h": self.max_price,
         }
         asked = [text.format(value) for text, value in limits.items() if value is not None]
+        if self.schedule is not None and self.batch is not None and self.microbatches is not None:
+            examples = self.batch // self.microbatches
+            asked.append(f"{self.schedule}: {self.microbatches} microbatches of {examples} examples")
         return ", ".join([f"{_WANTED[self.objective]} for {self.examples:g} examples", *asked])

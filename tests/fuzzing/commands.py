@@ -66,6 +66,9 @@ _LINES: tuple[list[str], ...] = (
         "100",
         *_SHORT,
     ],
+    ["plan", "shared.toml", "--cluster", "types.toml", "--whole-machines", "--same-strategy", *_SHORT],
+    ["plan", "shared.toml", "--schedule", "gpipe", "--microbatches", "4", "--batch", "8", *_SHORT],
+    ["score", "shared.toml", "schemes.npy", "--same-replicas", "--max-stages", "3", "-o", "-"],
     ["pareto", "net.toml", "--points", "3", "--against", "price", "--max-runtime", "0.5"],
     ["pareto", "net.toml", "--gap", "0.1", "--max-throughput", "900", "-o", "front.json"],
     ["score", "net.toml", "plan.json", "-o", "-"],
@@ -102,7 +105,8 @@ def _documents() -> dict[str, Any]:
     # A target that has no such environment: no command of a specification may install anything.
     spec = examples.SPEC | {"target": "local", "environment": {"reuse": "/nonexistent"}, "data": {}}
     return {
-        "net.toml": examples.NET, "types.toml": examples.TYPES, "devices.toml": examples.DEVICES,
+        "net.toml": examples.NET, "shared.toml": examples.SHARED, "types.toml": examples.TYPES,
+        "devices.toml": examples.DEVICES,
         "graph.json": examples.GRAPH, "plan.json": examples.plan(), "spec.toml": spec,
         "config.json": examples.CONFIGURATIONS[0],
     }  # fmt: skip

@@ -51,6 +51,22 @@ NET: dict[str, Any] = {
     "ties": [["a", "c"]],
     "goal": {"min_throughput": 300.0, "objective": "cost", "examples": 1000, "max_devices_per_stage": 1},
 }
+SHARED: dict[str, Any] = NET | {
+    "layers": [
+        layer
+        | {
+            "compute": layer["compute"] | {"slow/tp2": 0.0005, "slow/half": 0.003},
+            "memory": {"slow": 10.0, "slow/tp2": 5.0, "fast": 10.0},
+            "activations": 3.0,
+            "gradients": {"slow": 4.0, "fast": 4.0},
+            "sharded": 2.0,
+            "workspace": 1.0,
+            "update": 0.001,
+        }
+        for layer in NET["layers"]
+    ],
+    "goal": {"schedule": "1f1b", "microbatches": 2, "batch": 4, "max_stages": 2},
+}
 TYPES: dict[str, Any] = {
     "name": "types",
     "fixed_price": 0.1,
@@ -62,6 +78,10 @@ TYPES: dict[str, Any] = {
             "capacity": 1e9,
             "bandwidth": 1e9,
             "transfer_parallel": 0.5,
+            "machine": 4,
+            "link": 1e10,
+            "network": 1e9,
+            "strategies": {"half": 1},
         },
         {"name": "fast", "price": 3.0, "like": "slow", "speed": {"Linear": 2.0, "default": 1.5}},
     ],

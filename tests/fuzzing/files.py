@@ -156,7 +156,11 @@ def _repacked(rng: Random, name: str) -> bytes:
 
 FILES = (
     file_target(
-        "workload", 3, "net.toml", _workload, of_documents([examples.NET], examples.built_in("layers"))
+        "workload",
+        3,
+        "net.toml",
+        _workload,
+        of_documents([examples.NET, examples.SHARED], examples.built_in("layers")),
     ),
     file_target(
         "cluster", 2, "types.toml", _cluster, of_documents([examples.TYPES], examples.built_in("types"))

@@ -90,8 +90,9 @@ def _plan(arguments: argparse.Namespace) -> int:
             raise ValueError(
                 f"--{name} requires --method {', '.join(methods)}; {arguments.method} ignores it"
             )
-    stop, problem = _stop(arguments), make_problem(arguments)
+    stop = _stop(arguments)
     policy = None if arguments.policy is None else Policy.load(arguments.policy)
+    problem = make_problem(arguments)
     initial = None
     if arguments.initial is not None:
         saved = plan_file.read_plan(arguments.initial)
