@@ -29,8 +29,8 @@ from transformers import CONFIG_MAPPING
 import stageplan as sp
 from stageplan.profiling import huggingface
 
-SECONDS = 120  # of CPU time for a type
-PATIENCE = 1200  # seconds on the clock for a type
+SECONDS = 600  # of CPU time for a type
+PATIENCE = 3600  # seconds on the clock for a type
 MEMORY = 12 * 2**30  # bytes of data for a type
 TOLERANCE = 0.01
 GOOD = ("read", "read with a note", "refused")

@@ -39,6 +39,22 @@ def test_what_holds_no_tensors_is_left_as_it_is():
         assert map_tensors(value, torch.clone) is value
 
 
+def test_fields_are_read_whatever_a_dataclass_does():
+    @dataclass
+    class Guarded:
+        one: object
+        other: object
+
+        def __getattribute__(self, name):
+            if name == "other":
+                raise RuntimeError("not to be read")
+            return super().__getattribute__(name)
+
+    assert tensors_in(Guarded(ONE, OTHER)) == [ONE, OTHER]
+    half = Record.__new__(Record)
+    assert tensors_in(half) == []
+
+
 def test_only_floating_point_tensors_change_their_precision():
     one, other = tensors_in(to_meta([ONE, OTHER], torch.bfloat16))
     assert (one.device.type, one.dtype, other.dtype) == ("meta", torch.bfloat16, torch.long)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from itertools import chain
 from typing import Any
@@ -32,9 +33,9 @@ def _find(value: Any, found: list[Tensor]) -> None:
     elif isinstance(value, (dict, Mapping)):
         for item in value.values():
             _find(item, found)
-    elif _is_record(value):
-        for field in fields(value):
-            _find(getattr(value, field.name, None), found)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for item in _fields(value).values():
+            _find(item, found)
 
 
 def to_meta(value: Any, dtype: torch.dtype) -> Any:
@@ -60,14 +61,18 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
         for key, item in value.items():
             made[key] = map_tensors(item, function)
         return made
-    for field in fields(value):
-        if hasattr(value, field.name):  # object's own __setattr__: the dataclass may be frozen
-            object.__setattr__(made, field.name, map_tensors(getattr(value, field.name), function))
+    for name, item in _fields(value).items():
+        object.__setattr__(made, name, map_tensors(item, function))  # the dataclass may be frozen
     return made
 
 
-def _is_record(value: Any) -> bool:
-    return is_dataclass(value) and not isinstance(value, type)
+def _fields(value: Any) -> dict[str, Any]:
+    """Fields of a dataclass that have values; read without its own ways to be read, which may raise."""
+    found = {}
+    for field in fields(value):
+        with suppress(AttributeError):
+            found[field.name] = object.__getattribute__(value, field.name)
+    return found
 
 
 def on_device_of(module: nn.Module, value: Any) -> Any:

@@ -41,9 +41,9 @@ def make_twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     try:
-        for part in module.modules():
-            for tensor in tensors_in(vars(part)):  # parameters and buffers too
-                memo[id(tensor)] = _empty(tensor, dtype)
+        held = {id(value): value for part in module.modules() for value in vars(part).values()}
+        for tensor in tensors_in(list(held.values())):  # parameters and buffers too
+            memo[id(tensor)] = _empty(tensor, dtype)
         return copy.deepcopy(module, memo)
     except Exception as error:  # whatever an attribute does
         raise ValueError(f"model cannot be copied{_culprit(module, memo)}: {first_line(error)}") from error
