@@ -275,7 +275,7 @@ def test_opsets(save_onnx, opset):
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (onnx.ModelProto(), "it has no inputs; its batch cannot be told"),
+        (onnx.ModelProto(), "it has no inputs, so its batch size is not known"),
         (helper.make_model(helper.make_graph([], "net", [helper.make_tensor_value_info("x", 1, [3])], [])),
          "it has no nodes; a network to be placed must have some"),
     ],

@@ -23,7 +23,7 @@ from ..readers.bounded import about, read_bytes
 from .network import Network, Options
 from .onnx_flat import Flat
 from .onnx_flops import flops
-from .onnx_nodes import node_name, qualified
+from .onnx_nodes import UnknownShapeError, node_name, qualified, unfit
 from .onnx_values import BITS, Tensor
 from .trace import Cut, Operation, Trace, Weight
 
@@ -112,7 +112,7 @@ def _fix_sizes(graph: Any, options: Options, known: dict[str, int]) -> int:
     weights |= {weight.values.name for weight in graph.sparse_initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs:
-        raise ValueError("it has no inputs; its batch cannot be told")
+        raise ValueError("it has no inputs, so its batch size is not known")
     for place, value in enumerate(inputs):
         _fix_input(value, options.shape if place == 0 else None, options, known)
     return _batch(inputs[0], options.batch)
@@ -269,13 +269,10 @@ class _Graph:
     def _flops(self, node: Any) -> tuple[float, bool]:
         try:
             return flops(node, self.flat.values.shape)
-        except ValueError as error:
+        except UnknownShapeError as error:
             raise ValueError(f"node {show(node_name(node))} cannot be counted; {error}") from None
-        except (ArithmeticError, LookupError, TypeError):
-            raise ValueError(
-                f"node {show(node_name(node))} cannot be counted; inputs or attributes are not those of a "
-                f"{qualified(node)}"
-            ) from None
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            raise ValueError(unfit(node)) from None
 
     def _copy(self, weight: int) -> int:
         """Copy a vector for each of its uses: exporters make one of those that have equal values."""

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from ..fields import show
 from .onnx_flops import flops
-from .onnx_nodes import attribute, domain, node_name
+from .onnx_nodes import attribute, domain, node_name, unfit
 from .onnx_values import BITS, Tensor, Values
 
 MOST_NODES = 50_000  # once the rounds of loops follow one another
@@ -61,7 +61,10 @@ class Flat:
 
     def _visit(self, original: Any, names: _Names) -> None:
         if original.op_type in self.BODIES and not domain(original):
-            self.BODIES[original.op_type](self, original, names)
+            try:
+                self.BODIES[original.op_type](self, original, names)
+            except (AttributeError, LookupError, TypeError):
+                raise ValueError(unfit(original)) from None
             return
         if any(item.type in (item.GRAPH, item.GRAPHS) for item in original.attribute):
             raise ValueError(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from .onnx_nodes import MICROSOFT, ShapeOf, attribute, domain
+from .onnx_nodes import MICROSOFT, ShapeOf, UnknownShapeError, attribute, domain
 from .onnx_products import PRODUCTS
 
 NORM = 5  # for each number of a normalisation: two sums, a difference, a power, a quotient
@@ -25,7 +25,7 @@ def flops(node: Any, shape: ShapeOf) -> tuple[float, bool]:
     node
         Of a graph.
     shape
-        Gives the shape of a value, or raises ValueError where it is not known.
+        Gives the shape of a value, or raises UnknownShapeError.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def flops(node: Any, shape: ShapeOf) -> tuple[float, bool]:
 
     Raises
     ------
-    ValueError
+    UnknownShapeError
         The shape of a factor of a product is not known.
     """
     key = domain(node), node.op_type
@@ -44,7 +44,7 @@ def flops(node: Any, shape: ShapeOf) -> tuple[float, bool]:
     known = kind in MOVES or kind in ELEMENTWISE or kind in SUMS or kind in OTHERS
     try:
         return _simple(kind, node, shape), known
-    except ValueError:  # values whose sizes are not known are noted as such
+    except UnknownShapeError:  # values whose sizes are not known are noted as such
         return 0.0, known
 
 

@@ -7,10 +7,23 @@ from typing import Any
 
 import onnx
 
+from ..fields import show
+
 Shape = tuple[int, ...]
-ShapeOf = Callable[[str], Shape]  # of a value; ValueError where it is not known
+ShapeOf = Callable[[str], Shape]  # of a value; UnknownShapeError where it is not known
 
 MICROSOFT = "com.microsoft"  # operators of ONNX Runtime
+
+
+class UnknownShapeError(ValueError):
+    """The shape of a value is not known."""
+
+
+def unfit(node: Any) -> str:
+    """Say that a node is not as its operator has to be."""
+    return (
+        f"node {show(node_name(node))} does not have the inputs, outputs or attributes of {qualified(node)}"
+    )
 
 
 def attribute(node: Any, name: str, default: Any) -> Any:

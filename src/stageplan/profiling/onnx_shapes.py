@@ -17,7 +17,7 @@ def output_shapes(node: Any, shape: ShapeOf) -> list[Shape] | None:
 
     Raises
     ------
-    ValueError
+    UnknownShapeError
         The shape of an input is not known.
     """
     key = domain(node), node.op_type

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from ..fields import first_line, show
-from .onnx_nodes import Shape, attribute, domain, node_name, qualified
+from .onnx_nodes import Shape, UnknownShapeError, attribute, domain, node_name, qualified, unfit
 from .onnx_shapes import output_shapes
 
 SMALL = 1024  # numbers of a value that is computed
@@ -69,9 +69,9 @@ class Values:
         self._evaluators: dict[bytes, ReferenceEvaluator] = {}  # by node
 
     def shape(self, name: str) -> Shape:
-        """Shape of a value; ValueError, with the reason, where it is not known."""
+        """Shape of a value; UnknownShapeError, with the reason, where it is not known."""
         if name not in self.tensors:
-            raise ValueError(f"the shape of {show(name)} is not known{self._because(name)}")
+            raise UnknownShapeError(f"the shape of {show(name)} is not known{self._because(name)}")
         return self.tensors[name].shape
 
     def _because(self, name: str) -> str:
@@ -121,7 +121,10 @@ class Values:
 
     def value(self, name: str) -> Any:
         """Return a small value as an array, or None where it is not known."""
-        return numpy_helper.to_array(self._data[name]) if name in self._data else None
+        try:
+            return numpy_helper.to_array(self._data[name]) if name in self._data else None
+        except Exception:  # what onnx raises where its bytes do not fit its shape has no common base
+            return None
 
     def add_sparse(self, name: str, sparse: Any) -> None:
         """Add a sparse constant, as if it were dense."""
@@ -188,7 +191,10 @@ class Values:
         """Types of the outputs of an operator that onnx has no rule for, but stageplan has."""
         try:
             shapes = output_shapes(node, self.shape)
-        except (ValueError, IndexError):
+        except UnknownShapeError:
+            return {}
+        except Exception:  # of whatever does not fit the operator
+            self.reasons.update((name, unfit(node)) for name in node.output)
             return {}
         if shapes is None:
             return None
