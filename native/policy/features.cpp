@@ -12,9 +12,8 @@ constexpr int kKindBits = 8;
 constexpr int kLayerNumbers = 4 + kKindBits;
 constexpr int kTypeNumbers = 8;
 constexpr int kStageNumbers = 4;
-constexpr double kWorst = 10;  // below minus this no feasible plan earns
-constexpr double kCheap = 1;   // how much a policy that has learned nothing prefers cheap types
-constexpr double kStay = 8;    // times as likely as any other type it takes that of the layer before
+constexpr double kCheap = 1;  // how much a policy that has learned nothing prefers cheap types
+constexpr double kStay = 8;   // times as likely as any other type it takes that of the layer before
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr int kFirstSteps = 256;  // devices beyond the goal that a plan of one type is provisioned with
 
@@ -224,11 +223,6 @@ void Features::choose(EpisodeState& state, int layer, int label) const {
   }
   state.label = label;
   state.first = layer;
-}
-
-double Features::reward(const Score& score) const {
-  if (score.violation > 0) return -kWorst - portable::log(1 + std::min(score.violation, 1e9));
-  return std::clamp(-portable::log(std::max(objective_of(problem_, score) / scale_, 1e-300)), -kWorst, kWorst);
 }
 
 }  // namespace stageplan

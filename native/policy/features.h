@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/scorer.h"
+#include "policy/reward.h"
 
 namespace stageplan {
 
@@ -41,9 +42,8 @@ class Features {
 
   void choose(EpisodeState& state, int layer, int label) const;
 
-  // The better a plan, the higher: minus the logarithm of the objective as a fraction of that of the best plan
-  // of one type. Infeasible plans earn less than all others, the less the more they violate.
-  double reward(const Score& score) const;
+  // The reward of an episode's plan; the reference is the best plan on one type.
+  double reward(const Score& score) const { return reward_of(problem_, score, scale_); }
 
   const Problem& problem() const { return problem_; }
   const Scorer& scorer() const { return scorer_; }  // exact

@@ -446,7 +446,7 @@ def _widest(solved: list[tuple[float, Point]], gap: float) -> float | None:
 
 
 def _value(point: Point) -> float:
-    """What is traded for throughput: $ or $/hour."""
+    """Give what is traded for throughput: $ or $/hour."""
     by_price = point.plan.problem.goal.objective == "price"
     return point.plan.price if by_price else point.plan.cost
 
