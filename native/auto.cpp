@@ -7,6 +7,7 @@
 #include "exact/option_search.h"
 #include "genetic/genetic.h"
 #include "model/merge.h"
+#include "model/ties.h"
 #include "placement/annealing.h"
 
 namespace stageplan {
@@ -14,7 +15,6 @@ namespace {
 
 constexpr std::uint64_t kProof = 1 << 28;      // work after which a proof is given up: about a second
 constexpr std::uint64_t kSlice = kProof / 16;  // of a step: few steps, since those without a better plan count
-constexpr double kTie = 4 * kTolerance;
 constexpr double kFewSchemes = 1 << 16;
 constexpr int kNearest = 64;  // generations for the plan that breaks the limits least, where none keeps them
 

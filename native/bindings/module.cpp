@@ -1,12 +1,13 @@
 // The module that Python imports; nothing outside this folder knows Python.
 #include "bindings/bind.h"
 #include "kernels/instruction_set.h"
-#include "model/problem.h"
+#include "model/ties.h"
 
 PYBIND11_MODULE(_core, m) {
   using namespace stageplan;
   m.doc() = "Native core of stageplan.";
   m.attr("TOLERANCE") = kTolerance;
+  m.attr("TIE") = kTie;
   m.attr("MAX_DEVICES") = kMaxDevices;
   bind_stop(m);
   bind_columns(m);

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <stdexcept>
 
 #include "common/stop.h"
+#include "model/ties.h"
 
 namespace stageplan {
 namespace {
@@ -25,13 +25,8 @@ constexpr size_t kRecent = 16;
 constexpr size_t kManyArcs = size_t{1} << 12;  // of which no graph is made before the interval is narrow
 constexpr std::uint64_t kSlice = 1 << 20;      // work of a step
 constexpr std::uint64_t kArcWork = 16;         // of an arc in an interval, roughly
-constexpr double kStep = 1 - 4 * kTolerance;   // to a stage time that is less by more than a tie
+constexpr double kStep = 1 - kTie;             // to a stage time that is less by more than a tie
 constexpr std::uint64_t kSweepWork = 16;       // of a type at a cut, roughly
-
-bool counts_devices(const Problem& problem) {
-  return std::any_of(problem.limit.begin(), problem.limit.end(),
-                     [](double x) { return 1 <= x && x < kInfinity; });
-}
 
 }  // namespace
 
@@ -42,11 +37,7 @@ bool Exact::later(const Interval& a, const Interval& b) {
 }
 
 Exact::Exact(const Problem& problem, const Genes& initial)
-    : ExactSearch(problem, 1),
-      cheapest_(problem.objective != Objective::throughput),
-      per_hour_(problem.objective == Objective::price ? 1 : 0),
-      per_second_(problem.objective == Objective::price ? 0 : problem.cost_scale()),
-      paths_(problem) {
+    : ExactSearch(problem, 1), pricing_(problem), paths_(problem) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
@@ -81,15 +72,8 @@ double Exact::bound() const {
   return std::min(least(), std::max(open_.empty() ? 0 : open_bound(), Search::bound()));
 }
 
-// What the limits allow of what is to be least, and of the other one of cost and hourly price.
-double Exact::most_objective() const { return by_price() ? problem_.max_price : problem_.max_cost; }
-double Exact::most_of_other() const { return by_price() ? problem_.max_cost : problem_.max_price; }
-
-// Whether there are limits that stages share, so that one may take what another needs.
-bool Exact::shares_limits() const { return most_of_other() < kInfinity || counts_devices(problem_); }
-
 bool Exact::closed(double bound, double low) const {
-  if (cheapest_ && !meets(bound, most_objective())) return true;
+  if (pricing_.cheapest() && !meets(bound, pricing_.most())) return true;
   return bound == kInfinity || meets(to_beat(low), bound);
 }
 
@@ -115,7 +99,7 @@ Exact::Interval Exact::pop() {
 // All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to
 // beat.
 Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
-  const double excess = aim == Aim::cheapest ? spare_price(low, high) : kInfinity;
+  const double excess = aim == Aim::cheapest ? pricing_.excess(to_beat(low), longest_stage(high)) : kInfinity;
   auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), high, stride, excess);
   work_ += graph->size() * kArcWork;
   double slowest = 0;
@@ -124,40 +108,29 @@ Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
   return {low, std::min(high, slowest), 0, graph, nullptr, no_multipliers(), kFirstWidth, aim};
 }
 
-// What a plan slower than `low` may cost more than the work of each layer on the type that is cheapest for it.
-double Exact::spare_price(double low, double high) const {
-  const std::vector<double> least_price = least_prices(problem_);
-  const double most_objective = std::min(to_beat(low), this->most_objective()) * (1 + kTolerance);
-  const double longest = longest_stage(high) * (1 + kTolerance);
-  const double most =
-      by_price() ? (most_objective - problem_.fixed_price) * longest : most_objective / problem_.cost_scale();
-  return most - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
-}
-
 double Exact::longest_stage(double high) const { return std::min(high, longest_time(problem_)); }
 
-void Exact::start() { begin(0, problem_.goal_time(), cheapest_); }
+void Exact::start() { begin(0, problem_.goal_time(), pricing_.cheapest()); }
 
 // Where stages share no limits, the first plans come with the sweeps over all stages.
 void Exact::begin(double low, double high, bool swept) {
-  const bool limited = !swept || shares_limits();
+  const bool limited = !swept || pricing_.shares_limits();
   for (int stride = problem_.layers / kCoarse; limited && stride > 1; stride /= kFiner)
     try_coarsely(low, high, stride);
   const bool found = to_beat(low) < kInfinity;
   if (!swept || (limited && !found))
-    return push(all_plans(low, high, 1, cheapest_ && found ? Aim::cheapest : Aim::any));
+    return push(all_plans(low, high, 1, pricing_.cheapest() && found ? Aim::cheapest : Aim::any));
   if (!sweep_) sweep_.emplace(problem_, scorer_.loads());
   push({low, longest_stage(high), 0, nullptr, nullptr, no_multipliers(), kFirstWidth, Aim::cheapest});
 }
 
 // Makes the stages of an interval that may be on a better plan, as far as the limits that stages share do not
 // matter. False where none may, and where they are too many: then the halves of the interval are to be looked
-// at instead. What devices cost an hour is what they cost in all where each stage takes as long.
+// at instead.
 bool Exact::make_graph(Interval& interval) {
   const std::uint64_t before = sweep_->work();
-  const double low = by_price() ? interval.high : interval.low;
-  const double unit = by_price() ? 1 / interval.high : per_second_;
-  const auto most = [&] { return most_cost(interval) / unit; };
+  const auto [low, unit] = pricing_.sweep(interval.low, interval.high);
+  const auto most = [&, unit = unit] { return most_cost(interval) / unit; };
   const double cost = interval.tails ? sweep_->from_start(low, interval.high, most(), *interval.tails)
                                      : sweep_->from_start(low, interval.high);
   if (cost < most()) {
@@ -171,7 +144,7 @@ bool Exact::make_graph(Interval& interval) {
 }
 
 void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc>& path) {
-  const bool narrow = by_price() || interval.high <= kNarrow * interval.low;
+  const bool narrow = pricing_.by_price() || interval.high <= kNarrow * interval.low;
   if (auto graph = sweep_->promising(most, narrow ? SegmentSweep::kAnyNumber : kManyArcs)) {
     interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
     return;
@@ -192,7 +165,7 @@ void Exact::try_coarsely(double low, double high, int stride) {
     abandoned_ = abandoned;
   };
   try {
-    push(all_plans(low, high, stride, cheapest_ ? Aim::cheapest : Aim::any));
+    push(all_plans(low, high, stride, pricing_.cheapest() ? Aim::cheapest : Aim::any));
     for (int nodes = 0; nodes < kCoarseNodes && !open_.empty(); ++nodes) process_first();
   } catch (const Stopped&) {
     restore();
@@ -210,44 +183,14 @@ void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
 }
 
 double Exact::most_cost(const Interval& interval) const {
-  double most = most_objective() * (1 + kTolerance);
+  double most = pricing_.most() * (1 + kTolerance);
   if (interval.aim == Aim::cheapest) most = std::min(most, to_beat(interval.low) * (1 - kTolerance));
-  return most - worth(interval.low) * problem_.fixed_price;
+  return most - pricing_.fixed(interval.low);
 }
 
-// $/hour that are left for devices.
-double Exact::most_price() const { return problem_.max_price * (1 + kTolerance) - problem_.fixed_price; }
-
-// Where any path within the limits will do, the cost of an arc is what it uses of them, so that the most that
-// a path may cost is another limit.
 Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const {
-  const bool costs = interval.aim == Aim::cheapest || most_objective() < kInfinity;
-  const bool priced = most_of_other() < kInfinity;
-  const double most_used = by_price() ? problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() -
-                                            interval.low * problem_.fixed_price
-                                      : most_price();
-  Demand demand;
-  demand.cost.resize(graph.size());
-  if (priced && costs) demand.extra.resize(graph.size());
-  for (size_t i = 0; i < graph.size(); ++i) {
-    const Arc& arc = graph[i];
-    const double price = problem_.price[arc.type] * arc.devices;
-    if (costs) demand.cost[i] = price * worth(std::max(interval.low, arc.time));
-    const double used = by_price() ? price * std::max(interval.low, arc.time) : price;
-    if (priced && price > 0) (costs ? demand.extra : demand.cost)[i] = used / most_used;
-    if (!costs && !priced) demand.cost[i] = problem_.limit_weight()[arc.type] * arc.devices;
-  }
-  if (priced && most_used <= 0) {
-    demand.most_cost = -1;  // the fixed price alone is too much
-  } else if (costs) {
-    demand.most_cost = most_cost(interval);
-  } else if (priced) {
-    demand.most_cost = kWhole;
-  } else {
-    demand.most_cost = 0;
-    for (double limit : problem_.limit) demand.most_cost += limit >= 1 ? kWhole : 0;
-  }
-  return demand;
+  const bool costs = interval.aim == Aim::cheapest || pricing_.most() < kInfinity;
+  return pricing_.demand(graph, interval.low, costs, most_cost(interval));
 }
 
 std::shared_ptr<const StageGraph> Exact::narrowed(const StageGraph& graph, const std::vector<char>& marked,
@@ -310,7 +253,8 @@ void Exact::step() {
 
 std::uint64_t Exact::next_work() const {
   if (started_ && open_.front().graph) return open_.front().graph->size() * kArcWork;
-  if (started_ || (cheapest_ && !shares_limits())) return layers_ * problem_.types * kSweepWork;
+  if (started_ || (pricing_.cheapest() && !pricing_.shares_limits()))
+    return layers_ * problem_.types * kSweepWork;
   return layers_ * layers_ * problem_.types * kArcWork / 8;
 }
 
@@ -328,7 +272,7 @@ void Exact::process_next() {
   if (started_) {
     process_first();
   } else {
-    if (most_price() >= 0) start();
+    if (pricing_.most_for_devices() >= 0) start();
     started_ = true;
   }
   finish_if_closed();
@@ -346,11 +290,11 @@ void Exact::process_first() {
 }
 
 void Exact::look_into(Interval& interval) {
-  if (!cheapest_) interval.high = std::min(interval.high, least() * kStep);
+  if (!pricing_.cheapest()) interval.high = std::min(interval.high, least() * kStep);
   if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
     const NodeResult found = bound_node(interval);
     interval.graph = found.graph;
-    if (cheapest_)
+    if (pricing_.cheapest())
       branch_cost(interval, found);
     else
       branch_time(interval, found);
@@ -367,10 +311,10 @@ void Exact::branch_cost(Interval& interval, const NodeResult& found) {
     return push(interval);
   }
   if (found.bound == kInfinity) return;
-  interval.bound = std::max(interval.bound, found.bound + worth(interval.low) * problem_.fixed_price);
+  interval.bound = std::max(interval.bound, found.bound + pricing_.fixed(interval.low));
   if (closed(interval.bound, interval.low)) return;
   const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
-                                              : !closed(cost_at(interval.low, found.path), interval.low);
+                                              : !closed(pricing_.cost(interval.low, found.path), interval.low);
   if (found.exact || split_helps)
     split(interval, split_time(interval, found));
   else
@@ -393,25 +337,18 @@ void Exact::branch_time(Interval& interval, const NodeResult& found) {
   split(interval, (interval.low + interval.high) / 2);
 }
 
-// $ of a path whose slowest stage takes at least `time`.
-double Exact::cost_at(double time, const std::vector<Arc>& path) const {
-  double sum = worth(time) * problem_.fixed_price;
-  for (const Arc& arc : path) sum += problem_.price[arc.type] * arc.devices * worth(std::max(time, arc.time));
-  return sum;
-}
-
 // Above which stage time the path found is no better than the best plan; below its own stage time, where it
 // needs more devices.
 double Exact::split_time(const Interval& interval, const NodeResult& found) const {
   const double middle = interval.low > 0 ? std::sqrt(interval.low * interval.high) : interval.high / 2;
   if (found.path.empty()) return middle;
-  if (by_price()) return affordable_time(interval, found.path, middle);
+  if (pricing_.by_price()) return affordable_time(interval, found.path, middle);
   double slowest = 0, low = interval.low, high = interval.high;
   for (const Arc& arc : found.path) slowest = std::max(slowest, arc.time);
-  if (!closed(cost_at(high, found.path), high)) return middle;
+  if (!closed(pricing_.cost(high, found.path), high)) return middle;
   for (int halving = 0; halving < 40; ++halving) {
     const double time = (low + high) / 2;
-    (closed(cost_at(time, found.path), time) ? high : low) = time;
+    (closed(pricing_.cost(time, found.path), time) ? high : low) = time;
   }
   const double time = std::min(high, slowest * kStep);
   return time > interval.low && time < interval.high ? time : middle;
@@ -422,7 +359,7 @@ double Exact::split_time(const Interval& interval, const NodeResult& found) cons
 double Exact::affordable_time(const Interval& interval, const std::vector<Arc>& path, double otherwise) const {
   double slowest = 0;
   for (const Arc& arc : path) slowest = std::max(slowest, arc.time);
-  const double affordable = problem_.max_cost / (problem_.cost_scale() * cost_at(0, path));
+  const double affordable = pricing_.affordable_time(path);
   const double time = std::sqrt(slowest * affordable);
   return affordable < slowest && time > interval.low && time < interval.high ? time : otherwise;
 }
@@ -432,7 +369,7 @@ void Exact::split(const Interval& interval, double time) {
     return abandon(interval);
   Interval faster = interval, slower = interval;
   faster.high = slower.low = time;
-  if (!cheapest_) slower.bound = time;
+  if (!pricing_.cheapest()) slower.bound = time;
   push(std::move(faster));
   push(std::move(slower));
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "exact/label_setting.h"
+#include "exact/pricing.h"
 #include "exact/segment_sweep.h"
 #include "search/search.h"
 
@@ -69,11 +70,7 @@ class Exact : public ExactSearch {
 
   virtual double split_time(const Interval& interval, const NodeResult& found) const;
 
-  // What $1/hour adds to the objective of the cheapest plan, at a stage time.
-  double worth(double time) const { return per_hour_ + per_second_ * time; }
-
-  // Whether not the cost, but the hourly price is to be least.
-  bool by_price() const { return per_second_ == 0; }
+  const Pricing& pricing() const { return pricing_; }
 
   // Least bound of the plans that take at most `time`, but for those in closed intervals.
   double open_bound(double time = kInfinity) const;
@@ -89,7 +86,6 @@ class Exact : public ExactSearch {
   void process_first();
   void look_into(Interval& interval);
   Interval all_plans(double low, double high, int stride, Aim aim);
-  double spare_price(double low, double high) const;
   double longest_stage(double high) const;
   bool make_graph(Interval& interval);
   void make_or_split(Interval& interval, double most, const std::vector<Arc>& path);
@@ -101,14 +97,9 @@ class Exact : public ExactSearch {
                                              double time);
   Demand demand_of(const Interval& interval, const StageGraph& graph) const;
   double most_cost(const Interval& interval) const;
-  double most_price() const;
-  double most_objective() const;
-  double most_of_other() const;
-  bool shares_limits() const;
   void consider(const StageGraph& graph, const std::vector<int>& path);
   void branch_cost(Interval& interval, const NodeResult& found);
   void branch_time(Interval& interval, const NodeResult& found);
-  double cost_at(double time, const std::vector<Arc>& path) const;
   double affordable_time(const Interval& interval, const std::vector<Arc>& path, double otherwise) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   void split(const Interval& interval, double time);
@@ -121,8 +112,7 @@ class Exact : public ExactSearch {
   Interval pop();
   void finish_if_closed();
 
-  const bool cheapest_;  // the objective is cost, or hourly price
-  const double per_hour_, per_second_;
+  const Pricing pricing_;
   std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
   std::vector<double> weight_;  // of the arcs of the last graph, with multipliers

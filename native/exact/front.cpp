@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/ties.h"
+
 namespace stageplan {
 namespace {
 
-constexpr double kTie = 1 + 8 * kTolerance;  // stage times this close are one
+constexpr double kSame = 1 + 2 * kTie;  // stage times this close are one
 
 }  // namespace
 
@@ -24,7 +26,7 @@ Front::Front(const Problem& problem, std::vector<double> targets, std::optional<
 
 const Front::Known* Front::cheapest(double time) const {
   const auto found = std::partition_point(known_.begin(), known_.end(),
-                                          [&](const Known& known) { return known.time > time * kTie; });
+                                          [&](const Known& known) { return known.time > time * kSame; });
   return found == known_.end() ? nullptr : &*found;
 }
 
@@ -46,12 +48,12 @@ void Front::keep_states(const Genes& scheme) {
   const double fastest = targets_.back();
   Score best;
   Provisioner provisioner(problem_);
-  provisioner.visit_all(stages, targets_, fastest / kTie, [&](const Score& score) {
+  provisioner.visit_all(stages, targets_, fastest / kSame, [&](const Score& score) {
     if (score.violation == 0) add(score.time, objective_of(problem_, score));
     if (better(problem_, score, best)) best = score;
     const Known* known = cheapest(fastest);
     if (known == nullptr) return true;
-    return score.time < fastest ? !by_price() : worth(fastest) * score.price < known->value;
+    return score.time < fastest ? !pricing().by_price() : pricing().worth(fastest) * score.price < known->value;
   });
   keep(scheme.data(), best);
   count(provisioner.looked_at());
@@ -75,13 +77,13 @@ double Front::to_beat(double low) const {
 }
 
 // The cheapest path at the slowest time says little of the prices at others.
-void Front::start() { begin(fastest_ / kTie, targets_.front(), !by_price()); }
+void Front::start() { begin(fastest_ / kSame, targets_.front(), !pricing().by_price()); }
 
 // Halves the targets first: for each half fewer stages are worth a look.
 double Front::split_time(const Interval& interval, const NodeResult& found) const {
   std::vector<double> inside;
   for (double target : targets_)
-    if (interval.low * kTie < target && target * kTie < interval.high) inside.push_back(target);
+    if (interval.low * kSame < target && target * kSame < interval.high) inside.push_back(target);
   return inside.empty() ? Exact::split_time(interval, found) : inside[inside.size() / 2];
 }
 

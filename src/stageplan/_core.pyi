@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 TOLERANCE: float
+TIE: float
 MAX_DEVICES: int
 testing: ModuleType  # what only tests and benchmarks call
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Against = Literal["cost", "price"]
 
 _POINTS = 20
-_TIE = 8 * _core.TOLERANCE
+_TIE = 2 * _core.TIE
 _ENOUGH = MaxGenerations(256)  # about a second for each search
 
 

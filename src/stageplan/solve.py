@@ -47,8 +47,6 @@ ACCEPT: tuple[Accept, ...] = ("best", "incumbent")
 _POPULATION, _EPISODES = 256, 32  # per generation, by default
 _MAX_EPISODES = 2**16  # the state of the network at each layer of each episode is stored
 
-# Numbers this close count as equal: proofs hold up to ties.
-_TIE = 4 * _core.TOLERANCE
 _RELAXATION_WORK = 1 << 22  # work of the exact method for first schemes
 # Work of the exact method for the bound of another search, per scheme that this scored: a few per cent more.
 _BOUND_WORK, _BOUND_WORK_PER_LAYER = 0.25, 0.4
@@ -564,7 +562,7 @@ def _gap(plan: Plan, bound: float) -> float:
         return math.inf
     value = {"cost": plan.cost, "throughput": plan.time, "price": plan.price}
     objective = value[plan.problem.goal.objective]
-    if objective <= bound * (1 + _TIE):
+    if objective <= bound * (1 + _core.TIE):
         return 0.0
     return objective / bound - 1 if bound > 0 else math.inf
 
@@ -607,12 +605,12 @@ def devices_covered(problem: Problem, cost: float = math.inf, price: float = mat
     if goal.max_devices_per_stage is not None or not types.any():
         return None
     rent = problem.fixed_price + float(problem.price[types].min()) * _core.MAX_DEVICES
-    if rent > min(price, goal.max_price or math.inf) * (1 + _TIE) or cost <= cost_lower_bound(problem) * (
-        1 + _TIE
-    ):
+    if rent > min(price, goal.max_price or math.inf) * (1 + _core.TIE) or cost <= cost_lower_bound(
+        problem
+    ) * (1 + _core.TIE):
         return None
     bound = goal.examples / 3600 * _time_lower_bound(problem) * rent
-    return None if bound > min(cost, goal.max_cost or math.inf) * (1 + _TIE) else _core.MAX_DEVICES
+    return None if bound > min(cost, goal.max_cost or math.inf) * (1 + _core.TIE) else _core.MAX_DEVICES
 
 
 def cost_lower_bound(problem: Problem) -> float:
