@@ -58,7 +58,8 @@ void OptionGraph::add(const Problem& problem, int first, int last, int type, con
 
 // From the farthest position on that some arc cannot be at, positions need not be told apart.
 void OptionGraph::set_positions(const Problem& problem) {
-  const int most = problem.option_lists().options().most_in_flight(), layers = problem.layers, stages = problem.columns->max_stages;
+  const int most = problem.option_lists().options().most_in_flight(), layers = problem.layers,
+            stages = problem.columns->max_stages;
   int farthest = 0;
   for (const OptionArc& arc : arcs_)
     if (arc.farthest < most) farthest = std::max(farthest, arc.farthest);

@@ -31,8 +31,8 @@ class OptionGraph {
  public:
   // The arcs of a group that may be in a plan of at most these seconds an example, and $/hour of devices,
   // with at most `limit` devices of each type. Cuts are multiples of `stride`.
-  OptionGraph(const Problem& problem, const OptionGroup& group,
-              const std::vector<double>& limit, double most_time, double most_price, int stride);
+  OptionGraph(const Problem& problem, const OptionGroup& group, const std::vector<double>& limit,
+              double most_time, double most_price, int stride);
 
   // The arcs of a graph that may be in the best plan of a range: neither slower nor worse than another one.
   OptionGraph(const OptionGraph& graph, const SlowestRange& range);

@@ -8,7 +8,7 @@
 namespace stageplan {
 namespace {
 
-constexpr int kRounds = 6;      // of shortest paths in a range
+constexpr int kRounds = 6;       // of shortest paths in a range
 constexpr int kSteps = 24;       // of the subgradient for each
 constexpr int kPatience = 3;     // steps without a higher value, after which they get shorter
 constexpr double kRise = 0.1;    // to aim at above a value where no plan says how high it can get
@@ -110,8 +110,8 @@ double OptionRelaxation::steepness(const Line& a, const Line& b) {
   return a.time < steepness && (b.price == 0 || steepness < b.time) ? steepness : 0;
 }
 
-// From the cheapest path known that keeps the limit to the one that breaks it least: where the limit of time, or of
-// price, meets the highest line.
+// From the cheapest path known that keeps the limit to the one that breaks it least: where the limit of time,
+// or of price, meets the highest line.
 double OptionRelaxation::steepness_at_limit(const Line* lines, int count) const {
   const bool by_price = worth_.objective == Objective::price;
   const double limit = by_price ? worth_.most_time : worth_.most_price;
@@ -119,7 +119,8 @@ double OptionRelaxation::steepness_at_limit(const Line* lines, int count) const 
   int highest = -1;
   double most = -kInfinity;
   for (int i = 0; i < count; ++i) {
-    const double own = by_price ? lines[i].price : lines[i].time, other = by_price ? lines[i].time : lines[i].price;
+    const double own = by_price ? lines[i].price : lines[i].time,
+                 other = by_price ? lines[i].time : lines[i].price;
     const double least = own > 0 ? (lines[i].value - other * limit) / own : -kInfinity;
     if (least > most) {
       most = least;

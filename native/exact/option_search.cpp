@@ -19,8 +19,8 @@ constexpr size_t kMostWidth = size_t{1} << 14;
 constexpr int kCoarse = 16;  // cuts that the first plans may choose from
 constexpr int kCoarseBoxes = 24;
 constexpr size_t kRecent = 16;
-constexpr std::uint64_t kStageWork = 64;    // of the options of a stage, roughly
-constexpr std::uint64_t kArcWork = 8;       // of an arc at a position, roughly
+constexpr std::uint64_t kStageWork = 64;   // of the options of a stage, roughly
+constexpr std::uint64_t kArcWork = 8;      // of an arc at a position, roughly
 constexpr std::uint64_t kSlice = 1 << 22;  // work of a step
 
 // What limits are given away in bounds, so that rounding excludes no plan that just keeps them.
