@@ -54,14 +54,37 @@ def _calls() -> tuple[Call, ...]:
         "objective": "cost", "min_throughput": 0.1, "max_duration": None, "max_cost": None, "max_price": None,
         "overlap": True, "merge": "adjacent", "split": False, "max_devices_per_stage": 4,
     }  # fmt: skip
+    scheduled = {
+        "schedule": "1f1b", "microbatches": 2, "batch": 4, "max_stages": 2, "whole_machines": True,
+        "same_strategy": False, "same_replicas": False,
+    }  # fmt: skip
+    columns = arrays | scheduled | {
+        "compute": [[1.0, 0.6, 2.0], [2.0, 1.1, 1.0]], "column_type": [0, 0, 1], "column_degree": [1, 2, 1],
+        "column_strategy": ["", "tp2", ""], "memory": [[1.0, 0.5, 1.0]] * 2, "sharded": [1.0, 2.0],
+        "activations": [0.5, 0.5], "workspace": [1.0, 1.0], "gradients": [[1.0, 0.5, 1.0]] * 2,
+        "update": [0.1, 0.1], "link": [9.0, 9.0], "network": [1.0, 1.0], "machine": [2, 2],
+    }  # fmt: skip
+    listed = {
+        "layers": 2, "price": [1.0], "first": [0, 0, 1], "last": [1, 0, 1], "type": [0, 0, 0],
+        "devices": [2, 1, 1], "time": [2.0, 1.5, 1.0], "pass_time": [3.0, 2.0, 1.0],
+        "memory": [1.0, 1.0, 1.0], "activations": [1.0, 1.0, 1.0], "limit": [4], "capacity": [9.0],
+        "machine": [2], "fixed_price": 0.0, "split": True,
+    }  # fmt: skip
+    by_columns = sp.Problem.from_arrays(**columns)
     layer = {
         "name": "a", "compute": {"t": 1.0}, "kind": "k", "send": 0.0, "receive": {"t": 1.0},
         "compute_parallel": 1.0,
-        "memory": 1.0, "backward": {}, "spread": 0.0, "flops": 1.0, "parameters": 1.0, "activations": 1.0,
+        "memory": 1.0, "sharded": {"t": 1.0}, "workspace": 1.0, "gradients": 1.0, "update": 0.1,
+        "backward": {}, "spread": 0.0, "flops": 1.0, "parameters": 1.0, "activations": 1.0,
         "modules": (),
     }  # fmt: skip
     return (
         *[Call(sp.Problem.from_arrays, arrays)] * 8,
+        *[Call(sp.Problem.from_arrays, columns)] * 8,
+        *[Call(sp.Problem.from_options, listed | scheduled)] * 4,
+        Call(by_columns.replace, {name: columns[name] for name in columns if columns[name] is not None}),
+        Call(sp.Plan.of(by_columns, [0, 1]).simulate, {"forward": 0.3}),
+        Call(sp.evaluate, {"problem": by_columns, "schemes": np.zeros((2, 2), np.int8), "target": 1.0}),
         Call(problem.replace, {name: arrays[name] for name in arrays if arrays[name] is not None}),
         Call(
             problem.replace,
@@ -91,7 +114,7 @@ def _calls() -> tuple[Call, ...]:
         Call(sp.DeviceType, examples.TYPES["types"][0] | {"like": None, "speed": 1.0}),
         Call(sp.Cluster, {"name": "c", "types": [sp.DeviceType(name="t", price=1.0)], "fixed_price": 0.0}),
         Call(sp.Device, device),
-        Call(sp.Goal, {name: arrays[name] for name in sp.Goal.__struct_fields__}),
+        Call(sp.Goal, {name: columns[name] for name in sp.Goal.__struct_fields__}),
         Call(sp.Device(**device).seconds, {"flops": 1.0, "bytes": 1.0, "precision": "fp32"}),
         Call(sp.Device(**device).to_type, {"limit": 1, "price": 1.0}),
         Call(sp.make_cluster, {"specs": ["t4:2@1", "a100-80g"], "devices": None}),
