@@ -150,8 +150,8 @@ def test_batch_divides_the_times(run):
             "plan net.toml --schedule gpipe --microbatches 4 --batch 6",
             "batch is 6; it must be a multiple of microbatches, 4",
         ),
-        ("plan net.toml --batch 0", "batch is 0; it must be a whole number, 1 or more"),
-        ("plan net.toml --max-stages 0", "--max-stages is 0; it must be a whole number, 1 or more"),
+        ("plan net.toml --batch 0", "batch is 0; it must be a whole number from 1 to 2**53"),
+        ("plan net.toml --max-stages 0", "--max-stages is 0; it must be a whole number from 1 to 2**31 - 1"),
         ("plan net.toml --whole-machines", "machine must be given"),
         (
             "plan bare.toml",

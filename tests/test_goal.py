@@ -34,6 +34,13 @@ def test_a_whole_number_beyond_all_floats() -> None:
         Goal(examples=10**400)
 
 
+@pytest.mark.parametrize("name", ["microbatches", "batch", "max_stages"])
+@pytest.mark.parametrize("value", [0, -1, 10**400])
+def test_counts_out_of_range(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is .*; it must be a whole number from 1 to 2\*\*"):
+        Goal(**{"schedule": "gpipe", "microbatches": 1, "batch": 1} | {name: value})
+
+
 @pytest.mark.parametrize("name", ["examples", *LIMITS])
 @pytest.mark.parametrize("value", ["1", True, [1], 1j])
 def test_no_numbers(name: str, value: Any) -> None:

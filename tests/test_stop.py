@@ -1,5 +1,6 @@
 """When a search stops."""
 
+from fractions import Fraction
 from math import inf, nan
 from typing import Any
 
@@ -90,6 +91,7 @@ def test_either() -> None:
 
 def test_repr() -> None:
     stop = MaxGenerations(5) | MaxEvaluations(10) | MaxRuntime(0.5) | NoImprovement(3) | Target(2.5)
+    assert repr(MaxRuntime(Fraction(1, 2)) | Target(Fraction(5, 2))) == "MaxRuntime(0.5) | Target(2.5)"
     assert repr(stop) == (
         "MaxGenerations(5) | MaxEvaluations(10) | MaxRuntime(0.5) | NoImprovement(3) | Target(2.5)"
     )

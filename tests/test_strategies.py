@@ -129,11 +129,14 @@ def test_listed_options_are_those_of_the_problem() -> None:
     [
         ({"time": [1.0]}, "time has shape (1,); it must have one entry for each option, as first does"),
         ({"last": [2, 0, 1]}, "option 0 is of layers 0 to 2 on type 0; layers must be from 0 to 1"),
+        ({"layers": 2**40}, "layers is 1099511627776; it must be a whole number, at least 1, at most 4096"),
         ({"devices": [0, 1, 1]}, "devices[0] is 0; it must be from 1"),
         ({"type": [0, 0, 1]}, "option 2 is of layers 1 to 1 on type 1; layers must be from 0 to 1, in order"),
     ],
 )
 def test_wrong_options_are_refused(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        sp.Problem.from_options(2, [1.0], **(LISTED | {"time": [1.0, 1.0, 1.0]} | arguments))
+        sp.Problem.from_options(
+            **({"layers": 2, "price": [1.0], "time": [1.0, 1.0, 1.0]} | LISTED | arguments)
+        )
     assert sentence in str(caught.value)

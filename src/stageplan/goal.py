@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from .fields import Count, Positive, check_fields, positive
+from .fields import Count, Positive, check_fields, positive, whole
 
 Objective = Literal["cost", "throughput", "price"]
 _WANTED = {
@@ -85,9 +85,9 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     split: bool = False
     max_devices_per_stage: Count | None = None
     schedule: Literal["gpipe", "1f1b"] | None = None
-    microbatches: Count | None = None
-    batch: Count | None = None
-    max_stages: Count | None = None
+    microbatches: Annotated[int, whole(1, 2**31 - 1)] | None = None
+    batch: Annotated[int, whole(1, 2**53)] | None = None
+    max_stages: Annotated[int, whole(1, 2**31 - 1)] | None = None
     whole_machines: bool = False
     same_strategy: bool = False
     same_replicas: bool = False

@@ -18,7 +18,7 @@ from .cluster import Cluster
 from .fields import printable, show
 from .goal import Goal, Objective
 from .lowering import lower
-from .workload import Conditions, Workload
+from .workload import MAX_LAYERS, Conditions, Workload
 
 Array = npt.NDArray[np.float64]
 Tensors = Sequence[tuple[int, Sequence[int], float]]
@@ -363,7 +363,7 @@ class Problem:
         Parameters
         ----------
         layers : int
-            Number of layers, L.
+            Number of layers, L, at most 4096.
         price : array_like, shape (T,)
             $/device-hour of each device type.
         first, last, type, devices : array_like of int, shape (N,)
@@ -403,7 +403,7 @@ class Problem:
         >>> problem.by_options
         True
         """
-        check_number("layers", layers, minimum=1, whole=True)
+        check_number("layers", layers, minimum=1, maximum=MAX_LAYERS, whole=True)
         given = {
             "first": first, "last": last, "type": type, "devices": devices,
             "time": time, "pass_time": pass_time, "memory": memory, "activations": activations,

@@ -150,7 +150,7 @@ class MaxRuntime(Stop):
 
     def __init__(self, seconds: float) -> None:
         check_number("seconds", seconds, minimum=0)
-        super().__init__(lambda p: p.runtime >= seconds, f"MaxRuntime({seconds:g})", seconds)
+        super().__init__(lambda p: p.runtime >= seconds, f"MaxRuntime({float(seconds):g})", seconds)
 
 
 class NoImprovement(Stop):
@@ -188,7 +188,7 @@ class Target(Stop):
             good = p.throughput >= value if p.objective == "throughput" else getattr(p, p.objective) <= value
             return bool(good and p.violation == 0)
 
-        super().__init__(reached, f"Target({value:g})")
+        super().__init__(reached, f"Target({float(value):g})")
 
 
 class FirstFeasible(Stop):
