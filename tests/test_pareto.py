@@ -8,8 +8,10 @@ from math import ceil, inf, isclose
 from typing import Any
 
 import numpy as np
+import option_problems
 import pytest
 import reference as ref
+import reference_options as options_ref
 from strategies import random_problem
 
 import stageplan as sp
@@ -122,6 +124,37 @@ def test_points_are_those_of_single_solves(against: Any) -> None:
     assert isclose(front.fastest, fastest.throughput, rel_tol=TIE)
     if against == "cost":
         assert isclose(front.points[0].plan.cost, sp.solve(problem, "exact").plan.cost, rel_tol=TIE)
+
+
+def brute_front_by_options(p: sp.Problem, against: str) -> list[tuple[float, float]]:
+    """Seconds per example and cost or price of all plans with which no other one is faster and cheaper."""
+    scored = (
+        options_ref.score(p, types, chosen)
+        for scheme in product(range(p.n_labels), repeat=p.n_layers)
+        for types, chosen in options_ref.choices(p, scheme)
+    )
+    plans = {(s.time, s.cost if against == "cost" else s.price) for s in scored if s.violation == 0}
+    front: list[tuple[float, float]] = []
+    for time, value in sorted(plans):
+        if not front or value < front[-1][1] * (1 - TIE):
+            front.append((time, value))
+    return front
+
+
+@pytest.mark.parametrize("against", ["cost", "price"])
+def test_brute_force_agrees_by_options(against: Any) -> None:
+    rng = np.random.default_rng(3)
+    sizes = []
+    for _ in range(12):
+        p = option_problems.draw_problem(rng, 2)
+        front = sp.pareto(p, against=against, gap=0.0)
+        found = [(point.plan.time, getattr(point.plan, against)) for point in reversed(front.points)]
+        wanted = brute_front_by_options(p, against)
+        assert np.array(found) == pytest.approx(np.array(wanted), rel=1e-8)
+        assert front.gap == (0 if wanted else inf)
+        assert front.status == ("optimal" if wanted else "infeasible")
+        sizes.append(len(found))
+    assert max(sizes) > 2
 
 
 def test_the_objective_does_not_count() -> None:

@@ -10,13 +10,16 @@ from math import isclose
 from typing import Any
 
 import numpy as np
+import option_problems
 import pytest
 import reference as ref
+import reference_options as options_ref
 from conftest import Draw, objective_of
 
 import stageplan as sp
 from stageplan import _core
 from stageplan.solve import METHODS, SEEDED, Method, run_search
+from stageplan.stop import MaxGenerations
 
 SHORT = sp.NoImprovement(200)
 
@@ -450,3 +453,20 @@ def test_a_step_that_ctrl_c_ends_counts(steps: int) -> None:
     assert progress.generation == steps
     assert progress.evaluations == search.evaluations
     assert history[-1].cost == progress.cost == search.best_score.cost
+
+
+def test_methods_that_prove_do_so_by_options() -> None:
+    rng = np.random.default_rng(4)
+    for i in range(15):
+        p = option_problems.draw_problem(rng, 3, objective=("cost", "throughput", "price")[i % 3])
+        best = options_ref.brute_force(p)
+        for method in ("exact", "auto"):
+            result = sp.solve(p, method, stop=MaxGenerations(80))  # type: ignore[arg-type]
+            if best is None:
+                assert result.status == "infeasible"
+                continue
+            score = result.plan
+            found = {"cost": score.cost, "throughput": score.time, "price": score.price}[p.goal.objective]
+            assert result.status == "optimal"
+            assert result.gap == 0
+            assert found == pytest.approx(options_ref.objective(p, best[1].score), rel=4e-9)

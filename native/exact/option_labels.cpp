@@ -15,6 +15,8 @@ OptionLabels::OptionLabels(const Problem& problem, const PlanTerms& terms, const
       range_(range),
       relaxation_(relaxation),
       width_(width),
+      priced_(problem.objective != Objective::throughput || problem.max_price < kInfinity ||
+              problem.max_cost < kInfinity),
       stride_(graph.positions().count + 1),
       states_((problem.layers + size_t{1}) * problem.types * stride_),
       counts_(problem.types) {
@@ -123,7 +125,7 @@ double OptionLabels::rent() const {
 }
 
 bool OptionLabels::dominates(const State& state, const Label& a, const Label& b) const {
-  if (a.pass > b.pass || a.price > b.price || a.time > b.time || a.sync > b.sync) return false;
+  if (a.pass > b.pass || (priced_ && a.price > b.price) || a.time > b.time || a.sync > b.sync) return false;
   return std::all_of(compared_.begin(), compared_.end(),
                      [&](int t) { return state.counts[a.counts + t] <= state.counts[b.counts + t]; });
 }

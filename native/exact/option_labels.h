@@ -63,7 +63,9 @@ class OptionLabels {
   const OptionGraph& graph_;
   const SlowestRange& range_;
   const OptionRelaxation& relaxation_;
-  const size_t width_, stride_;
+  const size_t width_;
+  const bool priced_;  // whether the price of a plan matters
+  const size_t stride_;
   std::vector<Limit> limits_;
   std::vector<int> compared_;  // types whose devices tell labels apart
   size_t counted_ = 0;         // types whose devices are counted: all, or none where none is compared

@@ -23,6 +23,11 @@ constexpr std::uint64_t kStageWork = 64;   // of the options of a stage, roughly
 constexpr std::uint64_t kArcWork = 8;      // of an arc at a position, roughly
 constexpr std::uint64_t kSlice = 1 << 22;  // work of a step
 
+// Whether nothing is left to divide.
+bool one_value(const SlowestRange& range) {
+  return range.low == range.high && range.sync_low == range.sync_high;
+}
+
 // What limits are given away in bounds, so that rounding excludes no plan that just keeps them.
 double loose(double limit) { return limit * (1 + 2 * kTolerance); }
 
@@ -159,7 +164,8 @@ bool OptionSearch::bound_box(Box& box, Closest& closest) {
   auto narrowed = std::make_shared<OptionGraph>(*graph);
   narrowed->keep([&](OptionArc& arc) { return relaxation.narrow(arc); });
   box.graph = narrowed;
-  if (narrowed->size() <= kFewArcs && box.range.high <= kNarrow * box.range.low) set_labels(box, relaxation);
+  const bool few = narrowed->size() <= kFewArcs && box.range.high <= kNarrow * box.range.low;
+  if (few || one_value(box.range)) set_labels(box, relaxation);
   return !closed(box.bound);
 }
 

@@ -161,9 +161,10 @@ ScheduleChoice::Value ScheduleChoice::bound(const Label& done, const Sums& rest,
   if (aim_ == Aim::fewest) return {0, done.price + price};
   const double cost = problem_.cost_scale() *
                       std::min((done.price + price) * cheap_time, (done.price + costly_price) * least_time);
-  const Score least = price_plan(problem_, least_time, done.price + price, broken, stage_violation_);
-  return {least.violation - excess(least.cost, problem_.max_cost) + excess(cost, problem_.max_cost),
-          problem_.objective == Objective::cost ? cost : least_time};
+  Score least = price_plan(problem_, least_time, done.price + price, broken, stage_violation_);
+  least.violation += excess(cost, problem_.max_cost) - excess(least.cost, problem_.max_cost);
+  least.cost = cost;
+  return {least.violation, objective_of(problem_, least)};
 }
 
 // The lower hull of a stage's allowed options, from the cheapest to the fastest.
@@ -221,7 +222,7 @@ ScheduleChoice::Value ScheduleChoice::corner_value(const Label& at) const {
   const double late = excess(time, most_time_);
   if (aim_ == Aim::fewest) return {late, at.price};
   const Score score = price_plan(problem_, time, at.price, 0, late);
-  return {score.violation, problem_.objective == Objective::cost ? score.cost : time};
+  return {score.violation, objective_of(problem_, score)};
 }
 
 // The least weight_ * price + pass of all stages.
@@ -390,7 +391,7 @@ void ScheduleChoice::consider(const std::vector<int>& choice) {
     now.objective = 0;
     for (int s = 0; s < count(); ++s) now.objective += option(s, choice[s]).devices;
   } else if (aim_ == Aim::best) {
-    now = {score.violation, problem_.objective == Objective::cost ? score.cost : score.time};
+    now = {score.violation, objective_of(problem_, score)};
   }
   if (!promising(now)) return;
   best_ = now;

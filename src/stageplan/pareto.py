@@ -165,7 +165,8 @@ def pareto(
     """Find the Pareto front of cost, or hourly price, against throughput: from the cheapest plan on.
 
     One branch and bound over the stage time proves all points: an interval is pruned by plans that are at
-    least as fast. What is found and proven for one point holds for all slower ones. There is no front of cost
+    least as fast. What is found and proven for one point holds for all slower ones. Where stages are chosen
+    among options (strategies, schedules), each point is a search of its own. There is no front of cost
     against hourly price.
 
     Parameters
