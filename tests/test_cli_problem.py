@@ -37,6 +37,12 @@ node2 -- Line -- forward_compute_time=2.0, backward_compute_time=4.0, activation
         (["--no-overlap"], {"overlap": False}),
         (["--overlap"], {}),
         (["--max-devices-per-stage", "3"], {"max_devices_per_stage": 3}),
+        (["--max-stages", "2"], {"max_stages": 2}),
+        (["--same-strategy", "--same-replicas"], {"same_strategy": True, "same_replicas": True}),
+        (
+            ["--schedule", "1f1b", "--microbatches", "2", "--batch", "4"],
+            {"schedule": "1f1b", "microbatches": 2, "batch": 4},
+        ),
     ],
 )
 def test_flags_replace_one_field_of_the_goal(run, argv, changed):

@@ -20,6 +20,7 @@ from ..fields import sentence, show
 
 MAX_BYTES = 256 * 2**20
 MAX_TOML_BYTES = 16 * 2**20  # which is decoded in Python, at 2 to 3 MB/s
+_PIECE = 2**20  # bytes to read at once, which takes their memory however small the file is
 MAX_KEY_PARTS = 64  # of a dotted key of TOML, whose decoding takes time quadratic in them
 
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_KEY_PARTS}}}")
@@ -64,10 +65,12 @@ def read_bytes(file: Path | Traversable, limit: int = MAX_BYTES) -> bytes:
     ValueError
         It has more than `limit` bytes.
     """
+    raw = bytearray()
     with file.open("rb") as stream:
-        raw: bytes = stream.read(limit + 1)
+        while len(raw) <= limit and (piece := stream.read(min(limit + 1 - len(raw), _PIECE))):
+            raw += piece
     check_size(len(raw), limit)
-    return raw
+    return bytes(raw)
 
 
 def check_size(size: int, limit: int = MAX_BYTES) -> None:
