@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .cluster import Cluster, DeviceType
 from .strategies import ABSENT
-from .workload import Layer, Workload
+from .workload import Layer, Workload, most
 
 Array = npt.NDArray[np.float64]
 
@@ -62,15 +62,18 @@ def lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
         values = [getattr(layer, name) for layer in layers]
         if not any(isinstance(value, Mapping) for value in values):
             return np.repeat(np.array(values, dtype=np.float64)[:, None], len(columns), axis=1)
-        return np.array([[_entry(x, name, c) for c in columns] for x in layers], dtype=np.float64)
+        return np.array([[_entry(layer, name, c) for c in columns] for layer in layers], dtype=np.float64)
+
+    def stated(name: str) -> bool:
+        return any(most(getattr(layer, name)) > 0 for layer in layers)
 
     def by_layer(name: str) -> Array:
-        """Of shape (layers,) where all columns have the same."""
+        """Return an array of shape (layers,) if all columns have the same."""
         values = table(name)
         return values[:, 0] if np.all(values == values[:, :1]) else values
 
     return {
-        "compute": np.array([[_compute(x, c) for c in columns] for x in layers]) / workload.batch,
+        "compute": np.array([[_compute(layer, c) for c in columns] for layer in layers]) / workload.batch,
         "backward": _backward(workload, columns),
         "send": table("send") / workload.batch,
         "receive": table("receive") / workload.batch,
@@ -96,22 +99,19 @@ def lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
         "conditions": workload.conditions,
         **ABSENT,
         **_strategies(columns, types),
-        **_known({name: table(name) for name in ("sharded", "workspace", "gradients", "update")}, 0.0),
-        **_known({"activations": table("activations") / workload.batch}, 0.0),
-        **_known({"machine": per_type("machine", math.inf), **_bandwidths(types)}, math.inf),
+        **{name: table(name) for name in ("sharded", "workspace", "gradients", "update") if stated(name)},
+        **({"activations": table("activations") / workload.batch} if stated("activations") else {}),
+        **_machines(types),
     }
 
 
-def _known(arrays: dict[str, Array], nothing: float) -> dict[str, Array]:
-    """Those arrays that say something."""
-    return {name: array for name, array in arrays.items() if np.any(array != nothing)}
-
-
-def _bandwidths(types: tuple[DeviceType, ...]) -> dict[str, Array]:
-    """Bytes/s of an all-reduce; between machines it is as fast as within one where nothing else is said."""
-    link = [math.inf if type_.link is None else type_.link for type_ in types]
+def _machines(types: tuple[DeviceType, ...]) -> dict[str, Array]:
+    """Devices per machine, and bytes/s of an all-reduce; the network is as fast as the link if absent."""
+    size = [type_.machine or math.inf for type_ in types]
+    link = [type_.link or math.inf for type_ in types]
     network = [type_.network or within for type_, within in zip(types, link, strict=True)]
-    return {"link": np.array(link), "network": np.array(network)}
+    arrays = {"machine": size, "link": link, "network": network}
+    return {name: np.array(values) for name, values in arrays.items() if min(values) < math.inf}
 
 
 def _columns(workload: Workload, cluster: Cluster) -> Iterator[_Column]:
@@ -160,7 +160,9 @@ def _degree(column: _Column) -> int:
 
 
 def _backward(workload: Workload, columns: list[_Column]) -> Array | None:
-    """Seconds per example of the backward pass; None where they are not known of all layers."""
+    """Seconds per example of the backward pass; None if they are not known for all layers."""
+    if not all(layer.backward for layer in workload.layers):
+        return None
     table = np.array([[_seconds(layer.backward, layer, c) for c in columns] for layer in workload.layers])
     return None if np.any(np.isnan(table)) else table / workload.batch
 
