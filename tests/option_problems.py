@@ -37,7 +37,7 @@ def draw_arguments(rng: np.random.Generator, max_layers: int = 4, **fixed: Any) 
         "examples": 3600.0,
         "overlap": on(),
         "split": on(0.25),
-        "objective": str(rng.choice(["cost", "throughput"])),
+        "objective": str(rng.choice(["cost", "throughput", "price"])),
         "whole_machines": False,
         "same_strategy": on(0.2),
         "same_replicas": on(0.2),
