@@ -23,7 +23,8 @@ namespace {
 
 std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double> target) {
   return run_interruptibly([&] {
-    return target ? std::make_unique<Scorer>(problem, 1 / *target) : std::make_unique<Scorer>(problem);
+    return target ? std::make_unique<Scorer>(problem, 1 / *target, Allowed::plan)
+                  : std::make_unique<Scorer>(problem);
   });
 }
 

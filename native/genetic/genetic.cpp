@@ -26,7 +26,8 @@ Genetic::Genetic(const Problem& problem, int population, std::uint64_t seed, int
   const size_t size = std::max<size_t>(population, initial.size() / layers_);
   const size_t count = (size * layers_ + kIslandGenes - 1) / kIslandGenes;
   InitialPopulation initial_population(problem, initial);
-  if ((StageTable::bytes(problem) + WindowSearch::bytes(problem)) * count > kTableBytes)
+  if (!problem.by_options() &&
+      (StageTable::bytes(problem) + WindowSearch::bytes(problem)) * count > kTableBytes)
     initial_population.elites = {};
   for (size_t i = 0; i < count; ++i) {
     const size_t from = size * i / count, to = size * (i + 1) / count;

@@ -8,20 +8,25 @@
 #include "kernels/instruction_set.h"
 #include "search/perturb.h"
 #include "search/polish.h"
+#include "search/position_path.h"
 
 namespace stageplan {
 namespace {
 
-constexpr size_t kBlock = 1024;        // children bred and scored together
-constexpr size_t kSmall = 512;         // a population from which on local search would take most of the time
-constexpr int kPolishEvery = 4;        // such generations between those, where each scheme is provisioned
-constexpr int kTrials = 8;             // local searches in a generation without improvement
-constexpr int kRestartAfter = 16;      // such generations before a new population, if that is small
-constexpr int kSteps = 256;            // devices beyond the goal that scoring looks at, where it provisions
-constexpr double kFarFromBest = 1.5;   // a target whose plan is worse by this factor ends the ladder
-constexpr double kInfeasible = 1e200;  // above every feasible fitness
+constexpr size_t kBlock = 1024;           // children bred and scored together
+constexpr size_t kSmall = 512;            // a population from which on local search would take most of the time
+constexpr int kPolishEvery = 4;           // such generations between those, where each scheme is provisioned
+constexpr int kTrials = 8;                // local searches in a generation without improvement
+constexpr int kRestartAfter = 16;         // such generations before a new population, if that is small
+constexpr int kSteps = 256;               // devices beyond the goal that scoring looks at, where it provisions
+constexpr double kFarFromBest = 1.5;      // a target whose plan costs so much more ends the ladder
+constexpr int kStageTimes = 24;           // tried at the start where stages are chosen among options
+constexpr double kStageTimeRatio = 0.85;  // of each to the one before
+constexpr double kSlowest = 2;            // of the first to that of the best scheme
+constexpr double kInfeasible = 1e200;     // above every feasible fitness
 
 bool at_target(const Problem& problem) {
+  if (problem.by_options()) return true;
   const size_t bytes = std::max(StageTable::bytes(problem), WindowSearch::bytes(problem));
   return problem.merge == Merge::adjacent && bytes <= StageTable::kMaxBytes &&
          (problem.objective != Objective::throughput || problem.max_devices_per_stage == 1);
@@ -63,6 +68,40 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopul
   }
 }
 
+// The slowest stage of a scheme's best plan among options.
+double slowest_stage(const Scorer& exact, const std::int8_t* scheme) {
+  std::vector<Stage> stages;
+  merge(exact.problem(), exact.loads(), scheme, stages);
+  Provisioner provisioner(exact.problem());
+  provisioner.best(stages, kSteps);
+  double slowest = 0;
+  for (const Option& option : provisioner.chosen()) slowest = std::max(slowest, option.time);
+  return slowest;
+}
+
+// At one stage time after the other, from that of the best scheme on: schemes that are the cheapest there,
+// where the time of passing through counts as much as it does in the best plan.
+void try_stage_times(const Scorer& exact, const Genes& scheme, InitialPopulation& initial_population) {
+  const Problem& problem = exact.problem();
+  const Score score = exact.score(scheme.data());
+  initial_population.elites.add(problem, score, scheme);
+  double time = kSlowest * slowest_stage(exact, scheme.data());
+  for (int target = 0; target < kStageTimes; ++target, time *= kStageTimeRatio) {
+    const OptionScorer scorer(problem, time, Allowed::stage);
+    const OptionTable* const table = scorer.table(1, 0);
+    const Score best = initial_population.elites.best().score;
+    if (!table || !(best.time > 0)) return;
+    const double price = best.cost / problem.cost_scale() / best.time;
+    const Genes found =
+        cheapest_by_position(problem, *table, price / problem.columns->microbatches / best.time);
+    if (found.empty()) break;
+    initial_population.schemes.insert(initial_population.schemes.end(), found.begin(), found.end());
+    const Score now = exact.score(found.data());
+    initial_population.elites.add(problem, now, found);
+    if (best.violation == 0 && objective_of(problem, now) > kFarFromBest * objective_of(problem, best)) break;
+  }
+}
+
 }  // namespace
 
 InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initial) : schemes(initial) {
@@ -76,6 +115,9 @@ InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initia
     scorer = std::make_shared<Scorer>(problem, kSteps);
     const Genes greedy = greedy_scheme(problem, *scorer);
     schemes.insert(schemes.end(), greedy.begin(), greedy.end());
+  } else if (problem.by_options()) {
+    try_stage_times(exact, best, *this);
+    scorer = std::make_shared<Scorer>(problem, slowest_stage(exact, elites.best().scheme.data()));
   } else if (problem.max_devices_per_stage == 1) {
     scorer = std::make_shared<Scorer>(problem, kInfinity);
   } else {
@@ -96,7 +138,7 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       provisioner_(problem),
       elites_(initial_population.elites),
       limited_(problem.limits_devices()) {
-  if (!elites_.empty()) window_search_.emplace(problem_);
+  if (!elites_.empty() && !problem_.by_options()) window_search_.emplace(problem_);
   fill(index == 0 ? initial_population.schemes : Genes());
   if (index == 0)  // also those that the population has no room for
     for (size_t i = 0; i < initial_population.schemes.size(); i += layers_)
@@ -269,6 +311,7 @@ void Island::receive(const Genes& scheme) {
 void Island::provision(const std::int8_t* scheme) {
   merge(problem_, scorer_->loads(), scheme, stages_);
   const Score score = provisioner_.best(stages_);
+  if (problem_.by_options()) elites_.add(problem_, score, Genes(scheme, scheme + layers_));
   if (!best_.empty() && !better(problem_, score, best_score_)) return;
   best_score_ = score;
   best_.assign(scheme, scheme + layers_);
@@ -279,12 +322,21 @@ void Island::provision(const std::int8_t* scheme) {
 void Island::restart() {
   ++restarts_;
   local_search_.reset();
-  if (best_score_.violation > 0 && restarts_ % 2 == 1)
+  if (problem_.by_options())
+    scorer_ = std::make_shared<Scorer>(problem_, next_stage_time());
+  else if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
   else if (!elites_.empty())
     scorer_ = std::make_shared<Scorer>(
         problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
   fill({});
+}
+
+// That of one of the best plans, where stages are chosen among options.
+double Island::next_stage_time() {
+  Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
+  const double time = slowest_stage(*scorer_, elites_.draw(rng).scheme.data());
+  return rng.below(2) == 0 ? time : nearby_time(time, rng);
 }
 
 // One of the best schemes' targets.

@@ -71,6 +71,7 @@ class Island {
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
   double next_target();
+  double next_stage_time();
 
   const Problem& problem_;
   const size_t layers_, size_;

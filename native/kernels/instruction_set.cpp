@@ -17,15 +17,17 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
 }
-const InstructionSet kSets[] = {{"avx512", has_avx512, avx512::score_schemes, avx2::largest_gene, avx512::breed,
-                                 avx512::policy_float, avx512::policy_double},
-                                {"avx2", has_avx2, avx2::score_schemes, avx2::largest_gene, baseline::breed,
-                                 avx2::policy_float, avx2::policy_double},
-                                {"baseline", always, baseline::score_schemes, baseline::largest_gene,
-                                 baseline::breed, baseline::policy_float, baseline::policy_double}};
+const InstructionSet kSets[] = {
+    {"avx512", has_avx512, avx512::score_schemes, avx512::score_options, avx2::largest_gene, avx512::breed,
+     avx512::policy_float, avx512::policy_double},
+    {"avx2", has_avx2, avx2::score_schemes, avx2::score_options, avx2::largest_gene, baseline::breed,
+     avx2::policy_float, avx2::policy_double},
+    {"baseline", always, baseline::score_schemes, baseline::score_options, baseline::largest_gene,
+     baseline::breed, baseline::policy_float, baseline::policy_double}};
 #else
-const InstructionSet kSets[] = {{"baseline", always, baseline::score_schemes, baseline::largest_gene,
-                                 baseline::breed, baseline::policy_float, baseline::policy_double}};
+const InstructionSet kSets[] = {{"baseline", always, baseline::score_schemes, baseline::score_options,
+                                 baseline::largest_gene, baseline::breed, baseline::policy_float,
+                                 baseline::policy_double}};
 #endif
 
 const InstructionSet& choose_set() {

@@ -14,6 +14,7 @@ struct InstructionSet {
   const char* name;
   bool (*supported)();
   Kernel kernel;
+  OptionKernel option_kernel;
   std::uint8_t (*largest_gene)(const std::int8_t* genes, size_t count);  // negative ones are the largest
   Breed breed;
   const PolicyKernels<float>& policy_float;

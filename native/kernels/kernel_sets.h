@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/breeding.h"
+#include "kernels/option_scorer.h"
 #include "kernels/policy_kernels.h"
 #include "kernels/scorer.h"
 
@@ -20,6 +21,8 @@
 namespace stageplan::baseline {
 std::uint8_t largest_gene(const std::int8_t* genes, size_t count);
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
+void score_options(const OptionKernelInput&, const std::int8_t* schemes, size_t count,
+                   const ScoreArrays& scores);
 void breed(const Parents&, const Rng&, size_t from, size_t count, std::int8_t* children);
 extern const PolicyKernels<float> policy_float;
 extern const PolicyKernels<double> policy_double;
@@ -28,11 +31,15 @@ extern const PolicyKernels<double> policy_double;
 namespace stageplan::avx2 {
 std::uint8_t largest_gene(const std::int8_t* genes, size_t count);
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
+void score_options(const OptionKernelInput&, const std::int8_t* schemes, size_t count,
+                   const ScoreArrays& scores);
 extern const PolicyKernels<float> policy_float;
 extern const PolicyKernels<double> policy_double;
 }  // namespace stageplan::avx2
 namespace stageplan::avx512 {
 bool score_schemes(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays& scores);
+void score_options(const OptionKernelInput&, const std::int8_t* schemes, size_t count,
+                   const ScoreArrays& scores);
 void breed(const Parents&, const Rng&, size_t from, size_t count, std::int8_t* children);
 extern const PolicyKernels<float> policy_float;
 extern const PolicyKernels<double> policy_double;

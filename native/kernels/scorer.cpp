@@ -17,12 +17,14 @@ constexpr size_t kMostWords = size_t{1} << 24;
 Scorer::Scorer(const Problem& problem, int steps)
     : problem_(problem), loads_(problem), steps_(steps), at_target_(false), table_(problem, loads_, 1.0, 0) {}
 
-Scorer::Scorer(const Problem& problem, double time)
+Scorer::Scorer(const Problem& problem, double time, Allowed allowed)
     : problem_(problem),
       loads_(problem),
       time_(time),
       at_target_(true),
-      table_(problem, loads_, time, problem.merge == Merge::adjacent ? StageTable::kMaxBytes : 0) {
+      table_(problem, loads_, time,
+             problem.merge == Merge::adjacent && !problem.by_options() ? StageTable::kMaxBytes : 0) {
+  if (problem.by_options()) by_options_ = std::make_unique<OptionScorer>(problem, time, allowed);
   const size_t layers = problem.layers;
   if (!table_.stored() || layers * layers * problem.types > kMostWords) return;
   bucket_limits_.assign(kBuckets, 254);
@@ -69,7 +71,7 @@ Score Scorer::score(const std::int8_t* scheme) const {
 
 bool Scorer::score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
                           double objective) const {
-  return score_part(schemes, count, scores, packed_ && objective < packed_->least_unfit);
+  return score_part(schemes, count, scores, by_options_ || (packed_ && objective < packed_->least_unfit));
 }
 
 bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
@@ -81,7 +83,9 @@ bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArr
   }
   if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers)
     return false;
-  if (at_target_ && problem_.merge == Merge::adjacent)
+  if (by_options_)
+    by_options_->score(schemes, count, scores, skip_unfit);
+  else if (at_target_ && problem_.merge == Merge::adjacent)
     for (size_t i = 0; i < count; ++i) scores.set(i, score_by_table(schemes + i * problem_.layers));
   else
     provision(schemes, count, scores);

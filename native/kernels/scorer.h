@@ -8,25 +8,14 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/option_scorer.h"
 #include "kernels/packed_table.h"
+#include "kernels/score_arrays.h"
 #include "model/merge.h"
 #include "model/provision.h"
 #include "model/stage_table.h"
 
 namespace stageplan {
-
-// Where scores go: one number a scheme in each array; prices only where they are asked for.
-struct ScoreArrays {
-  double *cost, *time, *violation, *price = nullptr;
-
-  ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i, price ? price + i : nullptr}; }
-  void set(size_t i, const Score& score) const {
-    cost[i] = score.cost;
-    time[i] = score.time;
-    violation[i] = score.violation;
-    if (price) price[i] = score.price;
-  }
-};
 
 // Of more types than that, devices may be counted by type modulo this number.
 inline constexpr int kBuckets = 16;
@@ -53,10 +42,11 @@ using Kernel = bool (*)(const KernelInput&, const std::int8_t* schemes, size_t c
 // Everything that is needed to score schemes of one problem, made once. The same from all threads.
 class Scorer {
  public:
-  // With a target, every stage gets the fewest devices that take at most `time`; without, each scheme is
-  // provisioned for the goal, at most `steps` devices beyond it.
+  // With a target, every stage gets the fewest devices that take at most `time`, or what is allowed for it
+  // where that is the plan's; without, each scheme is provisioned for the goal, at most `steps` devices beyond
+  // it.
   explicit Scorer(const Problem& problem, int steps = Provisioner::kAllSteps);
-  Scorer(const Problem& problem, double time);
+  Scorer(const Problem& problem, double time, Allowed allowed = Allowed::stage);
   Scorer(const Scorer&) = delete;
   Scorer& operator=(const Scorer&) = delete;
 
@@ -64,6 +54,9 @@ class Scorer {
   const StageLoads& loads() const { return loads_; }
 
   const StageTable& table() const { return table_; }
+
+  // At a target, where stages are chosen among options; null otherwise.
+  const OptionScorer* by_options() const { return by_options_.get(); }
 
   // Scores `count` schemes of `problem.layers` genes each; false where a gene is no label.
   bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads = 1) const;
@@ -91,6 +84,7 @@ class Scorer {
   double time_ = 0;
   bool at_target_;
   StageTable table_;
+  std::unique_ptr<OptionScorer> by_options_;
   std::unique_ptr<PackedTable> packed_;
   std::unique_ptr<ShortStages> short_stages_;
   std::vector<std::uint16_t> limit_words_;

@@ -36,7 +36,7 @@ Features::Features(const Problem& problem)
     : problem_(problem),
       scorer_(problem),
       adjacent_(problem.merge == Merge::adjacent),
-      limited_(adjacent_ && problem.limits_devices()),
+      limited_(adjacent_ && problem.limits_devices() && !problem.by_options()),
       needs_(problem.types) {
   set_units();
   stay_ = static_cast<float>(portable::log(kStay * std::max(1, problem.types - 1)));
@@ -127,6 +127,7 @@ Features::Single Features::make_single(int layer, int type) const {
 
 // The transfers of a stage that goes on are not known yet, so that they do not count.
 int Features::least_devices(StageLoad load, int type) const {
+  if (problem_.by_options()) return 1;
   load.serial_transfer = load.parallel_transfer = 0;
   return devices_for(problem_, load, type, problem_.goal_time()).count;
 }

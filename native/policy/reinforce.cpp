@@ -51,7 +51,8 @@ int draw_flatter(const float* probabilities, int labels, double uniform) {
 }
 
 bool searches_windows(const Problem& problem) {
-  return problem.merge == Merge::adjacent && WindowSearch::bytes(problem) <= StageTable::kMaxBytes;
+  return problem.merge == Merge::adjacent && !problem.by_options() &&
+         WindowSearch::bytes(problem) <= StageTable::kMaxBytes;
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct LeastWork {
   double time = 0;     // of the slowest layer, on as many devices as it may have
   double device = 0;   // $/hour of one device, of the layer whose devices are dearest
 
+  LeastWork() = default;
   explicit LeastWork(const Problem& problem) {
     for (int l = 0; l < problem.layers; ++l) add(problem, l);
   }
@@ -58,8 +59,29 @@ double least_rent(const Problem& problem, const LeastWork& work) {
   return time < kInfinity ? std::max(work.device, work.price / time) : work.device;
 }
 
+// Where stages are chosen among options; nothing is known where these are listed.
+LeastWork least_work_by_options(const Problem& problem) {
+  const Columns& columns = *problem.columns;
+  LeastWork work;
+  if (!columns.listed.first.empty()) return work;
+  for (size_t l = 0; l < static_cast<size_t>(problem.layers); ++l) {
+    double least_price = kInfinity, least_time = kInfinity, least_device = kInfinity;
+    for (size_t c = 0, i = l * columns.count(); c < columns.type.size(); ++c, ++i) {
+      if (columns.compute[i] == kInfinity) continue;
+      const double replica = problem.price[columns.type[c]] * columns.degree[c];
+      least_price = std::min(least_price, replica * columns.compute[i]);
+      least_time = std::min(least_time, columns.compute[i] * (1 - columns.compute_parallel[i]));
+      least_device = std::min(least_device, replica);
+    }
+    work.price += least_price;
+    work.time = std::max(work.time, least_time);
+    work.device = std::max(work.device, least_device);
+  }
+  return work;
+}
+
 Score least_score(const Problem& problem) {
-  const LeastWork work(problem);
+  const LeastWork work = problem.by_options() ? least_work_by_options(problem) : LeastWork(problem);
   Score least;
   least.time = least_time(problem, work);
   least.cost = problem.cost_scale() * (work.price + least.time * problem.fixed_price);

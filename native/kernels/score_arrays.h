@@ -1,0 +1,23 @@
+// Where scores go.
+#pragma once
+
+#include <cstddef>
+
+#include "model/problem.h"
+
+namespace stageplan {
+
+// One number a scheme in each array; prices only where they are asked for.
+struct ScoreArrays {
+  double *cost, *time, *violation, *price = nullptr;
+
+  ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i, price ? price + i : nullptr}; }
+  void set(size_t i, const Score& score) const {
+    cost[i] = score.cost;
+    time[i] = score.time;
+    violation[i] = score.violation;
+    if (price) price[i] = score.price;
+  }
+};
+
+}  // namespace stageplan
