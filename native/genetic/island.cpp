@@ -23,6 +23,7 @@ constexpr double kFarFromBest = 1.5;      // a target whose plan costs so much m
 constexpr int kStageTimes = 24;           // tried at the start where stages are chosen among options
 constexpr double kStageTimeRatio = 0.85;  // of each to the one before
 constexpr double kSlowest = 2;            // of the first to that of the best scheme
+constexpr int kOptionSteps = 1 << 12;     // of provisioning where stages are chosen among options
 constexpr double kInfeasible = 1e200;     // above every feasible fitness
 
 bool at_target(const Problem& problem) {
@@ -310,7 +311,7 @@ void Island::receive(const Genes& scheme) {
 // Gives a scheme its best devices and keeps it if it is the best.
 void Island::provision(const std::int8_t* scheme) {
   merge(problem_, scorer_->loads(), scheme, stages_);
-  const Score score = provisioner_.best(stages_);
+  const Score score = provisioner_.best(stages_, problem_.by_options() ? kOptionSteps : Provisioner::kAllSteps);
   if (problem_.by_options()) elites_.add(problem_, score, Genes(scheme, scheme + layers_));
   if (!best_.empty() && !better(problem_, score, best_score_)) return;
   best_score_ = score;
