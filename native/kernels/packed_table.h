@@ -8,7 +8,8 @@
 
 namespace stageplan {
 
-// Up to so many types the price is added up by type, with more of them by stage.
+// Up to so many types the price is added up by type, as in plans, with more of them by stage: this sum may
+// round otherwise, so that at the very edge of a limit's tolerance a scheme and its plan may be judged apart.
 inline constexpr int kCountedTypes = 16;
 
 // One word a stage. The high bits rank the stage's time among all
