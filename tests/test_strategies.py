@@ -140,3 +140,19 @@ def test_wrong_options_are_refused(arguments: dict[str, Any], sentence: str) -> 
             **({"layers": 2, "price": [1.0], "time": [1.0, 1.0, 1.0]} | LISTED | arguments)
         )
     assert sentence in str(caught.value)
+
+
+def test_strategies_of_a_type_share_its_devices() -> None:
+    """Eight devices, alone, in pairs or in quads, are eight; as types of their own they are twenty-four."""
+    times = np.outer([4.0, 2.0, 3.0], [1.0, 0.6, 0.35])
+    fast: dict[str, Any] = {"objective": "throughput", "max_price": 24.0, "compute_parallel": 0.8}
+    shared = sp.Problem.from_arrays(
+        times, [1.0], column_type=[0, 0, 0], column_degree=[1, 2, 4], limit=[8], split=True, **fast
+    )
+    sold = sp.Problem.from_arrays(times, [1.0, 2.0, 4.0], limit=[8, 4, 2], max_devices_per_stage=8, **fast)
+    plan, more = (sp.solve(p, "exact").plan for p in (shared, sold))
+    assert plan.feasible
+    assert sum(stage.devices for stage in plan.stages) <= 8
+    assert more.price > 8
+    assert more.throughput > plan.throughput
+    sp.verify(shared, plan)
