@@ -17,9 +17,6 @@ inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // The one tolerance: a number meets an upper limit when it exceeds it by at most this fraction.
 inline constexpr double kTolerance = 1e-9;
 
-// Numbers this close count as equal: proofs hold up to such ties.
-inline constexpr double kTie = 4 * kTolerance;
-
 // No stage holds more devices than this, whatever the target.
 inline constexpr int kMaxDevices = 1 << 20;
 
