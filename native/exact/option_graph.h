@@ -34,7 +34,7 @@ class OptionGraph {
   OptionGraph(const Problem& problem, const OptionGroup& group, const std::vector<double>& limit,
               double most_time, double most_price, int stride);
 
-  // The arcs of a graph that may be in the best plan of a range: neither slower nor worse than another one.
+  // The arcs that the best plan of a range may need: none slower, and none that another one can replace.
   OptionGraph(const OptionGraph& graph, const SlowestRange& range);
 
   std::span<const OptionArc> arcs() const { return arcs_; }

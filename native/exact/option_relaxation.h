@@ -47,7 +47,7 @@ class OptionRelaxation {
   // The least objective of the plans that count; infinity where there are none.
   double least() const;
 
-  // Weighs the paths to each stage too, behind which `narrow` and `least_through` may be called.
+  // Weighs the paths to each stage too; `narrow` and `least_through` need that.
   void look_back();
 
   // Whether an arc may be in a plan that counts, its positions cut down to those where it may.
@@ -69,7 +69,7 @@ class OptionRelaxation {
     ArcWeights weights;
     std::unique_ptr<OptionPaths> paths;  // none where the value is of a wider range
     double allowed = 0;                  // by the limits
-    double time = 0, price = 0;          // of its path, were its slowest stages the fastest of the range
+    double time = 0, price = 0;          // of its path, at the least times of the range
   };
 
   bool matters(int index) const;

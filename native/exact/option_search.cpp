@@ -133,7 +133,7 @@ void OptionSearch::open_group(const OptionGroup& group, int stride) {
   push({{0, kInfinity, 0, kInfinity}, 0, graph, {{0, 1, none}, {1, 0, none}}, kFirstWidth});
 }
 
-// No plan that counts is slower, whatever else it takes.
+// Leaves out stage times and all-reduce that alone take longer than any plan that counts.
 void OptionSearch::limit_range(SlowestRange& range) const {
   if (terms_.slowest > 0)
     range.high = std::min(range.high, (worth_.most_time - range.sync_low) / terms_.slowest);
@@ -169,7 +169,7 @@ bool OptionSearch::bound_box(Box& box, Closest& closest) {
   return !closed(box.bound);
 }
 
-// Keeps a path where it might be better, were its slowest stages the fastest of the range.
+// Keeps the path if it would be better than `closest` at the least times of the range.
 void OptionSearch::compare(const OptionPath& path, const SlowestRange& range, Closest& closest) const {
   const PathSums sums(path);
   const double objective =

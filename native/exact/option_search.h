@@ -41,7 +41,7 @@ class OptionSearch : public Search {
     size_t width;  // of the labels
   };
 
-  // The path whose slowest stages might be the fastest of a range, as far as is known the best one.
+  // The path that would be the best one if its slowest stages took the least times of the range.
   struct Closest {
     OptionPath path;
     double objective = kInfinity;

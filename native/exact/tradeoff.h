@@ -2,8 +2,6 @@
 // times and prices, whose corners are looked at.
 #pragma once
 
-#include <vector>
-
 #include "model/problem.h"
 
 namespace stageplan {
