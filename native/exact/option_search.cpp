@@ -165,7 +165,8 @@ bool OptionSearch::bound_box(Box& box, Closest& closest) {
   narrowed->keep([&](OptionArc& arc) { return relaxation.narrow(arc); });
   box.graph = narrowed;
   const bool few = narrowed->size() <= kFewArcs && box.range.high <= kNarrow * box.range.low;
-  if (few || one_value(box.range)) set_labels(box, relaxation);
+  // Without a schedule there is one position, so that labels of many arcs are quick too.
+  if (few || (terms_.pass == 0 && one_value(box.range))) set_labels(box, relaxation);
   return !closed(box.bound);
 }
 
