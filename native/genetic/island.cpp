@@ -80,8 +80,15 @@ double slowest_stage(const Scorer& exact, const std::int8_t* scheme) {
   return slowest;
 }
 
-// At one stage time after the other, from that of the best scheme on: schemes that are the cheapest there,
-// where the time of passing through counts as much as it does in the best plan.
+// The scheme that is the cheapest at a stage time, where the time of passing through counts as much as it does
+// in a plan; empty where nothing fits.
+Genes cheapest_at(const Problem& problem, const OptionScorer& scorer, const Score& plan) {
+  const OptionTable* const table = scorer.table(1, 0);
+  if (!table || !(plan.time > 0)) return {};
+  return cheapest_by_position(problem, *table, plan.price / problem.columns->microbatches / plan.time);
+}
+
+// At one stage time after the other, from that of the best scheme on: the cheapest schemes there.
 void try_stage_times(const Scorer& exact, const Genes& scheme, InitialPopulation& initial_population) {
   const Problem& problem = exact.problem();
   const Score score = exact.score(scheme.data());
@@ -89,12 +96,8 @@ void try_stage_times(const Scorer& exact, const Genes& scheme, InitialPopulation
   double time = kSlowest * slowest_stage(exact, scheme.data());
   for (int target = 0; target < kStageTimes; ++target, time *= kStageTimeRatio) {
     const OptionScorer scorer(problem, time, Allowed::stage);
-    const OptionTable* const table = scorer.table(1, 0);
     const Score best = initial_population.elites.best().score;
-    if (!table || !(best.time > 0)) return;
-    const double price = best.cost / problem.cost_scale() / best.time;
-    const Genes found =
-        cheapest_by_position(problem, *table, price / problem.columns->microbatches / best.time);
+    const Genes found = cheapest_at(problem, scorer, best);
     if (found.empty()) break;
     initial_population.schemes.insert(initial_population.schemes.end(), found.begin(), found.end());
     const Score now = exact.score(found.data());
@@ -323,9 +326,11 @@ void Island::provision(const std::int8_t* scheme) {
 void Island::restart() {
   ++restarts_;
   local_search_.reset();
-  if (problem_.by_options())
+  if (problem_.by_options()) {
     scorer_ = std::make_shared<Scorer>(problem_, next_stage_time());
-  else if (best_score_.violation > 0 && restarts_ % 2 == 1)
+    return fill(cheapest_at(problem_, *scorer_->by_options(), best_score_));
+  }
+  if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
   else if (!elites_.empty())
     scorer_ = std::make_shared<Scorer>(
