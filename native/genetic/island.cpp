@@ -23,6 +23,7 @@ constexpr double kFarFromBest = 1.5;      // a target whose plan costs so much m
 constexpr int kStageTimes = 24;           // tried at the start where stages are chosen among options
 constexpr double kStageTimeRatio = 0.85;  // of each to the one before
 constexpr double kSlowest = 2;            // of the first to that of the best scheme
+constexpr double kFillAndDrain = 1.3;     // about what a plan takes longer than its slowest stage
 constexpr int kOptionSteps = 1 << 12;     // of provisioning where stages are chosen among options
 constexpr double kInfeasible = 1e200;     // above every feasible fitness
 
@@ -80,12 +81,14 @@ double slowest_stage(const Scorer& exact, const std::int8_t* scheme) {
   return slowest;
 }
 
-// The scheme that is the cheapest at a stage time, where the time of passing through counts as much as it does
-// in a plan; empty where nothing fits.
-Genes cheapest_at(const Problem& problem, const OptionScorer& scorer, const Score& plan) {
+// The scheme that is the cheapest at a stage time, where the time of passing through counts as much as it would
+// in a plan at that time of the cost of another one; empty where nothing fits.
+Genes cheapest_at(const Problem& problem, const OptionScorer& scorer, double time, const Score& plan) {
   const OptionTable* const table = scorer.table(1, 0);
-  if (!table || !(plan.time > 0)) return {};
-  return cheapest_by_position(problem, *table, plan.price / problem.columns->microbatches / plan.time);
+  if (!table || !(time > 0)) return {};
+  const double whole = kFillAndDrain * time;  // seconds an example
+  const double price = plan.cost / problem.cost_scale() / whole;
+  return cheapest_by_position(problem, *table, price / problem.columns->microbatches / whole);
 }
 
 // At one stage time after the other, from that of the best scheme on: the cheapest schemes there.
@@ -97,12 +100,10 @@ void try_stage_times(const Scorer& exact, const Genes& scheme, InitialPopulation
   for (int target = 0; target < kStageTimes; ++target, time *= kStageTimeRatio) {
     const OptionScorer scorer(problem, time, Allowed::stage);
     const Score best = initial_population.elites.best().score;
-    const Genes found = cheapest_at(problem, scorer, best);
+    const Genes found = cheapest_at(problem, scorer, time, best);
     if (found.empty()) break;
     initial_population.schemes.insert(initial_population.schemes.end(), found.begin(), found.end());
-    const Score now = exact.score(found.data());
-    initial_population.elites.add(problem, now, found);
-    if (best.violation == 0 && objective_of(problem, now) > kFarFromBest * objective_of(problem, best)) break;
+    initial_population.elites.add(problem, exact.score(found.data()), found);
   }
 }
 
@@ -327,8 +328,9 @@ void Island::restart() {
   ++restarts_;
   local_search_.reset();
   if (problem_.by_options()) {
-    scorer_ = std::make_shared<Scorer>(problem_, next_stage_time());
-    return fill(cheapest_at(problem_, *scorer_->by_options(), best_score_));
+    const double time = next_stage_time();
+    scorer_ = std::make_shared<Scorer>(problem_, time);
+    return fill(cheapest_at(problem_, *scorer_->by_options(), time, best_score_));
   }
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
