@@ -408,10 +408,10 @@ def _solve_each(search: _Search, targets: list[float], gap: float | None) -> tup
         if not solved or target < solved[-1][1].plan.time * (1 - _TIE):
             _solve_at(search, target, solved)
     while gap is not None and search.ended_by is None:
-        target = _widest(solved, gap)
-        if target is None:
+        between = _widest(solved, gap)
+        if between is None:
             break
-        _solve_at(search, target, solved)
+        _solve_at(search, between, solved)
     points = [point for _, point in solved]
     front = tuple(a for a, b in zip_longest(points, points[1:]) if b is None or _value(a) < _value(b))
     return front, search.ended_by is None

@@ -140,7 +140,7 @@ def profile(
     >>> [layer.name for layer in workload.layers]
     ['0', '2']
     >>> workload.layers[0].flops, workload.layers[0].parameters
-    (1024.0, 160.0)
+    (1152.0, 160.0)
     """
     check_choice("mode", mode, MODES)
     if precision is not None:
