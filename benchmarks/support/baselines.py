@@ -194,7 +194,7 @@ class NumbaScorer:
 
     def __call__(self, schemes: Schemes, out: sp.Scores | None = None) -> sp.Scores:
         scores = empty_scores(len(schemes)) if out is None else out
-        self.score(schemes, self.tables, *scores)
+        self.score(schemes, self.tables, *scores[:3])
         return scores
 
     def fitness(self, schemes: npt.NDArray[np.number]) -> Array:

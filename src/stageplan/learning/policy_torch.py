@@ -60,6 +60,7 @@ class PolicyModule(nn.Module):
             ("hidden", hidden, 1),
         ):
             check_number(name, value, minimum=minimum, maximum=_MAX_SIZE, whole=True)
+        shared, own, labels, hidden = map(int, (shared, own, labels, hidden))  # torch takes no others
         super().__init__()
         self.shape = PolicyShape(cell, shared, own, labels, hidden)
         self.labels = labels
