@@ -197,3 +197,11 @@ def test_bad_input_is_one_sentence(refused, argv, sentence):
 @pytest.mark.parametrize("flag", [f"--{name.replace('_', '-')}" for name in _GOAL_NUMBERS])
 def test_bad_numbers_name_their_flag(refused, flag, value):
     assert refused("plan", "net.toml", flag, value).startswith(f"{flag} is {value}")
+
+
+def test_what_is_refused_is_refused_without_a_note(run):
+    Path("types.toml").write_text(CLUSTER.replace("price = 3.0", "price = 0"))
+    for flags in (("--threads", 1_000_000, "--method", "random"), ("--merge", "type", "--batch", 2)):
+        status, out, err = run("plan", "net.toml", "--cluster", "types.toml", *flags)
+        assert (status, out) == (2, "")
+        assert err.startswith("stageplan: error: ")

@@ -9,6 +9,7 @@ from typing import get_args
 
 import msgspec
 
+from ..arguments import count_threads
 from ..catalogue import make_cluster
 from ..cluster import Cluster
 from ..device import Device
@@ -112,9 +113,11 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     flags = {name: value for name, value in flags.items() if value is not None}
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
     cluster = _cluster(arguments)
-    for note in _notes_on_prices(arguments, cluster):
+    count_threads(getattr(arguments, "threads", None))
+    problem = Problem(workload, cluster, goal)
+    for note in _notes_on_prices(arguments, cluster):  # after all that may be refused
         print_note(f"stageplan: note: {note}")
-    return Problem(workload, cluster, goal)
+    return problem
 
 
 def _notes_on_prices(arguments: argparse.Namespace, cluster: Cluster) -> Iterator[str]:
