@@ -37,9 +37,10 @@ def started(code, *argv, **options):
 def alive(number):
     try:
         os.kill(number, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{number}/stat").read_text()
+    except (ProcessLookupError, FileNotFoundError):  # also where it ends between the two
         return False
-    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return state.rpartition(")")[2].split()[0] != "Z"
 
 
 def gone(number):
