@@ -323,6 +323,20 @@ def test_tensors_are_found_in_containers_of_any_kind(kind, products_alone):
     assert given.rest["more"][0].dtype == torch.float32
 
 
+def test_a_compiled_module_is_traced_without_compiling():
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    _, layers, _, _ = traced(module, torch.zeros(5, 3))
+    _, found, _, _ = traced(torch.compile(module, backend=backend), torch.zeros(5, 3))
+    assert not compiled
+    assert [layer.forward for layer in found] == [layer.forward for layer in layers]
+
+
 def test_a_module_with_a_call_of_its_own_is_the_outermost_call():
     class Called(Stack):
         def __call__(self, *args):  # without hooks

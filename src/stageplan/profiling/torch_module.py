@@ -6,6 +6,7 @@ The module itself is left alone: its twin runs.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -76,7 +77,9 @@ def trace(
     twin = make_twin(module, dtype)
     try:
         with ExitStack() as stack:
-            for context in (_separate_operations(), torch.device("meta"), torch.set_grad_enabled(train)):
+            eager = _compiled_modules_run_eagerly()
+            grad = torch.set_grad_enabled(train)
+            for context in (_separate_operations(), eager, torch.device("meta"), grad):
                 stack.enter_context(context)
             recorder = _Recorder(twin.train(train), stack)
             with recorder, torch.autograd.graph.saved_tensors_hooks(recorder.pack, recorder.unpack):
@@ -111,6 +114,16 @@ def _separate_operations() -> Iterator[None]:
     finally:
         functional.scaled_dot_product_attention = attention
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _compiled_modules_run_eagerly() -> Iterator[None]:
+    """Keep compiled modules from compiling the recorder too; the compiler is not imported for others."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def run_backward(outputs: Any) -> None:
