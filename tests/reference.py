@@ -11,6 +11,7 @@ send, receive          (L, T) seconds to pass a layer's output on, to take its i
 compute_parallel       (L, T) fraction of compute that k devices share (alpha)
 transfer_parallel      (T,)   fraction of transfer that k devices share (beta)
 memory                 (L,)   bytes
+workspace              (L,)   bytes while a layer runs, the largest of a stage; or None
 price, limit           (T,)   per device-hour; devices there are, inf where unlimited
 capacity, bandwidth    (T,)   bytes a stage may hold; bytes per second; inf where unlimited
 fixed_price            per hour, whatever is rented
@@ -136,6 +137,11 @@ def tensor_seconds(p: Any, stage: Stage) -> float:
     return float(crossing / p.bandwidth[p.label_types[stage.label]])
 
 
+def workspace(p: Any, stage: Stage) -> float:
+    """Give the bytes that only one layer of a stage takes at a time: the largest."""
+    return 0.0 if p.workspace is None else float(np.max(p.workspace[list(stage.layers)]))
+
+
 def load(p: Any, scheme: Scheme, stage: Stage) -> Load:
     """Sum what the layers of a stage ask for; a layer its type cannot run takes no time and is counted."""
     t = p.label_types[stage.label]
@@ -146,7 +152,7 @@ def load(p: Any, scheme: Scheme, stage: Stage) -> Load:
         wp=float(sum(p.compute[x, t] * p.compute_parallel[x, t] for x in supported)),
         ds=float(transfer * (1 - beta)),
         dp=float(transfer * beta),
-        memory=float(sum(p.memory[x] for x in stage.layers)),
+        memory=float(sum(p.memory[x] for x in stage.layers)) + workspace(p, stage),
         unsupported=len(stage.layers) - len(supported),
     )
 
@@ -369,6 +375,7 @@ def plain_problem(compute: Any, price: Any, **kwargs: Any) -> SimpleNamespace:
         compute_parallel=array("compute_parallel", table.shape, 1.0),
         transfer_parallel=array("transfer_parallel", (n_types,), 1.0),
         memory=array("memory", (n_layers,), 0.0),
+        workspace=array("workspace", (n_layers,), 0.0),
         price=np.asarray(price, dtype=float),
         limit=limit,
         capacity=array("capacity", (n_types,), inf),

@@ -72,6 +72,7 @@ def physics(draw: st.DrawFn, n_layers: int, n_types: int, high_fraction: float) 
         "compute_parallel": arrays(fractions(high_fraction), n_layers, n_types),
         "transfer_parallel": arrays(fractions(high_fraction), n_types),
         "memory": arrays(st.just(0.0) | numbers(), n_layers),
+        "workspace": arrays(st.just(0.0) | numbers(), n_layers),
         "capacity": arrays(st.just(inf) | numbers(1.0, 20.0), n_types),
         "tensors": graph_tensors(n_layers),
         "bandwidth": arrays(st.just(inf) | numbers(0.5, 8.0), n_types),
@@ -105,18 +106,27 @@ def merging(draw: st.DrawFn, n_types: int) -> Arguments:
     return {"merge": merge, "split": split, "limit": limit}
 
 
+def without_workspace_of_merged_types(arguments: Arguments) -> Arguments:
+    """Leave out what problems that merge all layers of a type do not take."""
+    if arguments["merge"] == "type":
+        arguments.pop("workspace", None)
+    return arguments
+
+
 @st.composite
 def problems(draw: st.DrawFn, max_layers: int = 8, max_types: int = 3, most_devices: int = 6) -> Arguments:
     """Draw a problem whose stages have few devices, so that provisioning it by trying all counts is cheap."""
     n_layers, n_types = draw(st.integers(1, max_layers)), draw(st.integers(1, max_types))
-    return {
-        "compute": draw(compute_tables(n_layers, n_types)),
-        "price": draw(arrays(st.just(0.0) | numbers(), n_types)),
-        "max_devices_per_stage": draw(st.integers(1, most_devices)),
-        **draw(physics(n_layers, n_types, 1.0)),
-        **draw(merging(n_types)),
-        **draw(goals()),
-    }
+    return without_workspace_of_merged_types(
+        {
+            "compute": draw(compute_tables(n_layers, n_types)),
+            "price": draw(arrays(st.just(0.0) | numbers(), n_types)),
+            "max_devices_per_stage": draw(st.integers(1, most_devices)),
+            **draw(physics(n_layers, n_types, 1.0)),
+            **draw(merging(n_types)),
+            **draw(goals()),
+        }
+    )
 
 
 @st.composite
@@ -124,16 +134,18 @@ def open_problems(draw: st.DrawFn, max_layers: int = 8, max_types: int = 3) -> A
     """Draw a problem without limits on devices, which have a price and return less the more there are."""
     n_layers, n_types = draw(st.integers(1, max_layers)), draw(st.integers(1, max_types))
     terms = draw(physics(n_layers, n_types, 0.95))
-    return {
-        "compute": draw(compute_tables(n_layers, n_types)),
-        "price": draw(arrays(numbers(0.1), n_types)),
-        **terms,
-        "compute_parallel": draw(arrays(fractions(0.95), n_layers, n_types)),
-        "transfer_parallel": draw(arrays(fractions(0.95), n_types)),
-        **draw(goals()),
-        "merge": draw(st.sampled_from(["adjacent", "type"])),
-        "objective": "cost",
-    }
+    return without_workspace_of_merged_types(
+        {
+            "compute": draw(compute_tables(n_layers, n_types)),
+            "price": draw(arrays(numbers(0.1), n_types)),
+            **terms,
+            "compute_parallel": draw(arrays(fractions(0.95), n_layers, n_types)),
+            "transfer_parallel": draw(arrays(fractions(0.95), n_types)),
+            **draw(goals()),
+            "merge": draw(st.sampled_from(["adjacent", "type"])),
+            "objective": "cost",
+        }
+    )
 
 
 def schemes(n_labels: int, n_layers: int) -> st.SearchStrategy[list[int]]:

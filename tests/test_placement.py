@@ -18,6 +18,7 @@ def walks(draw: st.DrawFn) -> tuple[sp.Problem, Any, list[int], list[tuple[list[
     """Draw a problem by type, a scheme, and batches of moves, each kept or taken back."""
     arguments = draw(problems(max_layers=7))
     arguments["merge"] = "type"
+    arguments.pop("workspace", None)
     if arguments["split"]:  # a label a device
         limit = arguments["limit"] or [3.0] * len(arguments["price"])
         arguments["limit"] = [min(number, 3.0) for number in limit]

@@ -107,7 +107,7 @@ def check_fields(plan: sp.Plan) -> None:
         type_ = int(p.label_types[s.label])
         assert s.type == p.type_names[type_]
         assert isclose(s.time, max(s.compute, s.transfer) if p.goal.overlap else s.compute + s.transfer)
-        assert isclose(s.memory, p.memory[list(s.layers)].sum(), rel_tol=1e-12)
+        assert isclose(s.memory, p.memory[list(s.layers)].sum() + ref.workspace(p, s), rel_tol=1e-12)
         assert s.price == p.price[type_] * s.devices
         assert s.bottleneck == (s.time == plan.time)
     assert sorted(x for s in plan.stages for x in s.layers) == list(range(p.n_layers))

@@ -269,6 +269,15 @@ def test_another_problem_has_other_rewards_and_schemes() -> None:
     assert first.plan(longer).problem == longer
 
 
+def test_a_policy_tells_problems_with_other_strategies_and_memory_apart() -> None:
+    base = arrays(8, 4)
+    others = [base.replace(workspace=[size] * 8, capacity=[9.0] * 4) for size in (1.0, 2.0)]
+    others += [others[0].replace(sharded=[size] * 8) for size in (1.0, 2.0)]
+    policy = sp.solve(others[0], "reinforce", stop=sp.MaxGenerations(1)).policy
+    assert policy is not None
+    assert [policy.knows(problem) for problem in (base, *others)] == [False, True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("problem", "text"),
     [

@@ -156,3 +156,25 @@ def test_strategies_of_a_type_share_its_devices() -> None:
     assert more.price > 8
     assert more.throughput > plan.throughput
     sp.verify(shared, plan)
+
+
+def test_a_workspace_of_all_types_needs_no_options() -> None:
+    arguments: dict[str, Any] = {
+        "compute": [[1.0, 2.0]] * 3,
+        "price": [1.0, 1.0],
+        "workspace": [4.0, 6.0, 5.0],
+    }
+    plain = sp.Problem.from_arrays(**arguments, memory=[1.0, 1.0, 1.0], capacity=[8.0, 20.0], limit=[2, 2])
+    assert not plain.by_options
+    assert [stage.memory for stage in sp.Plan.of(plain, [0, 0, 1]).stages] == [8.0, 6.0]
+    assert sp.Plan.of(plain, [0, 0, 0]).violations[0].value == 9.0
+    by_options = plain.replace(max_stages=3)
+    assert by_options.by_options
+    for scheme in ([0, 0, 1], [0, 0, 0], [1, 0, 0]):
+        a, b = sp.Plan.of(plain, scheme), sp.Plan.of(by_options, scheme)
+        assert (a.cost, a.feasible, [s.memory for s in a.stages]) == (
+            b.cost, b.feasible, [s.memory for s in b.stages]
+        )  # fmt: skip
+    assert sp.Problem.from_arrays(**arguments | {"workspace": [[4.0, 5.0]] * 3}).by_options
+    with pytest.raises(ValueError, match="merge is 'type'"):
+        plain.replace(merge="type")

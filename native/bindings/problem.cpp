@@ -19,6 +19,7 @@ constexpr std::pair<const char*, std::vector<double> ProblemData::*> kArrays[] =
     {"compute_parallel", &ProblemData::compute_parallel},
     {"transfer_parallel", &ProblemData::transfer_parallel},
     {"memory", &ProblemData::memory},
+    {"workspace", &ProblemData::workspace},
     {"price", &ProblemData::price},
     {"limit", &ProblemData::limit},
     {"capacity", &ProblemData::capacity},

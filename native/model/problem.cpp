@@ -47,6 +47,8 @@ void check_arrays(const ProblemData& d) {
   check("compute_parallel", d.compute_parallel, layers, types, fraction, "between 0 and 1");
   check("transfer_parallel", d.transfer_parallel, types, 1, fraction, "between 0 and 1");
   check("memory", d.memory, layers, 1, non_negative, "0 or from 1e-60 to 1e60 bytes");
+  if (!d.workspace.empty())
+    check("workspace", d.workspace, layers, 1, non_negative, "0 or from 1e-60 to 1e60 bytes");
   check("price", d.price, types, 1, non_negative, "0 or from 1e-60 to 1e60 $/hour");
   check(
       "limit", d.limit, types, 1, [](double x) { return x >= 0 && x == std::floor(x); },

@@ -72,7 +72,8 @@ struct ProblemData {
   std::vector<double> compute, send, receive, compute_parallel;  // (layers, types); seconds, fractions
   std::vector<double> transfer_parallel;                         // (types,)
   std::vector<double> memory;                                    // (layers,); bytes
-  std::vector<double> price, limit, capacity, bandwidth;         // (types,)
+  std::vector<double> workspace;  // (layers,), or empty; bytes while the layer runs: a stage has the largest
+  std::vector<double> price, limit, capacity, bandwidth;  // (types,)
   std::vector<int> kinds;  // (layers,); what sort of layer: 0, or 256 and a code of eight bits
   std::vector<Tensor> tensors;
   double fixed_price = 0, examples = 1;
@@ -111,7 +112,7 @@ class Problem : private ProblemData {
       ProblemData::layers, ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage,
       ProblemData::max_price, ProblemData::memory, ProblemData::merge, ProblemData::objective,
       ProblemData::overlap, ProblemData::price, ProblemData::receive, ProblemData::send, ProblemData::tensors,
-      ProblemData::transfer_parallel, ProblemData::types;
+      ProblemData::transfer_parallel, ProblemData::types, ProblemData::workspace;
 
   // The same problem with stages of another kind.
   Problem with(Merge merge) const {

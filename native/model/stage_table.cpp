@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "common/stop.h"
 
@@ -175,11 +176,23 @@ IntervalBytes::IntervalBytes(const Problem& problem) : layers_(problem.layers) {
   }
 }
 
+IntervalMaxima::IntervalMaxima(const std::vector<double>& values) {
+  if (values.empty()) return;
+  levels_.push_back(values);
+  for (size_t half = 1; 2 * half <= values.size(); half *= 2) {
+    const std::vector<double>& below = levels_.back();
+    std::vector<double> level(values.size() + 1 - 2 * half);
+    for (size_t i = 0; i < level.size(); ++i) level[i] = std::max(below[i], below[i + half]);
+    levels_.push_back(std::move(level));
+  }
+}
+
 StageLoads::StageLoads(const Problem& problem)
     : problem_(problem),
       bytes_(problem),
       compute_(static_cast<size_t>(problem.layers + 1) * problem.types),
-      memory_(problem.layers + 1) {
+      memory_(problem.layers + 1),
+      workspace_(problem.workspace) {
   const int types = problem.types;
   for (int l = 0; l < problem.layers; ++l) {
     memory_[l + 1] = memory_[l];
@@ -203,7 +216,7 @@ StageLoad StageLoads::operator()(int first, int last, int type) const {
   StageLoad load;
   load.serial_compute = to.serial - from.serial;
   load.parallel_compute = to.parallel - from.parallel;
-  load.memory = memory_[last + 1] - memory_[first];
+  load.memory = (memory_[last + 1] - memory_[first]) + workspace_(first, last);
   load.unsupported = to.unsupported - from.unsupported;
   double seconds = bytes_(first, last) / problem_.bandwidth[type];
   if (last + 1 < problem_.layers) seconds += problem_.send[last * types + type];

@@ -1,6 +1,8 @@
 // From physics to a table: what a stage costs, and how many devices it takes to reach a target.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -63,6 +65,20 @@ class IntervalBytes {
   std::vector<double> bytes_;  // empty without tensors
 };
 
+// The largest of some numbers in any interval, each looked up as the larger of two powers of two long.
+class IntervalMaxima {
+ public:
+  explicit IntervalMaxima(const std::vector<double>& values);
+  double operator()(int first, int last) const {
+    if (levels_.empty()) return 0.0;
+    const int level = std::bit_width(static_cast<unsigned>(last - first + 1)) - 1;
+    return std::max(levels_[level][first], levels_[level][last + 1 - (1 << level)]);
+  }
+
+ private:
+  std::vector<std::vector<double>> levels_;  // of intervals that are 2^level long; empty without numbers
+};
+
 // Loads of all intervals of layers on all types, by prefix sums.
 class StageLoads {
  public:
@@ -78,6 +94,7 @@ class StageLoads {
   IntervalBytes bytes_;
   std::vector<Prefix> compute_;     // (layers + 1, types)
   std::vector<PreciseSum> memory_;  // (layers + 1,)
+  IntervalMaxima workspace_;
 };
 
 // Time, devices and violation of every stage at one target: all that a search reads.

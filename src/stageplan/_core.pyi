@@ -25,6 +25,7 @@ class ProblemData:
     compute_parallel: npt.NDArray[np.float64]
     transfer_parallel: npt.NDArray[np.float64]
     memory: npt.NDArray[np.float64]
+    workspace: npt.NDArray[np.float64]
     price: npt.NDArray[np.float64]
     limit: npt.NDArray[np.float64]
     capacity: npt.NDArray[np.float64]

@@ -136,14 +136,25 @@ def by_column(name: str, value: object, layers: int, columns: int) -> Array:
 def by_options(fields: Mapping[str, Any], goal: Goal) -> bool:
     """Whether stages are chosen among options: whether there is any of what this module is about.
 
-    Activations that a workload knows of count once the goal has a batch, and bandwidths with gradients.
+    Activations that a workload knows of count once the goal has a batch, and bandwidths with gradients. A
+    workspace that is the same on all types only decides whether a stage fits, whatever its devices.
     """
     asked = goal.schedule or goal.batch or goal.max_stages
     same = goal.whole_machines or goal.same_strategy or goal.same_replicas
     waiting = {"activations"} if goal.batch is None else set()
     waiting |= set(BY_TYPE) if fields["gradients"] is None else set()
+    if goal.merge == "adjacent" and workspace_of_all_types(fields) is not None:
+        waiting.add("workspace")
     given = any(fields[name] is not None for name in ABSENT if name not in waiting)
     return bool(asked or same) or fields["memory"].ndim == 2 or given
+
+
+def workspace_of_all_types(fields: Mapping[str, Any]) -> Array | None:
+    """Return the bytes of each layer, (layers,), if they are the same on all types."""
+    workspace: Array | None = fields["workspace"]
+    if workspace is None or np.any(workspace != workspace[:, :1]):
+        return None
+    return workspace[:, 0]
 
 
 def check_together(fields: Mapping[str, Any], goal: Goal) -> None:

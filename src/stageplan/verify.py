@@ -154,6 +154,8 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
     together = max if problem.goal.overlap else sum
     check_same(f"{name}.time", stage.time, together((stage.compute, stage.transfer)))
     memory = math.fsum(problem.memory[list(stage.layers)])
+    if problem.workspace is not None:
+        memory += float(problem.workspace[list(stage.layers)].max())
     check_same(f"{name}.memory", stage.memory, memory, _SUMS * float(problem.memory.sum()))
     check_same(f"{name}.price", stage.price, float(problem.price[t]) * k)
     if k > 1 and _time(problem, scheme, stage.layers, t, k - 1) < slowest * (1 - _ROUNDING):

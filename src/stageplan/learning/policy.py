@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from .. import _core
+from .. import _core, strategies
 from ..arguments import check_choice
 from ..fields import printable
 from ..output import write_whole
@@ -272,8 +272,11 @@ def _digest(problem: Problem) -> str:
         problem.compute, problem.send, problem.receive, problem.compute_parallel, problem.transfer_parallel,
         problem.memory, problem.price, problem.limit, problem.capacity, problem.bandwidth,
     )  # fmt: skip
+    optional = [getattr(problem, name) for name in strategies.ABSENT]
+    if problem.options is not None:
+        optional += vars(problem.options).values()
     rest = (problem.tensors, problem.fixed_price, problem.layer_kinds, problem.type_names, problem.goal)
     digest = hashlib.sha256(msgspec.msgpack.encode(rest))
-    for array in arrays:
+    for array in (*arrays, *(value for value in optional if isinstance(value, np.ndarray))):
         digest.update(str(array.shape).encode() + array.tobytes())
     return digest.hexdigest()
