@@ -508,8 +508,8 @@ class Problem:
         if self.by_options:
             strategies.check_together(self.__dict__, goal)
             data.set_columns(strategies.lower(self.__dict__, goal, self.n_types))
-        elif self.workspace is not None:
-            data.workspace = strategies.workspace_of_all_types(self.__dict__)
+        elif (workspace := strategies.workspace_of_all_types(self.__dict__)) is not None:
+            data.workspace = workspace
         data.kinds = [_kind_code(kind) for kind in self.layer_kinds]
         data.set_tensors(self.tensors)
         data.fixed_price = self.fixed_price
