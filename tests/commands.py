@@ -64,7 +64,7 @@ def problem(**goal):
 
 
 def fail(error):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     return fail

@@ -114,6 +114,12 @@ def test_no_feasible_plan_is_status_1_with_the_reasons(run):
     assert plan["violations"]
 
 
+def test_the_time_limit_also_ends_the_search_for_changes(run):
+    status, out, _ = run("plan", "net.toml", "--max-price", 2, "--max-runtime", 0)
+    assert status == 1
+    assert out.endswith("\nno sufficient change of the limits was found in the time given\n")
+
+
 FLAGS = {"throughput": "--min-throughput", "price": "--max-price", "cost": "--max-cost"}
 
 

@@ -94,8 +94,9 @@ NONE = np.empty((0, 200), np.int8)
         lambda core: _core.Exact(core, NONE),
         lambda core: _core.Genetic(core, 256, 0, 2, NONE),
         lambda core: _core.Reinforce(core, _core.Learned(False, 12, 12, 0), 32, 0, 2, NONE),
+        lambda core: _core.Front(core, [1e3], None, 0.0, np.zeros((1, 200), np.int8)),
     ],
-    ids=["auto", "exact", "genetic", "reinforce"],
+    ids=["auto", "exact", "genetic", "reinforce", "front"],
 )
 def test_constructor_hears_a_deadline(make: Callable[[_core.Problem], _core.Search]) -> None:
     with _core.StopAfter(0), pytest.raises(_core.Stopped):

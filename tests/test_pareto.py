@@ -1,7 +1,7 @@
 """The front: all that brute force finds, within the gap; what is proven; how it is bounded and stopped."""
 
+import importlib
 import json
-import sys
 from collections.abc import Callable
 from itertools import pairwise, product
 from math import ceil, inf, isclose
@@ -15,6 +15,9 @@ import reference_options as options_ref
 from strategies import random_problem
 
 import stageplan as sp
+from stageplan import _core
+
+pareto_module: Any = importlib.import_module("stageplan.pareto")  # sp.pareto is the function
 
 TIE = 1e-8
 
@@ -267,10 +270,122 @@ def test_ctrl_c_before_the_fastest_plan_keeps_the_cheapest(monkeypatch: pytest.M
     def interrupt(*_: Any) -> tuple[float, float]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["stageplan.pareto"], "_end", interrupt)
+    monkeypatch.setattr(pareto_module, "_end", interrupt)
     front = sp.pareto(example(), points=8)
     assert front.interrupted
     assert front.points[0].plan.cost == sp.solve(example().replace(objective="cost"), "exact").plan.cost
+
+
+def test_ctrl_c_in_the_constructor_keeps_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not followed by another try, which might take as long."""
+    whole, made = sp.pareto(example(), points=8), []
+
+    def make(*arguments: Any) -> None:
+        made.append(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_core, "Front", make)
+    front = sp.pareto(example(), points=8)
+    assert len(made) == 1
+    assert (front.interrupted, front.status, len(front.points)) == (True, "feasible", 2)
+    for point, end in zip(front.points, (whole.points[0], whole.points[-1]), strict=True):
+        assert isclose(point.plan.throughput, end.plan.throughput, rel_tol=TIE)
+        assert point.bound <= end.plan.cost * (1 + TIE)
+    assert front.gap >= front.points[1].plan.cost / front.points[0].plan.cost - 1
+
+
+def test_the_constructor_hears_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, real = [], _core.Front
+
+    def make(*arguments: Any) -> _core.Front:
+        try:
+            return real(*arguments)
+        except _core.Stopped:
+            made.append("stopped")
+            raise
+
+    monkeypatch.setattr(_core, "Front", make)
+    monkeypatch.setattr(pareto_module, "LATE", 0.0)
+    front = sp.pareto(example(), points=8, stop=sp.MaxRuntime(0))
+    assert made == ["stopped"]
+    assert (front.interrupted, front.status, len(front.points)) == (False, "feasible", 1)
+    assert front.points[0].bound <= sp.solve(example(), "exact").plan.cost * (1 + TIE)
+
+
+def test_of_many_points_both_ends_come_first_where_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = example(objective="price")
+    times = [10 * 0.9**i for i in range(12)]
+    core = _core.Front(problem.core, times, None, 0.0, np.zeros((1, 16), np.int8))
+    search = pareto_module._Search(problem, sp.MaxRuntime(0), None)
+    assert len(pareto_module._provisioned(search, core.points)) == len(core.points) > 4
+    monkeypatch.setattr(pareto_module, "LATE", 0.0)
+    first, last = pareto_module._provisioned(search, core.points)
+    assert [first.plan.time, last.plan.time] == [core.points[0].time, core.points[-1].time]
+
+
+def test_ctrl_c_while_points_are_provisioned_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, made, real = sp.pareto(example(), points=8), [], pareto_module._point
+
+    def point(*arguments: Any) -> sp.Point:
+        made.append(arguments)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(pareto_module, "_point", point)
+    front = sp.pareto(example(), points=8)
+    assert front.interrupted
+    assert values(front) == values(whole)
+
+
+def by_options(**fixed: Any) -> sp.Problem:
+    rng = np.random.default_rng(1)
+    degree = np.array([1, 2, 4, 1, 2, 4])
+    return sp.Problem.from_arrays(
+        rng.uniform(0.5, 2.0, (20, 6)) / degree**0.8,
+        **{"price": [1.0, 2.0], "column_type": [0] * 3 + [1] * 3, "column_degree": degree, "limit": [16, 12]}
+        | {"schedule": "1f1b", "microbatches": 8, "batch": 64}
+        | fixed,
+    )
+
+
+@pytest.mark.parametrize("stop", [sp.MaxWork(1), sp.MaxRuntime(0)], ids=repr)
+def test_a_stop_by_options_leaves_no_gap_unproven(stop: sp.Stop) -> None:
+    """Of what was not searched nothing is claimed, and the search of points that are left out ends, too."""
+    for asked in ({"gap": 0.01}, {"points": 6}):
+        front = sp.pareto(by_options(), stop=stop, **asked)
+        assert front.status == "feasible"
+        assert front.gap >= max(point.gap for point in front.points) > 0.01
+        for (slower, cheaper), (faster, dearer) in pairwise(values(front)):
+            assert slower > faster
+            assert cheaper < dearer
+
+
+def test_ctrl_c_by_options_keeps_the_cheapest() -> None:
+    front = sp.pareto(by_options(), callback=raise_at(1, KeyboardInterrupt))
+    assert front.interrupted
+    assert [p.plan.cost for p in front.points] == [sp.solve(by_options(), "exact").plan.cost]
+
+
+def test_one_search_that_stagnates_does_not_end_the_others() -> None:
+    assert len(sp.pareto(by_options(), points=4, stop=sp.NoImprovement(1)).points) > 2
+
+
+def test_ctrl_c_in_the_constructor_by_options_keeps_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("stageplan.solve")
+    real, made = module.exact_search, []
+
+    def make(*arguments: Any) -> Any:
+        made.append(arguments)
+        if len(made) > 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "exact_search", make)
+    front = sp.pareto(by_options(), points=5)
+    assert front.interrupted
+    assert len(front.points) > 2
+    assert len(made) == 4
 
 
 def test_a_stop_counts_all_the_work() -> None:

@@ -1,5 +1,6 @@
 """Each suggested change is sufficient, and the smallest one if it is marked as such."""
 
+import importlib
 import json
 import math
 from collections.abc import Iterable
@@ -287,6 +288,46 @@ def test_combinations_of_a_larger_problem() -> None:
         assert sp.solve(enough, initial=suggestion.plan.scheme[None]).plan.feasible
 
 
+# Time ------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Seconds that pass only with calls, one each."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.mark.parametrize("merge", ["adjacent", "type"])
+def test_a_time_limit_ends_the_search_for_changes(merge: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it comes: what has been found by then is sufficient."""
+    monkeypatch.setattr(importlib.import_module("stageplan.repair"), "time", Clock())
+    problem = example(merge=merge)
+    counts, stopped = [], []
+    for seconds in (0, 1, 4, 16, 64, 10**9):
+        found = sp.repair(problem, max_runtime=seconds)
+        assert not found.feasible
+        for suggestion in found.suggestions:
+            assert sp.Plan.of(changed(problem, suggestion.changes), suggestion.plan.scheme).feasible
+        counts.append(len(found.suggestions))
+        stopped.append(found.stopped)
+    assert counts == sorted(counts)
+    assert stopped == sorted(stopped, reverse=True)
+    assert any(0 < count < counts[-1] for count in counts)
+    assert (counts[0], stopped[0], stopped[-1]) == (0, True, False)
+    assert found.suggestions == sp.repair(problem).suggestions
+
+
+def test_no_time_is_said() -> None:
+    assert str(sp.repair(example(), max_runtime=0)) == (
+        "no sufficient change of the limits was found in the time given"
+    )
+
+
 # Texts -------------------------------------------------------------------------------------------------
 
 
@@ -309,3 +350,5 @@ def test_text_and_json() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(TypeError, match=r"^problem is str; it must be a Problem"):
         sp.repair("p")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^max_runtime is -1; it must be a finite number, at least 0"):
+        sp.repair(example(), max_runtime=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from . import _core
 from ._version import __version__
@@ -18,7 +20,7 @@ from .fields import show
 from .output import compose, table, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
-from .solve import Result, Status, finish, optimal_status, proven_over, run_search, solve, with_result
+from .solve import LATE, Result, Status, finish, optimal_status, proven_over, run_search, solve, with_result
 from .stop import MaxGenerations, Progress, Stop
 
 if TYPE_CHECKING:
@@ -186,7 +188,8 @@ def pareto(
         Highest throughput of the front, examples/s; default: that of the fastest plan.
     stop
         Criteria of `stageplan.stop`, combined with ``|``, for the whole computation; default: about a second
-        each for the cheapest plan, the fastest plan and the points between.
+        each for the cheapest plan, the fastest plan and the points between. After a time limit, as after
+        Ctrl-C, a tenth of a second remains for the points: of very many, some between both ends are left out.
     callback
         Called with the `Progress` after each step.
 
@@ -253,14 +256,11 @@ def _search(
     targets = (
         [end] if slowest <= end * (1 + _TIE) else _between(slowest, end, 2 if gap is not None else count)
     )
+    known, search.ended_by = finish(lambda: _known(search, cheapest.bound), search.ended_by)
     if problem.by_options:
-        found, done = _solve_each(search, targets, gap)
+        found, done = _solve_each(search, known, targets, gap)
     else:
-        core = search.front(targets, gap, fastest)
-        found, search.ended_by = finish(
-            lambda: tuple(_point(search, point) for point in core.points), search.ended_by
-        )
-        done = core.done
+        found, done = _solve_together(search, known, targets, gap, fastest)
     front_gap = _front_gap(found) if gap is None or not done else min(gap, _front_gap(found))
     proven = all(point.status != "feasible" for point in found)
     status = optimal_status(problem) if proven else "feasible"
@@ -268,7 +268,7 @@ def _search(
 
 
 class _Search:
-    """Consecutive searches with one stopping criterion: the schemes found, and the counts so far."""
+    """Consecutive searches with one stopping criterion: the plans found, and the counts so far."""
 
     def __init__(
         self,
@@ -279,12 +279,29 @@ class _Search:
         self.problem = problem  # whose objective is what is traded for throughput
         self.stop = stop
         self.callback = callback
-        self.schemes: list[Any] = []  # the fastest first
-        self.generations, self.evaluations, self.work, self.runtime = 0, 0, 0, 0.0
+        self.plans: list[Plan] = []  # the last found first
+        self.generations, self.evaluations, self.work = 0, 0, 0
+        self.began = time.perf_counter()
+        self.stopped = False  # by the criterion
         self.ended_by: BaseException | None = None  # Ctrl-C, or an error of stop or callback
 
+    @property
+    def over(self) -> bool:
+        """Whether to search no more."""
+        return self.stopped or self.ended_by is not None
+
+    @property
+    def runtime(self) -> float:
+        """Seconds since the first search began."""
+        return time.perf_counter() - self.began
+
+    @property
+    def left(self) -> float:
+        """Seconds for what remains to be done, which are a few even when the search is over."""
+        return LATE if self.over else max(LATE, self._stop().seconds)
+
     def solve(self, problem: Problem) -> Result:
-        initial = np.array(self.schemes) if self.schemes else None
+        initial = np.array([plan.scheme for plan in self.plans]) if self.plans else None
         try:
             result = solve(problem, "exact", stop=self._stop(), callback=self._callback(), initial=initial)
         except Exception as error:
@@ -296,16 +313,21 @@ class _Search:
             self.ended_by = KeyboardInterrupt()
         self._count(result)
         if result.plan.feasible:
-            self.schemes.insert(0, result.plan.scheme)
+            self.plans.insert(0, result.plan)
         return result
 
-    def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front:
-        schemes = np.array(self.schemes)
-        core, self.ended_by = finish(
-            lambda: _core.Front(self.problem.core, targets, gap, fastest, schemes),
-            self.ended_by,
-        )
-        if self.ended_by is None:
+    def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front | None:
+        """Search for all points together; None if that had to end before its first step."""
+        schemes = np.array([plan.scheme for plan in self.plans])
+        try:
+            with _core.StopAfter(self.left):
+                core = _core.Front(self.problem.core, targets, gap, fastest, schemes)
+        except _core.Stopped:
+            return None
+        except KeyboardInterrupt as interrupt:
+            self.ended_by = self.ended_by or interrupt
+            return None
+        if not self.over:
             progress, _, self.ended_by = run_search(self.problem, core, self._stop(), self._callback())
             self._count(progress)
         return core
@@ -314,25 +336,29 @@ class _Search:
         self.generations += done.generations if isinstance(done, Result) else done.generation
         self.evaluations += done.evaluations
         self.work += done.work
-        self.runtime += done.runtime
 
     def _total(self, p: Progress) -> Progress:
         return p._replace(
             generation=p.generation + self.generations,
             evaluations=p.evaluations + self.evaluations,
             work=p.work + self.work,
-            runtime=p.runtime + self.runtime,
+            runtime=self.runtime,
         )
 
     def _stop(self) -> Stop:
         stop = self.stop
-        return (
-            _ENOUGH
-            if stop is None
-            else Stop(
-                lambda p: stop(self._total(p)), repr(stop), getattr(stop, "seconds", math.inf) - self.runtime
-            )
-        )
+        if stop is None:
+            return _ENOUGH
+
+        def reached(p: Progress) -> bool:
+            progress = self._total(p)
+            if not stop(progress):
+                return False
+            # One search that does not improve any more is not the end of the others.
+            self.stopped = bool(stop(progress._replace(stagnation=0)))
+            return True
+
+        return Stop(reached, repr(stop), getattr(stop, "seconds", math.inf) - self.runtime)
 
     def _callback(self) -> Callable[[Progress], object] | None:
         callback = self.callback
@@ -358,7 +384,7 @@ def _check(
 
 def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tuple[float, float]:
     """Seconds per example of the fastest point, and a lower bound of those of any plan."""
-    if search.ended_by is not None:
+    if search.over:
         return cheapest.plan.time, 0.0
     if max_throughput is not None:
         throughput = max(max_throughput, search.problem.goal.min_throughput or 0.0)
@@ -391,40 +417,113 @@ def _power(base: float, exponent: float) -> float:
     return result
 
 
-def _point(search: _Search, found: _core.FrontPoint) -> Point:
+def _point(search: _Search, tau: float, scheme: npt.NDArray[np.int8], bound: float) -> Point:
+    """Make a point of the cheapest plan of a scheme in at most `tau` seconds per example."""
     goal = search.problem.goal
-    least = {} if found.time == 0 else {"min_throughput": max(1 / found.time, goal.min_throughput or 0.0)}
-    plan = Plan.of(search.problem.replace(**least), found.scheme)
+    least = {} if tau == 0 else {"min_throughput": max(1 / tau, goal.min_throughput or 0.0)}
+    plan = Plan.of(search.problem.replace(**least), scheme)
     value = plan.price if goal.objective == "price" else plan.cost
-    proven = value <= found.bound * (1 + _TIE)
-    gap = 0.0 if proven else value / found.bound - 1 if found.bound > 0 else math.inf
-    return Point(plan, optimal_status(plan.problem) if proven else "feasible", min(found.bound, value), gap)
+    proven = value <= bound * (1 + _TIE)
+    gap = 0.0 if proven else value / bound - 1 if bound > 0 else math.inf
+    return Point(plan, optimal_status(plan.problem) if proven else "feasible", min(bound, value), gap)
 
 
-def _solve_each(search: _Search, targets: list[float], gap: float | None) -> tuple[tuple[Point, ...], bool]:
-    """Solve for one target after the other; with a gap, also between them until no interval is left."""
-    solved: list[tuple[float, Point]] = []  # with the target, the slowest first
-    for target in targets:
-        if not solved or target < solved[-1][1].plan.time * (1 - _TIE):
-            _solve_at(search, target, solved)
-    while gap is not None and search.ended_by is None:
-        between = _widest(solved, gap)
-        if between is None:
+def _known(search: _Search, bound: float) -> list[Point]:
+    """Make points of the plans found before the search between them: the cheapest, and perhaps the fastest.
+
+    No plan costs less than `bound`.
+    """
+    points: list[Point] = []
+    for plan in sorted(search.plans, key=lambda plan: plan.time):
+        point = _point(search, plan.time, plan.scheme, bound)
+        if not points or _value(point) < _value(points[-1]) * (1 - _TIE):
+            points.append(point)
+    return points[::-1]
+
+
+def _solve_together(
+    search: _Search, known: list[Point], targets: list[float], gap: float | None, fastest: float
+) -> tuple[tuple[Point, ...], bool]:
+    """Solve for all targets at once; also return whether the front is complete."""
+    core = search.front(targets, gap, fastest)
+    if core is None:
+        return tuple(known), False
+    found = core.points
+    try:
+        points = _provisioned(search, found)
+    except KeyboardInterrupt as interrupt:
+        search.ended_by = search.ended_by or interrupt
+        points = _provisioned(search, found)
+    return points, core.done and len(points) == len(found)
+
+
+def _provisioned(search: _Search, found: list[_core.FrontPoint]) -> tuple[Point, ...]:
+    """Provision what was found; if there are too many for the time left, both ends and some between them."""
+    points: dict[int, Point] = {}
+    until = time.perf_counter() + search.left
+    for i in sorted(range(len(found)), key=lambda i: (0 < i < len(found) - 1, -(i & -i))):
+        if len(points) >= 2 and time.perf_counter() >= until:
             break
-        _solve_at(search, between, solved)
+        points[i] = _point(search, found[i].time, found[i].scheme, found[i].bound)
+    return tuple(points[i] for i in sorted(points))
+
+
+def _solve_each(
+    search: _Search, known: list[Point], targets: list[float], gap: float | None
+) -> tuple[tuple[Point, ...], bool]:
+    """Solve for one target after the other; with a gap, also between them until no interval is left."""
+    solved = [(known[0].plan.time, known[0])]  # with the target, the slowest first
+    for target in targets:
+        if target < solved[-1][1].plan.time * (1 - _TIE):
+            _solve_at(search, target, solved)
+    between = None
+    if gap is not None:
+        while (between := _widest(solved, gap)) is not None and _solve_at(search, between, solved):
+            pass
+    if search.over:
+        _fill(search, known[-1], targets, solved)
     points = [point for _, point in solved]
     front = tuple(a for a, b in zip_longest(points, points[1:]) if b is None or _value(a) < _value(b))
-    return front, search.ended_by is None
+    proven = between is None and all(point.gap <= (gap or 0.0) for point in front)
+    return front, proven and not search.over
 
 
-def _solve_at(search: _Search, target: float, solved: list[tuple[float, Point]]) -> None:
-    """Add the cheapest plan at a target; a plan that is known already is so from the slower target on."""
-    if search.ended_by is not None:
-        return
+def _fill(search: _Search, fastest: Point, targets: list[float], solved: list[tuple[float, Point]]) -> None:
+    """Provision known schemes for the targets that the search did not reach, as many as take LATE seconds.
+
+    These are the scheme of the last point, with more devices, and that of the fastest plan, with fewer.
+    """
+    until = time.perf_counter() + LATE
+    try:
+        for target in targets:
+            last = solved[-1][1]
+            if time.perf_counter() >= until:
+                break
+            if target < last.plan.time * (1 - _TIE):
+                points = [_point(search, target, p.plan.scheme, last.bound) for p in (last, fastest)]
+                found = [(target, point) for point in points if point.plan.feasible]
+                solved += sorted(found, key=lambda point: _value(point[1]))[:1]
+    except KeyboardInterrupt as interrupt:
+        search.ended_by = search.ended_by or interrupt
+    if fastest.plan.time < solved[-1][1].plan.time * (1 - _TIE):
+        solved.append((fastest.plan.time, fastest))
+
+
+def _solve_at(search: _Search, target: float, solved: list[tuple[float, Point]]) -> bool:
+    """Add the cheapest plan at a target; a plan that is known already is so from the slower target on.
+
+    Returns False if the search is over, or finds none.
+    """
+    if search.over:
+        return False
     throughput = max(1 / target, search.problem.goal.min_throughput or 0.0)
-    result = search.solve(search.problem.replace(min_throughput=throughput))
+    try:
+        result = search.solve(search.problem.replace(min_throughput=throughput))
+    except KeyboardInterrupt as interrupt:  # before a plan was found
+        search.ended_by = interrupt
+        return False
     if not result.plan.feasible:
-        return
+        return False
     point = Point(
         result.plan,
         "feasible" if result.gap else optimal_status(result.plan.problem),
@@ -436,6 +535,7 @@ def _solve_at(search: _Search, target: float, solved: list[tuple[float, Point]])
         solved[at] = (target, solved[at][1])
     else:
         solved.insert(at, (target, point))
+    return True
 
 
 def _widest(solved: list[tuple[float, Point]], gap: float) -> float | None:

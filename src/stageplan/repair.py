@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .arguments import check_number
 from .fields import printable
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
 from .solve import exact_search, solve
-from .stop import Stop
+from .stop import MaxRuntime, Stop
 
 _STEP = 1e-6  # relative precision of bisection for values that are not whole numbers
 _DIGITS = 7  # of a suggested value, so that the value shown is sufficient
@@ -102,14 +104,17 @@ class Repair:
     Attributes
     ----------
     feasible : bool
-        Whether the problem is feasible as it is.
+        Whether a feasible plan of the problem as it is was found.
     suggestions : tuple of Suggestion
         Each is sufficient: single changes, or combinations if no single change is sufficient. The smallest
         relative change comes first; changes that require devices with more memory come last.
+    stopped : bool
+        Whether a time limit ended the search for them early.
     """
 
     feasible: bool
     suggestions: tuple[Suggestion, ...] = ()
+    stopped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the suggestions as plain values, for JSON."""
@@ -117,9 +122,10 @@ class Repair:
 
     def __str__(self) -> str:
         if not self.suggestions:
-            return (
-                "no change is required" if self.feasible else "no sufficient change of the limits was found"
-            )
+            if self.feasible:
+                return "no change is required"
+            how = " in the time given" if self.stopped else ""
+            return f"no sufficient change of the limits was found{how}"
         head = (
             "each of these changes alone is sufficient:"
             if all(len(suggestion.changes) == 1 for suggestion in self.suggestions)
@@ -187,7 +193,7 @@ def _rounded(value: float, upward: bool) -> float:
     return float(f"{nearest + (unit if upward else -unit):.{_DIGITS}g}")
 
 
-def repair(problem: Problem) -> Repair:
+def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     """Find the smallest changes of limits that make an infeasible problem feasible.
 
     Each limit is first removed, to test whether that is sufficient; its smallest value is then found by
@@ -199,6 +205,9 @@ def repair(problem: Problem) -> Repair:
     ----------
     problem
         The problem.
+    max_runtime
+        Stop after this many seconds, with the changes found so far; default: after an amount of work that
+        takes seconds for most problems, at most about a minute for very large ones.
 
     Returns
     -------
@@ -210,8 +219,8 @@ def repair(problem: Problem) -> Repair:
 
     Raises
     ------
-    TypeError
-        `problem` is not a `Problem`.
+    TypeError, ValueError
+        `problem` is not a `Problem`, or `max_runtime` is not a number, 0 or more.
 
     Examples
     --------
@@ -227,7 +236,10 @@ def repair(problem: Problem) -> Repair:
       devices of type0: 4 instead of 2 (the smallest change)
     """
     check_problem(problem)
-    search, cheapest = _Search(_WORK), problem.replace(objective="cost")  # whose throughput may be unbounded
+    if max_runtime is not None:
+        check_number("max_runtime", max_runtime, minimum=0)
+    search = _Search(_WORK, time.perf_counter() + (math.inf if max_runtime is None else max_runtime))
+    cheapest = problem.replace(objective="cost")  # whose throughput may be unbounded
     if search.fit(cheapest)[0] is not None:
         return Repair(True)
     limits = sorted(_limits(problem), key=lambda limit: not limit.physical)
@@ -238,12 +250,14 @@ def repair(problem: Problem) -> Repair:
         if not sets and not suggestions:
             sets = _sufficient_sets(search, cheapest, limits)
         suggestions += _suggestions(search, problem, sets)
-    return Repair(False, tuple(sorted(suggestions, key=_effort)))
+    return Repair(False, tuple(sorted(suggestions, key=_effort)), search.late)
 
 
 def _suggestions(search: _Search, problem: Problem, sets: list[list[_Limit]]) -> list[Suggestion]:
     suggestions = []
     for i, limits in enumerate(sets):
+        if search.late:
+            break
         search.share(len(sets) - i)
         suggestion = _suggest(search, problem, limits)
         if suggestion is not None:
@@ -257,9 +271,10 @@ def _effort(suggestion: Suggestion) -> tuple[bool, float]:
 
 @dataclass
 class _Search:
-    """Searches for feasible plans, first among those found before, within an amount of work."""
+    """Searches for feasible plans, first among those found before, within an amount of work and a time."""
 
     left: int
+    deadline: float  # by time.perf_counter
     schemes: list[npt.NDArray[np.int8]] = field(default_factory=list)
     excluded: set[Problem] = field(default_factory=set)  # proven infeasible
 
@@ -270,15 +285,25 @@ class _Search:
         """Take one of `parts` equal parts of the work that is left."""
         self.until = self.left - max(1, self.left // parts)
 
+    @property
+    def late(self) -> bool:
+        """Whether the time is up; then no plan is found any more."""
+        return time.perf_counter() >= self.deadline
+
     def fit(self, problem: Problem) -> tuple[Plan | None, bool]:
         """Return a feasible plan or None, and whether infeasibility is proven."""
+        if self.late:
+            return None, False
         for scheme in self.schemes:
             plan = Plan.of(problem, scheme)
             if plan.feasible:
                 return plan, False
         if problem in self.excluded or self.left <= self.until:
             return None, problem in self.excluded
-        scheme, infeasible = self._search(problem, min(self.left - self.until, _WORK_OF_ONE))
+        try:
+            scheme, infeasible = self._search(problem, min(self.left - self.until, _WORK_OF_ONE))
+        except _core.Stopped:
+            return None, False
         plan = Plan.of(problem, scheme)
         if plan.feasible:
             self.schemes.append(plan.scheme)
@@ -289,16 +314,18 @@ class _Search:
 
     def _search(self, problem: Problem, work: int) -> tuple[npt.NDArray[np.int8], bool]:
         """Return the best scheme found, and whether infeasibility is proven."""
+        seconds = max(0.0, self.deadline - time.perf_counter())
         if problem.goal.merge == "type":  # which only enumeration proves
-            stop = Stop(lambda p: p.violation == 0 or p.generation * _GENERATION >= work, "a feasible plan")
-            result = solve(problem, stop=stop)
+            enough = Stop(lambda p: p.violation == 0 or p.generation * _GENERATION >= work, "a feasible plan")
+            result = solve(problem, stop=enough | MaxRuntime(seconds) if seconds < math.inf else enough)
             self.left -= result.generations * _GENERATION
             return result.plan.scheme, result.status.startswith("infeasible")
-        exact = exact_search(problem, np.empty((0, problem.n_layers), np.int8))
-        while not exact.done and exact.best_score.violation > 0 and exact.work < work:
-            exact.step()
-        self.left -= exact.work
-        return exact.best, math.isinf(exact.bound)
+        with _core.StopAfter(seconds):
+            exact = exact_search(problem, np.empty((0, problem.n_layers), np.int8))
+            while not exact.done and exact.best_score.violation > 0 and exact.work < work:
+                exact.step()
+            self.left -= exact.work
+            return exact.best, math.isinf(exact.bound)
 
 
 # Which limits there are -----------------------------------------------------------------------------------
@@ -393,6 +420,8 @@ def _sufficient_sets(search: _Search, problem: Problem, limits: list[_Limit]) ->
     orders += [[*of_types, *(other for other in of_goal if other is not last), last] for last in of_goal]
     sets: list[list[_Limit]] = []
     for i, order in enumerate(orders):
+        if sets and search.late:
+            break
         search.share(2 * (len(orders) - i))
         found = sorted(_put_back(search, problem, order), key=limits.index)
         if found not in sets:
@@ -405,6 +434,8 @@ def _put_back(search: _Search, problem: Problem, limits: list[_Limit]) -> list[_
     """Restore one limit after the other if a plan is still feasible; return those that stay removed."""
     lifted = limits
     for limit in limits:
+        if search.late:
+            break
         fewer = [other for other in lifted if other is not limit]
         if search.fit(_lifted(problem, fewer))[0] is not None:
             lifted = fewer
@@ -431,6 +462,9 @@ def _suggest(search: _Search, problem: Problem, limits: list[_Limit]) -> Suggest
     values = [limit.given(limit.used(plan)) for limit in limits]
     proven = True
     for i, limit in enumerate(limits):  # then each of them, with the others fixed
+        if search.late:
+            proven = False
+            break
         rest = cheapest if len(limits) == 1 else _with(cheapest, limits, values)
         plan, value, smallest = _narrow(
             search, partial(limit.at, rest), limit.used, limit.now, plan, limit.whole
@@ -472,6 +506,8 @@ def _narrow(
         return found, low, True
     high = used(plan)
     while (value := _between(low, high, whole)) is not None:
+        if search.late:
+            return plan, high, False
         found, none = search.fit(at(value))
         if found is None:
             low, proven = value, none

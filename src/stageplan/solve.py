@@ -50,7 +50,7 @@ _MAX_EPISODES = 2**16  # the state of the network at each layer of each episode 
 _RELAXATION_WORK = 1 << 22  # work of the exact method for first schemes
 # Work of the exact method for the bound of another search, per scheme that this scored: a few per cent more.
 _BOUND_WORK, _BOUND_WORK_PER_LAYER = 0.25, 0.4
-_LATE = 0.1  # seconds for the bound after the search ran out of time
+LATE = 0.1  # seconds for the bound after the search ran out of time
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def solve(
     plan, ended_by = finish(lambda: Plan.of(problem, search.best), ended_by)
     late = ended_by is not None or progress.runtime >= seconds
     try:
-        bound = _lower_bound(problem, search, _LATE if late else math.inf)
+        bound = _lower_bound(problem, search, LATE if late else math.inf)
     except KeyboardInterrupt as interrupt:
         bound, ended_by = 0.0, ended_by or interrupt
     gap = _gap(plan, bound)

@@ -59,7 +59,13 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         help="schemes per generation; default: 256, with reinforce 32 (auto, genetic, reinforce, annealing)",
     )
     add_threads(parser, "default: all available cores (exact and greedy use one)")
-    add("--max-runtime", type=float, metavar="SECONDS", help="stop after this many seconds")
+    add(
+        "--max-runtime",
+        type=float,
+        metavar="SECONDS",
+        help="stop after this many seconds; if no plan is feasible, the search for sufficient changes of the "
+        "limits takes at most as long again",
+    )
     add("--max-generations", type=int, metavar="N", help="stop after this many generations")
     add("--max-evaluations", type=int, metavar="N", help="stop after scoring this many schemes")
     add("--max-work", type=int, metavar="N", help="stop after this much work, a count equal on every machine")
@@ -136,7 +142,7 @@ def _deliver_plan(arguments: argparse.Namespace, problem: Problem, result: Resul
     changes, values, interrupted = "", result.to_dict(), result.interrupted
     try:
         if not result.plan.feasible and not interrupted:
-            repaired = repair(problem)
+            repaired = repair(problem, max_runtime=arguments.max_runtime)
             changes, values = str(repaired), values | {"repair": repaired.to_dict()}
     except KeyboardInterrupt:
         interrupted = True
