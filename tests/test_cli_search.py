@@ -216,6 +216,18 @@ def test_a_saved_policy_goes_on(run):
     assert not list(Path().glob(".stageplan*"))
 
 
+def test_a_search_stopped_before_its_first_step_says_that_no_policy_is_saved(run):
+    status, out, err = run(
+        "plan", "net.toml", "--method", "reinforce", "--max-runtime", 0, "--save-policy", "p.npz"
+    )
+    assert err == (
+        "stageplan: note: p.npz: no policy was saved, since the search was stopped before its first step\n"
+    )
+    assert not Path("p.npz").exists()
+    assert "bottleneck" in out
+    assert status in (0, 1)
+
+
 def test_plan_is_delivered_before_a_policy_that_cannot_be_saved(run, monkeypatch):
     monkeypatch.setattr(sp.Policy, "save", fail(OSError(errno.ENOSPC, "No space left on device", "p.npz")))
     status, out, err = run("plan", "net.toml", *LEARN, "--save-policy", "p.npz", "-o", "plan.json")

@@ -84,7 +84,8 @@ class Result:
     method, seed, version, instruction_set
         How it was computed.
     policy : Policy or None
-        The policy trained by method reinforce; ``policy.plan(problem)`` plans without search.
+        The policy trained by method reinforce; ``policy.plan(problem)`` plans without search. None also if
+        that search was stopped before its first step.
 
     Examples
     --------

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import interrupts, plan_file
 from ..learning.policy import CELLS, Policy
-from ..output import check_output, compose, deliver, progress_line, write_and_print
+from ..output import check_output, compose, deliver, print_note, progress_line, write_and_print
 from ..pareto import pareto
 from ..problem import Problem
 from ..readers.arrays import map_npy
@@ -121,9 +121,18 @@ def _plan(arguments: argparse.Namespace) -> int:
     try:
         interrupted = _deliver_plan(arguments, problem, result)
     finally:
-        if result.policy is not None and arguments.save_policy is not None:
-            result.policy.save(arguments.save_policy)
+        _save_policy(arguments.save_policy, result)
     return interrupts.exit_status() if interrupted else status_of(result.plan.feasible)
+
+
+def _save_policy(path: Path | None, result: Result) -> None:
+    if path is None:
+        return
+    if result.policy is None:
+        reason = "the search was stopped before its first step"
+        print_note(f"stageplan: note: {path}: no policy was saved, since {reason}")
+    else:
+        result.policy.save(path)
 
 
 def _check_save_policy(arguments: argparse.Namespace) -> None:
