@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <thread>
 #include <utility>
@@ -25,7 +26,7 @@ class StopRequest {
   StopRequest& operator=(const StopRequest&) = delete;
 
   // Whether to stop by now.
-  bool asked();
+  bool asked() { return asked_.load(std::memory_order_relaxed) || asked(Clock::now()); }
 
   // The innermost request that the thread works under, or null.
   static StopRequest* of_thread() { return of_thread_; }
@@ -43,13 +44,17 @@ class StopRequest {
   };
 
  private:
+  static constexpr std::chrono::milliseconds kPollEvery{10};
+
+  bool asked(Clock::time_point now);
+
   static inline thread_local StopRequest* of_thread_ = nullptr;
 
   const std::thread::id owner_ = std::this_thread::get_id();
   const std::function<bool()> poll_;
   const Clock::time_point began_ = Clock::now();
   const double seconds_;
-  Clock::time_point next_poll_ = began_;
+  Clock::time_point next_poll_ = began_ + kPollEvery;
   std::atomic<bool> asked_{false};
   StopRequest* before_;
 };
@@ -60,10 +65,14 @@ inline void check_stop() {
   if (request != nullptr && request->asked()) throw Stopped();
 }
 
-// For places that work comes by more often: looks every 256th time.
-inline void check_stop_often() {
-  static thread_local unsigned passed = 0;
-  if (++passed % 256 == 0) check_stop();
+// For places that work comes by more often, where reading the clock would take as long as the work: looks once
+// in 256 units of work, each a few hundred nanoseconds at most.
+inline void check_stop_often(std::uint64_t work = 1) {
+  static thread_local std::uint64_t since_check = 0;
+  since_check += work;
+  if (since_check < 256) return;
+  since_check = 0;
+  check_stop();
 }
 
 }  // namespace stageplan

@@ -82,7 +82,7 @@ LagrangianBound Relaxation::raise(int steps, const Visit& visit) {
   LagrangianBound best;
   double scale = 1;
   for (int step = 0, stalled = 0; step < steps; ++step) {
-    check_stop();
+    check_stop_often(1 + graph.size() / 16);
     const double bound = weigh(now) - now.sum();
     if (bound == kInfinity) return {bound, false, {}};
     if (std::isnan(bound)) break;  // the multipliers have left the range of numbers

@@ -77,7 +77,7 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const St
     : time_(time) {
   for (int first = 0; first < problem.layers; ++first) {
     begins_.push_back(arcs_.size());
-    check_stop();
+    check_stop_often(1 + (wider.begin(first + 1) - wider.begin(first)) / 16);
     for (size_t i = wider.begin(first); i < wider.begin(first + 1); ++i) {
       const Arc& arc = wider[i];
       if (!marked[i]) continue;
