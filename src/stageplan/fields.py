@@ -168,16 +168,18 @@ def check_fields(struct: msgspec.Struct, owner: str) -> None:
     TypeError, ValueError
         A field has a wrong type, or a value that is not allowed.
     """
-    fields = fields_of(type(struct))
-    values = {field.name: _plain(getattr(struct, field.name)) for field in fields}
+    given = msgspec.structs.asdict(struct)
+    values = {name: value if type(value) in _PLAIN else _plain(value) for name, value in given.items()}
     try:
         checked = msgspec.convert(values, _unchecked(type(struct)))
     except _REFUSED:
-        for field in fields:
+        for field in fields_of(type(struct)):
             _check_field(field, values[field.name], owner)
         raise
-    for field in fields:
-        msgspec.structs.force_setattr(struct, field.name, _immutable(getattr(checked, field.name)))
+    for name, before in given.items():
+        value = getattr(checked, name)
+        if value is not before or type(value) not in _PLAIN:  # most fields are as they have to be
+            msgspec.structs.force_setattr(struct, name, _immutable(value))
 
 
 def _check_field(field: FieldInfo, value: Any, owner: str) -> None:

@@ -186,7 +186,7 @@ class Plan:
             time=score.time,
             price=price,
             violation=score.violation,
-            violations=tuple(_violations(problem, reports, score, price)),
+            violations=tuple(_violations(problem, reports, score, price)) if score.violation > 0 else (),
         )
 
     @property

@@ -634,7 +634,9 @@ def _shaped(
     if default == math.inf and isinstance(values, (list, tuple)):
         values = [math.inf if value is None else value for value in values]
     array = as_floats(name, values)
-    if (exact or default is not None) and array.shape != shape:
+    if array.shape == shape:
+        return array
+    if exact or default is not None:
         raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
     try:
         return np.broadcast_to(array, shape)
