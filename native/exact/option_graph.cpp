@@ -21,6 +21,14 @@ bool same_stage(const OptionArc& a, const OptionArc& b) {
 
 }  // namespace
 
+bool Positions::allow(std::span<const OptionArc> path) const {
+  const int stages = static_cast<int>(path.size());
+  if (stages > count && !open) return false;
+  for (int i = 0; i < stages; ++i)
+    if (std::min(stages - i, count) > path[i].farthest) return false;
+  return true;
+}
+
 OptionGraph::OptionGraph(const Problem& problem, const OptionGroup& group, const std::vector<double>& limit,
                          double most_time, double most_price, int stride)
     : begin_(problem.layers + 2) {
@@ -73,8 +81,10 @@ void OptionGraph::set_positions(const Problem& problem) {
   });
 }
 
-OptionGraph::OptionGraph(const OptionGraph& graph, const SlowestRange& range)
-    : begin_(graph.begin_.size()), positions_(graph.positions_) {
+void OptionGraph::select(const OptionGraph& graph, const SlowestRange& range) {
+  arcs_.clear();
+  begin_.resize(graph.begin_.size());
+  positions_ = graph.positions_;
   size_t stage = 0;  // where its arcs begin
   for (const OptionArc& arc : graph.arcs_) {
     if (arc.time > range.high || arc.sync > range.sync_high) continue;

@@ -20,6 +20,9 @@ struct OptionArc {
 struct Positions {
   int count;
   bool open;
+
+  // Whether all stages of a path are where they may be.
+  bool allow(std::span<const OptionArc> path) const;
 };
 
 // Times and all-reduce of the slowest stages.
@@ -34,8 +37,12 @@ class OptionGraph {
   OptionGraph(const Problem& problem, const OptionGroup& group, const std::vector<double>& limit,
               double most_time, double most_price, int stride);
 
-  // The arcs that the best plan of a range may need: none slower, and none that another one can replace.
-  OptionGraph(const OptionGraph& graph, const SlowestRange& range);
+  // No arcs.
+  OptionGraph() = default;
+
+  // Becomes the arcs of a graph that the best plan of a range may need: none slower, and none that another one
+  // can replace.
+  void select(const OptionGraph& graph, const SlowestRange& range);
 
   std::span<const OptionArc> arcs() const { return arcs_; }
   std::span<const OptionArc> from(int cut) const {
@@ -51,10 +58,10 @@ class OptionGraph {
   // Only the arcs that `narrow` leaves, having changed their positions.
   template <class Narrow>
   void keep(Narrow narrow) {
-    std::vector<OptionArc> kept;
-    for (OptionArc arc : arcs_)
-      if (narrow(arc)) kept.push_back(arc);
-    arcs_ = std::move(kept);
+    size_t kept = 0;
+    for (OptionArc& arc : arcs_)
+      if (narrow(arc)) arcs_[kept++] = arc;
+    arcs_.resize(kept);
     index();
   }
 
@@ -65,7 +72,7 @@ class OptionGraph {
 
   std::vector<OptionArc> arcs_;  // by first, last, type
   std::vector<int> begin_;       // of the arcs from each cut
-  Positions positions_;
+  Positions positions_{0, true};
 };
 
 using OptionPath = std::vector<OptionArc>;

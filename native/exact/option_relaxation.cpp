@@ -30,16 +30,18 @@ PlanTerms::PlanTerms(const Problem& problem) : fixed_price(problem.fixed_price),
 }
 
 OptionRelaxation::OptionRelaxation(const Problem& problem, const PlanTerms& terms, const OptionGraph& graph,
-                                   const SlowestRange& range, const Worth& worth,
+                                   const SlowestRange& range, const Worth& worth, bool flat,
                                    std::vector<Weighting>& weightings)
     : problem_(problem),
       terms_(terms),
       graph_(graph),
       range_(range),
       worth_(worth),
+      positions_(flat ? nullptr : &graph.positions()),
+      stride_(positions_ ? positions_->count : 1),
       weightings_(weightings),
       weighed_(weightings.size()),
-      through_(kMost * static_cast<size_t>(graph.positions().count)) {}
+      through_(kMost * stride_) {}
 
 void OptionRelaxation::set_lines(const double* values, double time, double sync, Line* lines) const {
   const double base = terms_.time(time, 0, sync);
@@ -164,7 +166,7 @@ double OptionRelaxation::weigh(int index, const std::vector<double>& devices) {
   weighed.weights = {weighting.time * terms_.pass, weighting.price, devices};
   weighed.allowed = 0;
   for (int t : terms_.limited) weighed.allowed += devices[t] * terms_.limit[t];
-  work_ += graph_.size() * graph_.positions().count;
+  work_ += graph_.size() * stride_;
   return weighed.paths->to_end(graph_, weighed.weights) - weighed.allowed;
 }
 
@@ -183,7 +185,7 @@ std::vector<double> OptionRelaxation::slope(const OptionPath& path, const std::v
 // Raises the multipliers of a weighting by steps of a subgradient method (Polyak 1969).
 void OptionRelaxation::refresh(int index, const Visit& visit) {
   Weighting& weighting = weightings_[index];
-  weighed_[index].paths = std::make_unique<OptionPaths>(problem_, graph_.positions());
+  weighed_[index].paths = std::make_unique<OptionPaths>(problem_, positions_);
   std::vector<double> now = weighting.devices, best = now;
   double value = -kInfinity, scale = 1;
   for (int step = 0, stalled = 0; step < kSteps; ++step) {
@@ -225,46 +227,60 @@ void OptionRelaxation::look_back() {
   for (Weighed& weighed : weighed_) {
     if (!weighed.paths) continue;
     weighed.paths->from_start(graph_, weighed.weights);
-    work_ += graph_.size() * graph_.positions().count;
+    work_ += graph_.size() * stride_;
   }
+  Line lines[kMost];
+  double values[kMost];
+  for (size_t i = 0; i < weightings_.size(); ++i) values[i] = weightings_[i].value;
+  set_lines(values, range_.low, range_.sync_low, lines);
+  const Ends ends = worth_.ends(lines[weightings_.size() - 1].value, lines[0].value);
+  most_.clear();
+  for (const Weighting& w : weightings_) most_.push_back(ends.heaviest(w.time, w.price));
 }
 
-bool OptionRelaxation::narrow(OptionArc& arc) {
+// The least weight of the paths through an arc, at any position and at each.
+double OptionRelaxation::through(int index, const OptionArc& arc, double* by_position) const {
+  const Weighed& weighed = weighed_[index];
+  if (!weighed.paths) return weightings_[index].value;
+  const double own = weighed.weights(arc) - weighed.allowed;
+  const double *before = weighed.paths->before(arc.first, arc.type),
+               *after = weighed.paths->after(arc.last + 1, arc.type);
+  if (!positions_) return before[0] + after[0] + own;
+  double least = kInfinity;
+  for (int p = arc.nearest; p <= arc.farthest; ++p) {
+    by_position[p - 1] = before[p] + after[p] + own;
+    least = std::min(least, by_position[p - 1]);
+  }
+  return least;
+}
+
+bool OptionRelaxation::narrow(OptionArc& arc) const {
+  const int count = static_cast<int>(weightings_.size());
   const double base = terms_.time(std::max(range_.low, arc.time), 0, std::max(range_.sync_low, arc.sync));
-  const int count = static_cast<int>(weightings_.size()), positions = arc.farthest - arc.nearest + 1;
-  double value[kMost];
-  for (int i = 0; i < count; ++i) {
+  double value[kMost], rest[kMost];
+  for (int i = count - 1; i >= 0; --i) {
     const Weighting& w = weightings_[i];
-    const double rest = w.time * base + w.price * terms_.fixed_price;
-    value[i] = w.value + rest;
-    const Weighed& weighed = weighed_[i];
-    if (!weighed.paths) continue;
-    const double* before = weighed.paths->before(arc.first, arc.type) + arc.nearest;
-    const double* after = weighed.paths->after(arc.last + 1, arc.type) + arc.nearest;
-    const double own = weighed.weights(arc) - weighed.allowed + rest;
-    double* through = &through_[i * static_cast<size_t>(graph_.positions().count)];
-    double least = kInfinity;
-    for (int p = 0; p < positions; ++p) {
-      through[p] = before[p] + after[p] + own;
-      least = std::min(least, through[p]);
-    }
-    value[i] = least;
+    rest[i] = w.time * base + w.price * terms_.fixed_price;
+    value[i] = through(i, arc, &through_[i * stride_]) + rest[i];
+    if (value[i] > most_[i]) return false;
   }
   const double time = value[count - 1], price = value[0];
-  if (time > worth_.most_time || price > worth_.most_price) return false;
-  if (time > worth_.longest(price)) return false;
-  int nearest = 0, farthest = positions - 1;
+  const Ends ends = worth_.ends(time, price);
+  if (time > ends.longest) return false;
+  double most[kMost];
   for (int i = 0; i < count; ++i) {
-    const double most = worth_.heaviest({weightings_[i].time, weightings_[i].price, 0}, time, price);
-    if (value[i] > most) return false;
-    if (!weighed_[i].paths) continue;
-    const double* through = &through_[i * static_cast<size_t>(graph_.positions().count)];
-    while (through[nearest] > most && nearest < farthest) ++nearest;
-    while (through[farthest] > most && nearest < farthest) --farthest;
+    most[i] = ends.heaviest(weightings_[i].time, weightings_[i].price);
+    if (value[i] > most[i]) return false;
   }
-  arc.farthest = arc.nearest + farthest;
-  arc.nearest += nearest;
+  if (!positions_) return true;
+  for (int i = 0; i < count; ++i)
+    if (weighed_[i].paths) cut_positions(arc, &through_[i * stride_], most[i] - rest[i]);
   return true;
+}
+
+void OptionRelaxation::cut_positions(OptionArc& arc, const double* by_position, double most) const {
+  while (by_position[arc.nearest - 1] > most && arc.nearest < arc.farthest) ++arc.nearest;
+  while (by_position[arc.farthest - 1] > most && arc.nearest < arc.farthest) --arc.farthest;
 }
 
 double OptionRelaxation::least_through(const Ending& ending) const {

@@ -35,9 +35,11 @@ struct Weighting {
 
 class OptionRelaxation {
  public:
-  // `weightings`: the first of price alone, the last of time alone; those known of a wider range.
+  // `weightings`: the first of price alone, the last of time alone; those known of a wider range. `flat`: the
+  // positions of stages do not count.
   OptionRelaxation(const Problem& problem, const PlanTerms& terms, const OptionGraph& graph,
-                   const SlowestRange& range, const Worth& worth, std::vector<Weighting>& weightings);
+                   const SlowestRange& range, const Worth& worth, bool flat,
+                   std::vector<Weighting>& weightings);
 
   // Shortest paths until no plan counts or more of them would not help; shows each one. `worth` may be raised
   // by that.
@@ -51,7 +53,7 @@ class OptionRelaxation {
   void look_back();
 
   // Whether an arc may be in a plan that counts, its positions cut down to those where it may.
-  bool narrow(OptionArc& arc);
+  bool narrow(OptionArc& arc) const;
 
   // What the plans are worth that end with these stages, the first of which is at a position.
   struct Ending {
@@ -81,6 +83,8 @@ class OptionRelaxation {
   double aim(const Weighting& weighting) const;
   double weigh(int index, const std::vector<double>& devices);
   std::vector<double> slope(const OptionPath& path, const std::vector<double>& devices) const;
+  double through(int index, const OptionArc& arc, double* by_position) const;
+  void cut_positions(OptionArc& arc, const double* by_position, double most) const;
   void set_lines(const double* values, double time, double sync, Line* lines) const;
   double least_of(const double* values, double time, double sync) const;
 
@@ -91,9 +95,12 @@ class OptionRelaxation {
   const OptionGraph& graph_;
   const SlowestRange& range_;
   const Worth& worth_;
+  const Positions* const positions_;  // null where they do not count
+  const size_t stride_;               // positions, at least 1
   std::vector<Weighting>& weightings_;
   std::vector<Weighed> weighed_;
-  std::vector<double> through_;  // (weightings, positions): what paths through an arc weigh
+  std::vector<double> most_;             // weight of a plan that counts, by weighting
+  mutable std::vector<double> through_;  // (weightings, positions): what paths through an arc weigh
   std::uint64_t work_ = 0;
 };
 

@@ -11,6 +11,7 @@ namespace stageplan {
 namespace {
 
 constexpr size_t kFewArcs = 1500;   // for which labels are set
+constexpr double kNear = 1.3;       // ranges in which the positions of stages count
 constexpr double kWide = 1.15;      // ranges of times are halved first
 constexpr double kNarrow = 1.15;    // for which labels are set however many arcs there are
 constexpr size_t kFirstWidth = 64;  // labels of a type and position at a cut
@@ -143,28 +144,37 @@ void OptionSearch::limit_range(SlowestRange& range) const {
 void OptionSearch::look_into(Box box) {
   limit_range(box.range);
   work_ += box.graph->size();
-  box.graph = std::make_shared<const OptionGraph>(*box.graph, box.range);
-  if (!box.graph->tighten(box.range)) return;
+  graph_.select(*box.graph, box.range);
+  if (!graph_.tighten(box.range)) return;
   Closest closest;
-  if (bound_box(box, closest)) divide(std::move(box), closest.path);
+  if (!bound_box(box, closest)) return;
+  box.graph = std::make_shared<const OptionGraph>(graph_);
+  divide(std::move(box), closest.path);
 }
 
-// False where the box is closed.
+// False where the box is closed. First as if stages could be at any position.
 bool OptionSearch::bound_box(Box& box, Closest& closest) {
-  const auto graph = box.graph;
-  OptionRelaxation relaxation(problem_, terms_, *graph, box.range, worth_, box.weightings);
+  if (!narrow_box(box, true, closest)) return false;
+  const bool near = box.range.high <= kNear * box.range.low;
+  return one_position() || !near || narrow_box(box, false, closest);
+}
+
+bool OptionSearch::one_position() const { return graph_.positions().count == 1 && graph_.positions().open; }
+
+// Raises the bound of a box and cuts its graph down; false where the box is closed.
+bool OptionSearch::narrow_box(Box& box, bool flat, Closest& closest) {
+  OptionRelaxation relaxation(problem_, terms_, graph_, box.range, worth_, flat, box.weightings);
   relaxation.raise([&](const OptionPath& path) {
-    try_path(path);
+    if (!flat || graph_.positions().allow(path)) try_path(path);
     compare(path, box.range, closest);
   });
   box.bound = std::max(box.bound, relaxation.least());
   work_ += relaxation.work();
   if (closed(box.bound)) return false;
   relaxation.look_back();
-  auto narrowed = std::make_shared<OptionGraph>(*graph);
-  narrowed->keep([&](OptionArc& arc) { return relaxation.narrow(arc); });
-  box.graph = narrowed;
-  const bool few = narrowed->size() <= kFewArcs && box.range.high <= kNarrow * box.range.low;
+  graph_.keep([&](OptionArc& arc) { return relaxation.narrow(arc); });
+  if (flat && !one_position()) return true;
+  const bool few = graph_.size() <= kFewArcs && box.range.high <= kNarrow * box.range.low;
   // Without a schedule there is one position, so that labels of many arcs are quick too.
   if (few || (terms_.pass == 0 && one_value(box.range))) set_labels(box, relaxation);
   return !closed(box.bound);
@@ -180,7 +190,7 @@ void OptionSearch::compare(const OptionPath& path, const SlowestRange& range, Cl
 
 // Where all labels are kept, the box is closed.
 void OptionSearch::set_labels(Box& box, const OptionRelaxation& relaxation) {
-  OptionLabels labels(problem_, terms_, *box.graph, box.range, relaxation, box.width);
+  OptionLabels labels(problem_, terms_, graph_, box.range, relaxation, box.width);
   labels.run([&](const OptionPath& path, double bound) {
     if (closed(bound)) return false;
     try_path(path);

@@ -56,6 +56,8 @@ class OptionSearch : public Search {
   void look_into(Box box);
   void limit_range(SlowestRange& range) const;
   bool bound_box(Box& box, Closest& closest);
+  bool one_position() const;
+  bool narrow_box(Box& box, bool flat, Closest& closest);
   void set_labels(Box& box, const OptionRelaxation& relaxation);
   void try_path(const OptionPath& path);
   void compare(const OptionPath& path, const SlowestRange& range, Closest& closest) const;
@@ -71,6 +73,7 @@ class OptionSearch : public Search {
   const PlanTerms terms_;
   Worth worth_;                   // of plans that are better than the best
   std::vector<Box> open_;         // a heap, the least bound first
+  OptionGraph graph_;             // of the box that is looked into
   std::vector<Genes> recent_;     // schemes that were the best lately
   double abandoned_ = kInfinity;  // bound of the boxes given up as too hard
   std::uint64_t work_ = 0;

@@ -62,13 +62,9 @@ double Worth::dearest(double time) const {
   return time > 0 ? std::min(most_price, most_cost / (cost_scale * time)) : most_price;
 }
 
-// The ends of the curve of times and prices that just count.
-double Worth::heaviest(const Line& line, double least_time, double least_price) const {
+Ends Worth::ends(double least_time, double least_price) const {
   const double dear = dearest(least_time), long_ = longest(least_price);
-  if (line.time == 0) return line.price * dear;
-  if (line.price == 0) return line.time * long_;
-  return std::max(line.time * longest(dear) + line.price * dear,
-                  line.time * long_ + line.price * dearest(long_));
+  return {longest(dear), dear, long_, dearest(long_)};
 }
 
 double least_objective(const Worth& worth, const Line* lines, int count) {

@@ -2,6 +2,8 @@
 // times and prices, whose corners are looked at.
 #pragma once
 
+#include <algorithm>
+
 #include "model/problem.h"
 
 namespace stageplan {
@@ -10,6 +12,19 @@ namespace stageplan {
 struct Line {
   double time, price;
   double value;
+};
+
+// The curve of times and prices that just count, from its dearest point to its longest one.
+struct Ends {
+  double time, dearest;  // of the dearest point
+  double longest, price;
+
+  // The most that a point of it weighs.
+  double heaviest(double time_weight, double price_weight) const {
+    if (time_weight == 0) return price_weight * dearest;
+    if (price_weight == 0) return time_weight * longest;
+    return std::max(time_weight * time + price_weight * dearest, time_weight * longest + price_weight * price);
+  }
 };
 
 // What a plan has to keep so that it counts: the limits and, once there is one, less than the best plan.
@@ -27,8 +42,8 @@ struct Worth {
   double longest(double price) const;
   double dearest(double time) const;
 
-  // The most that a plan weighs that counts, is no faster and no cheaper than this; the line's value aside.
-  double heaviest(const Line& line, double least_time, double least_price) const;
+  // Of plans that take at least this time and price.
+  Ends ends(double least_time, double least_price) const;
 };
 
 // The least objective of plans that keep the lines and count; infinity where there are none. The first line
