@@ -103,7 +103,9 @@ def column_option(p: Any, layers: Sequence[int], t: int, c: int, r: int) -> Opti
     moved += sum(x[2] for x in p.tensors if ref.crosses(x, layers)) / float(p.bandwidth[t])
     beta = float(p.transfer_parallel[t])
     transfer = moved * (1 - beta) + moved * beta * share
-    reduced = 0.0 if r == 1 else 2 * (r - 1) / r * sum(entry(p, "gradients", layers, c)) / rate(p, t, k)
+    batch = p.goal.batch is not None
+    gradients = sum(entry(p, "gradients", layers, c)) if batch else 0.0
+    reduced = 0.0 if r == 1 else 2 * (r - 1) / r * gradients / rate(p, t, k)
     memory = sum(entry(p, "memory", layers, c)) + sum(entry(p, "sharded", layers, c)) / r
     return Option(
         devices=k,
@@ -113,7 +115,7 @@ def column_option(p: Any, layers: Sequence[int], t: int, c: int, r: int) -> Opti
         through=compute + transfer,
         sync=reduced + sum(entry(p, "update", layers, c)),
         memory=memory + max(entry(p, "workspace", layers, c)),
-        flight=fullest * sum(entry(p, "activations", layers, c)),
+        flight=fullest * sum(entry(p, "activations", layers, c)) if batch else 0.0,
         unsupported=len(times) - len(runs),
     )
 

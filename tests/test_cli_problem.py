@@ -115,6 +115,22 @@ def test_price_of_0_in_a_cluster_is_noted(run, command):
     )
 
 
+def test_gradients_without_a_batch_are_noted(run):
+    Path("train.toml").write_text(
+        'name = "train"\n[[layers]]\nname = "body"\ncompute = { fast = 1 }\ngradients = 4e9\n'
+    )
+    Path("linked.toml").write_text(
+        'name = "linked"\n[[types]]\nname = "fast"\nprice = 3.0\nlimit = 8\nlink = 1e9\n'
+    )
+    command = ("plan", "train.toml", "--cluster", "linked.toml", *SHORT)
+    left_out = "which replicas all-reduce gradients are left out\n"
+    status, _, err = run(*command)
+    assert (status, err) == (
+        0, f"stageplan: note: the goal has no batch (--batch), so that the seconds in {left_out}"
+    )  # fmt: skip
+    assert run(*command, "--batch", "8")[2] == ""
+
+
 def test_flags_of_the_schedule_and_the_plan(run):
     flags = {
         "schedule": "gpipe", "microbatches": 4, "batch": 8, "max_stages": 3,

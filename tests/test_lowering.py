@@ -128,20 +128,31 @@ def test_a_table_that_says_one_number_for_all_types() -> None:
     layer = Layer(name="body", compute={"a100": 1, "cpu": 2}, memory={"a100": 5, "cpu": 5}, activations=3)
     p = strategies(DeviceType(name="a100", price=1), DeviceType(name="cpu", price=1), layers=(layer,),
                    goal=sp.Goal())  # fmt: skip
-    assert p.memory.tolist() == [5]
+    assert p.memory.tolist() == [8]
     assert p.column_type is None
     assert not p.by_options
 
 
-def test_new_terms_without_a_goal_that_needs_them() -> None:
-    """Activations without a batch and bandwidths without gradients change nothing, and wait for a goal."""
+def test_activations_without_a_batch_are_those_of_the_batch_of_the_workload() -> None:
+    """They stay on each device; with a batch in the goal they count for each example in flight."""
     layer = Layer(name="body", compute={"a100": 1}, memory=5, activations=3)
     p = strategies(A100, layers=(layer,), goal=sp.Goal(min_throughput=1))
     assert not p.by_options
-    assert sp.solve(p).plan.stages[0].memory == 5
+    assert p.memory.tolist() == [8]
+    assert sp.solve(p).plan.stages[0].memory == 8
+    assert p.replace(memory=[7]).memory.tolist() == [10]
+    assert p.replace(price=[2]).memory.tolist() == [8]
+    assert pickle.loads(pickle.dumps(p)) == p
     later = p.replace(schedule="gpipe", microbatches=4, batch=4)
     assert later.by_options
-    assert later.activations.tolist() == [[1.5]]
+    assert (later.memory.tolist(), later.activations.tolist()) == ([5], [[1.5]])
+    assert later.replace(schedule=None, microbatches=None, batch=None) == p
+
+
+def test_activations_without_a_batch_of_several_columns() -> None:
+    p = strategies(A100, DeviceType(name="cpu", price=1), goal=sp.Goal())
+    assert p.memory.tolist() == [[72, 36, 18, 72], [0] * 4]
+    assert sp.verify(p, sp.solve(p).plan).feasible
 
 
 def test_backward_times_where_all_layers_have_them() -> None:
@@ -194,9 +205,20 @@ def test_wrong_strategies(fields: dict[str, Any], sentence: str) -> None:
         strategies(A100, layers=(body, head))
 
 
-def test_gradients_need_a_batch() -> None:
-    layer = Layer(name="body", compute={"a100": 1}, gradients=4, update=0.5)
-    with pytest.raises(ValueError, match=r"^batch is absent; it must be given where there are gradients"):
+def test_gradients_count_once_there_is_a_batch() -> None:
+    layer = Layer(name="body", compute={"a100": 1}, gradients=4e11)
+    p = strategies(A100, layers=(layer,), goal=sp.Goal(min_throughput=4))
+    assert not p.by_options
+    assert sp.verify(p, sp.solve(p).plan).throughput == 4
+    stages = p.replace(max_stages=1)
+    assert sp.verify(stages, sp.solve(stages).plan).throughput == 4
+    reduced = p.replace(batch=8)
+    assert reduced.gradients.tolist() == [[4e11]]
+    assert sp.Plan.of(reduced, [0]).stages[0].sync > 0
+
+
+def test_updates_need_a_batch() -> None:
+    layer = Layer(name="body", compute={"a100": 1}, update=0.5)
+    with pytest.raises(ValueError, match=r"^batch is absent; it must be given where there are update"):
         strategies(A100, layers=(layer,), goal=sp.Goal())
-    p = strategies(A100, layers=(layer,), goal=sp.Goal(batch=4))
-    assert (p.gradients.tolist(), p.update.tolist()) == ([[4]], [[0.5]])
+    assert strategies(A100, layers=(layer,), goal=sp.Goal(batch=4)).update.tolist() == [[0.5]]

@@ -60,10 +60,10 @@ def test_wrong_time_of_a_schedule_is_named() -> None:
         sp.verify(plan.problem, replace(plan, time=9.0))
 
 
-def test_activations_without_a_batch_do_not_count():
+def test_activations_without_a_batch_are_resident():
     layer = sp.Layer(name="body", compute={"gpu": 2.0, "gpu/tp2": 1.0}, memory=5.0, activations=3.0)
     cluster = sp.Cluster(name="lab", types=[sp.DeviceType(name="gpu", price=1.0)])
     problem = sp.Problem(sp.Workload(name="net", layers=[layer]), cluster)
     plan = sp.Plan.of(problem, [0])
-    assert plan.stages[0].memory == 5.0
+    assert plan.stages[0].memory == 8.0
     sp.verify(problem, plan)

@@ -213,6 +213,10 @@ def test_a_default_partition_that_does_not_fit_into_memory():
     assert plan.feasible
     found = sp.export(plan, "torch").comparison
     assert (found.default_layers, found.default_throughput) == ((4, 3), 0)
+    with_workspace = plan.problem.replace(memory=np.zeros(7), workspace=[0, 0, 0, 0, 2.5, 0, 0])
+    plan = sp.Plan.of(with_workspace, plan.scheme)
+    assert plan.feasible
+    assert sp.export(plan, "torch").comparison.default_throughput == 0
 
 
 def test_even_splits():

@@ -56,7 +56,7 @@ class Problem:
     transfer_parallel, price, limit, capacity, bandwidth : ndarray of float64, shape (T,)
         Parallel fraction of transfer; $/device-hour; devices, bytes, bytes/s (inf: no limit).
     memory : ndarray of float64, shape (L,)
-        Resident bytes.
+        Resident bytes. If the goal has no batch, they include the activations of one batch of the workload.
     column_type, column_degree : ndarray of int32, shape (C,), or None
         Device type and devices per replica of each column, if types have strategies. `compute`, `send`,
         `receive` and `compute_parallel` then have shape (L, C), and `memory` may have it.
@@ -64,7 +64,7 @@ class Problem:
         Name of the strategy of each column.
     sharded, activations, workspace, gradients : ndarray of float64, shape (L, C), or None
         Bytes per device: divided among the replicas; resident for each example in flight; used only while
-        the layer runs; all-reduced by the replicas once per iteration.
+        the layer runs; all-reduced by the replicas once per iteration, if the goal has a batch.
     update : ndarray of float64, shape (L, C), or None
         Seconds of the optimiser per iteration.
     link, network, machine : ndarray of float64, shape (T,), or None
@@ -157,6 +157,7 @@ class Problem:
     conditions: Conditions
     label_types: npt.NDArray[np.int32]
     core: _core.Problem
+    _stated_memory: Array  # without activations
     _scorer: tuple[float | None, _core.Scorer] | None = None
 
     def __init__(self, workload: Workload, cluster: Cluster, goal: Goal | None = None) -> None:
@@ -335,7 +336,8 @@ class Problem:
             "backward": None,
             **further,
         }
-        strategies.check_batch(fields, goal, "activations")
+        for name in strategies.BY_BATCH:
+            strategies.check_batch(fields, goal, name)
         return cls._of(fields, goal)
 
     @classmethod
@@ -435,8 +437,8 @@ class Problem:
         Parameters
         ----------
         **changes
-            Whole arrays, such as ``limit``; tensors, fixed_price, layer_names, layer_kinds, type_names; or
-            fields of the `Goal`.
+            Whole arrays, such as ``limit`` (``memory`` without activations); tensors, fixed_price,
+            layer_names, layer_kinds, type_names; or fields of the `Goal`.
 
         Returns
         -------
@@ -459,7 +461,8 @@ class Problem:
         return Problem._of(fields, Goal(**goal))
 
     def _fields(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in (*_ARRAYS, *_REST, *_OPTIONAL)}
+        fields = {name: self.__dict__[name] for name in (*_ARRAYS, *_REST, *_OPTIONAL)}
+        return fields | {"memory": self._stated_memory}
 
     def _checked(self, name: str, value: Any) -> Any:
         """Check the type of a field that is replaced; its size is checked together with the others'."""
@@ -491,7 +494,9 @@ class Problem:
             raise TypeError(f"goal is {show(goal)}; it must be a Goal")
         state: dict[str, Any] = {name: _frozen(fields[name]) for name in _ARRAYS}
         state |= {name: fields[name] for name in (*_REST, *_OPTIONAL)}
-        state |= {"goal": goal, "by_options": strategies.by_options(fields, goal)}
+        state |= {"goal": goal, "_stated_memory": state["memory"]}
+        state["memory"] = strategies.resident(state, goal)
+        state["by_options"] = strategies.by_options(state, goal)
         self.__dict__.update(state)
         core = self._make_core()
         self.__dict__.update(core=core, label_types=_frozen(core.label_types, np.int32))

@@ -19,6 +19,8 @@ Ints = npt.NDArray[np.int32]
 
 BY_COLUMN = ("sharded", "activations", "workspace", "gradients", "update")
 """Arrays by layer, or by layer and column, that a problem may have."""
+BY_BATCH = ("activations", "gradients")
+"""Those of them that are per example, or per iteration; they need the goal's batch."""
 BY_TYPE = ("link", "network", "machine")
 """Arrays by device type that a problem may have."""
 ABSENT: dict[str, Any] = dict.fromkeys(
@@ -136,13 +138,13 @@ def by_column(name: str, value: object, layers: int, columns: int) -> Array:
 def by_options(fields: Mapping[str, Any], goal: Goal) -> bool:
     """Whether stages are chosen among options: whether there is any of what this module is about.
 
-    Activations that a workload knows of count once the goal has a batch, and bandwidths with gradients. A
-    workspace that is the same on all types only decides whether a stage fits, whatever its devices.
+    Without a batch, `resident` has the activations, and nothing is all-reduced. A workspace that is the same
+    on all types only decides whether a stage fits, whatever its devices.
     """
     asked = goal.schedule or goal.batch or goal.max_stages
     same = goal.whole_machines or goal.same_strategy or goal.same_replicas
-    waiting = {"activations"} if goal.batch is None else set()
-    waiting |= set(BY_TYPE) if fields["gradients"] is None else set()
+    waiting = set(BY_BATCH) if goal.batch is None else set()
+    waiting |= set(BY_TYPE) if fields["gradients"] is None or goal.batch is None else set()
     if goal.merge == "adjacent" and workspace_of_all_types(fields) is not None:
         waiting.add("workspace")
     given = any(fields[name] is not None for name in ABSENT if name not in waiting)
@@ -157,9 +159,20 @@ def workspace_of_all_types(fields: Mapping[str, Any]) -> Array | None:
     return workspace[:, 0]
 
 
+def resident(fields: Mapping[str, Any], goal: Goal) -> Array:
+    """Return the bytes that stay: without a batch, the activations of the workload's batch are among them."""
+    memory: Array = fields["memory"]
+    activations: Array | None = fields["activations"]
+    if activations is None or goal.batch is not None:
+        return memory
+    stored = activations * fields["conditions"].batch
+    if memory.ndim == 1 and np.all(stored == stored[:, :1]):
+        return _fixed(memory + stored[:, 0])
+    return _fixed(memory.reshape(len(memory), -1) + stored)
+
+
 def check_together(fields: Mapping[str, Any], goal: Goal) -> None:
     """Raise ValueError where one of these needs another one that is absent."""
-    check_batch(fields, goal, "gradients")
     check_batch(fields, goal, "update")
     if goal.whole_machines and fields["machine"] is None:
         raise ValueError(
@@ -188,7 +201,7 @@ def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
     memory = fields["memory"]
     core.memory = np.broadcast_to(memory.reshape(layers, -1), (layers, columns))
     for name in BY_COLUMN:
-        known = fields[name] is not None and (name != "activations" or goal.batch is not None)
+        known = fields[name] is not None and (name not in BY_BATCH or goal.batch is not None)
         setattr(core, name, fields[name] if known else np.zeros((layers, columns)))
     link = np.full(types, np.inf) if fields["link"] is None else fields["link"]
     core.link = link

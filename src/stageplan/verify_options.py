@@ -144,7 +144,7 @@ def _moved(problem: Problem, stage: Stage, t: int, column: int) -> Iterator[floa
 def _sync(problem: Problem, stage: Stage, t: int, column: int) -> float:
     """Seconds per example of all-reduce and update."""
     seconds = _sum(_of(problem.update, stage, column))
-    if stage.replicas > 1:
+    if stage.replicas > 1 and problem.goal.batch is not None:
         one_machine = problem.machine is None or stage.devices <= problem.machine[t]
         rates = problem.link if one_machine or problem.network is None else problem.network
         if rates is not None:

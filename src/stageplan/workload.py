@@ -81,7 +81,8 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workspace : float or mapping of str to float
         Further bytes only while the layer itself runs: the largest in a stage counts.
     gradients : float or mapping of str to float
-        Bytes of each device that the replicas of a stage all-reduce once per iteration.
+        Bytes of each device that the replicas of a stage all-reduce once per iteration, if the goal has a
+        batch and the device types have a `link` or a `network`.
     update : float or mapping of str to float
         Seconds of the optimiser per iteration.
     backward : mapping of str to float
@@ -93,8 +94,8 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parameters : float
         Bytes of its weights; shared weights count in the first of their layers.
     activations : float or mapping of str to float
-        Bytes that the forward pass stores for the backward pass. If the goal has a batch, they count for each
-        example in flight, in addition to `memory`.
+        Further bytes, which the forward pass of the workload's batch stores for the backward pass. If the
+        goal has a batch, they count for each example in flight, and otherwise for the workload's batch.
     modules : sequence of str
         Paths of modules, parameters and buffers that are placed with the layer and are not in the module of
         its name, such as an embedding under a second name.

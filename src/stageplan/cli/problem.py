@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -115,7 +116,8 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     cluster = _cluster(arguments)
     count_threads(getattr(arguments, "threads", None))
     problem = Problem(workload, cluster, goal)
-    for note in _notes_on_prices(arguments, cluster):  # after all that may be refused
+    notes = chain(_notes_on_prices(arguments, cluster), _notes_on_gradients(problem))
+    for note in notes:  # after all that may be refused
         print_note(f"stageplan: note: {note}")
     return problem
 
@@ -132,6 +134,16 @@ def _notes_on_prices(arguments: argparse.Namespace, cluster: Cluster) -> Iterato
             yield f"the price of {show(type_.name)} is 0 $/hour; its devices cost nothing"
         elif known is not None and type_.price < _SUSPICIOUS * known:
             yield f"the price of {show(type_.name)} is {type_.price:g} $/hour; the catalogue's is {known:g}"
+
+
+def _notes_on_gradients(problem: Problem) -> Iterator[str]:
+    """Yield a note if replicas have gradients to all-reduce, and the goal does not say how often."""
+    has_rates = problem.link is not None or problem.network is not None
+    if problem.goal.batch is None and problem.gradients is not None and has_rates:
+        yield (
+            "the goal has no batch (--batch), so that the seconds in which replicas all-reduce gradients are "
+            "left out"
+        )
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:

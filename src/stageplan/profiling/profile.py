@@ -122,7 +122,7 @@ def profile(
     a sum as one for each number that it reads, a norm as five for each number.
 
     The memory of a layer that trains is that of its weights and buffers, the weights' gradients and Adam's
-    state (for each parameter 16 bytes in all), and of what the forward pass of one batch keeps for the
+    state (for each parameter 16 bytes in all); its activations are what the forward pass keeps for the
     backward pass.  In inference it is that of its weights, its buffers and the largest operation's inputs and
     outputs.  Buffers of integers or of 8 bits, with two dimensions or more, count as quantised weights.
     Weights that do not run on the example, as a tower for images where it has text alone, have no gradients;
@@ -305,7 +305,7 @@ def _memory(layer: TracedLayer, network: Network, train: bool) -> float:
     if not train:
         return held + layer.workspace
     trained = sum(weights[number].bytes for number in layer.weights if weights[number].trained)
-    return held + trained * (1 + ADAM[network.precision]) + layer.saved
+    return held + trained * (1 + ADAM[network.precision])
 
 
 # Tables -------------------------------------------------------------------------------------------------

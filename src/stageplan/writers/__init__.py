@@ -279,6 +279,9 @@ def _times(plan: Plan, placed: list[int]) -> list[tuple[float, float]]:
         layers = tuple(layer for layer, place in enumerate(placed) if place == number)
         t = int(problem.label_types[stage.label])
         runs = all(math.isfinite(problem.compute[layer, t]) for layer in layers)
-        runs &= math.fsum(problem.memory[layer] for layer in layers) <= problem.capacity[t]
+        memory = math.fsum(problem.memory[layer] for layer in layers)
+        if problem.workspace is not None:
+            memory += max((problem.workspace[layer, t] for layer in layers), default=0.0)
+        runs &= memory <= problem.capacity[t]
         times.append(stage_times(problem, scheme, layers, t, stage.devices) if runs else (math.inf, 0.0))
     return times
