@@ -13,10 +13,10 @@
 namespace stageplan {
 namespace {
 
-constexpr std::uint64_t kProof = 1 << 28;      // work after which a proof is given up: about a second
-constexpr std::uint64_t kSlice = kProof / 16;  // of a step: few steps, since those without a better plan count
+constexpr std::uint64_t kProof = 1 << 28;      // work after which a proof is abandoned: about a second
+constexpr std::uint64_t kSlice = kProof / 16;  // of a step; few, since steps without a better plan count
 constexpr double kFewSchemes = 1 << 16;
-constexpr int kNearest = 64;  // generations for the plan that breaks the limits least, where none keeps them
+constexpr int kNearest = 64;  // generations that reduce the violation where no plan is feasible
 
 std::unique_ptr<Search> make_exact(const Problem& problem, const Genes& initial) {
   if (problem.by_options()) return std::make_unique<OptionSearch>(problem, initial);
@@ -69,7 +69,7 @@ void Auto::prove() {
   done_ = all_ ? all_->done() : proven(exact_->bound());
 }
 
-// Up to the ties that a proof may leave; a proof that is given up leaves more.
+// Ties count as proven; an abandoned proof leaves a larger gap.
 bool Auto::proven(double bound) const { return least() < kInfinity && least() <= bound * (1 + kTie); }
 
 void Auto::search() {

@@ -1,4 +1,4 @@
-// Proof where it is quick, search where it is not.
+// Proves the optimum where that is quick, searches where it is not.
 #pragma once
 
 #include <memory>
@@ -7,10 +7,10 @@
 
 namespace stageplan {
 
-// Proves until a set amount of work is done, or that nothing fits; then another search goes on from the plans
-// found by then: the genetic one or, where stages may hold layers from anywhere (Merge::type), annealing. There
-// only a few schemes can be proven, one by one; of more the best one whose stages are neighbours is where
-// annealing begins.
+// Runs the proof up to a fixed amount of work or until it shows infeasibility; then another search continues
+// from the plans found so far: the genetic one or, with Merge::type (stages of any layers), annealing. With
+// Merge::type only few schemes can be proven, by enumeration; if there are more, annealing starts from the best
+// contiguous scheme.
 class Auto : public ExactSearch {
  public:
   Auto(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
@@ -26,13 +26,13 @@ class Auto : public ExactSearch {
 
   const int population_, threads_;
   const std::uint64_t seed_;
-  Genes first_;                          // schemes to begin with
-  std::unique_ptr<Enumeration> all_;     // where stages are not intervals of layers, and schemes are few
-  std::unique_ptr<Problem> contiguous_;  // where they are not and schemes are many: the same, but they are
-  std::unique_ptr<Search> exact_;        // of this one or of the problem itself
+  Genes first_;                          // initial schemes
+  std::unique_ptr<Enumeration> all_;     // with Merge::type, if schemes are few
+  std::unique_ptr<Problem> contiguous_;  // with Merge::type, if they are many: adjacent stages instead
+  std::unique_ptr<Search> exact_;        // of `contiguous_` or of the problem itself
   std::unique_ptr<Search> search_;
-  double bound_ = 0;  // where schemes are many
-  int nearest_ = 0;   // generations since it was proven that no plan keeps the limits
+  double bound_ = 0;  // with Merge::type, if schemes are many
+  int nearest_ = 0;   // generations since infeasibility was proven
 };
 
 }  // namespace stageplan

@@ -1,6 +1,6 @@
-// exp, log, tanh and the logistic function from additions, multiplications, divisions and bits alone, so that
-// they are the same on every processor (those of libraries are not), and without branches, so that compilers
-// vectorise loops over them. Errors: exp and log below 1.25 units in the last place, the others below 3.
+// exp, log, tanh and the logistic function from additions, multiplications, divisions and bit operations only,
+// so that results are the same on every processor (library versions differ), and branch-free, so that loops
+// over them are vectorised. Errors: exp and log below 1.25 units in the last place, the others below 3.
 #pragma once
 
 #include <bit>
@@ -11,7 +11,7 @@
 
 namespace stageplan::portable {
 
-// How numbers are made of bits, and the natural logarithm of two as a short number and the rest.
+// Bit layout of a floating-point format, and ln(2) split into a short leading part and the remainder.
 template <class Real>
 struct Format;
 
@@ -20,7 +20,7 @@ struct Format<float> {
   using Bits = std::uint32_t;
   static constexpr int kFraction = 23;  // bits
   static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.1219444005469058e-4f;
-  static constexpr float kLeastExponent = -87.336544f, kMostExponent = 88.722839f;  // of normal results
+  static constexpr float kMinExponent = -87.336544f, kMaxExponent = 88.722839f;  // of normal results
 };
 
 template <>
@@ -28,7 +28,7 @@ struct Format<double> {
   using Bits = std::uint64_t;
   static constexpr int kFraction = 52;
   static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 1.9082149292705878e-10;
-  static constexpr double kLeastExponent = -708.39641853226408, kMostExponent = 709.78271289338397;
+  static constexpr double kMinExponent = -708.39641853226408, kMaxExponent = 709.78271289338397;
 };
 
 template <class Real>
@@ -48,7 +48,7 @@ constexpr Real polynomial(Real x, Real coefficient, Rest... rest) {
   return coefficient + x * polynomial(x, rest...);
 }
 
-// (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2, interpolated at Chebyshev's points.
+// (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2, interpolated at Chebyshev nodes.
 inline float exp_rest(float r) {
   return polynomial(r, 0.5f, 0.16666577f, 0.041666555f, 0.008363179f, 0.0013926184f);
 }
@@ -67,7 +67,7 @@ inline double atanh_rest(double s2) {
                     0.14616585424888621989);
 }
 
-// e^x = 2^n (1 + rest): n as bits that add to those of a number's exponent.
+// e^x = 2^n (1 + rest); n is shifted so that adding it to the bits of a number adds to its exponent.
 template <class Real>
 struct Power {
   BitsOf<Real> n;
@@ -76,7 +76,7 @@ struct Power {
   explicit Power(Real x) {
     using F = Format<Real>;
     constexpr Real shift = static_cast<Real>(3 * (std::int64_t{1} << (F::kFraction - 1)));
-    const Real turns = x * static_cast<Real>(1.4426950408889634074) + shift;  // rounded to whole ones
+    const Real turns = x * static_cast<Real>(1.4426950408889634074) + shift;  // rounded to an integer
     const Real whole = turns - shift;
     const Real r = (x - whole * F::kLn2High) - whole * F::kLn2Low;
     n = to_bits(turns) << F::kFraction;
@@ -84,14 +84,14 @@ struct Power {
   }
 };
 
-// 0 where the result would be below the least normal number.
+// Returns 0 where the result would be below the smallest normal number.
 template <class Real>
 inline Real exp(Real x) {
   using F = Format<Real>;
   const Power<Real> power(x);
   const Real value = std::bit_cast<Real>(to_bits(1 + power.rest) + power.n);
-  const Real bounded = x > F::kMostExponent ? std::numeric_limits<Real>::infinity() : value;
-  const Real result = x < F::kLeastExponent ? Real{0} : bounded;
+  const Real bounded = x > F::kMaxExponent ? std::numeric_limits<Real>::infinity() : value;
+  const Real result = x < F::kMinExponent ? Real{0} : bounded;
   return x == x ? result : x;
 }
 
@@ -99,9 +99,9 @@ template <class Real>
 inline Real log(Real x) {
   using F = Format<Real>;
   using Signed = std::make_signed_t<BitsOf<Real>>;
-  constexpr Real least = std::numeric_limits<Real>::min(), infinity = std::numeric_limits<Real>::infinity();
+  constexpr Real smallest = std::numeric_limits<Real>::min(), infinity = std::numeric_limits<Real>::infinity();
   constexpr Real scale = static_cast<Real>(std::int64_t{1} << (F::kFraction + 1));
-  const bool small = x < least;
+  const bool small = x < smallest;
   const BitsOf<Real> bits = to_bits(small ? x * scale : x);
   const BitsOf<Real> half = to_bits(static_cast<Real>(0.70710678118654752440));
   const auto turns = static_cast<Signed>(bits - half) >> F::kFraction;

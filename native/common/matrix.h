@@ -1,4 +1,4 @@
-// Dense matrices whose rows are padded with zeros, so that kernels need no remainders.
+// Dense matrices whose rows are padded with zeros, so that kernels need no remainder loops.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ class Matrix {
 
   size_t rows() const { return rows_; }
   size_t columns() const { return columns_; }  // padded
-  size_t stride() const { return stride_; }    // the same of all matrices with as many columns
+  size_t stride() const { return stride_; }    // the same for all matrices with as many columns
   Real* row(size_t i) { return reinterpret_cast<Real*>(lines_.data()) + i * stride_; }
   const Real* row(size_t i) const { return reinterpret_cast<const Real*>(lines_.data()) + i * stride_; }
 
@@ -31,7 +31,7 @@ class Matrix {
     Real lane[kLanes] = {};
   };
 
-  // Parts of rows below each other would share few places of the cache where rows are a multiple of 8 lines.
+  // Pads strides of a multiple of 8 lines, with which parts of successive rows would share few cache sets.
   static constexpr size_t spread(size_t columns) {
     return columns > 0 && columns % (8 * kLanes) == 0 ? columns + kLanes : columns;
   }

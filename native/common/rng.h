@@ -1,4 +1,4 @@
-// Counter-based random streams: the numbers of a stream depend on its key alone, never on who drew before.
+// Counter-based random streams: the numbers of a stream depend only on its key, not on other streams.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ class Rng {
   // SplitMix64 (Steele, Lea, Flood 2014): a counter in steps of the golden ratio, scrambled.
   std::uint64_t next() { return mix(key_ += kStep); }
 
-  // What the call of next() number `place`, from 0 on, would return from here.
+  // The number that call `place` (from 0) of next() would return from here.
   std::uint64_t at(std::uint64_t place) const { return mix(key_ + (place + 1) * kStep); }
 
   // Uniform in 0..bound-1; the bias of the multiplication is below bound / 2^32.

@@ -1,4 +1,4 @@
-// Ends native work early: at a deadline, or where its caller asks for that, as Ctrl-C does.
+// Ends native work early: at a deadline or at the request of the caller, as with Ctrl-C.
 #pragma once
 
 #include <atomic>
@@ -10,28 +10,28 @@
 
 namespace stageplan {
 
-// Thrown by `check_stop`. What a search has found by then stays valid; the step that was cut short is lost.
+// Thrown by `check_stop`. Results that a search has found so far stay valid; the interrupted step is lost.
 struct Stopped {};
 
-// Asks the work of a thread, and of the threads that it starts by `parallel_for`, to stop.
+// Asks the work of a thread, and of the threads that it starts with `parallel_for`, to stop.
 class StopRequest {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `seconds`: from now on, infinity for no deadline. `poll`, if any: called every few milliseconds by the
-  // thread that makes the request; true asks for the stop. A request within another one ends with it.
+  // `seconds` from now, infinity for no deadline. `poll`, if any, is called every few milliseconds by the
+  // thread that made the request; true requests the stop. A nested request also stops with the outer one.
   explicit StopRequest(double seconds, std::function<bool()> poll = nullptr);
   ~StopRequest();
   StopRequest(const StopRequest&) = delete;
   StopRequest& operator=(const StopRequest&) = delete;
 
-  // Whether to stop by now.
+  // Whether work should stop now.
   bool asked() { return asked_.load(std::memory_order_relaxed) || asked(Clock::now()); }
 
-  // The innermost request that the thread works under, or null.
+  // The innermost request of the current thread, or null.
   static StopRequest* of_thread() { return of_thread_; }
 
-  // Lets another thread work under a request.
+  // Puts the current thread under a request of another thread.
   class Share {
    public:
     explicit Share(StopRequest* request) : before_(std::exchange(of_thread_, request)) {}
@@ -59,14 +59,14 @@ class StopRequest {
   StopRequest* before_;
 };
 
-// For places that work comes by every few microseconds or more seldom.
+// For code that runs every few microseconds or less often.
 inline void check_stop() {
   StopRequest* request = StopRequest::of_thread();
   if (request != nullptr && request->asked()) throw Stopped();
 }
 
-// For places that work comes by more often, where reading the clock would take as long as the work: looks once
-// in 256 units of work, each a few hundred nanoseconds at most.
+// For code that runs more often, where reading the clock would take as long as the work: checks once in 256
+// units of work, each a few hundred nanoseconds at most.
 inline void check_stop_often(std::uint64_t work = 1) {
   static thread_local std::uint64_t since_check = 0;
   since_check += work;

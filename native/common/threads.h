@@ -16,23 +16,23 @@
 
 namespace stageplan {
 
-// Lowers a value that several threads lower at the same time; it is the least of what they give in the end.
+// Atomic minimum: in the end `value` is the least number that any thread gave.
 template <class Number>
 void lower_to(std::atomic<Number>& value, Number given) {
   Number known = value;
-  while (given < known && !value.compare_exchange_weak(known, given)) {  // `known` is read again
+  while (given < known && !value.compare_exchange_weak(known, given)) {  // `known` was reloaded
   }
 }
 
-// Calls work(i) for i in 0..count-1, each once, on at most `threads` threads, this one among them, all under
-// its request to stop. The first exception is thrown again here, once all have ended.
+// Calls work(i) once for each i in 0..count-1 on at most `threads` threads including this one, all under its
+// stop request. Rethrows the first exception after all threads have ended.
 template <class Work>
 void parallel_for(size_t count, int threads, Work work) {
   std::atomic<size_t> next{0};
   std::exception_ptr failure;
   std::mutex mutex;
   std::condition_variable ended;
-  std::ptrdiff_t running = 0;  // below 0 while threads end that are not counted yet
+  std::ptrdiff_t running = 0;  // below 0 while threads that are not counted yet have ended
   StopRequest* const request = StopRequest::of_thread();
   const auto run = [&] {
     try {
@@ -55,7 +55,7 @@ void parallel_for(size_t count, int threads, Work work) {
         --running;
         ended.notify_one();
       });
-  } catch (const std::system_error&) {  // the system gives no more: those that there are do the work
+  } catch (const std::system_error&) {  // no more threads available: those already started do the work
   }
   {
     const std::lock_guard lock(mutex);
@@ -64,7 +64,7 @@ void parallel_for(size_t count, int threads, Work work) {
   run();
   for (std::unique_lock lock(mutex); request != nullptr && running != 0;) {
     lock.unlock();
-    request->asked();  // only this thread hears its caller
+    request->asked();  // only this thread polls its caller
     lock.lock();
     ended.wait_for(lock, std::chrono::milliseconds(5), [&] { return running == 0; });
   }
