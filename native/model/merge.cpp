@@ -49,7 +49,7 @@ struct ByLabel {
     }
   }
 
-  // Out of the producer's stage once, and into each other stage that holds a consumer once.
+  // Sent once from the producer's stage, received once by each other stage that holds a consumer.
   void add_tensor(const Tensor& tensor) {
     std::bitset<kMaxLabels> met;
     met.set(scheme[tensor.producer]);

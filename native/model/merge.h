@@ -1,4 +1,4 @@
-// Schemes to stages: the layers that share a label and, with Merge::adjacent, stand side by side.
+// Schemes to stages: layers that share a label and, with Merge::adjacent, are neighbours.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ struct Stage {
 void merge(const Problem& problem, const StageLoads& loads, const std::int8_t* scheme,
            std::vector<Stage>& stages);
 
-// A scheme of the same problem with stages of neighbours as one of `by_type`, whose labels are other ones where
-// types have several: each stage gets the next label of its type, in turn where there are more stages.
+// Converts a scheme of `contiguous` to the labels of `by_type`, which differ if types have several labels: each
+// stage gets the next label of its type, cyclically if there are more stages.
 std::vector<std::int8_t> relabel_contiguous(const Problem& contiguous, const std::int8_t* scheme,
                                             const Problem& by_type);
 

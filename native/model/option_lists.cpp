@@ -5,8 +5,8 @@
 namespace stageplan {
 namespace {
 
-constexpr size_t kMostStages = size_t{1} << 24;  // of which lists are kept
-constexpr size_t kMostBytes = size_t{1} << 29;   // of all lists that are kept
+constexpr size_t kMostStages = size_t{1} << 24;  // whose lists are cached
+constexpr size_t kMostBytes = size_t{1} << 29;   // of all cached lists
 
 size_t stages(const Problem& problem) {
   const size_t layers = problem.layers, count = layers * (layers + 1) / 2 * problem.types;

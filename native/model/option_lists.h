@@ -1,4 +1,4 @@
-// Options of stages, made once and kept: what searches and provisioning read.
+// Options of stages, computed once and cached: what searches and provisioning read.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,7 @@
 
 namespace stageplan {
 
-// The same from all threads.
+// Thread-safe.
 class OptionLists {
  public:
   explicit OptionLists(const Problem& problem);
@@ -20,11 +20,11 @@ class OptionLists {
 
   const Options& options() const { return options_; }
 
-  // As Options::list_fitting. What is kept is returned as it is, the rest in `buffer`.
+  // As Options::list_fitting. Returns the cached list, or `buffer` if it cannot be cached.
   std::span<const Option> fitting(int first, int last, int type, std::vector<Option>& buffer) const;
 
-  // Replaces `options` by what a stage of a group may be with so many microbatches in flight, by devices: those
-  // that fit, or where none does those of least violation. Empty where the group has none.
+  // Replaces `options` by those of a stage, of a group, with a given number of microbatches in flight, sorted
+  // by devices: those that fit or, if none does, those of least violation. Empty if the group has none.
   void list(int first, int last, int type, int in_flight, const OptionGroup& group,
             std::vector<Option>& options) const;
 
@@ -36,8 +36,8 @@ class OptionLists {
 
   const Problem& problem_;
   const Options options_;
-  const size_t count_;                                 // of stages that lists are kept of; 0 where too many
-  std::unique_ptr<std::atomic<const List*>[]> lists_;  // by stage; null where not made yet
+  const size_t count_;                                 // stages whose lists are cached; 0 if too many
+  std::unique_ptr<std::atomic<const List*>[]> lists_;  // by stage; null until computed
   mutable std::atomic<size_t> bytes_{0};
 };
 

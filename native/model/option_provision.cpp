@@ -10,7 +10,7 @@ namespace stageplan {
 OptionProvisioner::OptionProvisioner(const Problem& problem)
     : problem_(problem), lists_(problem.option_lists()), schedule_choice_(problem), plan_(problem) {}
 
-// What each stage may be; where that is nothing, an option without devices that says so, and false.
+// Lists the options of each stage; if one has none, gives it an option without devices and returns false.
 bool OptionProvisioner::list_options(const std::vector<Stage>& stages, const OptionGroup& group) {
   bool complete = true;
   stages_.resize(stages.size());
@@ -36,8 +36,7 @@ Score OptionProvisioner::score() {
   return plan_.score();
 }
 
-// The best of the groups of which every stage has an option, or of all where there is none; among ties the
-// first.
+// The best of the groups that have an option for every stage, or of all if there is none; the first among ties.
 template <class Choose>
 Score OptionProvisioner::best_group(const std::vector<Stage>& stages, Choose choose) {
   Score best;
@@ -91,7 +90,7 @@ double OptionProvisioner::slowest() const {
 }
 
 // Every useful choice has the fewest devices for some stage time: a walk that gives the slowest stage its next
-// option meets all of them.
+// option visits all of them.
 void OptionProvisioner::choose_without_schedule() {
   choose_fitting(problem_.goal_time());
   if (const double time = slowest(); !meets(time, problem_.goal_time())) return choose_fitting(time);
@@ -100,7 +99,7 @@ void OptionProvisioner::choose_without_schedule() {
   for (size_t s = 0; s < stages_.size(); ++s)
     times_.emplace_back(stages_[s].options[choice_[s]].time, -static_cast<int>(s));
   std::make_heap(times_.begin(), times_.end());
-  double fastest = 0;  // stage time that no plan is below
+  double fastest = 0;  // lower bound of the stage time
   double violation = excess(static_cast<double>(stages_.size()), problem_.columns->max_stages);
   for (const StageOptions& stage : stages_) {
     fastest = std::max(fastest, stage.options.back().time);
@@ -119,7 +118,7 @@ void OptionProvisioner::choose_without_schedule() {
   choice_ = best_choice_;
 }
 
-// False where the slowest stage has no faster option.
+// Returns false if the slowest stage has no faster option.
 bool OptionProvisioner::add_devices() {
   const int s = -times_.front().second;
   if (choice_[s] + 1 == static_cast<int>(stages_[s].options.size())) return false;

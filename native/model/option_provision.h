@@ -18,12 +18,12 @@ class OptionProvisioner {
   // The first option, by devices, with which each stage takes at most `time`, or the fastest one.
   Score reach(const std::vector<Stage>& stages, double time);
 
-  // The options that violate least and then serve the goal best, among those that reach the goal's time; where
-  // it is out of reach, the fewest devices for the best time. With a schedule the work on each group is
+  // The options with the least violation and then the best objective, among those that reach the goal's time;
+  // if it is out of reach, the fewest devices for the shortest time. With a schedule the work on each group is
   // limited.
   Score best(const std::vector<Stage>& stages, std::uint64_t most_work);
 
-  // Of each stage, of the last call; without devices where a stage has no option.
+  // Of each stage, of the last call; without devices if a stage has no option.
   const std::vector<Option>& chosen() const { return chosen_; }
 
   // Whether the last call of best() is proven to have found the best options.

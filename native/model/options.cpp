@@ -10,7 +10,7 @@
 
 namespace stageplan {
 
-// What the layers of a stage on a column take.
+// Sums over the layers of a stage on a column.
 struct Options::Sums {
   double serial, parallel, transfer, memory, sharded, activations, workspace, gradients, update;
   int unsupported;
@@ -46,15 +46,15 @@ Options::Options(const Problem& problem)
   workspace_.push_back(columns_.workspace);
   for (int length = 2; length <= problem.layers; length *= 2) {
     const std::vector<double>& half = workspace_.back();
-    std::vector<double> most(half);
+    std::vector<double> longer(half);
     const size_t shift = static_cast<size_t>(length / 2) * count;
-    for (size_t i = 0; i + shift < half.size(); ++i) most[i] = std::max(half[i], half[i + shift]);
-    workspace_.push_back(std::move(most));
+    for (size_t i = 0; i + shift < half.size(); ++i) longer[i] = std::max(half[i], half[i + shift]);
+    workspace_.push_back(std::move(longer));
   }
   index_listed();
   std::set<std::pair<int, int>> groups;
   for (int c = 0; c < count; ++c)
-    for (int r = 1; r <= (columns_.same_replicas ? most_replicas(c) : 1); ++r)
+    for (int r = 1; r <= (columns_.same_replicas ? max_replicas(c) : 1); ++r)
       groups.emplace(columns_.same_strategy ? columns_.strategy[c] : -1, columns_.same_replicas ? r : -1);
   for (const auto& [strategy, replicas] : groups) groups_.push_back({strategy, replicas});
   if (!columns_.listed.first.empty()) groups_.assign(1, OptionGroup());
@@ -98,8 +98,8 @@ double Options::transfer(int first, int last, int column) const {
 
 double Options::workspace(int first, int last, int column) const {
   const size_t count = columns_.count(), k = std::bit_width(static_cast<unsigned>(last - first + 1)) - 1;
-  const std::vector<double>& most = workspace_[k];
-  return std::max(most[first * count + column], most[(last + 1 - (size_t{1} << k)) * count + column]);
+  const std::vector<double>& maxima = workspace_[k];
+  return std::max(maxima[first * count + column], maxima[(last + 1 - (size_t{1} << k)) * count + column]);
 }
 
 Options::Sums Options::sums(int first, int last, int column) const {
@@ -117,13 +117,13 @@ Options::Sums Options::sums(int first, int last, int column) const {
           .unsupported = to.unsupported - from.unsupported};
 }
 
-// More replicas than examples in a microbatch have nothing to do; more devices than there are are no use.
-int Options::most_replicas(int column) const {
+// More replicas than examples in a microbatch would idle; more devices than available are useless.
+int Options::max_replicas(int column) const {
   const int degree = columns_.degree[column];
   const int stated = problem_.max_devices_per_stage;
-  const double most = std::min<double>(stated < kMaxDevices ? stated : kMaxOptionDevices,
-                                       problem_.limit[columns_.type[column]]);
-  double replicas = std::max(1.0, std::floor(most / degree));
+  const double max_devices = std::min<double>(stated < kMaxDevices ? stated : kMaxOptionDevices,
+                                              problem_.limit[columns_.type[column]]);
+  double replicas = std::max(1.0, std::floor(max_devices / degree));
   if (columns_.schedule != Schedule::none)
     replicas = std::min(replicas, columns_.batch / columns_.microbatches);
   return static_cast<int>(replicas);
@@ -173,9 +173,9 @@ OptionParts Options::parts(int first, int last, const Option& option) const {
 void Options::add_column(int first, int last, int column, int in_flight, std::vector<Option>& options) const {
   const Sums total = sums(first, last, column);
   const double capacity = problem_.capacity[columns_.type[column]];
-  const int most = most_replicas(column), stated = problem_.max_devices_per_stage;
+  const int allowed = max_replicas(column), stated = problem_.max_devices_per_stage;
   if (columns_.degree[column] > stated) return;
-  for (int replicas = 1; replicas <= most; ++replicas) {
+  for (int replicas = 1; replicas <= allowed; ++replicas) {
     Option option = make(total, column, replicas);
     option.violation = total.unsupported + excess(option.memory + in_flight * option.flight, capacity);
     options.push_back(option);
@@ -211,7 +211,7 @@ bool dominates(const Option& a, const Option& b) {
 
 }  // namespace
 
-// Of each group the options of least violation that no other one of the group dominates.
+// Keeps of each group the non-dominated options of least violation.
 void Options::keep_best(std::vector<Option>& options) const {
   const auto key = [&](const Option& o) {
     const OptionGroup group = group_of(o);
@@ -219,7 +219,7 @@ void Options::keep_best(std::vector<Option>& options) const {
   };
   std::stable_sort(options.begin(), options.end(),
                    [&](const Option& a, const Option& b) { return key(a) < key(b); });
-  const bool one_time = columns_.schedule == Schedule::none;  // no other ones tell options apart
+  const bool one_time = columns_.schedule == Schedule::none;  // pass and sync are 0
   size_t kept = 0, begin = 0;                                 // of the group
   for (size_t i = 0; i < options.size(); ++i) {
     if (i > 0 && !(group_of(options[i]) == group_of(options[begin]))) begin = kept;

@@ -1,5 +1,5 @@
-// What a stage may be: devices, times and memory of every strategy and number of replicas. From these, and the
-// score of a plan that chose among them, everything is searched that is not Amdahl's law alone.
+// Options of stages: devices, times and memory for every strategy and number of replicas. Searches that go
+// beyond Amdahl's law read only these and the score of a plan made of them.
 #pragma once
 
 #include <cstdint>
@@ -14,59 +14,59 @@ inline constexpr int kMaxOptionDevices = 256;
 
 struct Option {
   int devices;  // of all replicas
-  int column;   // device type and strategy; the listed option's number where options are listed
+  int column;   // device type and strategy, or the index of the listed option
   int replicas;
   double time;    // seconds an example in the steady state; without a schedule with its part of the all-reduce
   double pass;    // seconds an example of compute and transfer, for fill and drain; 0 without a schedule
   double sync;    // seconds an example of all-reduce and update; 0 without a schedule
-  double memory;  // bytes a device that stay
-  double flight;  // bytes a device of each microbatch in flight
-  double violation;  // memory over the capacity at the position asked for, layers that it cannot run
-  int fits = 0;      // with how many microbatches in flight it fits, where `fitting` lists it
+  double memory;  // bytes per device, resident
+  double flight;  // bytes per device for each microbatch in flight
+  double violation;  // memory over the capacity at the given position, unsupported layers
+  int fits = 0;      // maximum microbatches in flight with which it fits, set by `list_fitting`
 };
 
-// What an option is made of: seconds an example, whatever the schedule; bytes a device.
+// The parts of an option: seconds per example, whatever the schedule; bytes per device.
 struct OptionParts {
   double compute, transfer, sync;
   double memory, flight;
 };
 
-// Under `same_strategy` and `same_replicas` the options of all stages are of one group; -1: of any.
+// Under `same_strategy` and `same_replicas` the options of all stages must be of one group; -1: any.
 struct OptionGroup {
   int strategy = -1, replicas = -1;
   bool operator==(const OptionGroup&) const = default;
 };
 
-// Options of all intervals of layers on all types, made when asked for. The same from all threads.
+// Options of all intervals of layers on all types, computed on demand. Thread-safe.
 class Options {
  public:
   explicit Options(const Problem& problem);
 
-  // Microbatches in flight in a stage, `stages` being the number of stages from it to the end with itself.
+  // Microbatches in flight in a stage; `stages`: the number of stages from it to the end, itself included.
   int in_flight(int stages) const;
 
-  // The most of it in any stage of any plan.
+  // Its maximum over all stages of all plans.
   int most_in_flight() const { return in_flight(problem_.layers); }
 
-  // Replaces `options` by what a stage may be with so many microbatches in flight: of each group the options
-  // of least violation, without dominated ones, by devices. Empty only where options are listed and none is.
+  // Replaces `options` by those of a stage with a given number of microbatches in flight: of each group the
+  // non-dominated ones of least violation, sorted by devices. Empty if the stage has no option.
   void list(int first, int last, int type, int in_flight, std::vector<Option>& options) const;
 
-  // Replaces `options` by those that run all layers and fit with at least one microbatch in flight, `fits`
-  // being the most: of each group without those that another one, which fits as often, dominates; by devices.
+  // Replaces `options` by those that run all layers and fit with at least one microbatch in flight: of each
+  // group the non-dominated ones, counting a larger `fits` as better; sorted by devices.
   void list_fitting(int first, int last, int type, std::vector<Option>& options) const;
 
-  // With how many microbatches in flight an option fits into its device; 0 where it never does.
+  // The maximum number of microbatches in flight with which an option fits into its device; 0 if none.
   int fits(const Option& option, int type) const;
 
   OptionParts parts(int first, int last, const Option& option) const;
 
   OptionGroup group_of(const Option& option) const;
 
-  // All groups that any option is of; one that takes all in where nothing has to be the same.
+  // All groups that have options; a single one for all where nothing has to be the same.
   const std::vector<OptionGroup>& groups() const { return groups_; }
 
-  // What a stage without any option violates.
+  // The violation of a stage without options.
   static double missing(int first, int last) { return last - first + 1; }
 
  private:
@@ -82,7 +82,7 @@ class Options {
   Sums sums(int first, int last, int column) const;
   OptionParts parts(const Sums& sums, int column, int replicas) const;
   Option make(const Sums& sums, int column, int replicas) const;
-  int most_replicas(int column) const;
+  int max_replicas(int column) const;
   double transfer(int first, int last, int column) const;
   double workspace(int first, int last, int column) const;
   size_t arc(int first, int last, int type) const;
@@ -92,10 +92,10 @@ class Options {
   const Problem& problem_;
   const Columns& columns_;
   IntervalBytes bytes_;
-  std::vector<std::vector<int>> columns_of_;       // (types,)
-  std::vector<Prefix> prefix_;                     // (layers + 1, columns)
-  std::vector<std::vector<double>> workspace_;     // [k](layers, columns): the most of 2^k layers from one on
-  std::vector<std::uint32_t> listed_, listed_at_;  // numbers of listed options by arc; where each arc's begin
+  std::vector<std::vector<int>> columns_of_;    // (types,)
+  std::vector<Prefix> prefix_;                  // (layers + 1, columns)
+  std::vector<std::vector<double>> workspace_;  // [k](layers, columns): the maximum over 2^k layers from one on
+  std::vector<std::uint32_t> listed_, listed_at_;  // listed options by arc; where each arc begins
   std::vector<OptionGroup> groups_;
 };
 

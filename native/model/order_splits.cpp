@@ -5,7 +5,7 @@
 namespace stageplan {
 namespace {
 
-size_t most_used(const DeviceKind& kind) {
+size_t max_used(const DeviceKind& kind) {
   return static_cast<size_t>(std::min(kind.number, OrderSplits::kMostDevices));
 }
 
@@ -27,7 +27,7 @@ void OrderSplits::cut(const std::vector<int>& order) {
   for (size_t i = 0; i < order.size(); ++i) position_[order[i]] = static_cast<int>(i);
 }
 
-// Intervals that start and end in these ranges pay: corners of a sum over both.
+// Adds to all intervals that start and end in these ranges: corners of a two-dimensional prefix sum.
 void OrderSplits::add_box(int first_start, int last_start, int first_end, int last_end, double seconds) {
   const size_t size = cuts_ + 1;
   const size_t top = cut_behind_[first_start] * size, bottom = cut_behind_[last_start + 1] * size;
@@ -43,10 +43,10 @@ void OrderSplits::add_tensor(const Tensor& tensor) {
   uses_.clear();
   for (int consumer : tensor.consumers) uses_.push_back(position_[consumer]);
   std::sort(uses_.begin(), uses_.end());
-  // It leaves every interval that holds its producer, but for those that hold all consumers as well.
+  // It leaves every interval that holds its producer, except those that also hold all consumers.
   add_box(0, made, made, end, tensor.bytes);
   add_box(0, std::min(made, uses_.front()), std::max(made, uses_.back()), end, -tensor.bytes);
-  // It enters an interval behind its producer at the first consumer there, one before it at the last.
+  // It enters an interval after its producer at the first consumer there, and one before it at the last.
   int before = made, behind = made;
   for (int use : uses_) {
     if (use <= made) continue;
@@ -91,7 +91,7 @@ const std::vector<std::vector<double>>& OrderSplits::loads(const std::vector<int
   return loads_;
 }
 
-// One more stage of a kind behind those that `fewer` devices hold, or none.
+// Adds one more stage of a kind to those of `fewer` devices, or none.
 void OrderSplits::extend(const std::vector<double>& fewer, const std::vector<double>& loads,
                          std::vector<double>& reach) const {
   for (size_t i = 0; i < cuts_; ++i) {
@@ -101,14 +101,14 @@ void OrderSplits::extend(const std::vector<double>& fewer, const std::vector<dou
   for (size_t j = 1; j <= cuts_; ++j) reach[j] = std::min(reach[j], fewer[j]);
 }
 
-// By the devices used, counted like digits: the least largest load of the stages up to each cut.
+// Dynamic programming over sets of devices, as mixed-radix numbers: the minimal largest load up to each cut.
 std::pair<double, double> OrderSplits::score(const std::vector<int>& order) {
   loads(order);
   size_t sets = 1;
   std::vector<size_t> bases;  // of the digits
   for (const DeviceKind& kind : kinds_) {
     bases.push_back(sets);
-    sets *= most_used(kind) + 1;
+    sets *= max_used(kind) + 1;
   }
   std::vector<std::vector<double>> reach(sets, std::vector<double>(cuts_ + 1, kInfinity));
   double weighed = 0;
@@ -116,7 +116,7 @@ std::pair<double, double> OrderSplits::score(const std::vector<int>& order) {
     reach[set][0] = 0;
     size_t devices = 0;
     for (size_t k = 0; k < kinds_.size(); ++k) {
-      const size_t used = set / bases[k] % (most_used(kinds_[k]) + 1);
+      const size_t used = set / bases[k] % (max_used(kinds_[k]) + 1);
       if (used > 0) extend(reach[set - bases[k]], loads_[k], reach[set]);
       devices += used;
     }

@@ -1,5 +1,5 @@
-// How well a linear order of a graph can be split into stages, one interval a device: what readers choose an
-// order by.
+// How well a linear order of a graph can be split into stages, one interval per device: the score by which
+// readers choose an order.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ struct DeviceKind {
 // Keeps its buffers between orders.
 class OrderSplits {
  public:
-  static constexpr std::int64_t kMostDevices = 8;  // of each kind that are looked at
+  static constexpr std::int64_t kMostDevices = 8;  // of each kind that are considered
   static constexpr int kMostCuts = 512;  // positions where a split may cut; a longer order is cut on a grid
 
-  // A tensor's bytes are the seconds that each stage pays that it enters or leaves.
+  // `bytes` of a tensor: the seconds paid by each stage that it enters or leaves.
   OrderSplits(std::vector<Tensor> tensors, std::vector<DeviceKind> kinds);
 
-  // The least possible largest load with all devices; and, for ties, the sum of the same over every smaller
-  // set of devices, each times its number of devices. Lower is better.
+  // The minimal largest load with all devices; and, to break ties, the sum of this over all sets of devices,
+  // each weighted by its number of devices. Lower is better.
   std::pair<double, double> score(const std::vector<int>& order);
 
   // Loads of the intervals on each kind, (cuts, cuts): from cut i to cut j + 1, where i <= j.
@@ -44,11 +44,11 @@ class OrderSplits {
 
   const std::vector<Tensor> tensors_;
   const std::vector<DeviceKind> kinds_;
-  size_t cuts_ = 0;                         // intervals between neighbouring cuts
-  std::vector<int> cut_behind_;             // the first cut at or behind each position
+  size_t cuts_ = 0;                         // number of intervals between neighbouring cuts
+  std::vector<int> cut_behind_;             // the first cut at or after each position
   std::vector<int> position_;               // of each node
   std::vector<int> uses_;                   // positions of one tensor's consumers
-  std::vector<double> transfers_;           // (cuts + 1, cuts + 1): of each interval, once added up
+  std::vector<double> transfers_;           // (cuts + 1, cuts + 1): of each interval, after summation
   std::vector<std::vector<double>> loads_;  // by kind
 };
 

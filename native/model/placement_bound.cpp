@@ -10,30 +10,30 @@
 namespace stageplan {
 namespace {
 
-constexpr int kRounds = 1000;  // of the prices
+constexpr int kRounds = 1000;  // updates of the multipliers
 
-// The share of its type's time that each layer takes at least, (layers, types), infinite where it cannot run
-// there. One stage has all layers of a type with one label, and their serial parts with them; more stages
-// have no more than the devices of the type in all.
+// Lower bound of the share of its type's time that each layer takes, (layers, types); infinite where it cannot
+// run. With one label, one stage holds all layers of a type and all their serial parts; with more, all stages
+// have at most the total devices of the type.
 std::vector<double> least_shares(const Problem& problem) {
   std::vector<int> labels(problem.types);
   for (int type : problem.label_types()) ++labels[type];
   std::vector<double> shares;
   for (size_t i = 0; i < problem.compute.size(); ++i) {
     const size_t type = i % problem.types;
-    const double most = problem.max_devices_per_stage, all = problem.limit[type];
+    const double max_devices = problem.max_devices_per_stage, limit = problem.limit[type];
     const double seconds = problem.compute[i], parallel = seconds * problem.compute_parallel[i];
-    if (labels[type] == 0 || all == 0 || seconds == kInfinity)
+    if (labels[type] == 0 || limit == 0 || seconds == kInfinity)
       shares.push_back(kInfinity);
     else if (labels[type] == 1)
-      shares.push_back(seconds - parallel + parallel / std::min(all, most));
+      shares.push_back(seconds - parallel + parallel / std::min(limit, max_devices));
     else
-      shares.push_back(seconds / std::min(all, most * labels[type]));
+      shares.push_back(seconds / std::min(limit, max_devices * labels[type]));
   }
   return shares;
 }
 
-// Of a layer's shares, each times its type's price: the position of the least, or of none.
+// The type with the least price * share of a layer, or the number of types if the layer runs on none.
 size_t cheapest(const double* shares, const std::vector<double>& price) {
   size_t best = price.size();
   for (size_t t = 0; t < price.size(); ++t)
@@ -42,8 +42,8 @@ size_t cheapest(const double* shares, const std::vector<double>& price) {
   return best;
 }
 
-// Prices on the types' time that add up to 1: every plan is at least as slow as the least shares at these
-// prices, added up (weak duality). Types whose time is asked for more than the rest become dearer.
+// Lagrange multipliers (`price`) on the types' time that sum to 1: every plan is at least as slow as the sum of
+// the cheapest shares at these prices (weak duality). Prices of overused types rise.
 double least_time(const std::vector<double>& shares, size_t types) {
   std::vector<double> price(types, 1.0 / static_cast<double>(types)), used(types);
   double best = 0;
@@ -64,22 +64,23 @@ double least_time(const std::vector<double>& shares, size_t types) {
   return best;
 }
 
-// With all the devices that it may have, on the type that is best for it.
+// The slowest layer, each on its best type with the maximum number of devices.
 double slowest_layer(const Problem& problem, const std::vector<double>& shares) {
   double time = 0;
   for (size_t from = 0; from < shares.size(); from += problem.types) {
     double least = kInfinity;
     for (size_t i = from; i < from + problem.types; ++i) {
-      const double most = std::min<double>(problem.limit[i - from], problem.max_devices_per_stage);
+      const double max_devices = std::min<double>(problem.limit[i - from], problem.max_devices_per_stage);
       const double parallel = problem.compute[i] * problem.compute_parallel[i];
-      if (shares[i] < kInfinity) least = std::min(least, problem.compute[i] - parallel + parallel / most);
+      if (shares[i] < kInfinity)
+        least = std::min(least, problem.compute[i] - parallel + parallel / max_devices);
     }
     time = std::max(time, least);
   }
   return time;
 }
 
-// $/hour of one device, of the layer whose devices are dearest.
+// $/hour of one device, for the layer whose cheapest device is the most expensive.
 double least_device_price(const Problem& problem, const std::vector<double>& shares) {
   double price = 0;
   for (size_t from = 0; from < shares.size(); from += problem.types) {
@@ -111,7 +112,7 @@ Score placement_bound(const Problem& problem) {
   if (time == kInfinity) return {};
   const double work = least_compute_price(problem, shares);
   const double rent = std::max(least_device_price(problem, shares), work / problem.goal_time());
-  const double slack = 1 - 2 * kTolerance;  // of rounding, and of limits that count as met
+  const double slack = 1 - 2 * kTolerance;  // for rounding, and for limits met within the tolerance
   return {.cost = problem.cost_scale() * (problem.fixed_price * time + work) * slack,
           .time = time * slack,
           .violation = 0,

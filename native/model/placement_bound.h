@@ -1,13 +1,13 @@
-// How good any plan of stages by type can be at best.
+// Lower bounds for plans with Merge::type.
 #pragma once
 
 #include "model/problem.h"
 
 namespace stageplan {
 
-// With Merge::type, no feasible plan costs less, an hour or in all, or is faster; infinite where there is none.
-// From compute alone, transfers left out: layers that may be cut up at will and shared by the devices of each
-// type, the linear program relaxed by a price on the time of each type.
+// No feasible plan with Merge::type has a lower cost, price or time; infinite if there is none. Counts compute
+// only, no transfers: layers may be divided freely among the devices of each type; the linear program is
+// relaxed with a Lagrange multiplier on the time of each type.
 Score placement_bound(const Problem& problem);
 
 }  // namespace stageplan

@@ -29,7 +29,7 @@ void check(const std::string& name, const std::vector<double>& values, size_t ro
     if (!allowed(values[i])) refuse(at(name, i, columns), values[i], text);
 }
 
-// Beyond any use, and such that no sum, product or quotient of the model overflows or loses digits.
+// Wider than any use needs, and no sum, product or quotient of the model overflows or loses digits.
 constexpr double kSmallest = 1e-60, kLargest = 1e60;
 
 bool non_negative(double x) { return x == 0 || (x >= kSmallest && x <= kLargest); }
@@ -154,7 +154,7 @@ void check_columns(const ProblemData& d) {
         "all-reduce or options");
 }
 
-// Fastest without any limit has no answer: more devices are always faster.
+// Without a limit, objective throughput is unbounded: more devices are always faster.
 void check_bounded(const ProblemData& d) {
   if (d.objective != Objective::throughput || d.max_devices_per_stage < kMaxDevices) return;
   for (int t = 0; t < d.types; ++t) {
@@ -201,7 +201,7 @@ Problem::Problem(ProblemData data) : ProblemData(std::move(data)) {
   else
     check_bounded(*this);
   label_types_ = make_label_types(*this);
-  for (double most : limit) limit_weight_.push_back(1 / std::max(most, 1.0));
+  for (double devices : limit) limit_weight_.push_back(1 / std::max(devices, 1.0));
   cost_scale_ = examples / 3600;
   goal_time_ = std::min(1 / min_throughput, max_duration / examples);
 }

@@ -31,7 +31,7 @@ inline double excess(double value, double limit) { return meets(value, limit) ? 
 enum class Objective { cost, throughput, price };
 enum class Merge { adjacent, type };
 
-// Made by a layer, used by others; the caller has checked that they exist.
+// Produced by one layer, consumed by others; the caller has checked that these layers exist.
 struct Tensor {
   int producer;
   std::vector<int> consumers;
@@ -40,7 +40,7 @@ struct Tensor {
 
 enum class Schedule { none, gpipe, one_f_one_b };
 
-// Options that a caller lists: stages of the layers first to last on a type, one row an option.
+// Options listed by the caller, one per row: layers first to last as a stage on a type.
 struct ListedOptions {
   std::vector<int> first, last, type, devices;
   std::vector<double> time, pass, memory, activations;  // seconds an example; bytes a device, and an example
@@ -49,23 +49,23 @@ struct ListedOptions {
 // Strategies, memory by position, schedules and all-reduce. A column is a device type and a strategy.
 // Matrices are (layers, columns), row-major.
 struct Columns {
-  std::vector<int> type, degree, strategy;  // (columns,); the strategy is a number that stands for its name
-  std::vector<double> compute, send, receive, compute_parallel;            // seconds an example, fractions
+  std::vector<int> type, degree, strategy;                       // (columns,); strategy: index of its name
+  std::vector<double> compute, send, receive, compute_parallel;  // seconds an example, fractions
   std::vector<double> memory, sharded, activations, workspace, gradients;  // bytes a device
   std::vector<double> update;                                              // seconds an iteration
   std::vector<double> link, network, machine;  // (types,); bytes/s, devices a machine; infinity where absent
-  ListedOptions listed;                        // instead of those of the columns, where there are any
+  ListedOptions listed;                        // if any, they replace those of the columns
   Schedule schedule = Schedule::none;
   int microbatches = 1;  // 1 without a schedule
-  double batch = 1;      // examples an iteration; a whole number of them in each microbatch
+  double batch = 1;      // examples an iteration; a multiple of microbatches
   int max_stages = std::numeric_limits<int>::max();
   bool whole_machines = false, same_strategy = false, same_replicas = false;
 
   int count() const { return static_cast<int>(type.size()); }
 };
 
-// What a caller hands over; a number that is absent is `kInfinity`. Matrices are (layers, types), row-major.
-// Where there are columns, they alone say what stages take; the matrices describe the layers to policies.
+// The input of the caller; absent numbers are `kInfinity`. Matrices are (layers, types), row-major. With
+// columns, only these define the cost of stages; the matrices describe the layers to policies.
 struct ProblemData {
   int layers = 0;
   int types = 0;
@@ -74,7 +74,7 @@ struct ProblemData {
   std::vector<double> memory;                                    // (layers,); bytes
   std::vector<double> workspace;  // (layers,), or empty; bytes while the layer runs: a stage has the largest
   std::vector<double> price, limit, capacity, bandwidth;  // (types,)
-  std::vector<int> kinds;  // (layers,); what sort of layer: 0, or 256 and a code of eight bits
+  std::vector<int> kinds;                                 // (layers,); kind of layer: 0, or 256 + an 8-bit code
   std::vector<Tensor> tensors;
   double fixed_price = 0, examples = 1;
   double min_throughput = 0, max_duration = kInfinity, max_cost = kInfinity, max_price = kInfinity;
@@ -83,13 +83,13 @@ struct ProblemData {
   bool overlap = true;
   bool split = false;
   int max_devices_per_stage = kMaxDevices;
-  std::shared_ptr<const Columns> columns;  // none: one strategy a type, no schedule
+  std::shared_ptr<const Columns> columns;  // null: one strategy a type, no schedule
 };
 
 class Problem;
 class OptionLists;
 
-// Made when first asked for. A copy, which is of another problem, makes its own.
+// Made on first use. A copy belongs to another problem and makes its own.
 class LazyOptionLists {
  public:
   LazyOptionLists() = default;
@@ -114,7 +114,7 @@ class Problem : private ProblemData {
       ProblemData::overlap, ProblemData::price, ProblemData::receive, ProblemData::send, ProblemData::tensors,
       ProblemData::transfer_parallel, ProblemData::types, ProblemData::workspace;
 
-  // The same problem with stages of another kind.
+  // The same problem with another merge rule.
   Problem with(Merge merge) const {
     ProblemData data = *this;
     data.merge = merge;
@@ -131,19 +131,19 @@ class Problem : private ProblemData {
   int type_of(int label) const { return label_types_[label]; }
   const std::vector<int>& label_types() const { return label_types_; }
 
-  // Whether neighbouring stages may be on one type, under its two labels.
+  // Whether neighbouring stages may be on the same type, under its two labels.
   bool neighbours_may_share_type() const { return labels() > types; }
 
   // Whether the devices of any type are limited.
   bool limits_devices() const { return *std::min_element(limit.begin(), limit.end()) < kInfinity; }
 
-  // What one device above the limit of a type adds to the violation.
+  // The violation of one device above the limit of a type.
   const std::vector<double>& limit_weight() const { return limit_weight_; }
 
-  // $ per second of stage time and $/hour.
+  // Cost in $ per second of stage time and $/hour of price.
   double cost_scale() const { return cost_scale_; }
 
-  // The longest stage time that the goal allows, seconds per example; infinity where it asks for none.
+  // The longest stage time that the goal allows, seconds per example; infinity if it sets none.
   double goal_time() const { return goal_time_; }
 
  private:
@@ -161,14 +161,14 @@ struct Score {
   double price = kInfinity;  // $/hour
 };
 
-// What is to be least: $, seconds per example or $/hour.
+// The value to minimise: $, seconds per example or $/hour.
 inline double objective_of(const Problem& problem, const Score& score) {
   if (problem.objective == Objective::cost) return score.cost;
   return problem.objective == Objective::throughput ? score.time : score.price;
 }
 
-// Whether `a` ranks before `b`: less violation, then the better objective, then the faster one, or of two as
-// fast the cheaper one.
+// Whether `a` ranks before `b`: less violation, then the better objective, then the shorter time, or for
+// objective throughput the lower cost.
 inline bool better(const Problem& problem, const Score& a, const Score& b) {
   if (a.violation != b.violation) return a.violation < b.violation;
   const double first_a = objective_of(problem, a), first_b = objective_of(problem, b);
@@ -176,8 +176,8 @@ inline bool better(const Problem& problem, const Score& a, const Score& b) {
   return problem.objective == Objective::throughput ? a.cost < b.cost : a.time < b.time;
 }
 
-// Prices a provisioned scheme: `counts` devices of each type, slowest stage `time`, and what its stages
-// violate by themselves (memory, unsupported layers).
+// Scores a provisioned scheme: `counts` devices of each type, slowest stage `time`, and the violation of its
+// single stages (memory, unsupported layers).
 Score price_plan(const Problem& problem, const std::int64_t* counts, double time, double stage_violation);
 
 // The same from the price per hour and the violation of the device limits. Kernels inline it.
@@ -192,7 +192,7 @@ inline Score price_plan(const Problem& problem, double time, double price, doubl
   return score;
 }
 
-// What the devices of each type break of its limit.
+// Violation of the limits on devices of each type.
 double limit_violation(const Problem& problem, const std::int64_t* counts);
 
 // The part of the violation that only grows as devices are added: devices of a type, hourly price.
@@ -201,8 +201,8 @@ double device_violation(const Problem& problem, const std::int64_t* counts);
 // $/hour of `counts` devices of each type.
 double hourly_price(const Problem& problem, const std::int64_t* counts);
 
-// More than no seconds, and no stage takes longer: it computes all layers, and each sends, receives and moves
-// all tensors.
+// A positive upper bound of stage times, seconds per example: all layers are computed,
+// each sends and receives, and all tensors are moved.
 double longest_time(const Problem& problem);
 
 }  // namespace stageplan

@@ -7,8 +7,8 @@
 namespace stageplan {
 namespace {
 
-constexpr std::uint64_t kWorkOfStep = 64;  // options looked at, where stages are chosen among them
-constexpr double kStride = 0.999;          // between stage times where single devices would be too many steps
+constexpr std::uint64_t kWorkOfStep = 64;  // options examined, where stages are chosen among them
+constexpr double kStride = 0.999;  // factor between stage times, if steps of one device would be too many
 
 // Lower bound of tau * price * devices(tau) of one stage and its slope in tau, for real-valued devices:
 // convex in tau, as the maximum of convex functions.
@@ -39,7 +39,7 @@ Provisioner::Provisioner(const Problem& problem) : problem_(problem) {
   if (problem.by_options()) by_options_ = std::make_unique<OptionProvisioner>(problem);
 }
 
-// Takes over what was chosen last.
+// Copies the last choice.
 Score Provisioner::choose_options(const Score& score) {
   devices_.clear();
   for (const Option& option : by_options_->chosen()) devices_.push_back(option.devices);
@@ -47,7 +47,7 @@ Score Provisioner::choose_options(const Score& score) {
   return score;
 }
 
-// False where a stage cannot be that fast.
+// Returns false if a stage cannot be that fast.
 bool Provisioner::set_devices(double time) {
   bool reached = true;
   devices_.clear();
@@ -73,7 +73,7 @@ Score Provisioner::score() const {
   return price_plan(problem_, counts_.data(), times_.front().first, stage_violation_);
 }
 
-// False where the slowest stage may not have, or would not gain by, another device.
+// Returns false if the slowest stage may not have another device or would not be faster with it.
 bool Provisioner::add_device() {
   const auto [time, negative] = times_.front();
   const int s = -negative;
@@ -115,12 +115,12 @@ Score Provisioner::best(const std::vector<Stage>& stages, int steps) {
     jump_to_fastest();
     const Score fastest = walk(kMaxDevices);
     if (fastest.violation == stage_violation_) return fastest;
-    set_devices(problem_.goal_time());  // too expensive: look at the slower states as well
+    set_devices(problem_.goal_time());  // too expensive: also consider the slower states
   }
   return walk(kMaxDevices);
 }
 
-// To the next stage time below, by one device; in strides where that took many steps, but not past a target.
+// To the next lower stage time, by one device; in strides after many steps, but not past a target.
 bool Provisioner::go_faster(std::uint64_t step, const std::vector<double>& targets) {
   if (step < kAllSteps) return add_device();
   const double now = times_.front().first;
@@ -133,20 +133,19 @@ void Provisioner::visit_all(const std::vector<Stage>& stages, const std::vector<
                             double fastest, const Visit& visit) {
   Score now = reach(stages, problem_.goal_time());
   if (!meets(now.time, problem_.goal_time()) || stage_violation_ > 0) return;
-  Score least;  // of those that are fast enough
+  Score cheapest;  // of those that are fast enough
   for (std::uint64_t step = 0;; now = score()) {
     check_stop_often();
     ++looked_at_;
     if (device_violation(problem_, counts_.data()) > 0) return;
     if (!visit(now)) return;
-    if (now.time < fastest && now.cost < least.cost) least = now;
-    if (now.time < fastest && !can_improve(least)) return;
+    if (now.time < fastest && now.cost < cheapest.cost) cheapest = now;
+    if (now.time < fastest && !can_improve(cheapest)) return;
     if (!go_faster(step++, targets)) return;
   }
 }
 
-// Halves the interval between a stage time that the limits on devices and price allow and one that they do
-// not.
+// Bisection between a stage time that the limits on devices and price allow and one that they do not.
 void Provisioner::jump_to_fastest() {
   double slow = times_.front().first, fast = 0;
   for (int halving = 0; halving < 60 && fast < slow * (1 - kTolerance); ++halving) {
@@ -182,8 +181,8 @@ Score Provisioner::walk(int steps) {
   return best;
 }
 
-// Whether any state beyond this one may be better: the lower bound of the cost is convex in the stage time,
-// so that later states cost at least as much once it rises. More devices never lower the price an hour.
+// Whether any later state may be better: the lower bound of the cost is convex in the stage time, so that later
+// states cost at least as much once it rises. More devices never lower the hourly price.
 bool Provisioner::can_improve(const Score& best) const {
   const double violation = stage_violation_ + device_violation(problem_, counts_.data());
   if (problem_.objective == Objective::price && meets(best.violation, violation)) return false;

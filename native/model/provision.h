@@ -22,16 +22,16 @@ class Provisioner {
   // The fewest devices with which every stage takes at most `time`.
   Score reach(const std::vector<Stage>& stages, double time);
 
-  // The devices that serve the goal best: every useful state has the fewest devices for some stage time, so
-  // a walk that gives one device at a time to the slowest stage meets all of them. Starts where the goal's
-  // stage time is reached and looks at most `steps` devices further; among ties the fewest devices win. A
-  // scheme that cannot reach that time gets the fewest devices for the best time that it can reach.
+  // The best devices for the goal: every useful state has the fewest devices for some stage time, so a walk
+  // that gives one device at a time to the slowest stage visits all of them. Starts where the goal's stage time
+  // is reached and adds at most `steps` devices; among ties the fewest devices win. A scheme that cannot reach
+  // that time gets the fewest devices for its shortest time.
   Score best(const std::vector<Stage>& stages, int steps = kAllSteps);
 
-  // Shows the score of the useful states that keep the limits on devices and price, from the
-  // goal's stage time on, as long as the visitor wants more; of those faster than `fastest` only as long as
-  // they may be cheaper. Behind kAllSteps of them only some: those at the `targets`, the slowest first, and
-  // between these some that are a little faster each.
+  // Calls `visit` with the score of the useful states within the limits on devices and price, from the goal's
+  // stage time on, until it returns false; states faster than `fastest` only while they may be cheaper. After
+  // kAllSteps states only some: those at the `targets`, the slowest first, and between these some that are a
+  // little faster each.
   using Visit = std::function<bool(const Score& score)>;
   void visit_all(const std::vector<Stage>& stages, const std::vector<double>& targets, double fastest,
                  const Visit& visit);
@@ -44,10 +44,10 @@ class Provisioner {
 
   static constexpr int kAllSteps = 1 << 16;
 
-  // Whether the last call of best() looked at all devices that may be better, and not at `steps` of them only.
+  // Whether the last call of best() considered all devices that may be better, not only `steps` of them.
   bool complete() const { return complete_; }
 
-  // States looked at so far, in all calls.
+  // States visited so far, in all calls.
   std::uint64_t looked_at() const { return looked_at_; }
 
  private:
@@ -62,7 +62,7 @@ class Provisioner {
   bool can_improve(const Score& best) const;
 
   const Problem& problem_;
-  std::unique_ptr<OptionProvisioner> by_options_;  // does it all where stages are chosen among options
+  std::unique_ptr<OptionProvisioner> by_options_;  // does everything if stages are chosen among options
   const std::vector<Stage>* stages_ = nullptr;
   double stage_violation_ = 0;
   std::vector<int> devices_;

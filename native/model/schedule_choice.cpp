@@ -9,14 +9,14 @@
 namespace stageplan {
 namespace {
 
-constexpr int kFewValues = 16;           // pairs of slowest time and all-reduce from which on labels are set
-constexpr double kRounding = 1 - 1e-12;  // of sums in another order
+constexpr int kFewValues = 16;           // pairs of slowest time and all-reduce up to which labels are set
+constexpr double kRounding = 1 - 1e-12;  // margin for sums in another order
 
 }  // namespace
 
-const std::vector<int>& ScheduleChoice::choose(std::span<const StageOptions> stages, std::uint64_t most_work) {
+const std::vector<int>& ScheduleChoice::choose(std::span<const StageOptions> stages, std::uint64_t max_work) {
   stages_ = stages;
-  most_work_ = most_work;
+  max_work_ = max_work;
   work_ = 0;
   stage_violation_ = excess(count(), columns_.max_stages);
   for (const StageOptions& stage : stages) stage_violation_ += stage.options.front().violation;
@@ -30,7 +30,7 @@ const std::vector<int>& ScheduleChoice::choose(std::span<const StageOptions> sta
   return best_choice_;
 }
 
-// Times that some stage may take and none has to exceed.
+// Collects the values that the maximum over the stages may have.
 void ScheduleChoice::collect_values() {
   const auto collect = [&](double Option::* member, std::vector<double>& values) {
     values.clear();
@@ -51,7 +51,7 @@ void ScheduleChoice::collect_values() {
   collect(&Option::sync, syncs_);
 }
 
-// Leaves a plan in time as the best choice, or the fastest one.
+// Whether the goal's time can be reached; leaves such a plan, or the fastest one, as the best choice.
 bool ScheduleChoice::in_reach() {
   allow({0, static_cast<int>(slows_.size()) - 1, 0, static_cast<int>(syncs_.size()) - 1, {}});
   best_choice_ = fastest_;
@@ -66,9 +66,9 @@ bool ScheduleChoice::later(const Box& a, const Box& b) {
   return std::pair(a.bound.violation, a.bound.objective) > std::pair(b.bound.violation, b.bound.objective);
 }
 
-void ScheduleChoice::run(Aim aim, double most_time) {
+void ScheduleChoice::run(Aim aim, double max_time) {
   aim_ = aim;
-  most_time_ = most_time;
+  max_time_ = max_time;
   best_ = {kInfinity, kInfinity};
   consider(choice_ = best_choice_);
   boxes_.clear();
@@ -107,7 +107,7 @@ void ScheduleChoice::visit(Box box) {
     divide(box);
 }
 
-// The options that a box allows; false where a stage has none.
+// Collects the options that a box allows; returns false if a stage has none.
 bool ScheduleChoice::allow(const Box& box) {
   const double slowest = slows_[box.slow_to], sync = syncs_[box.sync_to];
   least_.assign(count(), -1);
@@ -139,22 +139,22 @@ ScheduleChoice::Value ScheduleChoice::bound(const Box& box) {
   return bound({fixed_price(), 0, slows_[box.slow_from], syncs_[box.sync_from], -1, -1}, sums_, broken);
 }
 
-// What a plan is worth at most whose other stages are worth at most `rest`.
+// Bound of a partial plan whose other stages are bounded by `rest`.
 ScheduleChoice::Value ScheduleChoice::bound(const Label& done, const Sums& rest, double broken) const {
   const auto time = [&](double pass) { return plan_time(columns_, done.slowest, done.pass + pass, done.sync); };
   double least_time = time(rest.pass);
-  if (!meets(least_time, most_time_)) return {kInfinity, kInfinity};
+  if (!meets(least_time, max_time_)) return {kInfinity, kInfinity};
   if (aim_ == Aim::fastest) return {0, least_time};
   double price = rest.price, costly_price = rest.price, cheap_time = least_time;  // at both ends of the line
   if (weight_ > 0) {
-    const double most_pass = columns_.microbatches * (most_time_ * (1 + kTolerance) - done.sync) -
-                             (columns_.microbatches - 1) * done.slowest - done.pass;
-    price = std::max(price, (rest.line - most_pass) / weight_);
+    const double max_pass = columns_.microbatches * (max_time_ * (1 + kTolerance) - done.sync) -
+                            (columns_.microbatches - 1) * done.slowest - done.pass;
+    price = std::max(price, (rest.line - max_pass) / weight_);
     costly_price = std::max(price, (rest.line - rest.pass) / weight_);
     cheap_time = time(std::max(rest.pass, rest.line - weight_ * price));
-    const double most_price = problem_.max_price * (1 + kTolerance) - done.price;
-    if (meets(best_.violation, stage_violation_) && most_price < costly_price) {
-      costly_price = std::max(price, most_price);
+    const double price_left = problem_.max_price * (1 + kTolerance) - done.price;
+    if (meets(best_.violation, stage_violation_) && price_left < costly_price) {
+      costly_price = std::max(price, price_left);
       least_time = time(std::max(rest.pass, rest.line - weight_ * costly_price));
     }
   }
@@ -185,8 +185,8 @@ void ScheduleChoice::find_edges(int stage) {
                       hull_[i].pass - hull_[i - 1].pass, stage, hull_[i].option});
 }
 
-// From the cheapest plan to the fastest along the hull of all sums: the best corner is a plan to consider, and
-// the edge that leads there (or from there, where what is wanted is speed) the line below all plans.
+// Follows the lower hull of all sums from the cheapest plan to the fastest: the best corner is a candidate
+// plan, and the edge that leads to it (or from it, if the objective is speed) gives the line below all plans.
 void ScheduleChoice::try_hull(const Box& box) {
   edges_.clear();
   choice_.resize(count());
@@ -216,16 +216,16 @@ void ScheduleChoice::try_hull(const Box& box) {
   weight_ = edges_[std::min(from_there ? corner : corner - 1, edges_.size() - 1)].ratio;
 }
 
-// What a plan with these sums is worth, its limits on devices left out.
+// The value of a plan with these sums, limits on devices left out.
 ScheduleChoice::Value ScheduleChoice::corner_value(const Label& at) const {
   const double time = plan_time(columns_, at.slowest, at.pass, at.sync);
-  const double late = excess(time, most_time_);
+  const double late = excess(time, max_time_);
   if (aim_ == Aim::fewest) return {late, at.price};
   const Score score = price_plan(problem_, time, at.price, 0, late);
   return {score.violation, objective_of(problem_, score)};
 }
 
-// The least weight_ * price + pass of all stages.
+// The least weight_ * price + pass of a stage.
 double ScheduleChoice::line(int stage) const {
   double least = kInfinity;
   for (const int i : allowed_[stage])
@@ -267,19 +267,19 @@ void ScheduleChoice::set_labels(const Box& box) {
     for (size_t i = 0; i < levels_[count()].size(); ++i) consider_label(i);
 }
 
-// What the stages from each one on take at least, and which types' devices may be too many.
+// Lower bounds of the stages from each one to the end, and the types whose limits may be exceeded.
 void ScheduleChoice::find_rests() {
-  std::vector<std::int64_t> most(problem_.types);
+  std::vector<std::int64_t> max_devices(problem_.types);
   for (int s = 0; s < count(); ++s) {
     int devices = 0;
     for (const int i : allowed_[s]) devices = std::max(devices, option(s, i).devices);
-    most[stages_[s].type] += devices;
+    max_devices[stages_[s].type] += devices;
   }
   counted_.clear();
   slot_.assign(problem_.types, -1);
   for (int t = 0; t < problem_.types && aim_ == Aim::best; ++t) {
     const bool rounded = columns_.whole_machines && columns_.machine[t] < kInfinity && columns_.machine[t] > 1;
-    if (most[t] == 0 || (!rounded && static_cast<double>(most[t]) <= problem_.limit[t])) continue;
+    if (max_devices[t] == 0 || (!rounded && static_cast<double>(max_devices[t]) <= problem_.limit[t])) continue;
     slot_[t] = static_cast<int>(counted_.size());
     counted_.push_back(t);
   }
@@ -296,7 +296,7 @@ void ScheduleChoice::find_rests() {
   }
 }
 
-// What counted devices break of their limits at least.
+// Lower bound of the violation of the limits on counted types.
 double ScheduleChoice::broken(const int* counts, const int* rest) const {
   double violation = 0;
   for (size_t c = 0; c < counted_.size(); ++c)
@@ -305,7 +305,7 @@ double ScheduleChoice::broken(const int* counts, const int* rest) const {
   return violation;
 }
 
-// From the labels before a stage to those behind it.
+// Extends the labels before a stage by its options.
 void ScheduleChoice::extend(int stage) {
   const std::vector<Label>& labels = levels_[stage];
   const size_t width = counted_.size();
@@ -386,7 +386,7 @@ void ScheduleChoice::consider(const std::vector<int>& choice) {
   for (int s = 0; s < count(); ++s) plan_.add(option(s, choice[s]), stages_[s].type);
   const Score score = plan_.score();
   Value now{0, score.time};
-  if (aim_ != Aim::fastest && !meets(score.time, most_time_)) return;
+  if (aim_ != Aim::fastest && !meets(score.time, max_time_)) return;
   if (aim_ == Aim::fewest) {
     now.objective = 0;
     for (int s = 0; s < count(); ++s) now.objective += option(s, choice[s]).devices;

@@ -1,5 +1,5 @@
-// Options of the stages of one scheme under a schedule: the slowest stage, the sum of all and the all-reduce
-// all count, so that stages cannot be decided one by one.
+// Options of the stages of one scheme under a schedule: the slowest stage, the sum over stages and the
+// all-reduce all count, so that stages cannot be decided one by one.
 #pragma once
 
 #include <cstdint>
@@ -10,27 +10,27 @@
 
 namespace stageplan {
 
-// What a stage may be, by devices; never empty.
+// The options of a stage, sorted by devices; never empty.
 struct StageOptions {
   int type = 0;
   std::vector<Option> options;
 };
 
 // Branch and bound over the slowest stage time and the longest all-reduce: between two values of each, the
-// least sums of price and time over the stages bound the plan; where few values are left, label setting over
-// the stages finds the best one. Keeps its buffers; one object a thread.
+// minimal sums of price and time over the stages bound the plan; if few values are left, label setting over the
+// stages finds the best one. Keeps its buffers; one object per thread.
 class ScheduleChoice {
  public:
   explicit ScheduleChoice(const Problem& problem)
       : problem_(problem), columns_(*problem.columns), plan_(problem) {}
 
-  // The number of the option of each stage, of the plan that violates least and then serves the goal best;
-  // where the goal's time is out of reach, of the fastest plans that with the fewest devices.
-  const std::vector<int>& choose(std::span<const StageOptions> stages, std::uint64_t most_work);
+  // The index of the option of each stage, in the plan with the least violation and then the best objective; if
+  // the goal's time is out of reach, in the fastest plan with the fewest devices.
+  const std::vector<int>& choose(std::span<const StageOptions> stages, std::uint64_t max_work);
 
-  // Whether the last answer is proven, and not the best one after `most_work` options and labels were looked
-  // at.
-  bool complete() const { return work_ < most_work_; }
+  // Whether the last answer is proven; otherwise it is the best one after `max_work` options and
+  // labels.
+  bool complete() const { return work_ < max_work_; }
 
  private:
   enum class Aim { fastest, fewest, best };
@@ -45,12 +45,12 @@ class ScheduleChoice {
     Value bound;
   };
 
-  // Sums over stages. As a bound: each of the sums alone, and weight_ * price + pass >= line.
+  // Sums over stages. As a bound: each of the sums separately, and weight_ * price + pass >= line.
   struct Sums {
     double price = 0, pass = 0, line = 0;
   };
 
-  // Some stages, chosen.
+  // Chosen options of some stages.
   struct Label {
     double price, pass, slowest, sync;
     int parent, option;
@@ -69,7 +69,7 @@ class ScheduleChoice {
 
   void collect_values();
   bool in_reach();
-  void run(Aim aim, double most_time);
+  void run(Aim aim, double max_time);
   void visit(Box box);
   bool allow(const Box& box);
   Value bound(const Box& box);
@@ -102,28 +102,28 @@ class ScheduleChoice {
   const Columns& columns_;
   std::span<const StageOptions> stages_;
   OptionPlan plan_;
-  std::vector<double> slows_, syncs_;  // that a plan may have, in order
+  std::vector<double> slows_, syncs_;  // values that a plan may have, sorted
   Aim aim_ = Aim::best;
-  double most_time_ = 0;        // that a plan may take
-  double stage_violation_ = 0;  // what stages violate, and how many there are
+  double max_time_ = 0;         // limit on the time of a plan
+  double stage_violation_ = 0;  // of the stages, and of their number
   std::vector<Box> boxes_;      // a heap, the best bound first
   Value best_{};
   std::vector<int> best_choice_;
-  std::uint64_t work_ = 0, most_work_ = 0;
+  std::uint64_t work_ = 0, max_work_ = 0;
 
-  // Of the box that is visited.
+  // Of the current box.
   std::vector<std::vector<int>> allowed_;  // options of each stage
-  std::vector<int> least_, fastest_;       // of them, with the fewest devices and with the least pass time
+  std::vector<int> least_, fastest_;       // of these: the fewest devices, the least pass time
   Sums sums_;                              // bounds of all stages
-  double weight_ = 0;                      // of the price in `line`; 0: there is no line
+  double weight_ = 0;                      // of the price in `line`; 0: no line
   std::vector<Corner> hull_;               // of a stage
   std::vector<Edge> edges_;
   std::vector<int> choice_;
 
   // Of label setting.
   std::vector<int> counted_;                // types whose devices are counted
-  std::vector<int> slot_;                   // of each type among these, -1 where it is not
-  std::vector<Sums> rests_;                 // of the stages from each one on
+  std::vector<int> slot_;                   // index of each type in counted_, or -1
+  std::vector<Sums> rests_;                 // of the stages from each one to the end
   std::vector<int> rest_counts_;            // (stages + 1, counted)
   std::vector<std::vector<Label>> levels_;  // labels of the stages before each one
   std::vector<Label> next_, kept_;

@@ -20,7 +20,7 @@ double stage_violation(const Problem& problem, const StageLoad& load, int type) 
 
 namespace {
 
-// Real-valued k of serial + parallel / k = time; infinite where no k does it.
+// Real-valued k of serial + parallel / k = time; infinite if there is none.
 double real_devices(double serial, double parallel, double time) {
   if (parallel == 0) return serial <= time ? 0 : kInfinity;
   return time > serial ? parallel / (time - serial) : kInfinity;
@@ -34,13 +34,13 @@ double real_devices(const Problem& problem, const StageLoad& load, double time) 
                   real_devices(load.serial_transfer, load.parallel_transfer, time));
 }
 
-// The formula can be one off, and more where time - serial is all rounding: the stage time itself decides.
-int settle(const Problem& problem, const StageLoad& load, int guess, int most, double time) {
+// The formula can be off by one, or by more if time - serial is mostly rounding error: stage_time decides.
+int settle(const Problem& problem, const StageLoad& load, int guess, int max_devices, double time) {
   auto reaches = [&](int k) { return stage_time(problem, load, k) <= time; };
   int low = guess, high = guess;  // bracket: low - 1 misses the time, high reaches it
-  for (int step = 1; high < most && !reaches(high); step *= 2) {
+  for (int step = 1; high < max_devices && !reaches(high); step *= 2) {
     low = high + 1;
-    high = std::min(most, high + step);
+    high = std::min(max_devices, high + step);
   }
   for (int step = 1; low > 1 && reaches(low - 1); step *= 2) {
     high = low - 1;
@@ -56,7 +56,7 @@ int settle(const Problem& problem, const StageLoad& load, int guess, int most, d
   return high;
 }
 
-// Whether no rounding error of the formula, where the serial part leaves room, takes it to another number.
+// Whether rounding cannot change the guess, rounded up, provided that the serial part is small.
 bool far_from_whole(double guess) {
   if (guess >= 1 << 16) return false;
   const double fraction = guess - static_cast<int>(guess);
@@ -71,18 +71,18 @@ double serial_time(const Problem& problem, const StageLoad& load) {
 }  // namespace
 
 Devices devices_for(const Problem& problem, const StageLoad& load, int type, double time) {
-  const int most = problem.max_devices_per_stage;
+  const int max_devices = problem.max_devices_per_stage;
   double allowed = time * (1 + kTolerance);
   const auto settled = [&](double guess) {
-    guess = std::clamp<double>(std::ceil(guess), 1, most);
-    return settle(problem, load, static_cast<int>(guess), most, allowed);
+    guess = std::clamp<double>(std::ceil(guess), 1, max_devices);
+    return settle(problem, load, static_cast<int>(guess), max_devices, allowed);
   };
   const double guess = real_devices(problem, load, allowed);
-  if (far_from_whole(guess) && guess < most && serial_time(problem, load) < allowed / 2)
+  if (far_from_whole(guess) && guess < max_devices && serial_time(problem, load) < allowed / 2)
     return {static_cast<int>(guess) + 1, true};
-  if (guess < most) return {settled(guess), true};
-  if (stage_time(problem, load, most) <= allowed) return {settled(most), true};
-  const double top = std::min<double>(most, std::max(problem.limit[type], 1.0));
+  if (guess < max_devices) return {settled(guess), true};
+  if (stage_time(problem, load, max_devices) <= allowed) return {settled(max_devices), true};
+  const double top = std::min<double>(max_devices, std::max(problem.limit[type], 1.0));
   allowed = stage_time(problem, load, static_cast<int>(top)) * (1 + kTolerance);
   return {settled(real_devices(problem, load, allowed)), false};
 }
@@ -112,10 +112,10 @@ void PreciseSum::add(double x) {
 
 namespace {
 
-// For a fixed first layer: what each tensor adds, and from which last layer to which.
+// For a fixed first layer: the bytes that tensors add over ranges of last layers.
 struct Ranges {
   std::vector<double> change;
-  std::vector<int> tensors;  // how many more there are
+  std::vector<int> tensors;  // change in their number
   explicit Ranges(int layers) : change(layers + 1), tensors(layers + 1) {}
   void add(int from, int past, double bytes) {
     if (from >= past) return;
@@ -126,7 +126,7 @@ struct Ranges {
   }
 };
 
-// A tensor with its consumers in order, its own producer left out.
+// A tensor with its consumers sorted, its producer left out.
 struct Spread {
   int producer, lowest, highest;
   std::vector<int> consumers;
@@ -141,8 +141,8 @@ struct Spread {
   }
 };
 
-// Over stages that begin at `first`: the tensor goes out of those that hold its producer and miss a
-// consumer, and comes into those that hold a consumer and not its producer.
+// For stages that begin at `first`: the tensor leaves those that hold its producer but not all consumers, and
+// enters those that hold a consumer but not its producer.
 void add_tensor(Ranges& ranges, const Spread& tensor, int first, int layers) {
   const auto consumer = std::lower_bound(tensor.consumers.begin(), tensor.consumers.end(), first);
   const int next = consumer == tensor.consumers.end() ? layers : *consumer;
@@ -170,8 +170,7 @@ IntervalBytes::IntervalBytes(const Problem& problem) : layers_(problem.layers) {
     for (int last = first; last < layers; ++last) {
       total.add(ranges.change[last]);
       crossing += ranges.tensors[last];
-      bytes_.push_back(crossing == 0 ? 0.0
-                                     : std::max(0.0, total - PreciseSum()));  // no rounding errors where none
+      bytes_.push_back(crossing == 0 ? 0.0 : std::max(0.0, total - PreciseSum()));  // exactly 0 if none cross
     }
   }
 }

@@ -28,20 +28,20 @@ double stage_time(const Problem& problem, const StageLoad& load, int devices);
 // What the stage violates whatever its devices: memory over the type's capacity, unsupported layers.
 double stage_violation(const Problem& problem, const StageLoad& load, int type);
 
-// The fewest devices with which the stage takes at most `time`, ties counting as reached (`kTolerance`).
-// Where none do, the fewest that are as fast as all that a stage of this type may have, and not `reached`.
+// The fewest devices with which the stage takes at most `time`, ties counting as reached (`kTolerance`). If no
+// number does, the fewest that are as fast as the maximum for a stage of this type; not `reached`.
 struct Devices {
   int count;
   bool reached;
 };
 Devices devices_for(const Problem& problem, const StageLoad& load, int type, double time);
 
-// Adds up a stage whose layers are given one by one.
+// Builds up the load of a stage layer by layer.
 void add_layer(const Problem& problem, StageLoad& load, int layer, int type);
 void add_transfer(const Problem& problem, StageLoad& load, double seconds, int type);
 
-// A sum that keeps the rounding errors of its additions, so that differences of two of them are exact to
-// the last digits and an interval reads the same from prefix sums as added up by itself.
+// A compensated sum: differences of two are exact to the last digits, so that an interval has the same value
+// from prefix sums as when added up directly.
 class PreciseSum {
  public:
   void add(double x);
@@ -97,7 +97,7 @@ class StageLoads {
   IntervalMaxima workspace_;
 };
 
-// Time, devices and violation of every stage at one target: all that a search reads.
+// Time, devices and violation of every stage at one target: all that searches read.
 class StageTable {
  public:
   struct Entry {
@@ -106,18 +106,18 @@ class StageTable {
     int devices;
   };
 
-  // `time`: the allowed stage time. Above `max_bytes` nothing is stored and entries are made when asked for.
+  // `time`: the allowed stage time. Above `max_bytes` nothing is stored and entries are computed on demand.
   StageTable(const Problem& problem, const StageLoads& loads, double time, size_t max_bytes = kMaxBytes);
   static constexpr size_t kMaxBytes = size_t{1} << 28;
 
-  // What a table of the problem takes.
+  // Size of a table of the problem.
   static size_t bytes(const Problem& problem) {
     return static_cast<size_t>(problem.layers) * (problem.layers + 1) / 2 * problem.types * sizeof(Entry);
   }
 
   bool stored() const { return !entries_.empty(); }
 
-  // Entries of the stages that begin at `first`: that of (last, type) stands at [last * types + type].
+  // Entries of the stages that begin at `first`: (last, type) is at [last * types + type].
   const Entry* row(int first) const { return entries_.data() + rows_[first]; }
 
   Entry make(int first, int last, int type) const;
