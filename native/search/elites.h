@@ -8,7 +8,7 @@
 
 namespace stageplan {
 
-// Each is exactly provisioned: its stage time is a target that is worth searching at.
+// Each is exactly provisioned: its stage time is a promising target.
 class Elites {
  public:
   struct Elite {
@@ -16,10 +16,10 @@ class Elites {
     Genes scheme;
   };
 
-  // Keeps a scheme if it is one of the best and no copy.
+  // Keeps a scheme if it is one of the best and not a duplicate.
   void add(const Problem& problem, const Score& score, const Genes& scheme);
 
-  // A random one, the better the likelier.
+  // A random one; better ones are more likely.
   const Elite& draw(Rng& rng) const;
 
   bool empty() const { return elites_.empty(); }

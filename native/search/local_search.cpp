@@ -76,7 +76,7 @@ std::uint64_t LocalSearch::descend_near(std::int8_t* scheme, Score& score, int a
   return descend_marked(scheme, score, reach);
 }
 
-// Of the scheme that is loaded.
+// For the loaded scheme.
 std::uint64_t LocalSearch::descend_marked(std::int8_t* scheme, Score& score, int reach) {
   looked_at_ = 0;
   reach_ = reach;
@@ -92,7 +92,7 @@ std::uint64_t LocalSearch::descend_marked(std::int8_t* scheme, Score& score, int
     std::fill(changed.begin() + at, changed.begin() + change.last + 1, static_cast<std::int8_t>(change.label));
     load(changed.data());
     const Score now = this->score();
-    if (better(problem_, now, score)) {  // rounding can say otherwise than the sums
+    if (better(problem_, now, score)) {  // rounding may disagree with the sums
       std::copy(changed.begin(), changed.end(), scheme);
       score = now;
       mark(at, change.last);
@@ -105,7 +105,7 @@ std::uint64_t LocalSearch::descend_marked(std::int8_t* scheme, Score& score, int
   return looked_at_;
 }
 
-// The best run of layers that begins at `first`, and its label; last < 0 where none improves.
+// The best run of layers that begins at `first`, and its label; last < 0 if none improves.
 LocalSearch::Change LocalSearch::best_change(int first, const Score& current) {
   const int count = static_cast<int>(stages_.size()), layers = problem_.layers;
   const int left = first > 0 ? stage_of_[first - 1] : 0;  // the first stage that the run may cut
@@ -128,7 +128,7 @@ LocalSearch::Change LocalSearch::best_change(int first, const Score& current) {
   return best;
 }
 
-// Tries all labels for the layers first..last; `right`: the stage of the layer behind them, or -1.
+// Tries all labels for the layers first..last; `right`: the stage of the layer after them, or -1.
 void LocalSearch::overwrite(const Sum& outer, int first, int last, int right, Change& best) {
   if (hopeless(outer, best)) return;
   TableStage before{-1, 0, 0, 0, {}}, behind = before;  // what is left of the stages at the ends
@@ -155,7 +155,7 @@ void LocalSearch::overwrite(const Sum& outer, int first, int last, int right, Ch
   if (!hopeless(rest, best)) overwrite_apart(rest, before, behind, first, last, best);
 }
 
-// The run as a stage of its own: every type, by a label that differs from both neighbours'.
+// The run as a separate stage: every type, with a label that differs from both neighbours'.
 void LocalSearch::overwrite_apart(const Sum& rest, const TableStage& before, const TableStage& behind,
                                   int first, int last, Change& best) {
   for (int type = 0; type < problem_.types; ++type)
@@ -166,7 +166,7 @@ void LocalSearch::overwrite_apart(const Sum& rest, const TableStage& before, con
       }
 }
 
-// Whether no further stage can make this better than the best.
+// Whether adding stages cannot make this better than the best.
 bool LocalSearch::hopeless(const Sum& rest, const Change& best) const {
   if (best.score.violation > 0) return false;
   if (rest.violation > 0) return true;
@@ -176,8 +176,8 @@ bool LocalSearch::hopeless(const Sum& rest, const Change& best) const {
                                                      : rest.price > best.score.price;
 }
 
-// A stage first..last of a type beside the rest, to which `ends` belong but are not counted yet. It comes of
-// overwriting up to `changed` by a label.
+// Tries a stage first..last of a type beside `rest`, which includes `ends` except in the device counts. The
+// change behind it: layers up to `changed` get the label.
 void LocalSearch::consider(const Sum& rest, Ends ends, int first, int last, int type, int changed, int label,
                            Change& best) {
   ++looked_at_;

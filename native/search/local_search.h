@@ -1,5 +1,5 @@
-// Local search over single changes of a scheme: any run of layers overwritten by any label. Moving the
-// edge of a stage, giving a stage another type, merging stages and inserting one are all of that kind.
+// Local search over single changes of a scheme: any run of layers overwritten by any label. Moving the edge of
+// a stage, changing its type, merging stages and inserting one are such changes.
 #pragma once
 
 #include <cstdint>
@@ -10,20 +10,20 @@
 
 namespace stageplan {
 
-// Reads the stage table alone, so that a change costs a few look-ups. Keeps its buffers; one a thread.
+// Reads only the stage table, so that a change costs a few look-ups. Keeps its buffers; one object per thread.
 class LocalSearch {
  public:
   LocalSearch(const Problem& problem, const StageTable& table);
 
-  // Improves a scheme until no single change does; a run overwrites or cuts at most `reach` stages and one.
-  // Returns how many schemes were looked at.
+  // Improves a scheme until no single change does; a run overwrites or cuts at most `reach` + 1 stages. Returns
+  // the number of schemes evaluated.
   std::uint64_t descend(std::int8_t* scheme, Score& score, int reach = 3);
 
-  // The same, but looks only at runs that begin near two layers and, after each improvement, near it.
+  // The same, but only for runs that begin near two layers and, after each improvement, near the change.
   std::uint64_t descend_near(std::int8_t* scheme, Score& score, int a, int b, int reach);
 
  private:
-  // What stages add up to.
+  // Totals over some stages.
   struct Sum {
     double time = 0, price = 0, violation = 0;
   };
@@ -61,12 +61,12 @@ class LocalSearch {
   std::vector<std::vector<int>> labels_of_;  // labels of each type
   std::vector<TableStage> stages_;
   std::vector<int> stage_of_;   // by layer
-  std::vector<char> marked_;    // layers at which a run may begin that has not been looked at
+  std::vector<char> marked_;    // layers whose runs have not been tried yet
   std::vector<Sum> before_;     // of the stages before each one
   std::vector<Sum> after_;      // of it and the stages after it
   std::vector<double> counts_;  // devices by type, of the stages that a change keeps
-  double limits_ = 0;           // what these break
-  int broken_types_ = 0;        // and how many types do
+  double limits_ = 0;           // violation of their limits
+  int broken_types_ = 0;        // number of types above their limit
   int reach_ = 0;
   std::uint64_t looked_at_ = 0;
 };

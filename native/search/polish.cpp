@@ -5,8 +5,8 @@
 namespace stageplan {
 namespace {
 
-constexpr double kSpread = 0.1;  // of targets about that of a scheme
-constexpr int kTrials = 8;       // random changes that are tried
+constexpr double kSpread = 0.1;  // relative width of targets around a scheme's stage time
+constexpr int kTrials = 8;       // random changes (kicks)
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// Local search beside a population or a policy: from one of the best schemes, at a target near its own.
+// Local search that complements a population or a policy: from an elite, at a target near its stage time.
 #pragma once
 
 #include <cstdint>
@@ -8,15 +8,15 @@
 
 namespace stageplan {
 
-// The target at which to look for plans that are better than one: its own stage time. With objective price the
-// slowest is best, unless it costs too much in all.
+// The target at which to search for plans better than the given one: its stage time; for objective price, if no
+// cost limit and no violation speak against it, the longest time that the goal allows.
 double target_of(const Problem& problem, const Score& score);
 
-// A stage time near another one.
+// A random stage time near another one.
 double nearby_time(double time, Rng& rng);
 
-// Improves a scheme at a target: `time`, but no slower than the goal and the best plan, `best`, both ask.
-// Returns how many schemes were looked at.
+// Improves a scheme at the target `time`, or at the longer of the goal's and the best plan's time if that is
+// less. Returns the number of schemes evaluated.
 std::uint64_t polish(const Problem& problem, WindowSearch& search, Genes& scheme, double time,
                      const Score& best, Rng& rng);
 

@@ -9,15 +9,15 @@
 namespace stageplan {
 namespace {
 
-constexpr double kMostWork = 1 << 26;  // entries read, by which positions are limited
+constexpr double kMaxWork = 1 << 26;  // table entries read; limits the number of positions
 
-// The best way from a cut to the end.
+// The best path from a cut to the end.
 struct Way {
   double value = kInfinity;
   int type = -1, last = -1;
 };
 
-// And the best one that begins with another type.
+// The best path, and the best one that begins with another type.
 struct Ways {
   Way best, other;
 
@@ -40,7 +40,7 @@ class PositionPath {
   PositionPath(const Problem& problem, const OptionTable& table, double pass_price)
       : problem_(problem), table_(table), pass_price_(pass_price), layers_(problem.layers) {
     const double each = 0.5 * layers_ * layers_ * problem.types;
-    positions_ = static_cast<int>(std::clamp(kMostWork / each, 2.0, static_cast<double>(layers_)));
+    positions_ = static_cast<int>(std::clamp(kMaxWork / each, 2.0, static_cast<double>(layers_)));
     positions_ = std::min(positions_, problem.columns->max_stages);
     ways_.resize(static_cast<size_t>(positions_ + 1) * (layers_ + 1));
     for (int position = 1; position <= positions_; ++position) {

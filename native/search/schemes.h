@@ -1,4 +1,4 @@
-// Ways to make a scheme from nothing.
+// Initial schemes, and a simple descent.
 #pragma once
 
 #include <cstdint>
@@ -11,18 +11,18 @@ namespace stageplan {
 
 using Genes = std::vector<std::int8_t>;
 
-// A scheme of few or many stages: the chance of a new label at each layer is itself drawn, from 1 down to
-// one in the number of layers.
+// A scheme of few or many stages: the probability of a new label at each layer is itself random, from 1 down to
+// 1 / layers.
 void random_scheme(const Problem& problem, Rng& rng, std::int8_t* scheme);
 
-// All layers on one type: a scheme for each, one behind the other.
+// All layers on one type: one scheme for each type, concatenated.
 Genes homogeneous_schemes(const Problem& problem);
 
-// Layer by layer, the label that is best if the rest of the network followed it.
+// Layer by layer, the label that is best if all later layers had it too.
 Genes greedy_scheme(const Problem& problem, const Scorer& scorer);
 
-// Sweeps over the neighbours of a scheme, each improvement taken at once, until there is none: another label
-// for a layer, for a stage, for an edge of a stage. Returns how many schemes were scored.
+// First-improvement descent until no neighbour of the scheme is better: another label for a layer, a stage or
+// an edge of a stage. Returns the number of schemes scored.
 std::uint64_t descend(const Scorer& scorer, Genes& scheme, Score& score);
 
 }  // namespace stageplan

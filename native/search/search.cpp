@@ -11,14 +11,14 @@ namespace stageplan {
 namespace {
 
 constexpr size_t kBatch = 1024;  // schemes a step of the simple searches
-constexpr int kFewSteps = 64;    // devices beyond the goal, for a plan that is wanted at once
+constexpr int kFewSteps = 64;    // devices beyond the goal's, for a quick plan
 
-// What each layer takes at least, over the types that may run it.
+// Lower bounds over the layers, each on its best type.
 struct LeastWork {
   double price = 0;    // $/hour times seconds
   double seconds = 0;  // of devices
-  double time = 0;     // of the slowest layer, on as many devices as it may have
-  double device = 0;   // $/hour of one device, of the layer whose devices are dearest
+  double time = 0;     // of the slowest layer, on the maximum number of devices
+  double device = 0;   // $/hour of one device, for the layer whose cheapest device is the most expensive
 
   LeastWork() = default;
   explicit LeastWork(const Problem& problem) {
@@ -30,11 +30,11 @@ struct LeastWork {
     for (int t = 0; t < problem.types; ++t) {
       StageLoad load;
       add_layer(problem, load, layer, t);
-      const double most = std::min<double>(problem.max_devices_per_stage, problem.limit[t]);
-      if (load.unsupported || most < 1) continue;
+      const double max_devices = std::min<double>(problem.max_devices_per_stage, problem.limit[t]);
+      if (load.unsupported || max_devices < 1) continue;
       least_price = std::min(least_price, problem.price[t] * load.compute_time(1));
       least_seconds = std::min(least_seconds, load.compute_time(1));
-      least_time = std::min(least_time, load.compute_time(static_cast<int>(most)));
+      least_time = std::min(least_time, load.compute_time(static_cast<int>(max_devices)));
       least_device = std::min(least_device, problem.price[t]);
     }
     price += least_price;
@@ -44,7 +44,7 @@ struct LeastWork {
   }
 };
 
-// k devices take at least a kth of the work of one; ties of limits are given away.
+// k devices take at least 1/k of the time of one; limits include their tolerance.
 double least_time(const Problem& problem, const LeastWork& work) {
   double devices = 0;
   for (double limit : problem.limit) devices += limit;
@@ -52,14 +52,13 @@ double least_time(const Problem& problem, const LeastWork& work) {
   return std::max({work.time, work.seconds / devices, spare > 0 ? work.price / spare : 0.0});
 }
 
-// $/hour of devices that do so much work ($/hour times seconds) within the goal's stage time, one of which
-// costs so much.
+// Lower bound of the devices' $/hour: at least one device, and the work done within the goal's stage time.
 double least_rent(const Problem& problem, const LeastWork& work) {
   const double time = problem.goal_time() * (1 + kTolerance);
   return time < kInfinity ? std::max(work.device, work.price / time) : work.device;
 }
 
-// Where stages are chosen among options; nothing is known where these are listed.
+// Where stages are chosen among options; no bound if these are listed.
 LeastWork least_work_by_options(const Problem& problem) {
   const Columns& columns = *problem.columns;
   LeastWork work;
@@ -93,7 +92,7 @@ Score least_score(const Problem& problem) {
 
 double Search::bound() const {
   if (problem_.merge == Merge::type) return objective_of(problem_, placement_bound(problem_));
-  return objective_of(problem_, least_score(problem_)) * (1 - kTolerance);  // its sums round in their own way
+  return objective_of(problem_, least_score(problem_)) * (1 - kTolerance);  // its sums round differently
 }
 
 double Search::least() const {
@@ -117,7 +116,7 @@ void Search::ensure_best() {
   }
 }
 
-// Where it is stopped, those that have been scored count.
+// If stopped, the schemes scored so far count.
 void ExactSearch::score(const Genes& schemes) {
   const size_t count = schemes.size() / layers_;
   std::vector<double> numbers(4 * count, kInfinity);

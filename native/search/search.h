@@ -10,33 +10,33 @@
 namespace stageplan {
 
 // A search advances step by step and keeps the best scheme it has seen, exactly provisioned. A step that is
-// stopped (common/stop.h) throws `Stopped`; best scheme and bound are valid all the same.
+// stopped (common/stop.h) throws `Stopped`; best scheme and bound remain valid.
 class Search {
  public:
   explicit Search(const Problem& problem) : problem_(problem), layers_(problem.layers) {}
   virtual ~Search() = default;
   virtual void step() = 0;
 
-  // No plan is better: a lower bound of the objective, $, seconds per example or $/hour; infinity where it is
-  // proven that there is no plan. By default what the work of all layers takes, however they are put together.
+  // A lower bound of the objective, $, seconds per example or $/hour; infinity if infeasibility is proven. By
+  // default from the work of all layers, however they are grouped.
   virtual double bound() const;
 
   const Genes& best() const { return best_; }
   const Score& best_score() const { return best_score_; }
   std::uint64_t evaluations() const { return evaluations_; }
 
-  // What time is spent on, counted the same on every machine: by default the genes of the schemes scored.
+  // A measure of computation that is the same on every machine: by default the genes of the schemes scored.
   virtual std::uint64_t work() const { return evaluations_ * layers_; }
 
-  // Takes the best plan on one type where nothing has been scored, as after a stop in the first step.
+  // Uses the best plan on one type if nothing has been scored, as after a stop in the first step.
   void ensure_best();
   bool done() const { return done_; }
 
-  // The best scheme and, of some searches, others worth a look.
+  // The best scheme and, for some searches, other good ones.
   virtual Genes tried() const { return best_; }
 
  protected:
-  // The objective of the best scheme, infinity while none is feasible.
+  // The objective of the best scheme; infinity if none is feasible yet.
   double least() const;
 
   // Keeps a scheme if it is the best.

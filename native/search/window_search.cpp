@@ -8,8 +8,8 @@
 namespace stageplan {
 namespace {
 
-constexpr double kHeavy = 1e6;  // devices, of the dearest type, that are better than one layer unsupported
-constexpr double kRise = 1.2, kFall = 0.9, kLeast = 0.05, kMost = 100;  // of the weight
+constexpr double kHeavy = 1e6;  // penalty of one unsupported layer, in devices of the most expensive type
+constexpr double kRise = 1.2, kFall = 0.9, kMinWeight = 0.05, kMaxWeight = 100;  // of the weight
 
 }  // namespace
 
@@ -49,7 +49,7 @@ WindowSearch::PricedStage WindowSearch::stage(int first, int last, int type) con
   return {first, type, problem_.price[type] * devices.count + heavy_ * violation, devices.count};
 }
 
-// Prepares all runs within first..last, which takes most of the time of a search.
+// Prepares all runs within first..last; most of the search time is spent here.
 void WindowSearch::prepare(int first, int last) {
   for (int row = first; row <= last && ends_[row] <= last; ++row) {
     check_stop();
@@ -57,9 +57,9 @@ void WindowSearch::prepare(int first, int last) {
   }
 }
 
-// Of each run only the least price, since few are ever looked at closely. The cheapest type of the run that
-// ends a layer before is likely that of the next one as well: it comes first, and those whose work alone costs
-// more are passed over.
+// Only the least price of each run, since few runs are needed in detail. The cheapest type of a run is often
+// that of the run one layer shorter: that type is tried first, and types whose work alone costs more are
+// skipped.
 void WindowSearch::extend_row(int first, int last) {
   int likely = 0;
   for (int& end = ends_[first]; end <= last; ++end) {
@@ -107,7 +107,7 @@ void WindowSearch::load(const Genes& scheme) {
   }
 }
 
-// Neighbours of one type have its labels in turn.
+// Neighbouring stages of one type alternate between its labels.
 Genes WindowSearch::scheme() const {
   Genes scheme(layers_);
   const int labels = problem_.labels() / problem_.types;
@@ -133,7 +133,7 @@ double WindowSearch::value() const {
   return value;
 }
 
-// What a stage adds to those that are counted.
+// The value that a stage adds to those counted.
 double WindowSearch::penalized(const PricedStage& stage) const {
   if (!limited_) return stage.price;
   const double count = counts_[stage.type];
@@ -141,7 +141,7 @@ double WindowSearch::penalized(const PricedStage& stage) const {
          weight_ * (excess_price(stage.type, count + stage.devices) - excess_price(stage.type, count));
 }
 
-// The best choice of other types than these.
+// The best choice whose type is neither of these.
 const WindowSearch::PricedStage* WindowSearch::pick(int first, int last, int not_this, int nor_this) {
   const PricedStage* best = nullptr;
   double least = kInfinity;
@@ -156,7 +156,7 @@ const WindowSearch::PricedStage* WindowSearch::pick(int first, int last, int not
   return best;
 }
 
-// Some stages in place of the window.
+// Tries stages in place of the window.
 void WindowSearch::consider(std::span<const PricedStage* const> stages) {
   double value = 0;
   for (const PricedStage* stage : stages) {
@@ -174,7 +174,7 @@ void WindowSearch::count(int left, int right, int times) {
   for (int s = left; s <= right; ++s) counts_[stages_[s].type] += times * stages_[s].devices;
 }
 
-// Looks for better stages in place of left..right: one, two or three.
+// Replaces left..right by one, two or three better stages; returns false if there are none.
 bool WindowSearch::improve(int left, int right) {
   const int size = static_cast<int>(stages_.size());
   const int first = stages_[left].first, last = right + 1 < size ? stages_[right + 1].first - 1 : layers_ - 1;
@@ -202,7 +202,7 @@ bool WindowSearch::improve(int left, int right) {
   return true;
 }
 
-// All ways to go on behind a first stage that ends at `end`: one stage to the last layer, or two.
+// All continuations after a first stage that ends at `end`: one stage up to the last layer, or two.
 void WindowSearch::divide(const PricedStage& head, int end, int last, int behind) {
   const double value = penalized(head);
   const int type = apart_ ? head.type : -1;
@@ -226,7 +226,7 @@ void WindowSearch::replace(int left, int right) {
   mark(left, left + static_cast<int>(best_.size()) - 1);
 }
 
-// Marks the stages at which the windows begin that hold one of these or stand beside one.
+// Marks the first stages of the windows that contain or touch these stages.
 void WindowSearch::mark(int left, int right) {
   const int to = std::min(right + 1, static_cast<int>(stages_.size()) - 1);
   for (int s = std::max(0, left - kWidest); s <= to; ++s) marked_[stages_[s].first] = 1;
@@ -280,7 +280,7 @@ std::uint64_t WindowSearch::descend(Genes& scheme, Rng& rng, int trials) {
   std::vector<double> kept_counts = counts_;
   double least = broken() ? kInfinity : value();
   for (int trial = 0; trial < trials; ++trial) {
-    weight_ = std::clamp(weight_ * (broken() ? kRise : kFall), kLeast, kMost);
+    weight_ = std::clamp(weight_ * (broken() ? kRise : kFall), kMinWeight, kMaxWeight);
     const double before = value();
     kick(rng);
     descend_marked();

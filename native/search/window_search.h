@@ -1,4 +1,4 @@
-// Local search at one target: a few neighbouring stages are replaced by others, of any types and boundaries.
+// Local search at one target: replaces a few neighbouring stages by others, of any types and boundaries.
 #pragma once
 
 #include <array>
@@ -12,15 +12,15 @@
 
 namespace stageplan {
 
-// One moved boundary spoils the fit of the stages on both sides; two that move at once, with free choice of
-// the types, do not. Each stage takes the fewest devices that reach the target, so that a scheme is worth
-// the sum of what its stages are worth and of what its devices break of the limits; the weight of that rises
-// while they do and falls while they do not. One object a thread; the same calls give the same answers.
+// Moving one boundary worsens the fit of the stages on both sides; moving two at once, with free choice of the
+// types, need not. Each stage takes the fewest devices that reach the target, so that a scheme's value is a sum
+// over its stages and a penalty for devices above the limits, whose weight rises while limits are violated and
+// falls while they are met. One object per thread; deterministic.
 class WindowSearch {
  public:
   explicit WindowSearch(const Problem& problem);
 
-  // What one takes.
+  // Memory that one takes.
   static size_t bytes(const Problem& problem) {
     return static_cast<size_t>(problem.layers) * (problem.layers + 1) / 2 * (sizeof(Choices) + sizeof(double));
   }
@@ -28,19 +28,19 @@ class WindowSearch {
   // Sets the target: the allowed stage time.
   void aim(double time);
 
-  // Improves a scheme until no window does. Returns how many schemes were looked at.
+  // Improves a scheme until no window does. Returns the number of schemes evaluated.
   std::uint64_t descend(Genes& scheme);
 
-  // Then changes a part at random and mends the damage, as often as told; what is no worse stays.
+  // Then, `trials` times, changes a random part and repairs it by descent; keeps changes that are not worse.
   std::uint64_t descend(Genes& scheme, Rng& rng, int trials);
 
  private:
   static constexpr int kWidest = 3;    // stages of a window, before and after
-  static constexpr int kChoices = 4;   // types of a run that are looked at
-  static constexpr int kUnknown = -2;  // type of choices that have not been made yet
+  static constexpr int kChoices = 4;   // types considered for a run
+  static constexpr int kUnknown = -2;  // type of choices that are not computed yet
   struct PricedStage {
     int first, type;
-    double price;  // $/hour, and what the stage violates by itself
+    double price;  // $/hour, with a penalty for the stage's own violation
     int devices;
   };
   using Choices = std::array<PricedStage, kChoices>;  // of one run of layers, the cheapest first
@@ -76,21 +76,21 @@ class WindowSearch {
   const Problem& problem_;
   const StageLoads loads_;
   const int layers_;
-  const bool apart_;  // whether neighbours have different types
+  const bool apart_;  // whether neighbours must have different types
   const bool limited_;
-  const double heavy_;            // $/hour, of what a stage violates by itself
+  const double heavy_;            // penalty, $/hour, of a stage's own violation
   double time_ = 0;               // of the target
-  double rate_ = 0;               // devices that a second of work takes at least
-  double weight_ = 1;             // of devices above the limit, beside their price
-  std::vector<double> work_;      // $/hour times seconds that devices share, of the layers before each, by type
-  std::vector<int> ends_;         // by first layer: the runs of layers that are prepared end before it
+  double rate_ = 0;               // minimum devices per second of work
+  double weight_ = 1;             // penalty factor on the price of devices above the limit
+  std::vector<double> work_;      // prefix sums over layers of $/hour times parallel seconds, by type
+  std::vector<int> ends_;         // by first layer: the end of the runs prepared so far
   std::vector<double> least_;     // by first and last layer: the price of the cheapest type
   std::vector<Choices> choices_;  // the same way
   std::vector<PricedStage> stages_;
-  std::vector<double> counts_;             // devices by type; during a look at a window, of the stages outside
+  std::vector<double> counts_;             // devices by type; while a window is tried, of the stages outside
   std::vector<const PricedStage*> tails_;  // of a window, by first layer
   std::vector<double> tail_values_;
-  std::vector<char> marked_;       // first layers of stages whose windows have not been looked at
+  std::vector<char> marked_;       // first layers of stages whose windows have not been tried
   std::vector<PricedStage> best_;  // in place of the window
   double best_value_ = 0;
   std::uint64_t looked_at_ = 0;
