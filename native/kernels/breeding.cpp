@@ -8,7 +8,7 @@
 namespace stageplan::baseline {
 namespace {
 
-// First layer of from..to-1 whose label differs from that of the layer before it; `to` where none does.
+// First layer of from..to-1 whose label differs from that of the layer before it; `to` if none does.
 int next_edge(const std::int8_t* scheme, int from, int to) {
   for (; from + 8 <= to; from += 8) {
     std::uint64_t here, before;
@@ -24,7 +24,7 @@ void shift_edge(const Births::Mutation& mutation, size_t i, int layers, std::int
   if (layers < 2) return;
   const int from = static_cast<int>(mutation.from[i]), length = static_cast<int>(mutation.edge_length[i]);
   int at = next_edge(scheme, from, layers);
-  if (at == layers && (at = next_edge(scheme, 1, from)) == from) return;  // round the end
+  if (at == layers && (at = next_edge(scheme, 1, from)) == from) return;  // wraps around
   if (mutation.back[i])
     std::fill(scheme + std::max(0, at - length), scheme + at, scheme[at]);
   else
@@ -47,8 +47,8 @@ void make_child(const Parents& parents, const Births& births, size_t i, size_t t
 }  // namespace
 
 void breed(const Parents& parents, const Rng& rng, size_t from, size_t count, std::int8_t* children) {
-  for (size_t begin = 0; begin < count; begin += Births::kMost) {
-    const size_t size = std::min(Births::kMost, count - begin);
+  for (size_t begin = 0; begin < count; begin += Births::kBlock) {
+    const size_t size = std::min(Births::kBlock, count - begin);
     const Births births(parents, rng, from + begin);
     for (size_t i = 0; i < size; ++i)
       make_child(parents, births, i, from + begin + i, children + (begin + i) * parents.layers);

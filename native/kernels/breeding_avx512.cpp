@@ -1,4 +1,4 @@
-// Breeding with AVX-512: a scheme of up to 64 layers is one register, and what happens to it a mask.
+// Breeding with AVX-512: a scheme of up to 64 layers is one register, and changes of it are masks.
 #include "kernels/breeding.h"
 #include "kernels/kernel_sets.h"
 
@@ -31,7 +31,7 @@ inline __m512i shift_edge(const Births::Mutation& mutation, size_t i, int layers
   const int back = static_cast<int>(mutation.back[i]);
   const int at = (from + std::countr_zero(std::rotr(edges, from))) % 64, first = at - back * length;
   const __mmask64 moved = run(std::max(0, first), std::min(layers, first + length));
-  const __m512i label = _mm512_set1_epi8(static_cast<char>(at - 1 + back));  // where it stands
+  const __m512i label = _mm512_set1_epi8(static_cast<char>(at - 1 + back));  // position of the new label
   return _mm512_mask_permutexvar_epi8(scheme, moved, label, scheme);
 }
 
@@ -58,13 +58,13 @@ void breed(const Parents& parents, const Rng& rng, size_t from, size_t count, st
   const size_t layers = parents.layers;
   if (layers > kMostLayers) return baseline::breed(parents, rng, from, count, children);
   const __mmask64 all = run(0, parents.layers);
-  for (size_t begin = 0; begin < count; begin += Births::kMost) {
-    const size_t size = std::min(Births::kMost, count - begin);
+  for (size_t begin = 0; begin < count; begin += Births::kBlock) {
+    const size_t size = std::min(Births::kBlock, count - begin);
     const Births births(parents, rng, from + begin);
     for (size_t i = 0; i < size; ++i) {
       const __m512i scheme = make_child(parents, births, i, from + begin + i, all);
       const size_t to = (begin + i) * layers;
-      if (to + 64 <= count * layers)  // what is written behind it is overwritten by the next ones
+      if (to + 64 <= count * layers)  // what is written past it is overwritten by the next child
         _mm512_storeu_si512(children + to, scheme);
       else
         _mm512_mask_storeu_epi8(children + to, all, scheme);

@@ -32,7 +32,7 @@ const InstructionSet kSets[] = {{"baseline", always, baseline::score_schemes, ba
 
 const InstructionSet& choose_set() {
   const char* variable = std::getenv("STAGEPLAN_ISA");
-  const std::string name = variable == nullptr ? "" : variable;  // empty as absent: the best that there is
+  const std::string name = variable == nullptr ? "" : variable;  // empty as if not set: the best one
   std::string known;
   for (const InstructionSet& set : kSets) {
     if (!set.supported()) continue;

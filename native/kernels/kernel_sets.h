@@ -1,4 +1,4 @@
-// The kernels of each instruction set: each in a file of its own, under its own compiler target.
+// The kernels of each instruction set: each in its own file, under its own compiler target.
 #pragma once
 
 #include <algorithm>

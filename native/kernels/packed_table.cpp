@@ -9,18 +9,18 @@
 namespace stageplan {
 namespace {
 
-// A stage time, rounded, and the word of its stage.
+// A rounded stage time, and the word of its stage.
 struct Ranked {
   std::uint32_t key, word;
 };
 
-// Of a scheme with a stage that is on devices of this price.
+// Least objective of a scheme with a stage on devices of this price.
 double least_objective(const Problem& problem, const StageTable::Entry& stage, double price) {
   const double whole = problem.fixed_price + price * stage.devices;
   return objective_of(problem, price_plan(problem, stage.time, whole, 0, 0));
 }
 
-// Sorts by key: bits of non-negative floats order as the floats do.
+// Sorts by key: the bits of non-negative floats have the same order as the floats.
 void radix_sort(std::vector<Ranked>& items) {
   std::vector<Ranked> other(items.size());
   for (int shift = 0; shift < 33; shift += 11) {
@@ -55,11 +55,11 @@ PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
     }
   }
   radix_sort(order);
-  const auto sooner = [&](const Ranked& a, const Ranked& b) { return entry(a).time < entry(b).time; };
-  for (auto from = order.begin(); from != order.end();) {  // those that rounding made equal
+  const auto faster = [&](const Ranked& a, const Ranked& b) { return entry(a).time < entry(b).time; };
+  for (auto from = order.begin(); from != order.end();) {  // entries that rounding made equal
     check_stop_often();
     const auto to = std::find_if(from, order.end(), [&](const Ranked& item) { return item.key != from->key; });
-    std::sort(from, to, sooner);
+    std::sort(from, to, faster);
     from = to;
   }
   for (const Ranked& item : order) {
@@ -74,8 +74,8 @@ PackedTable::PackedTable(const StageTable& table, const Problem& problem) {
 
 ShortStages::ShortStages(const PackedTable& packed, const Problem& problem) {
   const int layers = problem.layers, types = problem.types;
-  constexpr int most_ranks = 65534;
-  longest = std::min(kWidth, most_ranks / layers) / types;
+  constexpr int max_ranks = 65534;
+  longest = std::min(kWidth, max_ranks / layers) / types;
   if (longest == 0) return;
   const size_t size = static_cast<size_t>(layers) * kWidth;
   const auto each = [&](auto visit) {
@@ -85,7 +85,7 @@ ShortStages::ShortStages(const PackedTable& packed, const Problem& problem) {
           visit(static_cast<size_t>(last) * kWidth + (n - 1) * types + type, type,
                 packed.words[(static_cast<size_t>(last + 1 - n) * layers + last) * types + type]);
   };
-  std::vector<std::uint16_t> rank_of(packed.times.size() + 1);  // the last one for all that do not fit
+  std::vector<std::uint16_t> rank_of(packed.times.size() + 1);  // the last entry stands for all that do not fit
   const auto place = [&](std::uint32_t word) {
     return word & PackedTable::kUnfit ? packed.times.size() : word >> PackedTable::kDeviceBits;
   };

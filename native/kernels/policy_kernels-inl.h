@@ -1,8 +1,8 @@
-// Kernels of a policy, written once: each instruction set includes this file in its own namespace and under
-// its own compiler target. STAGEPLAN_LANE_BYTES is the size of its registers.
+// Kernels of a policy, written once: each instruction set includes this file in its own namespace and under its
+// own compiler target. STAGEPLAN_LANE_BYTES is the size of its registers.
 //
-// Each sum has one place in which it is added up, in order, whatever the registers' size; the rest is the same
-// for each number by itself. So results are the same bits on every instruction set.
+// Each sum is accumulated in order by a single accumulator, whatever the size of registers; all else is
+// element-wise. So results have the same bits on every instruction set.
 
 namespace {
 
@@ -24,13 +24,13 @@ using Lanes = typename LanesOf<Real>::type;
 template <class Real>
 constexpr size_t kLanes = sizeof(Lanes<Real>) / sizeof(Real);
 
-// Sums that are kept in registers at a time: measured. AVX-512 multiplies by a number in memory, so that one
-// vector at a time leaves its registers to the sums.
+// Sums kept in registers at a time: measured. AVX-512 multiplies by a memory operand, so that one vector at a
+// time leaves its registers to the sums.
 constexpr size_t kBlockRows = STAGEPLAN_LANE_BYTES == 64 ? 16 : 4;
 constexpr size_t kBlockVectors = STAGEPLAN_LANE_BYTES == 64 ? 1 : 2;
 
-// Rows x Vectors registers of c, from row and column on. Loops over registers are unrolled, else these would
-// be kept in memory.
+// A block of Rows x Vectors registers of c, from row and column on. Loops over registers are unrolled, else the
+// sums would be kept in memory.
 template <size_t Rows, size_t Vectors, class Real>
 inline void add_block(const Product<Real>& p, size_t row, size_t column) {
   using V = Lanes<Real>;
@@ -124,7 +124,7 @@ void rnn_back(Real* __restrict gate, const Real* __restrict doutput, size_t widt
   for (size_t j = 0; j < width; ++j) gate[j] = doutput[j] * (1 - gate[j] * gate[j]);
 }
 
-// Sixteen sums side by side, then one after the other.
+// Sixteen sums side by side, then added in order.
 template <class Real>
 Real sum_of_squares(const Real* values, size_t count) {
   constexpr size_t sums = 16;

@@ -1,4 +1,4 @@
-// What a policy's network computes again and again: each instruction set has kernels of its own.
+// The inner loops of a policy's network: each instruction set has its own kernels.
 #pragma once
 
 #include <cstddef>
@@ -18,16 +18,16 @@ struct Product {
   size_t c_row;
 };
 
-// The cell of an LSTM, of one episode at one step: `width` numbers each.
+// An LSTM cell of one episode at one step: `width` numbers each.
 template <class Real>
 struct CellState {
-  Real* gate;  // (gates, width): before they are squashed, and then squashed
+  Real* gate;  // (gates, width): inputs of the activations, replaced by their outputs
   const Real* cell_before;
   Real *cell, *cell_tanh, *output;
 };
 
-// Its gradients, from those of output and cell. The squashed gates turn to the gradients of the unsquashed;
-// the cell's to that of the cell before.
+// Its gradients, from those of output and cell. The gates' activations are replaced by the gradients of their
+// inputs; the cell's gradient by that of the previous cell.
 template <class Real>
 struct CellGradient {
   Real* gate;
@@ -35,7 +35,7 @@ struct CellGradient {
   Real* dcell;
 };
 
-// A step of Adam: parts of the new in the moments; the second moment's square root is divided by `root`.
+// A step of Adam: weights of the new values in the moments; the root of the second moment is divided by `root`.
 template <class Real>
 struct AdamStep {
   Real scale;  // of the gradient

@@ -1,4 +1,4 @@
-// Where scores go.
+// The output arrays of scoring.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace stageplan {
 
-// One number a scheme in each array; prices only where they are asked for.
+// One number per scheme in each array; prices only if requested.
 struct ScoreArrays {
   double *cost, *time, *violation, *price = nullptr;
 

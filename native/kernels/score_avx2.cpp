@@ -16,14 +16,14 @@ namespace {
 
 constexpr int kLanes = 32;
 
-// Pieces of 16 entries in which short stages are looked up: enough that random schemes have few longer ones.
+// Pieces of 16 entries in which short stages are looked up: few stages of random schemes are longer.
 template <int Types>
 constexpr int kPieces = Types == 0   ? 4
                         : Types <= 4 ? 1
                                      : 2;
 
-// What a long stage costs among many stages, in stages looked up one after another, and the stages a layer
-// that walking in step costs: measured, and with many types more.
+// Measured costs, in units of one stage looked up by itself: a long stage among many stages, and a layer of
+// walking in step; more with many types.
 constexpr double kLongStage = 3;
 constexpr double kStep = 1.0 / 32, kStepOfManyTypes = 3.0 / 8;
 
@@ -34,7 +34,7 @@ struct alignas(32) Column {
   std::uint8_t lane[kLanes];
 };
 
-// Scores of 32 schemes on their way.
+// Partial scores of 32 schemes.
 struct Lanes {
   alignas(32) std::uint32_t slowest[kLanes] = {};
   alignas(32) double price[kLanes];
@@ -49,14 +49,14 @@ inline void store(Column& column, Bytes bytes) { _mm256_store_si256(reinterpret_
 
 inline Bytes all(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
-// Bytes of all ones where `bytes` are at least `least`, unsigned.
+// Bytes of all ones where `bytes` >= `least`, unsigned.
 inline Bytes at_least(Bytes bytes, Bytes least) {
   return _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, least), bytes);
 }
 
 inline std::uint32_t mask_of(Bytes bytes) { return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes)); }
 
-// Lanes 4 * four to 4 * four + 3 as numbers.
+// Lanes 4 * four to 4 * four + 3, converted to doubles.
 inline __m256d four_of(const Column& column, int four) {
   std::int32_t bytes;
   std::memcpy(&bytes, column.lane + 4 * four, sizeof bytes);
@@ -96,14 +96,14 @@ class Index {
 struct Buffers {
   using Columns = std::unique_ptr<Column[]>;
 
-  size_t stride;    // bytes of a padded row: whole registers may be read from every gene and the one behind it
+  size_t stride;    // bytes of a padded row: whole registers may be read from every gene and the next one
   int parts;        // of 64 layers
   Columns rows;     // (32, stride): a block of schemes, padded
   Columns genes;    // (layers + 1, 32), or labels of the stages: (stages, 32)
-  Columns devices;  // likewise; 0 where no stage ends
+  Columns devices;  // likewise; 0 if no stage ends
   std::unique_ptr<std::uint64_t[]> ends;             // (32, parts): bit l of a row: a stage ends at layer l
   std::uint8_t price_bytes[8][ShortStages::kWidth];  // byte by byte, of each type; many types only
-  const std::int8_t* ahead = nullptr;  // schemes to be fetched into the cache; may lie behind the last
+  const std::int8_t* ahead = nullptr;                // schemes to prefetch; may lie past the last
 
   explicit Buffers(const KernelInput& in)
       : stride((in.layers + 63) / 64 * 64 + 32),
@@ -196,7 +196,7 @@ inline void transpose32x16(const std::int8_t* rows, size_t stride, Column* colum
   for (int i = 0; i < 16; ++i) store(columns[i], a[i]);
 }
 
-// Layers of a stage up to which it is looked up in so many pieces.
+// Maximum layers of a stage that is looked up in a given number of pieces.
 inline int longest_in_step(const KernelInput& in, int pieces) {
   return std::min(in.short_stages.longest, 16 * pieces / in.types);
 }
@@ -210,7 +210,7 @@ inline int first_layer(const Buffers& buffers, int lane, int last) {
   return 64 * part + 64 - std::countl_zero(before);
 }
 
-// Looks up a stage that ends at `last` in one lane and is not short; returns its devices.
+// Looks up a long stage that ends at `last` in one lane; returns its devices.
 inline std::uint8_t add_long_stage(const KernelInput& in, const Buffers& buffers, int last, int lane,
                                    Lanes& lanes) {
   const size_t first = first_layer(buffers, lane, last);
@@ -220,7 +220,7 @@ inline std::uint8_t add_long_stage(const KernelInput& in, const Buffers& buffers
   return static_cast<std::uint8_t>(word & PackedTable::kMostDevices);
 }
 
-// Takes the greatest ranks of short stages, in the order that interleaving bytes leaves them in, to the lanes.
+// Moves the greatest ranks of short stages, in the order left by interleaving bytes, to the lanes.
 inline void add_ranks(const ShortStages& table, const Bytes* ranks, Lanes& lanes) {
   alignas(32) std::uint16_t rank[kLanes];
   _mm256_store_si256(reinterpret_cast<Bytes*>(rank), _mm256_permute2x128_si256(ranks[0], ranks[1], 0x20));
@@ -228,8 +228,8 @@ inline void add_ranks(const ShortStages& table, const Bytes* ranks, Lanes& lanes
   for (int i = 0; i < kLanes; ++i) lanes.slowest[i] = std::max(lanes.slowest[i], table.words[rank[i]]);
 }
 
-// All schemes walk the layers in step. At each layer the stages that end there are looked up in the first
-// 16 * Pieces entries of its tables, but for the few that are too long for that.
+// All schemes walk the layers in step. At each layer the stages that end there are looked up in the first 16 *
+// Pieces entries of its tables, except the few that are too long.
 template <int Pieces>
 void walk(const KernelInput& in, Buffers& buffers, Lanes& lanes) {
   const ShortStages& table = in.short_stages;
@@ -237,7 +237,7 @@ void walk(const KernelInput& in, Buffers& buffers, Lanes& lanes) {
   const Bytes width = all(in.types), behind = all(longest * in.types);
   Bytes ranks[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   Bytes before = _mm256_setzero_si256();      // (layers of the stage before this one) * types, saturating
-  store(buffers.genes[in.layers], all(255));  // which is no label: the last stages end
+  store(buffers.genes[in.layers], all(255));  // not a label: the last stages end
   Bytes current = load(buffers.genes[0]);
   for (int l = 0; l < in.layers; ++l) {
     const Bytes next = load(buffers.genes[l + 1]);
@@ -259,13 +259,13 @@ void walk(const KernelInput& in, Buffers& buffers, Lanes& lanes) {
   add_ranks(table, ranks, lanes);
 }
 
-// Sixteen pairs of bytes dealt so that interleaving the two halves of the register has them in order.
+// Sixteen pairs of bytes, permuted so that interleaving the two halves of the register restores their order.
 inline Bytes dealt(Bytes bytes) {
   const __m128i even_first = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
   return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(even_first)), 0xd8);
 }
 
-// Prices of the types of all lanes, put together from their bytes.
+// Prices of the types of all lanes, assembled from their bytes.
 inline void prices_of(const Buffers& buffers, Bytes types, __m256d* prices) {
   const Index<4> index(dealt(types));
   Bytes a[8], b[8];
@@ -305,8 +305,8 @@ void score_many(const KernelInput& in, const std::int8_t* schemes, size_t stride
   if constexpr (Types == 0) add_prices_by_stage(in, buffers, lanes);
 }
 
-// Devices of 32 schemes, by type or, with many types, modulo kBuckets, which is mostly enough to know that no
-// limit is broken. Saturating.
+// Devices of 32 schemes, by type or, with many types, modulo kBuckets, which is usually enough to show that no
+// limit is exceeded. Saturating.
 template <int Types>
 struct Counts {
   static constexpr int kCounts = Types > 0 ? Types : kBuckets;
@@ -358,7 +358,7 @@ void price_types(const KernelInput& in, const Column* counts, Lanes& lanes) {
   for (int t = 0; t < in.types; ++t) add_broken(in, counts[t], t, lanes);
 }
 
-// Counts the devices of one lane exactly: what they break, and with few types their price.
+// Counts the devices of one lane exactly: their violation and, with few types, their price.
 void recount(const KernelInput& in, const Buffers& buffers, int rows, int lane, Lanes& lanes) {
   std::int64_t counts[kMaxLabels] = {};
   for (int row = 0; row < rows; ++row)
@@ -414,8 +414,8 @@ void finish(const KernelInput& in, Lanes& lanes, const std::int8_t* schemes, siz
       scores.set(i, in.skip_unfit ? Score() : in.scorer.score_by_table(schemes + i * stride));
 }
 
-// Whether a block with so many stages is scored faster as all walk the layers in step. How many stages are too
-// long for tables is guessed: as if a stage ended at each layer as likely as at any other.
+// Whether a block with `stages` stages is scored faster by walking the layers in step. The number of stages too
+// long for tables is estimated as if stages ended at all layers with equal probability.
 template <int Types>
 bool has_many(const KernelInput& in, int stages) {
   if (in.short_stages.longest == 0) return false;
@@ -425,7 +425,7 @@ bool has_many(const KernelInput& in, int stages) {
   return stages > kLongStage * too_long + (Types > 0 ? kStep : kStepOfManyTypes) * genes;
 }
 
-// Scores at most 32 schemes, `stride` bytes apart. False where a gene is no label.
+// Scores at most 32 schemes, `stride` bytes apart. Returns false if a gene is not a label.
 template <int Types>
 bool score_block(const KernelInput& in, const std::int8_t* schemes, size_t stride, size_t count,
                  Buffers& buffers, const ScoreArrays& scores) {
@@ -458,8 +458,8 @@ bool score_all(const KernelInput& in, const std::int8_t* schemes, size_t count, 
     const size_t block = std::min<size_t>(kLanes, count - from);
     const std::int8_t* rows = schemes + from * layers;
     size_t stride = layers;
-    buffers.ahead = rows + 2 * kLanes * layers;  // fetched a line at a time, while there is other work
-    // Whole registers are read from rows in place only where they stay within the array.
+    buffers.ahead = rows + 2 * kLanes * layers;  // prefetched line by line during other work
+    // Whole registers are read from rows in place only if they stay within the array.
     if (block < kLanes || (from + kLanes - 1) * layers + buffers.stride > size) {
       for (size_t i = 0; i < block; ++i) std::memcpy(padded + i * buffers.stride, rows + i * layers, layers);
       rows = padded;
@@ -472,7 +472,7 @@ bool score_all(const KernelInput& in, const std::int8_t* schemes, size_t count, 
 
 }  // namespace
 
-// Genes as unsigned numbers, so that negative ones are the largest.
+// Genes as unsigned numbers: negative ones are the largest.
 std::uint8_t largest_gene(const std::int8_t* genes, size_t count) {
   std::uint8_t largest = 0;
   for (size_t i = 0; i < count; ++i) largest = std::max(largest, static_cast<std::uint8_t>(genes[i]));

@@ -19,8 +19,8 @@ namespace {
 
 constexpr int kLanes = 64;
 constexpr int kGroups = kLanes / 16;  // lanes of 32 bits in a register: 16
-constexpr int kFewLayers = 256;       // layers up to which a stage's end fits a byte
-constexpr int kFewStages = 24;        // mean stages a scheme up to which "few stages" is faster
+constexpr int kFewLayers = 256;       // maximum layers for which a stage's end fits a byte
+constexpr int kFewStages = 24;        // mean stages per scheme up to which "few stages" is faster
 
 using Bytes = __m512i;
 
@@ -29,10 +29,10 @@ struct alignas(64) Column {
   std::uint8_t lane[kLanes];
 };
 
-// State of 64 schemes on their way through their stages.
+// Partial scores of 64 schemes.
 struct Lanes {
   __m512i slowest[kGroups];
-  __m512d price[kLanes / 8];  // with many types, added up stage by stage
+  __m512d price[kLanes / 8];  // with many types, summed by stage
 
   explicit Lanes(double fixed_price) {
     for (auto& group : slowest) group = _mm512_setzero_si512();
@@ -94,7 +94,7 @@ inline Bytes add_stages(Lanes& lanes, const KernelInput& in, const __m512i* inde
   return all;
 }
 
-// Four rounds that transpose 16 rows of bytes, in each quarter of the registers by itself; the result is in
+// Four rounds that transpose 16 rows of bytes, in each quarter of the registers separately; the result is in
 // `a`.
 inline void transpose_quarters(__m512i* a, __m512i* b) {
   const auto round = [](const __m512i* from, __m512i* to) {
@@ -124,7 +124,7 @@ inline void transpose64x16(const std::uint8_t* rows, size_t stride, Column* colu
   for (int i = 0; i < 16; ++i) _mm512_store_si512(&columns[i], a[i]);
 }
 
-// 16 rows of 64 bytes into 64 columns; lanes of the columns from `lane` on.
+// 16 rows of 64 bytes into 64 columns, from lane `lane` of the columns on.
 inline void transpose16x64(const std::uint8_t* rows, size_t stride, Column* columns, int lane) {
   __m512i a[16], b[16];
   for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(rows + i * stride);
@@ -150,13 +150,13 @@ struct Buffers {
   Columns ends, labels;                // (64, stride): last layer and label of each stage
   Columns last;                        // (stages, 64): last layer of each
   Columns genes;                       // (layers, 64), or labels of the stages: (stages, 64)
-  Columns devices;                     // likewise; 0 where no stage ends
-  const std::int8_t* ahead = nullptr;  // schemes to be fetched into the cache; may lie behind the last
+  Columns devices;                     // likewise; 0 if no stage ends
+  const std::int8_t* ahead = nullptr;  // schemes to prefetch; may lie past the last
 
   explicit Buffers(int layers) : stride((layers + 63) / 64 * 64 + 64) {
     for (Columns* columns : {&rows, &ends, &labels, &last, &genes, &devices})
       *columns = std::make_unique_for_overwrite<Column[]>(stride);
-    std::memset(labels.get(), 0, stride * sizeof(Column));  // so that what stands behind the last is a label
+    std::memset(labels.get(), 0, stride * sizeof(Column));  // so that entries past the last are labels
   }
 
   static std::uint8_t* bytes(const Columns& columns) { return columns[0].lane; }
@@ -175,7 +175,7 @@ Bytes largest_gene(const Buffers& buffers, int layers) {
   return largest;
 }
 
-// Many stages, where the types are too many for tables of the short ones.
+// Many stages, if there are too many types for tables of the short ones.
 void score_wide(const KernelInput& in, Buffers& buffers, Lanes& result) {
   const int layers = in.layers;
   Lanes lanes = result;
@@ -204,7 +204,7 @@ void score_wide(const KernelInput& in, Buffers& buffers, Lanes& result) {
   result = lanes;
 }
 
-// Looks up a stage that ends at `layer` in one lane and is not short; returns its devices.
+// Looks up a long stage that ends at `layer` in one lane; returns its devices.
 inline std::uint8_t add_long_stage(const KernelInput& in, const Column* genes, int layer, int lane,
                                    std::uint32_t* slowest, Lanes& lanes) {
   const std::uint8_t label = genes[layer].lane[lane];
@@ -230,8 +230,8 @@ inline __m512i permute64(const std::uint32_t* words, __m512i index, __mmask16 up
   return _mm512_mask_mov_epi32(low, upper, high);
 }
 
-// Adds the prices of short stages. Bytes are dealt so that the halves of two registers interleave to
-// sixteen numbers in order.
+// Adds the prices of short stages. Bytes are permuted so that the halves of two registers interleave to sixteen
+// numbers in order.
 inline void add_short_prices(Lanes& lanes, const std::uint32_t* prices, Bytes index, __mmask64 mask) {
   alignas(64) static constexpr auto kDeal = [] {
     std::array<std::uint8_t, 64> deal{};
@@ -257,7 +257,7 @@ inline void add_short_prices(Lanes& lanes, const std::uint32_t* prices, Bytes in
 }
 
 // Many stages: all schemes walk the layers in step. At each layer the stages that end there are looked up in
-// registers, but for the few that are too long for that.
+// registers, except the few that are too long.
 void score_many(const KernelInput& in, Buffers& buffers, Lanes& result) {
   const ShortStages& table = in.short_stages;
   Lanes lanes = result;
@@ -301,7 +301,7 @@ void score_many(const KernelInput& in, Buffers& buffers, Lanes& result) {
   result = lanes;
 }
 
-// Packs ends and labels of the stages of one scheme to the front; returns how many there are.
+// Packs ends and labels of the stages of one scheme to the front; returns their number.
 inline int pack_stages(const std::int8_t* scheme, int layers, std::uint8_t* ends, std::uint8_t* labels,
                        Bytes& largest) {
   alignas(64) static constexpr auto kCount = [] {
@@ -354,8 +354,8 @@ void score_few(const KernelInput& in, const Column& stages, int most, Buffers& b
   result = lanes;
 }
 
-// Devices of 64 schemes, by type or, with many types, modulo kBuckets, which is mostly enough to know that no
-// limit is broken. Saturating.
+// Devices of 64 schemes, by type or, with many types, modulo kBuckets, which is usually enough to show that no
+// limit is exceeded. Saturating.
 template <int Types>
 struct Counts {
   static constexpr int kCounts = Types > 0 ? Types : kBuckets;
@@ -410,7 +410,7 @@ bool breaks_limits(const KernelInput& in, const std::int32_t* counts) {
   return false;
 }
 
-// Counts the devices of one lane exactly: what they break, and with few types their price.
+// Counts the devices of one lane exactly: their violation and, with few types, their price.
 void recount(const KernelInput& in, const Buffers& buffers, int rows, int lane, Lanes& lanes, double* over) {
   alignas(64) std::int32_t counts[kMaxLabels] = {};
   for (int row = 0; row < rows; ++row)
@@ -481,8 +481,8 @@ bool in_range(Bytes largest, int most) {
   return _mm512_cmpgt_epu8_mask(largest, _mm512_set1_epi8(static_cast<char>(most))) == 0;
 }
 
-// Scores 64 schemes, `stride` bytes apart, of which the first `count` are asked for. Rows may be read up to
-// the next multiple of 64 bytes. False where a gene is no label.
+// Scores 64 schemes, `stride` bytes apart, of which the first `count` are requested. Rows may be read up to the
+// next multiple of 64 bytes. Returns false if a gene is not a label.
 template <int Types>
 bool score_block(const KernelInput& in, const std::int8_t* schemes, size_t stride, size_t count,
                  Buffers& buffers, const ScoreArrays& scores) {
@@ -527,8 +527,8 @@ bool score_all(const KernelInput& in, const std::int8_t* schemes, size_t count, 
     const size_t block = std::min<size_t>(kLanes, count - from);
     const std::int8_t* rows = schemes + from * layers;
     size_t stride = layers;
-    buffers.ahead = rows + 2 * kLanes * layers;  // fetched a line at a time, while there is other work
-    // Whole registers are read from rows in place only where they stay within the array.
+    buffers.ahead = rows + 2 * kLanes * layers;  // prefetched line by line during other work
+    // Whole registers are read from rows in place only if they stay within the array.
     if (block < kLanes || (from + kLanes - 1) * layers + buffers.stride - 64 > size) {
       for (size_t i = 0; i < kLanes; ++i)
         std::memcpy(Buffers::bytes(buffers.rows) + i * buffers.stride, rows + std::min(i, block - 1) * layers,

@@ -1,10 +1,10 @@
-// Kernels without vector intrinsics of their own, for every processor.
+// Kernels without vector intrinsics, for every processor.
 #include "kernels/kernel_sets.h"
 
 namespace stageplan::baseline {
 namespace {
 
-// Bit i of the result: a stage ends at layer i of these at most 64.
+// Bit i of the result: a stage ends at layer i of these (at most 64).
 inline std::uint64_t stage_ends(const std::int8_t* genes, int count, bool last) {
   std::uint64_t ends = 0;
   std::int8_t differs[64] = {};
@@ -22,7 +22,7 @@ inline std::uint64_t stage_ends(const std::int8_t* genes, int count, bool last) 
   return ends;
 }
 
-// Devices by type, with the types that have any, so that the others need not be looked at.
+// Devices by type, and the types that have any, so that the others are skipped.
 struct Counts {
   std::int64_t of[kMaxLabels];
   std::uint64_t used[kMaxLabels / 64] = {};
@@ -44,7 +44,7 @@ struct Counts {
   }
 };
 
-// One scheme; in the order of the types or stages in which every kernel adds up.
+// Scores one scheme; sums over types or stages in the same order as every kernel.
 inline Score score_scheme(const KernelInput& in, const std::int8_t* scheme) {
   const Problem& problem = in.scorer.problem();
   const size_t layers = in.layers, row_words = layers * in.types;
@@ -76,7 +76,7 @@ inline Score score_scheme(const KernelInput& in, const std::int8_t* scheme) {
 
 }  // namespace
 
-// Genes as unsigned numbers, so that negative ones are the largest.
+// Genes as unsigned numbers: negative ones are the largest.
 std::uint8_t largest_gene(const std::int8_t* genes, size_t count) {
   std::uint8_t largest = 0;
   for (size_t i = 0; i < count; ++i) largest = std::max(largest, static_cast<std::uint8_t>(genes[i]));

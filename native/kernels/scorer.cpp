@@ -10,7 +10,7 @@ namespace stageplan {
 namespace {
 
 // Words index the stages with 32 bits; above this size schemes are scored from the stage table.
-constexpr size_t kMostWords = size_t{1} << 24;
+constexpr size_t kMaxWords = size_t{1} << 24;
 
 }  // namespace
 
@@ -26,7 +26,7 @@ Scorer::Scorer(const Problem& problem, double time, Allowed allowed)
              problem.merge == Merge::adjacent && !problem.by_options() ? StageTable::kMaxBytes : 0) {
   if (problem.by_options()) by_options_ = std::make_unique<OptionScorer>(problem, time, allowed);
   const size_t layers = problem.layers;
-  if (!table_.stored() || layers * layers * problem.types > kMostWords) return;
+  if (!table_.stored() || layers * layers * problem.types > kMaxWords) return;
   bucket_limits_.assign(kBuckets, 254);
   for (int t = 0; t < problem.types; ++t) {
     limit_words_.push_back(static_cast<std::uint16_t>(std::min(problem.limit[t], 65535.0)));
@@ -54,13 +54,13 @@ Scorer::Scorer(const Problem& problem, double time, Allowed allowed)
 bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
   constexpr size_t part = 2048;
   const size_t parts = (count + part - 1) / part;
-  std::atomic<bool> fine{true};
+  std::atomic<bool> valid{true};
   parallel_for(parts, threads, [&](size_t i) {
     check_stop();
     const size_t from = i * part, size = std::min(part, count - from);
-    if (!score_part(schemes + from * problem_.layers, size, scores.from(from), false)) fine = false;
+    if (!score_part(schemes + from * problem_.layers, size, scores.from(from), false)) valid = false;
   });
-  return fine;
+  return valid;
 }
 
 Score Scorer::score(const std::int8_t* scheme) const {
@@ -122,9 +122,9 @@ void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArra
 }
 
 size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels) {
-  const auto most = static_cast<std::uint8_t>(labels - 1);
-  if (instruction_set().largest_gene(genes, count) <= most) return count;
-  const auto bad = [&](std::int8_t gene) { return static_cast<std::uint8_t>(gene) > most; };
+  const auto last_label = static_cast<std::uint8_t>(labels - 1);
+  if (instruction_set().largest_gene(genes, count) <= last_label) return count;
+  const auto bad = [&](std::int8_t gene) { return static_cast<std::uint8_t>(gene) > last_label; };
   return static_cast<size_t>(std::find_if(genes, genes + count, bad) - genes);
 }
 

@@ -1,4 +1,4 @@
-// Scores of many schemes: at one target by kernels that are chosen at run time, or exactly provisioned.
+// Scores of many schemes: at one target by kernels chosen at run time, or with exact provisioning.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace stageplan {
 
-// Of more types than that, devices may be counted by type modulo this number.
+// With more types than this, devices may be counted by type modulo this number.
 inline constexpr int kBuckets = 16;
 
 class Scorer;
@@ -29,22 +29,22 @@ struct KernelInput {
   const ShortStages& short_stages;
   const double* times;
   const double *price, *limit, *limit_weight;
-  const std::uint16_t* limit_word;   // limits of the types, cut off at 16 bits
-  const std::uint8_t* bucket_limit;  // least limit of the types that are the same modulo kBuckets
+  const std::uint16_t* limit_word;   // limits of the types, clipped to 16 bits
+  const std::uint8_t* bucket_limit;  // least limit of the types equal modulo kBuckets
   int layers, types, labels;
   int label_shift;          // type = label >> label_shift
   bool skip_unfit = false;  // whether schemes with a stage that does not fit get infinite scores
 };
 
-// Scores schemes; false where a gene is no label.
+// Scores schemes; returns false if a gene is not a label.
 using Kernel = bool (*)(const KernelInput&, const std::int8_t* schemes, size_t count, const ScoreArrays&);
 
-// Everything that is needed to score schemes of one problem, made once. The same from all threads.
+// Everything needed to score schemes of one problem, made once. Thread-safe.
 class Scorer {
  public:
-  // With a target, every stage gets the fewest devices that take at most `time`, or what is allowed for it
-  // where that is the plan's; without, each scheme is provisioned for the goal, at most `steps` devices beyond
-  // it.
+  // With a target, every stage gets the fewest devices that take at most `time`, which is the stage's own or,
+  // with Allowed::plan, that of the whole plan; without, each scheme is provisioned for the goal, with at most
+  // `steps` devices beyond it.
   explicit Scorer(const Problem& problem, int steps = Provisioner::kAllSteps);
   Scorer(const Problem& problem, double time, Allowed allowed = Allowed::stage);
   Scorer(const Scorer&) = delete;
@@ -55,20 +55,20 @@ class Scorer {
 
   const StageTable& table() const { return table_; }
 
-  // At a target, where stages are chosen among options; null otherwise.
+  // At a target among options; null otherwise.
   const OptionScorer* by_options() const { return by_options_.get(); }
 
-  // Scores `count` schemes of `problem.layers` genes each; false where a gene is no label.
+  // Scores `count` schemes of `problem.layers` genes each; returns false if a gene is not a label.
   bool score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads = 1) const;
 
   // The same on one thread, for a search that has a feasible scheme of this objective at the target: schemes
-  // that take long to score and are certain to be worse may get infinite scores.
+  // that are slow to score and certainly worse may get infinite scores.
   bool score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
                     double objective) const;
 
   Score score(const std::int8_t* scheme) const;
 
-  // Whether all that was provisioned so far has the devices that serve the goal best, `steps` being enough.
+  // Whether every scheme provisioned so far got its best devices, `steps` being enough.
   bool complete() const { return complete_; }
 
   // One scheme at the target, from the stage table.
@@ -90,11 +90,11 @@ class Scorer {
   std::vector<std::uint16_t> limit_words_;
   std::vector<std::uint8_t> bucket_limits_;
   Kernel kernel_ = nullptr;
-  std::optional<KernelInput> input_;  // of the kernel, which points into this object: it is never moved
+  std::optional<KernelInput> input_;  // of the kernel; points into this object, which is never moved
   mutable std::atomic<bool> complete_{true};
 };
 
-// Position of the first gene that is no label of the problem, or `count` where all are.
+// Position of the first gene that is not a label of the problem, or `count` if all are.
 size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels);
 
 }  // namespace stageplan
