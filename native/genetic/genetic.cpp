@@ -8,16 +8,16 @@
 namespace stageplan {
 namespace {
 
-// Genes of an island: with the buffers of two generations they stay in the cache of a core.
+// Genes of an island: the buffers of two generations fit the cache of a core.
 constexpr size_t kIslandGenes = size_t{1} << 18;
-// Tables of all islands together: above this they keep the one that they begin with in common, and search
-// no windows.
+// Memory of the tables of all islands together: above this the islands share the initial one and search no
+// windows.
 constexpr size_t kTableBytes = size_t{1} << 29;
 constexpr size_t kMigrateEvery = 16;  // generations
-// Islands that do not fit the cache together are bred one after the other, each some generations on: so many
-// that all of them make about so many genes, which takes less than a second.
+// If the islands do not fit the cache together, each runs several generations in turn: as many as make about
+// this many genes over all islands, which takes less than a second.
 constexpr size_t kAheadGenes = size_t{1} << 30;
-constexpr size_t kThreadGenes = 1 << 17;  // genes a generation from which threads are worth their start
+constexpr size_t kThreadGenes = 1 << 17;  // genes of a run from which threads pay off
 
 }  // namespace
 
@@ -53,7 +53,7 @@ void Genetic::step() {
   gather(place);
 }
 
-// Where it is stopped, what the islands have found by then counts.
+// If stopped, the results of the islands so far count.
 void Genetic::run_ahead() {
   try {
     breed();
@@ -74,7 +74,7 @@ void Genetic::breed() {
   });
 }
 
-// In a ring, each island's best to the next one.
+// In a ring: the best scheme of each island goes to the next one.
 void Genetic::migrate() {
   if (islands_.size() < 2) return;
   std::vector<Genes> bests;
@@ -82,7 +82,7 @@ void Genetic::migrate() {
   for (size_t i = 0; i < islands_.size(); ++i) islands_[(i + 1) % islands_.size()]->receive(bests[i]);
 }
 
-// What all islands have found in the generation number `place` of those bred last.
+// Collects the results of all islands in generation number `place` of the last run.
 void Genetic::gather(size_t place) {
   evaluations_ = 0;
   for (const auto& snapshots : snapshots_) {

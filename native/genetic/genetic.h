@@ -1,4 +1,4 @@
-// The genetic algorithm: islands of schemes that breed by themselves and pass their best on.
+// The genetic algorithm: islands of schemes that evolve separately and exchange their best schemes.
 #pragma once
 
 #include <memory>
@@ -11,8 +11,8 @@ namespace stageplan {
 
 class Genetic : public Search {
  public:
-  // `population`: how many schemes a generation has, over all islands: `initial` (all of them, its size a
-  // multiple of the layers), each homogeneous one, a greedy one, random ones.
+  // `population`: number of schemes of a generation over all islands: `initial` (all of them; its size is a
+  // multiple of the layers), each homogeneous scheme, a greedy one, random ones.
   Genetic(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
 
   // One generation.
@@ -20,7 +20,7 @@ class Genetic : public Search {
   void step(int generations);
 
  private:
-  // What an island has found after a generation.
+  // The results of an island after a generation.
   struct Snapshot {
     Genes best;
     Score score;
@@ -34,11 +34,10 @@ class Genetic : public Search {
 
   const int threads_;
   size_t genes_ = 0;  // of a generation
-  size_t ahead_ =
-      1;  // generations that an island is bred at a time; a divisor of those from one migration to the next
+  size_t ahead_ = 1;  // generations that an island runs at a time; a divisor of the migration period
   std::uint64_t generation_ = 0;
   std::vector<std::unique_ptr<Island>> islands_;
-  std::vector<std::vector<Snapshot>> snapshots_;  // of each island, since it was bred last
+  std::vector<std::vector<Snapshot>> snapshots_;  // of each island, from its last run
 };
 
 }  // namespace stageplan

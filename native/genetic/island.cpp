@@ -13,17 +13,17 @@
 namespace stageplan {
 namespace {
 
-constexpr size_t kBlock = 1024;           // children bred and scored together
-constexpr size_t kSmall = 512;            // a population from which on local search would take most of the time
-constexpr int kPolishEvery = 4;           // such generations between those, where each scheme is provisioned
-constexpr int kTrials = 8;                // local searches in a generation without improvement
-constexpr int kRestartAfter = 16;         // such generations before a new population, if that is small
-constexpr int kSteps = 256;               // devices beyond the goal that scoring looks at, where it provisions
-constexpr double kFarFromBest = 1.5;      // a target whose plan costs so much more ends the ladder
-constexpr int kStageTimes = 24;           // tried at the start where stages are chosen among options
-constexpr double kStageTimeRatio = 0.85;  // of each to the one before
-constexpr double kSlowest = 2;            // of the first to that of the best scheme
-constexpr double kFillAndDrain = 1.3;     // about what a plan takes longer than its slowest stage
+constexpr size_t kBlock = 1024;    // children bred and scored together
+constexpr size_t kSmall = 512;     // size of a population above which local search would take most of the time
+constexpr int kPolishEvery = 4;    // generations without improvement between local searches, with exact scoring
+constexpr int kTrials = 8;         // local searches in a generation without improvement
+constexpr int kRestartAfter = 16;  // generations without improvement before a restart of a small population
+constexpr int kSteps = 256;        // devices beyond the goal's that exact scoring considers
+constexpr double kFarFromBest = 1.5;      // factor on the best objective at which the sequence of targets ends
+constexpr int kStageTimes = 24;           // initial stage times, where stages are chosen among options
+constexpr double kStageTimeRatio = 0.85;  // of each to the previous one
+constexpr double kSlowest = 2;            // of the first to the slowest stage of the best scheme
+constexpr double kFillAndDrain = 1.3;     // typical ratio of a plan's time to its slowest stage
 constexpr int kOptionSteps = 1 << 12;     // of provisioning where stages are chosen among options
 constexpr double kInfeasible = 1e200;     // above every feasible fitness
 
@@ -34,11 +34,11 @@ bool at_target(const Problem& problem) {
          (problem.objective != Objective::throughput || problem.max_devices_per_stage == 1);
 }
 
-// Targets tried at the start: each this much shorter than the one before, which is 2 to the power of -1/12.
+// Initial targets: each shorter than the previous one by 2 to the power of -1/12.
 constexpr int kTargets = 72;
 constexpr double kShorter = 0.9438743126816935;
 
-// The longest one, given the best plan of one type.
+// The longest target, given the best plan on one type.
 double first_target(const Problem& problem, const Score& score) {
   if (problem.goal_time() < kInfinity) return problem.goal_time();
   return problem.objective == Objective::price ? longest_time(problem) : 2 * score.time;
@@ -54,7 +54,7 @@ std::pair<size_t, Score> best_of(const Scorer& exact, const Genes& schemes) {
   return best;
 }
 
-// Local search at one target after the other, each from where the last one ended.
+// Local search at a sequence of targets, each from the result of the previous one.
 void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopulation& initial_population) {
   const Problem& problem = exact.problem();
   WindowSearch search(problem);
@@ -81,8 +81,8 @@ double slowest_stage(const Scorer& exact, const std::int8_t* scheme) {
   return slowest;
 }
 
-// The scheme that is the cheapest at a stage time, where the time of passing through counts as much as it would
-// in a plan at that time of the cost of another one; empty where nothing fits.
+// The cheapest scheme at a stage time, where pass time is priced as in a plan of that time and of the cost of
+// `plan`; empty if nothing fits.
 Genes cheapest_at(const Problem& problem, const OptionScorer& scorer, double time, const Score& plan) {
   const OptionTable* const table = scorer.table(1, 0);
   if (!table || !(time > 0)) return {};
@@ -91,7 +91,7 @@ Genes cheapest_at(const Problem& problem, const OptionScorer& scorer, double tim
   return cheapest_by_position(problem, *table, price / problem.columns->microbatches / whole);
 }
 
-// At one stage time after the other, from that of the best scheme on: the cheapest schemes there.
+// Adds the cheapest schemes at a sequence of stage times, starting from that of the best scheme.
 void try_stage_times(const Scorer& exact, const Genes& scheme, InitialPopulation& initial_population) {
   const Problem& problem = exact.problem();
   const Score score = exact.score(scheme.data());
@@ -145,7 +145,7 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       limited_(problem.limits_devices()) {
   if (!elites_.empty() && !problem_.by_options()) window_search_.emplace(problem_);
   fill(index == 0 ? initial_population.schemes : Genes());
-  if (index == 0)  // also those that the population has no room for
+  if (index == 0)  // also those for which the population has no room
     for (size_t i = 0; i < initial_population.schemes.size(); i += layers_)
       provision(&initial_population.schemes[i]);
 }
@@ -173,15 +173,15 @@ void Island::fill(const Genes& given) {
   provision(current_.data());
 }
 
-// Infeasible schemes rank behind all others, by their violation; among ties, by the objective: the bits of a
-// positive number order as it does.
+// Infeasible schemes rank after all others, by their violation; among ties, by the objective: the bits of
+// positive numbers have the same order as the numbers.
 double Island::fitness(double objective, double violation) const {
   if (violation == 0) return objective;
   const double order = static_cast<double>(std::bit_cast<std::uint64_t>(objective)) * 0x1p-63;
   return kInfeasible * (1 + violation) * (1 + kTolerance * order);
 }
 
-// Among schemes of which the fittest has the fitness `least`.
+// Scores schemes of a population whose best fitness is `least`.
 void Island::score(Population& population, size_t from, size_t count, double least) {
   numbers_.resize(4 * count);
   double* const first = numbers_.data();
@@ -212,7 +212,7 @@ void Island::step() {
   }
 }
 
-// The fittest scheme stays, the others are bred, in blocks that are scored while they are in the cache.
+// The fittest scheme survives, the others are replaced, in blocks that are scored while they are in the cache.
 void Island::breed() {
   next_.genes.resize(now_.genes.size());
   next_.fitness.resize(size_);
@@ -233,11 +233,11 @@ Parents Island::parents() const {
   return {now_.genes.data(), now_.fitness.data(), size_, problem_.layers, problem_.labels()};
 }
 
-// Generations without improvement from one local search to the next.
+// Generations without improvement between two local searches.
 int Island::polish_period() const { return size_ > kSmall ? static_cast<int>(size_ / (kSmall / 8)) : 1; }
 
-// Iterated local search beside the population: a part of its scheme is changed at random and the damage
-// mended; what is no worse stays.
+// Iterated local search beside the population: changes a random part of its scheme and repairs it by descent;
+// keeps changes that are not worse.
 void Island::improve() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   for (int trial = 0; trial < std::max(kTrials, problem_.layers / 8); ++trial) {
@@ -253,7 +253,7 @@ void Island::improve() {
   }
 }
 
-// Without a target: local search on the fittest scheme, later on others.
+// Without a target: local search on the fittest scheme, later on children of the population.
 void Island::improve_exactly() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   current_.resize(layers_);
@@ -265,7 +265,7 @@ void Island::improve_exactly() {
   evaluations_ += descend(*scorer_, current_, current_score_);
 }
 
-// Local search from one of the best schemes, or from a child of two of them, at a target near its own.
+// Local search from an elite, or from a child of two elites, at a target near its own.
 void Island::explore() {
   Rng rng(seed_, 2 * index_ + 1, generation_);
   const Elites::Elite& parent = elites_.draw(rng);
@@ -312,7 +312,7 @@ void Island::receive(const Genes& scheme) {
   put(scheme, rng.below(static_cast<int>(size_)));
 }
 
-// Gives a scheme its best devices and keeps it if it is the best.
+// Provisions a scheme exactly and keeps it if it is the best.
 void Island::provision(const std::int8_t* scheme) {
   merge(problem_, scorer_->loads(), scheme, stages_);
   const Score score = provisioner_.best(stages_, problem_.by_options() ? kOptionSteps : Provisioner::kAllSteps);
@@ -322,8 +322,8 @@ void Island::provision(const std::int8_t* scheme) {
   best_.assign(scheme, scheme + layers_);
 }
 
-// A new population, at a new target; while nothing is feasible also without one, since what breaks the least
-// may be slower than any target.
+// A new population at a new target; while nothing is feasible also without a target, since the plan of least
+// violation may be slower than any target.
 void Island::restart() {
   ++restarts_;
   local_search_.reset();
@@ -340,14 +340,14 @@ void Island::restart() {
   fill({});
 }
 
-// That of one of the best plans, where stages are chosen among options.
+// The stage time of an elite, where stages are chosen among options.
 double Island::next_stage_time() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
   const double time = slowest_stage(*scorer_, elites_.draw(rng).scheme.data());
   return rng.below(2) == 0 ? time : nearby_time(time, rng);
 }
 
-// One of the best schemes' targets.
+// The target of an elite.
 double Island::next_target() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
   return target_of(problem_, elites_.draw(rng).score);

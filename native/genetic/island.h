@@ -18,17 +18,17 @@
 
 namespace stageplan {
 
-// What all islands begin with.
+// The initial schemes that all islands share.
 struct InitialPopulation {
   InitialPopulation(const Problem& problem, const Genes& initial);
   Genes schemes;                         // those given, the homogeneous ones, greedy ones
-  Elites elites;                         // found at several targets; none where there is no target
-  std::shared_ptr<const Scorer> scorer;  // at the best one's, or exact
+  Elites elites;                         // found at several targets; empty without a target
+  std::shared_ptr<const Scorer> scorer;  // at the target of the best one, or exact
 };
 
-// Schemes are bred at a target, where a stage is one look-up; the best are provisioned exactly, and the
-// target follows the throughput of the best plan. Where a target does not tell devices apart from speed
-// (the fastest plan with devices to share, stages by type) every scheme is provisioned exactly instead.
+// Schemes evolve at a target, where a stage costs one look-up; the best are provisioned exactly, and the target
+// follows the throughput of the best plan. Where a target does not separate devices from speed (the fastest
+// plan with shared devices, stages by type) every scheme is provisioned exactly.
 class Island {
  public:
   Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index,
@@ -37,7 +37,7 @@ class Island {
   // One generation.
   void step();
 
-  // Takes in a scheme of another island.
+  // Inserts a scheme of another island.
   void receive(const Genes& scheme);
 
   size_t size() const { return size_; }
@@ -46,7 +46,7 @@ class Island {
   std::uint64_t evaluations() const { return evaluations_; }
 
  private:
-  // Schemes, and how good each is: the less the better.
+  // Schemes and their fitness: lower is better.
   struct Population {
     Genes genes;
     std::vector<double> fitness;
@@ -77,19 +77,19 @@ class Island {
   const size_t layers_, size_;
   const std::uint64_t seed_, index_;
   std::shared_ptr<const Scorer> scorer_;
-  std::optional<LocalSearch> local_search_;    // where each stage has one device
+  std::optional<LocalSearch> local_search_;    // if each stage has one device
   std::optional<WindowSearch> window_search_;  // at targets
   Breed breed_;
   Provisioner provisioner_;
   std::vector<Stage> stages_;
-  std::vector<double> numbers_;  // of one scoring
+  std::vector<double> numbers_;  // buffer for scores
   Population now_, next_;
   Genes current_;             // of the local search
   Score current_score_;       // at the target
-  double least_ = kInfinity;  // fitness of the fittest since the start
-  int stagnation_ = 0;        // generations since that improved
+  double least_ = kInfinity;  // best fitness since the start
+  int stagnation_ = 0;        // generations since it improved
   Elites elites_;
-  bool limited_;  // whether any type's devices are
+  bool limited_;  // whether devices of any type are limited
   std::uint64_t generation_ = 0, evaluations_ = 0, restarts_ = 0;
   Genes best_;
   Score best_score_;
