@@ -13,21 +13,21 @@ namespace stageplan {
 namespace {
 
 constexpr int kWalks = 4;
-constexpr int kMostPopulations = 8;  // of trials in a step
+constexpr int kMaxPopulations = 8;   // maximum, of trials in a step
 constexpr int kShareEvery = 16;      // steps
-constexpr int kThreadTrials = 1024;  // trials a step from which threads are worth their start
-constexpr int kFirstCycle = 32;      // trials a layer
-constexpr double kHot = 0.5;         // temperatures: energy that is given up for a move, as a fraction
-constexpr double kHalvings = 10;     // from hot to cold
-constexpr double kFresh = 0.25;      // cycles that begin with a random scheme
-constexpr int kAnyLabel = 4;         // moves, of as many as layers, to another label than that of a neighbour
-constexpr int kTries = 8;            // layers that are looked at for one with a neighbour of another label
-constexpr double kRuns = 0.15, kGroups = 0.2, kSwaps = 0.25;  // moves of several layers
+constexpr int kThreadTrials = 1024;  // trials per step from which threads pay off
+constexpr int kFirstCycle = 32;      // trials per layer
+constexpr double kHot = 0.5;         // initial temperature: energy accepted for a move, as a fraction
+constexpr double kHalvings = 10;     // halvings of the temperature in a cycle
+constexpr double kFresh = 0.25;      // fraction of cycles that start from a random scheme
+constexpr int kAnyLabel = 4;         // of `layers` moves, those to any label, not that of a neighbour
+constexpr int kTries = 8;            // layers tried to find a neighbour of another label
+constexpr double kRuns = 0.15, kGroups = 0.2, kSwaps = 0.25;  // fractions of moves that change several layers
 constexpr int kLargestGroup = 9;
-constexpr double kMostPenalty = 1e6;
+constexpr double kMaxPenalty = 1e6;
 
-// Minus the binary logarithm of a uniform number, nearly: straight between the powers of 2, since not all
-// machines agree on logarithms.
+// Approximately minus the binary logarithm of a uniform number: linear between powers of 2, since logarithms
+// differ between machines.
 double draw_exponential(Rng& rng) {
   const std::uint64_t bits = rng.next() | 1;
   const int zeros = std::countl_zero(bits);
@@ -55,7 +55,7 @@ void Walk::receive(const Genes& scheme, const Score& score) {
   best_score_ = score;
 }
 
-// Adds up all loads from nothing, so that rounding errors do not pile up.
+// Recomputes all loads, so that rounding errors do not accumulate.
 void Walk::load(const Genes& scheme) {
   placement_.load(scheme.data());
   energy_.set_unit(best_score_);
@@ -71,16 +71,16 @@ void Walk::begin_cycle() {
   load(scheme);
 }
 
-// From hot to cold by halves, straight between them.
+// Geometric cooling: halves regularly, linear in between.
 double Walk::temperature() const {
   const double halvings = kHalvings * static_cast<double>(trial_) / static_cast<double>(length_);
   const double whole = std::floor(halvings);
   return kHot * std::ldexp(1 - (halvings - whole) / 2, -static_cast<int>(whole));
 }
 
-// The penalty grows as long as the walk is in infeasible land, and falls back outside.
+// The penalty grows while the walk is infeasible and decreases while it is feasible.
 void Walk::step(std::uint64_t trials) {
-  penalty_ = now_.score.violation > 0 ? std::min(2 * penalty_, kMostPenalty) : std::max(penalty_ / 2, 1.0);
+  penalty_ = now_.score.violation > 0 ? std::min(2 * penalty_, kMaxPenalty) : std::max(penalty_ / 2, 1.0);
   energy_.set_penalty(penalty_);
   load(Genes(placement_.scheme()));
   Rng rng(seed_, 2 * index_, steps_++);
@@ -107,8 +107,8 @@ void Walk::try_move(Rng& rng) {
   }
 }
 
-// Gives a layer the label of a neighbour; others may follow it, or one that has that label come back for it.
-// Now and then, and where no neighbour with another label is found, it is any label.
+// Gives a layer the label of a neighbour; other layers may follow, or one with that label may swap back.
+// Sometimes, and if no neighbour with another label is found, it takes any label.
 void Walk::propose(Rng& rng) {
   int first = rng.below(problem_.layers), to = rng.below(problem_.labels());
   for (int tries = rng.below(problem_.layers) < kAnyLabel ? 0 : kTries; tries > 0; --tries) {
@@ -130,10 +130,10 @@ void Walk::propose(Rng& rng) {
     swap_back(first, from, to, rng);
 }
 
-// Layers behind or before the first follow it, whatever their labels: half as often twice as many.
+// Layers after or before the first follow it, whatever their labels; twice as many are half as likely.
 void Walk::move_run(int first, int to, Rng& rng) {
-  const int most = std::bit_width(static_cast<unsigned>(problem_.layers)) - 1;
-  const int halvings = std::min(std::countl_zero(rng.next() | 1), most);
+  const int max_halvings = std::bit_width(static_cast<unsigned>(problem_.layers)) - 1;
+  const int halvings = std::min(std::countl_zero(rng.next() | 1), max_halvings);
   const int direction = 2 * rng.below(2) - 1, length = 1 + rng.below(2 << halvings);
   for (int i = 1; i <= length; ++i) {
     const int layer = first + i * direction;
@@ -142,7 +142,7 @@ void Walk::move_run(int first, int to, Rng& rng) {
   }
 }
 
-// Layers that hang together and have its label follow the first.
+// Connected layers of the same label follow the first.
 void Walk::move_group(int first, int from, int to, Rng& rng) {
   for (int left = 1 + rng.below(kLargestGroup - 1); left > 0; --left) {
     const int next = placement_.neighbour(first, rng);
@@ -168,7 +168,7 @@ Annealing::Annealing(const Problem& problem, int population, std::uint64_t seed,
     : Search(problem),
       scorer_(problem),
       threads_(threads),
-      trials_(std::uint64_t{1} * population * std::min(1 + problem.layers / 32, kMostPopulations)),
+      trials_(std::uint64_t{1} * population * std::min(1 + problem.layers / 32, kMaxPopulations)),
       first_evaluations_(initial.size() / layers_ + problem.labels()) {
   if (problem.merge != Merge::type)
     throw std::invalid_argument(

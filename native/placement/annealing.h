@@ -1,4 +1,4 @@
-// Simulated annealing, for stages that may hold layers from anywhere (Merge::type).
+// Simulated annealing, for stages of any layers (Merge::type).
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace stageplan {
 
-// One walk through placements, in cycles of cooling, each a quarter longer than the one before.
+// One walk through placements, in cooling cycles, each a quarter longer than the previous one.
 class Walk {
  public:
   Walk(const Scorer& scorer, std::uint64_t seed, std::uint64_t index, const Genes& start, const Score& score);
 
-  // So many moves are tried.
+  // Tries `trials` moves.
   void step(std::uint64_t trials);
 
-  // Later cycles may begin with this scheme.
+  // Later cycles may start from this scheme.
   void receive(const Genes& scheme, const Score& score);
 
   const Genes& best() const { return best_; }
@@ -52,9 +52,9 @@ class Walk {
 
 class Annealing : public Search {
  public:
-  // `population`: how many moves a step tries, by each walk and for each few layers. Starts from the best of
-  // `initial` (its size a multiple of the layers) and of the homogeneous schemes. Throws std::invalid_argument
-  // where stages are intervals of layers.
+  // `population`: moves that each walk tries per step, for each few layers. Starts from the best of `initial`
+  // (its size a multiple of the layers) and of the homogeneous schemes. Throws std::invalid_argument if stages
+  // are intervals of layers.
   Annealing(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
   void step() override;
 

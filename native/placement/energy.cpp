@@ -5,10 +5,10 @@
 namespace stageplan {
 namespace {
 
-constexpr int kSteps = 256;          // devices beyond the goal that provisioning looks at
+constexpr int kSteps = 256;          // devices beyond the goal's that provisioning considers
 constexpr double kTieWeight = 0.01;  // of the objective among equal violations, of speed among equal prices
 
-// In a sum over stages the slowest dominate.
+// A high power, so that the slowest stages dominate a sum.
 double power(double x) {
   for (int squaring = 0; squaring < 4; ++squaring) x *= x;
   return x;
@@ -44,7 +44,7 @@ void Energy::undo() {
   for (const auto& [label, part] : saved_) parts_[label] = part;
 }
 
-// A type has no more labels than devices, but for one without any.
+// A type has no more labels than devices, except one without devices.
 Energy::Part Energy::part(const Placement& placement, int label) const {
   if (placement.layers_of(label) == 0) return {};
   const StageLoad& load = placement.load_of(label);
@@ -76,7 +76,7 @@ Appraisal Energy::provision(const Placement& placement) {
   return {score, energy(score, power(ratio(score.time, unit_.time)))};
 }
 
-// `pressure`: the power of the time, or the sum of the powers of the stage times.
+// `pressure`: the power of the time, or the sum of powers of the stage times.
 double Energy::energy(const Score& score, double pressure) const {
   if (unit_.violation > 0) {
     const double here = objective_of(problem_, score), both = here + objective_of(problem_, unit_);

@@ -1,4 +1,4 @@
-// What annealing lowers: the score of a placement as one number, smooth where the score is not.
+// The energy that annealing minimises: the score of a placement as one number, smooth where the score is not.
 #pragma once
 
 #include <utility>
@@ -14,9 +14,9 @@ struct Appraisal {
   double energy = kInfinity;
 };
 
-// The objective in units of the best known, to a power, so that halving a distance means the same at every
-// scale. All slow stages count, the slower the more, not the slowest alone: else most moves would change
-// nothing. A violation is a factor, by a penalty; while nothing feasible is known it is the energy itself.
+// A power of the objective relative to the best known one, so that halving a gap counts the same at every
+// scale. All slow stages count, slower ones more, not only the slowest: else most moves would change nothing. A
+// violation is a penalty factor; while no plan is feasible the energy is the violation.
 class Energy {
  public:
   explicit Energy(const Problem& problem);
@@ -24,15 +24,15 @@ class Energy {
   void set_unit(const Score& best) { unit_ = best; }
   void set_penalty(double penalty) { penalty_ = penalty; }
 
-  // Of a placement, and of one whose untouched labels are as they were when last seen.
+  // Energy of a placement; of_touched() assumes that untouched labels are as in the last call.
   Appraisal of(const Placement& placement);
   Appraisal of_touched(const Placement& placement);
 
-  // The last moves were taken back.
+  // To be called when the last moves are undone.
   void undo();
 
  private:
-  // What a label adds where every stage has one device.
+  // The part of a label, if every stage has one device.
   struct Part {
     double time = 0, pressure = 0, price = 0, violation = 0;
   };

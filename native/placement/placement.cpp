@@ -69,7 +69,7 @@ void Placement::touch(int label) {
   saved_.push_back(loads_[label]);
 }
 
-// All but the loads.
+// Updates everything except the loads.
 void Placement::relabel(int layer, int label) {
   const int from = scheme_[layer];
   --layers_of_[from];
@@ -105,7 +105,7 @@ void Placement::move_layer(int layer, int from, int to) {
   add_layer(problem_, loads_[to], layer, problem_.type_of(to));
 }
 
-// A tensor crosses the border of a label that holds some of its ends, but not all.
+// A tensor crosses the boundary of a label that holds some of its ends, but not all.
 void Placement::move_tensors(int layer, int from, int to) {
   double bytes_from = 0, bytes_to = 0;
   for (int i : tensors_of_[layer]) {
@@ -118,7 +118,7 @@ void Placement::move_tensors(int layer, int from, int to) {
   pay(to, bytes_to / problem_.bandwidth[problem_.type_of(to)]);
 }
 
-// What passes between the layer and those beside it.
+// The transfers between the layer and the adjacent ones.
 void Placement::move_ends(int layer, int from, int to) {
   if (layer > 0) {
     const int other = scheme_[layer - 1];

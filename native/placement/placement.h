@@ -1,5 +1,5 @@
-// A scheme whose stages are the layers of each label, wherever they stand (Merge::type): the loads of its
-// labels, kept up to date move by move.
+// A scheme whose stages are all layers of a label (Merge::type): the loads of its labels, updated move by
+// move.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,13 @@ class Placement {
  public:
   explicit Placement(const Problem& problem);
 
-  // Takes over a scheme and adds up its loads from nothing.
+  // Copies a scheme and computes its loads.
   void load(const std::int8_t* scheme);
 
-  // Gives a layer another label. Only the loads of the old and the new one change.
+  // Gives a layer another label. Only the loads of the old and the new label change.
   void move(int layer, int label);
 
-  // Keeps the moves since the last keep or undo, or takes them back, to the bit.
+  // Keeps the moves since the last keep() or undo(), or undoes them exactly, to the bit.
   void keep();
   void undo();
 
@@ -30,10 +30,10 @@ class Placement {
   const Genes& scheme() const { return scheme_; }
   const StageLoad& load_of(int label) const { return loads_[label]; }
 
-  // Labels whose loads have changed since the last keep or undo.
+  // Labels whose loads have changed since the last keep() or undo().
   const std::vector<int>& touched() const { return touched_; }
 
-  // A layer that shares a tensor with this one or stands beside it; itself where there is none.
+  // A random layer that shares a tensor with this one or is adjacent to it; itself if there is none.
   int neighbour(int layer, Rng& rng) const;
 
  private:
@@ -53,7 +53,7 @@ class Placement {
   const bool chained_;                        // whether layers send or receive
   std::vector<std::vector<int>> ends_;        // of each tensor: its producer and consumers, each once
   std::vector<std::vector<int>> tensors_of_;  // of each layer
-  std::vector<int> held_;                     // (tensors, labels): how many of its ends have the label
+  std::vector<int> held_;                     // (tensors, labels): number of its ends with the label
   Genes scheme_;
   std::vector<StageLoad> loads_;            // by label
   std::vector<int> layers_of_;              // by label
