@@ -1,4 +1,4 @@
-// Arrays of Python as the core takes them, and the other way round.
+// Conversion between Python arrays and those of the core.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -27,11 +27,11 @@ std::vector<double> to_vector(const Doubles& array);
 py::array_t<std::int8_t> to_array(const Genes& genes);
 std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples);
 
-// Throws where one of `count` genes, which follow after `before` others, is no label.
+// Throws if one of `count` genes, preceded by `before` others, is not a label.
 void check_genes(const Problem& problem, const char* name, const std::int8_t* genes, size_t count,
                  size_t before = 0);
 
-// Throws where a scheme of `initial` has a gene that is no label.
+// Throws if a scheme of `initial` has a gene that is not a label.
 Genes genes_of(const Problem& problem, const GeneArray& schemes);
 
 template <class Array>

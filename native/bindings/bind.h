@@ -1,4 +1,4 @@
-// What each file of bindings adds to the module.
+// The parts of the module, one function per file of bindings.
 #pragma once
 
 #include <pybind11/pybind11.h>

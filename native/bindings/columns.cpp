@@ -1,4 +1,4 @@
-// Strategies, schedules and listed options, as a problem takes them.
+// Strategies, schedules and listed options of a problem.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>

@@ -1,4 +1,4 @@
-// Native work that gives the interpreter to other threads, and ends early at a deadline or a signal.
+// Native work that releases the interpreter lock and ends early at a deadline or a signal.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -9,8 +9,8 @@
 
 namespace stageplan {
 
-// Calls `work` without the interpreter's lock. What a signal handler raises meanwhile, such as
-// KeyboardInterrupt, is raised here; `Stopped` where the deadline of the caller's StopAfter has come.
+// Calls `work` without the interpreter lock. An exception raised by a signal handler meanwhile, such as
+// KeyboardInterrupt, is raised here; `Stopped` if the deadline of the caller's StopAfter has passed.
 template <class Work>
 auto run_interruptibly(const Work& work) {
   bool raised = false;

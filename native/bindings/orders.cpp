@@ -20,7 +20,7 @@ OrderSplits make_splits(const std::vector<TensorTuple>& tensors,
   return {make_tensors(tensors), std::move(made)};
 }
 
-// Of each kind, shape (cuts, cuts).
+// Loads of each kind, shape (cuts, cuts).
 std::vector<Doubles> loads_of(OrderSplits& splits, const std::vector<int>& order) {
   std::vector<Doubles> tables;
   for (const std::vector<double>& loads : run_interruptibly([&] { return splits.loads(order); })) {

@@ -1,4 +1,4 @@
-// The learned policy: what it sees, its network's weights, and the search that learns.
+// The learned policy: its observations, the weights of its network, and the search that trains it.
 #include "policy/policy.h"
 
 #include <pybind11/numpy.h>
@@ -34,13 +34,13 @@ Floats to_floats(const std::vector<float>& values) {
   return Floats(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
-// The numbers that all episodes see: (layers, numbers).
+// The features that all episodes share: (layers, features).
 Floats layer_features(const Features& features) {
   const int layers = features.problem().layers;
   return Floats({layers, features.shared()}, features.layer(0));
 }
 
-// What an episode sees that has chosen these labels, and the prior logits of the next one's.
+// The features of an episode that has chosen these labels, and the prior logits of its next choice.
 std::pair<Floats, Floats> observe(const Features& features, const GeneArray& labels) {
   const int next = static_cast<int>(labels.size());
   check_genes(features.problem(), "labels", labels.data(), labels.size());

@@ -1,4 +1,4 @@
-// What a problem is made from, and the problem.
+// The arrays of a problem, and the problem.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>

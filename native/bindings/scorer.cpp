@@ -28,7 +28,7 @@ std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double
   });
 }
 
-// Scores in blocks that stay in cache; nothing but the results grows with the population.
+// Scores in blocks that stay in the cache; only the results grow with the population.
 void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double>& cost,
               py::array_t<double>& throughput, py::array_t<double>& violation,
               std::optional<py::array_t<double>>& price, int threads) {
@@ -37,7 +37,7 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
   const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data(),
                         price ? price->mutable_data() : nullptr};
   constexpr size_t block = 4096;
-  std::atomic<size_t> first_bad{count};  // block; blocks are begun in order, so that those before it end
+  std::atomic<size_t> first_bad{count};  // block; blocks start in order, so that those before it finish
   const auto score_block = [&](size_t b) {
     check_stop();
     if (b > first_bad) return;
@@ -59,7 +59,7 @@ struct StageReport {
   int label, type, devices;
   std::vector<int> layers;
   double time, compute, transfer, memory;
-  int column = -1, replicas = 1, in_flight = 1;  // column: -1 where the type has no strategies, or none fits
+  int column = -1, replicas = 1, in_flight = 1;  // column: -1 if the type has no strategies, or none fits
   double sync = 0, pass = 0;
 };
 

@@ -28,7 +28,7 @@ std::unique_ptr<Kind> make(Arguments&&... arguments) {
   return run_interruptibly([&] { return std::make_unique<Kind>(std::forward<Arguments>(arguments)...); });
 }
 
-// A population-based search from schemes to begin with.
+// A population-based search from initial schemes.
 template <class Kind>
 std::unique_ptr<Kind> make_from(const Problem& problem, int population, std::uint64_t seed, int threads,
                                 const GeneArray& initial) {

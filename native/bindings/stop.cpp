@@ -11,7 +11,7 @@ namespace stageplan {
 namespace py = pybind11;
 namespace {
 
-// A context manager: what the thread calls within it stops after so many seconds.
+// A context manager: native calls of the thread within it stop after a number of seconds.
 class StopAfter {
  public:
   explicit StopAfter(double seconds) : seconds_(seconds) {}

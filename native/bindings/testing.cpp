@@ -20,7 +20,7 @@
 namespace stageplan {
 namespace {
 
-// Children `first` and following of a generation; `generation` numbers the stream.
+// Children from `first` on of a generation; `generation` selects the random stream.
 py::array_t<std::int8_t> breed(const GeneArray& parents, const Doubles& fitness, int labels,
                                std::uint64_t generation, size_t first, size_t count) {
   const py::ssize_t layers = parents.shape(1);
@@ -112,7 +112,7 @@ struct PolicyBinding {
     return Reals<Real>({episodes, py::ssize_t{shape.labels}}, logits);
   }
 
-  // All steps, each choice drawn by one of the uniform numbers (steps, episodes): choices and probabilities.
+  // All steps, each choice sampled by one of the uniform numbers (steps, episodes): choices, probabilities.
   std::pair<IntArray, Reals<Real>> sample(const Reals<Real>& shared, const Reals<Real>& own,
                                           const Doubles& uniform) {
     check_size("shared", shared, steps * shape.shared);
