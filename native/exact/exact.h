@@ -1,7 +1,7 @@
 // The exact search: branch and bound over the stage time. All plans whose slowest stage takes from `low` to
-// `high` seconds are paths through one stage graph, where a stage of k devices costs at least
-// price * k * max(low, its time), k being the fewest that reach `high`: k times the time never falls as k
-// grows. The shortest path within the limits bounds them all, and is itself a plan to try.
+// `high` seconds are paths through one stage graph, where a stage of k devices costs at least price * k *
+// max(low, its time), k being the fewest that reach `high`: k times the time never falls as k grows. The
+// shortest path within the limits is a bound for them all, and itself a candidate plan.
 #pragma once
 
 #include <memory>
@@ -16,22 +16,22 @@ namespace stageplan {
 
 class Exact : public ExactSearch {
  public:
-  // `initial`: schemes to begin with; without, the homogeneous ones. Throws std::invalid_argument where stages
-  // are not intervals of layers.
+  // `initial`: initial schemes; without, the homogeneous ones. Throws std::invalid_argument if stages are not
+  // intervals of layers.
   Exact(const Problem& problem, const Genes& initial);
 
   // A slice of the work: some intervals of stage times.
   void step() override;
 
-  // Goes on while the next interval looks as if it stays within so much work in all.
+  // Continues while the next interval is expected to stay within this total work.
   void advance(std::uint64_t work);
 
   double bound() const override;
 
-  // Arcs, labels and numbers of devices looked at so far.
+  // Arcs, labels and numbers of devices examined so far.
   std::uint64_t work() const override { return work_; }
 
-  // The best scheme and those looked at lately.
+  // The best scheme and those tried lately.
   Genes tried() const override;
 
  protected:
@@ -41,42 +41,43 @@ class Exact : public ExactSearch {
   struct Interval {
     double low, high;
     double bound;                                     // of the objective of any plan in it
-    std::shared_ptr<const StageGraph> graph;          // none while its stages are too many to be made
-    std::shared_ptr<const std::vector<Least>> tails;  // then, where known, the least totals to the end
+    std::shared_ptr<const StageGraph> graph;          // null while it would have too many stages
+    std::shared_ptr<const std::vector<Least>> tails;  // then, if known, the least totals to the end
     Multipliers multipliers;
     size_t width;  // of the label setting
     Aim aim;
   };
-  // What came of looking at an interval.
+  // The result of processing an interval.
   struct NodeResult {
     double bound = kInfinity;  // cost of stage time and devices
-    bool exact = false;        // the path below is the cheapest
-    std::vector<Arc> path;     // that the bound is of; where it is not exact it need not keep the limits
-    bool within = false;       // a path within the limits was found
+    bool exact = false;        // whether `path` is the cheapest
+    std::vector<Arc> path;     // behind the bound; if not exact it may violate the limits
+    bool within = false;       // whether a path within the limits was found
     std::shared_ptr<const StageGraph> graph;
   };
 
-  // What plans whose stage time is above `low` have to better: all that closes an interval.
+  // The value that plans with a stage time above `low` have to beat; intervals that cannot are closed.
   virtual double to_beat(double) const { return least(); }
 
-  // Scores a scheme found on the way.
+  // Scores a scheme found during the search.
   virtual void try_scheme(const Genes& scheme);
   void count(std::uint64_t work) { work_ += work; }
 
-  // Opens the intervals that there are to look at.
+  // Opens the initial intervals.
   virtual void start();
-  // `swept`: whether by the shortest path of each interval first, which is no use to objective throughput.
+  // `swept`: whether to start with shortest paths, which are not useful for objective
+  // throughput.
   void begin(double low, double high, bool swept);
 
   virtual double split_time(const Interval& interval, const NodeResult& found) const;
 
   const Pricing& pricing() const { return pricing_; }
 
-  // Least bound of the plans that take at most `time`, but for those in closed intervals.
+  // Least bound of the plans that take at most `time`, except those in closed intervals.
   double open_bound(double time = kInfinity) const;
 
  private:
-  // An interval given up as too narrow.
+  // An interval abandoned as too narrow.
   struct Abandoned {
     double low, bound;
   };
@@ -116,8 +117,8 @@ class Exact : public ExactSearch {
   std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
   std::vector<double> weight_;  // of the arcs of the last graph, with multipliers
-  std::vector<Interval> open_;  // a heap, the least effort first
-  size_t kept_open_ = 0;        // of those, when closed ones were last taken out
+  std::vector<Interval> open_;  // a heap, least effort first
+  size_t kept_open_ = 0;        // their number when closed ones were last removed
   std::vector<Genes> recent_;   // schemes tried lately
   std::vector<Abandoned> abandoned_;
   std::uint64_t work_ = 0;

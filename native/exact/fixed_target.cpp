@@ -8,9 +8,9 @@
 namespace stageplan {
 namespace {
 
-constexpr int kSteps = 100;  // of the subgradient
-constexpr int kCoarse = 16;  // cuts that the first plan may choose from
-constexpr int kFiner = 4;    // times as many cuts in each round
+constexpr int kSteps = 100;  // subgradient steps
+constexpr int kCoarse = 16;  // cuts available to the first plan
+constexpr int kFiner = 4;    // factor on the cuts in each round
 
 Demand price_of(const Problem& problem, const StageGraph& graph) {
   Demand demand;
@@ -18,9 +18,9 @@ Demand price_of(const Problem& problem, const StageGraph& graph) {
   return demand;
 }
 
-// The cheapest path within the limits, as far as multipliers tell.
+// The cheapest path within the limits, as far as the Lagrangian relaxation finds it.
 struct Relaxed {
-  Demand demand;  // paths that cost no less than the best are of no interest
+  Demand demand;  // paths that cost at least as much as the best are ignored
   SegmentPath paths;
   Multipliers multipliers;
   std::vector<double> weight;  // with multipliers
@@ -53,7 +53,7 @@ void take(const Problem& problem, const StageGraph& graph, const std::vector<int
   answer.scheme = scheme_of(problem, graph, path);
 }
 
-// The cheapest plan of the stages, by labels where multipliers leave a gap.
+// The cheapest plan of the stages, by label setting if the relaxation leaves a gap.
 Cheapest cheapest_of(const Problem& problem, const StageLoads& loads, const StageGraph& graph, size_t width) {
   Relaxed relaxed(problem, graph);
   Cheapest answer;
@@ -74,15 +74,15 @@ Cheapest cheapest_of(const Problem& problem, const StageLoads& loads, const Stag
   return answer;
 }
 
-// Stages that may be in the cheapest plan within the limits, given the best one whose cuts are further apart,
-// in rounds.
+// The stages that may be in the cheapest plan within the limits, given the best plan with coarser cuts, in
+// rounds.
 StageGraph promising_stages(const Problem& problem, SegmentSweep& sweep, double time) {
-  double most = kInfinity;
+  double max_price = kInfinity;
   for (int stride = std::max(1, problem.layers / kCoarse);; stride = std::max(1, stride / kFiner)) {
     sweep.from_start(time, time, stride);
-    const StageGraph graph = *sweep.promising(most * time);
+    const StageGraph graph = *sweep.promising(max_price * time);
     if (stride == 1) return graph;
-    most = std::min(most, Relaxed(problem, graph).demand.most_cost);
+    max_price = std::min(max_price, Relaxed(problem, graph).demand.most_cost);
   }
 }
 

@@ -8,13 +8,13 @@
 namespace stageplan {
 
 struct Cheapest {
-  double price = kInfinity;  // $/hour of the devices and the fixed price; infinity where no plan is that fast
+  double price = kInfinity;  // $/hour of the devices and the fixed price; infinity if no plan is that fast
   double bound = kInfinity;  // no plan that fast costs less per hour
-  Genes scheme;              // empty where none was found
+  Genes scheme;              // empty if none was found
 };
 
-// Keeps the limits on devices and memory; the others do not count. `width`: labels at a cut, from which on
-// the answer is a bound and the best that was met.
+// Keeps the limits on devices and memory only. `width`: number of labels at a cut above which the answer is a
+// bound and the best plan found.
 Cheapest cheapest_at(const Problem& problem, const StageLoads& loads, double time, std::size_t width);
 
 }  // namespace stageplan

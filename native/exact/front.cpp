@@ -8,11 +8,11 @@
 namespace stageplan {
 namespace {
 
-constexpr double kSame = 1 + 2 * kTie;  // stage times this close are one
+constexpr double kSame = 1 + 2 * kTie;  // stage times this close count as equal
 
 }  // namespace
 
-// Of the gap one half goes to what is not looked at, the other to points that are left out.
+// One half of the gap is for pruned intervals, the other for points left out.
 Front::Front(const Problem& problem, std::vector<double> targets, std::optional<double> gap, double fastest,
              const Genes& initial)
     : Exact(problem, initial),
@@ -30,7 +30,7 @@ const Front::Known* Front::cheapest(double time) const {
   return found == known_.end() ? nullptr : &*found;
 }
 
-// A plan of the last scheme.
+// Adds a plan of the last scheme, unless it is dominated.
 void Front::add(double time, double value) {
   const Known* before = cheapest(time);
   if (before != nullptr && meets(before->value, value)) return;
@@ -64,7 +64,7 @@ void Front::try_scheme(const Genes& scheme) {
   keep_states(scheme);
 }
 
-// The fastest target that a plan slower than `low` may serve.
+// The fastest target that plans slower than `low` can serve.
 double Front::target_for(double low) const {
   if (all_) return std::max(low, targets_.back());
   const auto slower = std::find_if(targets_.rbegin(), targets_.rend(), [&](double t) { return t > low; });
@@ -76,10 +76,10 @@ double Front::to_beat(double low) const {
   return known == nullptr ? kInfinity : known->value / slack_;
 }
 
-// The cheapest path at the slowest time says little of the prices at others.
+// For hourly prices not swept: the cheapest path at the slowest time says little about other times.
 void Front::start() { begin(fastest_ / kSame, targets_.front(), !pricing().by_price()); }
 
-// Halves the targets first: for each half fewer stages are worth a look.
+// Halves the targets first: each half has fewer promising stages.
 double Front::split_time(const Interval& interval, const NodeResult& found) const {
   std::vector<double> inside;
   for (double target : targets_)
@@ -103,13 +103,13 @@ FrontPoint Front::point(double target) const {
           {scheme, scheme + static_cast<std::ptrdiff_t>(layers_)}};
 }
 
-// The times of as few plans as keep the gap: of those left out, one that is as fast costs little more.
+// The times of as few plans as keep the gap: for each one left out, one that is as fast costs little more.
 std::vector<double> Front::spread() const {
   const Known *now = cheapest(targets_.front()), *fastest = cheapest(targets_.back());
   std::vector<double> times{now->time};
   while (now < fastest) {
-    const double most = (++now)->value * slack_;
-    while (now < fastest && meets((now + 1)->value, most)) ++now;
+    const double max_value = (++now)->value * slack_;
+    while (now < fastest && meets((now + 1)->value, max_value)) ++now;
     times.push_back(now->time);
   }
   return times;

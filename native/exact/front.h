@@ -1,7 +1,7 @@
 // The front of cost, or hourly price, against speed: the cheapest plan for each of several stage times, proven
-// together. It is one branch and bound over the stage time: an interval of it is closed by the plans that are
-// at least as fast, so that each is looked at once for all the stage times that it matters to, and what is
-// found for one serves all slower ones.
+// together. It is one branch and bound over the stage time: an interval is closed by plans that are at least as
+// fast, so that each is processed once for all the stage times that it affects, and a plan found for one serves
+// all slower ones.
 #pragma once
 
 #include <optional>
@@ -21,13 +21,13 @@ struct FrontPoint {
 
 class Front : public Exact {
  public:
-  // The objective is cost or price. `targets`: stage times, the slowest first; with a `gap` all from the first
-  // to the last, each up to this gap. `fastest`: no plan is faster. `initial`: schemes, the first of which has
-  // a feasible plan for the last target.
+  // The objective is cost or price. `targets`: stage times, the slowest first; with a `gap` all times from the
+  // first to the last, each up to this gap. `fastest`: a lower bound of the time of all plans. `initial`:
+  // schemes, the first of which has a feasible plan for the last target.
   Front(const Problem& problem, std::vector<double> targets, std::optional<double> gap, double fastest,
         const Genes& initial);
 
-  // One a target, or, with a gap, as many as it takes; those that are no better than faster ones left out.
+  // One per target or, with a gap, as many as needed; without those that are not better than faster ones.
   std::vector<FrontPoint> points() const;
 
  protected:
@@ -37,7 +37,7 @@ class Front : public Exact {
   double split_time(const Interval& interval, const NodeResult& found) const override;
 
  private:
-  // Of the plans found, those that no other one is faster and cheaper than: the slowest first, which is the
+  // The non-dominated plans found: the slowest first, which is the
   // cheapest.
   struct Known {
     double time, value;
@@ -53,8 +53,8 @@ class Front : public Exact {
   std::vector<double> spread() const;
 
   const std::vector<double> targets_;
-  const bool all_;      // stage times are targets
-  const double slack_;  // 1 + what a plan left out may be cheaper by
+  const bool all_;      // whether all stage times are targets
+  const double slack_;  // square root of 1 + gap
   const double fastest_;
   Genes schemes_;  // of the plans
   std::vector<Known> known_;

@@ -11,7 +11,7 @@
 namespace stageplan {
 namespace {
 
-constexpr std::uint64_t kLabelWork = 8;  // arcs that could be looked at instead
+constexpr std::uint64_t kLabelWork = 8;  // in examined arcs
 
 }  // namespace
 
@@ -23,7 +23,7 @@ LabelSetting::LabelSetting(const Problem& problem, const StageGraph& graph, cons
       multipliers_(multipliers),
       paths_(paths),
       width_(width),
-      most_(demand.most_cost + multipliers.sum()),
+      max_total_(demand.most_cost + multipliers.sum()),
       neighbours_alike_(problem.neighbours_may_share_type()),
       counted_(problem.types) {
   for (int t = 0; t < problem.types; ++t) counted_[t] = multipliers.types[t] > 0;
@@ -42,7 +42,7 @@ void LabelSetting::order_arcs() {
               [&](int a, int b) { return std::tie(promise_[a], a) < std::tie(promise_[b], b); });
 }
 
-// Packs the counts of the types that count, each with a bit to spare.
+// Packs the counts of the types counted, each with a guard bit.
 void LabelSetting::choose_types() {
   fields_.assign(problem_.types, {});
   limit_.clear();
@@ -50,29 +50,29 @@ void LabelSetting::choose_types() {
   int used = 64;
   for (int t = 0; t < problem_.types; ++t) {
     if (!counted_[t]) continue;
-    const auto most = static_cast<std::uint64_t>(problem_.limit[t]);
-    const int bits = std::bit_width(most) + 1;
+    const auto limit = static_cast<std::uint64_t>(problem_.limit[t]);
+    const int bits = std::bit_width(limit) + 1;
     if (used + bits > 64) {
       limit_.push_back(0);
       guard_.push_back(0);
       used = 0;
     }
     fields_[t] = {static_cast<int>(limit_.size()) - 1, used};
-    limit_.back() |= most << used;
+    limit_.back() |= limit << used;
     guard_.back() |= std::uint64_t{1} << (used + bits - 1);
     used += bits;
   }
 }
 
-// Field by field at most the limit: where one is not, its subtraction borrows the bit to spare.
+// Whether every field is at most its limit: otherwise the subtraction borrows its guard bit.
 bool LabelSetting::fits(const std::uint64_t* words, const std::uint64_t* limit) const {
   for (size_t w = 0; w < guard_.size(); ++w)
     if ((((limit[w] | guard_[w]) - words[w]) & guard_[w]) != guard_[w]) return false;
   return true;
 }
 
-// Whether labels before it, of which `kept` are left, make a label needless: one that can be followed by all
-// that may follow it, or two of different types, for one type only cannot follow either.
+// Whether the first `kept` labels dominate a label: one of them whose continuations include all of the label's,
+// or two of different types, since only a stage of the same type cannot follow a label.
 bool LabelSetting::dominated(const Cut& cut, const Label& label, size_t kept) {
   const std::uint64_t* words = cut.words.data() + label.words;
   int other = -1;
@@ -115,7 +115,7 @@ void LabelSetting::extend(const Cut& cut, const Label& label, int id, int first)
   for (size_t at = graph_.begin(first); at < graph_.begin(first + 1); ++at) {
     const int i = order_[at];
     const Arc& arc = graph_[i];
-    if (label.weighted + promise_[i] > most_) break;
+    if (label.weighted + promise_[i] > max_total_) break;
     if (arc.type == type) continue;
     Cut& next = cuts_[arc.last + 1];
     Label longer{
@@ -174,7 +174,7 @@ LabelSetting::Answer LabelSetting::run_chosen() {
   return answer;
 }
 
-// Counts the devices of more types where a path uses too many; whether it does.
+// Starts to count the types of which a path uses too many devices; returns whether there are any.
 bool LabelSetting::count_broken(const std::vector<int>& path) {
   const Usage usage = usage_of(problem_, graph_, demand_, path);
   bool broken = false;
@@ -186,7 +186,7 @@ bool LabelSetting::count_broken(const std::vector<int>& path) {
   return broken;
 }
 
-// Types whose limits no path breaks are not worth counting; they come in as they are met.
+// Types whose limits no path breaks are not worth counting; they are added when a path breaks them.
 LabelSetting::Answer LabelSetting::run() {
   for (;;) {
     choose_types();

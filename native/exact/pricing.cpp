@@ -31,7 +31,7 @@ double Pricing::excess(double to_beat, double longest) const {
   return spent - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
 }
 
-// What devices may use of the other limit.
+// The part of the other limit left for devices.
 double Pricing::most_used(double low) const {
   if (!by_price()) return most_for_devices();
   return problem_.max_cost * (1 + kTolerance) / problem_.cost_scale() - low * problem_.fixed_price;

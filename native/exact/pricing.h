@@ -1,6 +1,6 @@
-// What depends on the objective in the exact search: whether cost or hourly price is to be least, what a stage
-// adds to it in an interval of stage times, and what the limits allow. Where the fastest plan is wanted, cost
-// is a limit only.
+// The parts of the exact search that depend on the objective: whether to minimise cost or hourly price, the
+// contribution of a stage in an interval of stage times, and what the limits allow. For objective throughput,
+// cost is only a limit.
 #pragma once
 
 #include <vector>
@@ -13,35 +13,35 @@ class Pricing {
  public:
   explicit Pricing(const Problem& problem);
 
-  // Whether the cheapest plan is wanted, by cost or by hourly price, and not the fastest.
+  // Whether the objective is cost or hourly price, not throughput.
   bool cheapest() const { return cheapest_; }
   bool by_price() const { return per_second_ == 0; }
 
-  // What $1/hour adds to the cost, or to the hourly price, at a stage time.
+  // Contribution of $1/hour to the cost, or to the hourly price, at a stage time.
   double worth(double time) const { return per_hour_ + per_second_ * time; }
 
-  // What plans cost whatever their stages, at least, at a stage time.
+  // Fixed part of the cost at a stage time: a lower bound for all plans.
   double fixed(double time) const { return worth(time) * problem_.fixed_price; }
 
   // Of a path whose slowest stage takes at least `time`.
   double cost(double time, const std::vector<Arc>& path) const;
 
-  // The most that the limits allow of cost or hourly price, whichever is priced, and of the other one.
+  // The limit on cost or hourly price, whichever is minimised, and the limit on the other one.
   double most() const { return by_price() ? problem_.max_price : problem_.max_cost; }
   double most_of_other() const { return by_price() ? problem_.max_cost : problem_.max_price; }
 
-  // $/hour that are left for devices.
+  // $/hour left for devices.
   double most_for_devices() const { return problem_.max_price * (1 + kTolerance) - problem_.fixed_price; }
 
-  // Whether there are limits that stages share, so that one may take what another needs.
+  // Whether there are limits that stages share, so that stages compete for them.
   bool shares_limits() const;
 
-  // What a plan within `to_beat` and the limits, whose stages take at most `longest`, may spend beyond the work
-  // of each layer on the type that is cheapest for it, $/hour times seconds.
+  // Upper bound of what a plan better than `to_beat` and within the limits, whose stages take at most
+  // `longest`, may spend beyond the work of each layer on its cheapest type, $/hour times seconds.
   double excess(double to_beat, double longest) const;
 
   // A sweep weighs price * devices * max(low, its time); this is the `low` that bounds the stages of an
-  // interval, and what a unit of the sum is worth. An hour's price is the price times seconds of stages that
+  // interval, and the value of a unit of the sum. The hourly price is the price times seconds of stages that
   // all take as long as the interval allows.
   struct Sweep {
     double low, unit;
@@ -50,12 +50,12 @@ class Pricing {
     return by_price() ? Sweep{high, 1 / high} : Sweep{low, per_second_};
   }
 
-  // What arcs demand of plans slower than `low`: with `costs` their cost, of which a path may have `most_cost`,
-  // and what they use of the other limit. Else what they use of that, or of devices, takes the place of the
-  // cost, so that it is a limit too.
+  // The demand of arcs in plans slower than `low`: with `costs` their cost, at most `most_cost` for a path, and
+  // their use of the other limit. Without, their use of that limit, or of devices, replaces the cost, so that
+  // it is a limit as well.
   Demand demand(const StageGraph& graph, double low, bool costs, double most_cost) const;
 
-  // The stage time up to which a path costs in all no more than it may.
+  // The stage time up to which a path keeps max_cost.
   double affordable_time(const std::vector<Arc>& path) const {
     return problem_.max_cost / (problem_.cost_scale() * cost(0, path));
   }

@@ -44,8 +44,8 @@ void weigh_arcs(const Problem& problem, const StageGraph& graph, const Demand& d
 
 namespace {
 
-// How far a path is above each limit, as a fraction; 0 where lowering a multiplier that is 0 is all it asks
-// for.
+// The relative excess of a path over each limit: the subgradient; 0 if it would only lower a multiplier that is
+// 0.
 struct Slope {
   std::vector<double> types;
   double extra = 0;
@@ -71,9 +71,8 @@ void move(Multipliers& multipliers, const Slope& slope, double length) {
   multipliers.extra = std::max(0.0, multipliers.extra + length * slope.extra);
 }
 
-constexpr int kPatience = 4;  // steps without a higher bound, after which they get shorter
-constexpr double kRise =
-    0.1;  // the part of the bound to aim at above it, where no plan says how high it can get
+constexpr int kPatience = 4;   // steps without a higher bound after which the step length is halved
+constexpr double kRise = 0.1;  // relative rise of the bound to aim at while no plan limits it
 
 }  // namespace
 
@@ -85,7 +84,7 @@ LagrangianBound Relaxation::raise(int steps, const Visit& visit) {
     check_stop_often(1 + graph.size() / 16);
     const double bound = weigh(now) - now.sum();
     if (bound == kInfinity) return {bound, false, {}};
-    if (std::isnan(bound)) break;  // the multipliers have left the range of numbers
+    if (std::isnan(bound)) break;  // the multipliers overflowed
     if (bound > best.bound + kTolerance * std::abs(best.bound)) {
       stalled = 0;
     } else if (++stalled == kPatience) {
@@ -123,9 +122,9 @@ double Relaxation::weigh(const Multipliers& with) {
 std::vector<char> Relaxation::mark_promising() {
   paths.to_end(graph, weight);
   std::vector<char> marked(graph.size());
-  const double most = demand.most_cost + multipliers.sum();
+  const double max_total = demand.most_cost + multipliers.sum();
   for (size_t i = 0; i < graph.size(); ++i)
-    marked[i] = paths.before(graph[i]) + weight[i] + paths.after(graph[i]) <= most;
+    marked[i] = paths.before(graph[i]) + weight[i] + paths.after(graph[i]) <= max_total;
   return marked;
 }
 

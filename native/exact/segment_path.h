@@ -1,6 +1,6 @@
-// Shortest paths through a stage graph: neighbours of one type would merge, so that a path may not hold them
-// unless the type has several labels. The least total and the least of another last type are all that
-// it takes.
+// Shortest paths through a stage graph. Neighbours of one type would merge, so a path may not contain them
+// unless the type has several labels: it suffices to keep the least total and the least with another last
+// type.
 #pragma once
 
 #include <vector>
@@ -14,12 +14,12 @@ class SegmentPath {
  public:
   explicit SegmentPath(const Problem& problem);
 
-  // Totals of the paths from the first cut to each, or from each to the last; `weight`: one number an arc.
-  // Both return the total of a shortest path, infinity where there is none.
+  // Totals of the paths from the first cut to each, or from each to the last; `weight`: one number per arc.
+  // Both return the total of a shortest path, infinity if there is none.
   double from_start(const StageGraph& graph, const std::vector<double>& weight);
   double to_end(const StageGraph& graph, const std::vector<double>& weight);
 
-  // Least total to the cut before an arc, and from the cut behind it, by paths that the arc may join.
+  // Least total to the cut before an arc, and from the cut after it, over paths that the arc may join.
   double before(const Arc& arc) const { return start_[arc.first].without(arc.type); }
   double after(const Arc& arc) const { return end_[arc.last + 1].without(arc.type); }
 

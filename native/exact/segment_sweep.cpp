@@ -7,7 +7,7 @@
 namespace stageplan {
 namespace {
 
-constexpr double kRate = 1 - kTolerance;  // leaves room for rounding: bounds stay below what they bound
+constexpr double kRate = 1 - kTolerance;  // margin for rounding: bounds stay valid
 constexpr Least kNothing{0, 0};           // to add to a total
 constexpr double kRounding = 1e-15;       // of a sum, for each of its terms
 constexpr std::uint64_t kTypeWork = 4, kOpenWork = 2, kStageWork = 16;
@@ -41,8 +41,8 @@ SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
 // Price of the work up to a cut.
 double SegmentSweep::position(const Type& type, int cut) const { return direction_ * type.work[cut]; }
 
-// At least what a stage weighs that spends so much time on computing, or on transfer; infinite where no devices
-// reach the time.
+// Lower bound of the weight of a stage that spends this time on computing, or on transfer; infinite if no
+// devices reach the time.
 double SegmentSweep::weight_of(const Type& type, double serial, double parallel) const {
   const double spare = high_ * (1 + kTolerance) - serial;
   if (!(spare > 0)) return kInfinity;
@@ -52,7 +52,7 @@ double SegmentSweep::weight_of(const Type& type, double serial, double parallel)
   return type.price * std::max(devices * low_, (devices * serial + parallel) * kRate);
 }
 
-// At least what the layers of a stage compute, in sequence and in parallel.
+// Lower bounds of the compute of a stage's layers, serial and parallel.
 double SegmentSweep::serial(const Type& type, int first, int last) const {
   return std::max(0.0, type.serial[last + 1] - type.serial[first] - type.rounding);
 }
@@ -96,7 +96,7 @@ void SegmentSweep::open_paths(const std::vector<Least>& totals, int cut) {
   }
 }
 
-// At least what a stage weighs, given that of its computing.
+// Lower bound of the weight of a stage, given that of its computing.
 double SegmentSweep::least_weight(const Type& type, int first, int last, double computing) const {
   const double seconds = type.receive[first] + type.send[last + 1];
   if (problem_.overlap) return std::max(computing, transfer_weight(type, seconds));
@@ -105,8 +105,8 @@ double SegmentSweep::least_weight(const Type& type, int first, int last, double 
                    (this->parallel(type, first, last) + parallel) * kRate);
 }
 
-// Offers `take` the stages of a type between a cut and the paths in the order of their keys, while the total
-// with one may be less than `most`. Paths that no stage of the type will reach back to are forgotten.
+// Calls `take` with the stages of a type between a cut and the paths, in the order of their keys, while the
+// total with one may be less than `most`. Paths that are too far for any stage of the type are removed.
 template <class Most, class Take>
 void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take) {
   auto& open = type.open;
@@ -136,7 +136,7 @@ void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take)
   }
 }
 
-// The best stages that end at a cut are often those that end at the one before it, a little longer.
+// The best stages that end at a cut are often those that end at the previous one, extended.
 void SegmentSweep::lengthen_best(int from, int to) {
   for (const int through : {start_[from].arc, start_[from].second_arc}) {
     if (through < 0) continue;
@@ -158,7 +158,7 @@ std::optional<Arc> SegmentSweep::make(int first, int last, int type) const {
   return reach(problem_, load, first, last, type, high_);
 }
 
-// Below which a total with a stage of the type matters at a cut.
+// The total below which a stage of the type matters at a cut.
 double SegmentSweep::least_of(const Least& here, const Type& type) const {
   return here.type == apart(type) ? here.best : here.second;
 }

@@ -1,8 +1,8 @@
-// Shortest paths through the stages that reach a stage time, of which almost none is ever made. What a stage
-// works is the least that its devices cost, and sums up layer by layer: at each cut, and for each type, the
-// paths that a stage may continue stand in the order of their totals less the work up to where they end, so
-// that a walk ends at the first one that cannot beat the best so far. Neighbours of one type may not be left to
-// merge: their serial parts add up, and the whole may miss a time that both reach.
+// Shortest paths through the stages that reach a stage time, almost none of which is ever constructed. The work
+// of a stage is a lower bound of the cost of its devices and is additive over layers: at each cut and for each
+// type, the paths that a stage may continue are sorted by their totals minus the work up to their ends, so that
+// a scan stops at the first one that cannot beat the best so far. Neighbours of one type must not merge: their
+// serial parts add up, and the merged stage may miss a time that both reach.
 #pragma once
 
 #include <limits>
@@ -16,32 +16,32 @@ class SegmentSweep {
  public:
   SegmentSweep(const Problem& problem, const StageLoads& loads);
 
-  // The total of a shortest path whose cuts are multiples of `stride`, infinity where there is none. A stage
-  // of k devices, the fewest that reach `high`, weighs price * k * its time, taken to be `low` at least.
+  // The total of a shortest path whose cuts are multiples of `stride`, infinity if there is none. A stage of k
+  // devices, the fewest that reach `high`, weighs price * k * its time, but at least `low`.
   double from_start(double low, double high, int stride = 1);
 
-  // The same of all cuts, less the paths that reach `most` with the `tails`: no more than the totals from each
-  // cut on.
+  // The same without paths that reach `most` with the `tails`, which are at most the totals from each cut
+  // on.
   double from_start(double low, double high, double most, std::vector<Least> tails, int stride = 1);
 
-  // The path of the last from_start, as a graph of its stages alone.
+  // The path of the last from_start, as a graph of its stages only.
   StageGraph path() const;
 
-  // The stages on paths whose total is at most `most` by the last from_start, whose own limit may be no less;
-  // nothing where there are more than `most_arcs` of them.
+  // The stages on paths whose total is at most `most` by the last from_start, whose own limit must be at least
+  // that; nothing if there are more than `most_arcs` of them.
   std::optional<StageGraph> promising(double most, size_t most_arcs = kAnyNumber);
   static constexpr size_t kAnyNumber = std::numeric_limits<size_t>::max();
 
-  // Totals from each cut on, of the last promising; infinite where they lead to none of its paths.
+  // Totals from each cut on, of the last promising(); infinite if they are on none of its paths.
   const std::vector<Least>& to_end() const { return end_; }
 
-  // Stages looked at so far, roughly weighed by the time that this took.
+  // Stages examined so far, weighted roughly by the time needed.
   std::uint64_t work() const { return work_; }
 
  private:
   // A path that a stage may continue, to the cut where it ends.
   struct Open {
-    double key;  // its total less the price of the work of the layers up to there
+    double key;  // its total minus the price of the work of the layers up to there
     double total;
     int cut;
   };
@@ -50,9 +50,9 @@ class SegmentSweep {
     double price, parallel_transfer;
     double rounding;                       // of a difference of the sums, seconds
     std::vector<double> serial, parallel;  // compute of the layers before each cut, seconds
-    std::vector<double> work;              // price of these layers' work, less a little for rounding
+    std::vector<double> work;              // price of these layers' work, reduced slightly for rounding
     std::vector<double> send, receive;     // transfer of a stage that ends or begins at a cut, seconds
-    std::vector<Open> open;                // the least key last
+    std::vector<Open> open;                // sorted, the least key last
   };
 
   bool is_cut(int cut) const { return cut % stride_ == 0 || cut == problem_.layers; }
@@ -77,12 +77,12 @@ class SegmentSweep {
   const Problem& problem_;
   const StageLoads& loads_;
   const bool neighbours_alike_;
-  std::vector<Type> types_;         // that may have devices
+  std::vector<Type> types_;         // types with devices
   std::vector<Least> start_, end_;  // totals to and from each cut; their arcs are first * types + type
   std::vector<Least> tails_;
   double most_ = kInfinity;
   double low_ = 0, high_ = 0;  // seconds
-  double direction_ = 1;       // of the walks: paths begin at the first cut, or -1, at the last
+  double direction_ = 1;       // of the scans: 1 if paths begin at the first cut, -1 at the last
   int stride_ = 1;
   std::uint64_t work_ = 0;
 };

@@ -25,7 +25,7 @@ bool too_long(const Problem& problem, const StageLoad& load, int type, double ti
 
 namespace {
 
-// Infinite where the type cannot run the layer, also at no price.
+// Infinite if the type cannot run the layer, even at price 0.
 double work_price(const Problem& problem, int layer, int type) {
   const double seconds = problem.compute[static_cast<size_t>(layer) * problem.types + type];
   return seconds == kInfinity ? kInfinity : problem.price[type] * seconds;

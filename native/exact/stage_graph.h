@@ -1,4 +1,4 @@
-// The stages that plans of a certain speed may hold, as arcs of a graph whose nodes are the cuts between
+// The stages that plans of a given speed may contain, as arcs of a graph whose nodes are the cuts between
 // layers: a plan is a path from the first cut to the last.
 #pragma once
 
@@ -15,18 +15,18 @@ struct Arc {
   double time;
 };
 
-// The most devices of a type that a stage may have.
+// The maximum number of devices of a type in a stage.
 int most_devices(const Problem& problem, int type);
 
-// The stage with the fewest devices that reach a time within the limits of its type; nothing where none do.
+// The stage with the fewest devices that reach a time within the limits of its type; empty if none do.
 std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
                          double time);
 
-// Whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it grows, the rest
-// may not.
+// Whether the stage, and so every longer one, breaks a limit: only its transfer may shrink as it
+// grows.
 bool too_long(const Problem& problem, const StageLoad& load, int type, double time);
 
-// What the work of each layer costs at least, $/hour times seconds, over the types that may run it.
+// Lower bound of the cost of each layer's work, $/hour times seconds, over the types that can run it.
 std::vector<double> least_prices(const Problem& problem);
 
 // The least total at a cut, and the least one whose arc there has another type.
@@ -54,15 +54,15 @@ struct Least {
 
 class StageGraph {
  public:
-  // All stages that reach a stage time within the limits of their type, that begin and end at multiples of
-  // `stride` layers, and whose work costs at most `excess` ($/hour times seconds) more than on the type that
-  // is cheapest for each layer.
+  // All stages that reach a stage time within the limits of their type, begin and end at multiples of `stride`
+  // layers, and whose work costs at most `excess` ($/hour times seconds) more than with each layer on its
+  // cheapest type.
   StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess);
 
-  // Of arcs by first layer, that reach the time.
+  // From arcs that are sorted by first layer and reach the time.
   StageGraph(int layers, std::vector<Arc> arcs, double time);
 
-  // Those of a graph that are marked and still reach a time that is no longer than the graph's.
+  // The marked stages of a graph that still reach `time`, which is at most that of the graph.
   StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
              const std::vector<char>& marked, double time);
 
@@ -81,11 +81,11 @@ class StageGraph {
   double time_;
 };
 
-// The path of a graph that holds nothing else.
+// The path of a graph that contains nothing else.
 std::vector<int> all_arcs(const StageGraph& graph);
 
-// Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, where these may
-// be, take turns with its two labels.
+// Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, if allowed,
+// alternate between its two labels.
 std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
                                    const std::vector<int>& path);
 

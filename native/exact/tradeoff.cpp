@@ -15,7 +15,7 @@ Point corner(const Line& a, const Line& b) {
           (a.value * b.time - b.value * a.time) / determinant};
 }
 
-// A point of a line that is moved along it to where time and price are not too large.
+// A point of a line, moved along it to where time and price are within their limits.
 Point within(const Worth& worth, const Line& line, Point p) {
   if (p.price > worth.most_price)
     p = {(line.value - line.price * worth.most_price) / line.time, worth.most_price};
@@ -37,9 +37,9 @@ struct Least {
   }
 };
 
-// The lines between the ends, each from where it meets the one before to where it meets the one behind. Every
-// plan that keeps all lines has no less time and price than some point of these pieces, and of each piece an
-// end has the least product.
+// The lines between the ends, each from its intersection with the previous one to that with the next. Every
+// plan that keeps all lines has at least the time and price of some point of these segments, and on each
+// segment one of its ends has the least product.
 Least least_end(const Worth& worth, const Line* lines, int count) {
   Least least;
   for (int i = 1; i + 1 < count; ++i) {

@@ -1,5 +1,5 @@
-// Bounds of what a plan is worth from bounds of weighted sums of its time and its price: a convex polygon of
-// times and prices, whose corners are looked at.
+// Bounds of the objective from bounds of weighted sums of time and price: a convex polygon of times and prices,
+// whose corners are examined.
 #pragma once
 
 #include <algorithm>
@@ -14,12 +14,12 @@ struct Line {
   double value;
 };
 
-// The curve of times and prices that just count, from its dearest point to its longest one.
+// The curve that bounds the times and prices of interest, from its dearest point to its longest one.
 struct Ends {
   double time, dearest;  // of the dearest point
   double longest, price;
 
-  // The most that a point of it weighs.
+  // The greatest weighted sum of a point of it.
   double heaviest(double time_weight, double price_weight) const {
     if (time_weight == 0) return price_weight * dearest;
     if (price_weight == 0) return time_weight * longest;
@@ -27,7 +27,7 @@ struct Ends {
   }
 };
 
-// What a plan has to keep so that it counts: the limits and, once there is one, less than the best plan.
+// The constraints on a plan of interest: the limits and, once there is one, better than the best plan.
 struct Worth {
   Objective objective;
   double cost_scale;
@@ -38,7 +38,7 @@ struct Worth {
     return objective == Objective::throughput ? time : price;
   }
 
-  // The longest time with which a plan of this price counts, and the highest price of one of this time.
+  // The longest time of a plan of interest at this price, and the highest price of one at this time.
   double longest(double price) const;
   double dearest(double time) const;
 
@@ -46,11 +46,11 @@ struct Worth {
   Ends ends(double least_time, double least_price) const;
 };
 
-// The least objective of plans that keep the lines and count; infinity where there are none. The first line
-// bounds the price alone and the last one the time alone, those between are in order of their slope.
+// The least objective of plans of interest that keep the lines; infinity if there are none. The first line
+// bounds the price alone and the last one the time alone; those between are sorted by slope.
 double least_objective(const Worth& worth, const Line* lines, int count);
 
-// Between which lines, `i` and the next, the corner is that bounds the objective; -1 where the ends meet.
+// The corner that bounds the objective lies between lines `i` and i + 1; -1 if the ends meet.
 int least_corner(const Worth& worth, const Line* lines, int count);
 
 }  // namespace stageplan

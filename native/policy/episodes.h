@@ -1,4 +1,4 @@
-// Episodes of a policy: each goes through the layers and chooses a label for one after the other.
+// Episodes of a policy: each chooses a label layer by layer.
 #pragma once
 
 #include <functional>
@@ -10,21 +10,21 @@
 
 namespace stageplan {
 
-// Some that are played side by side.
+// Episodes that are sampled side by side.
 class Episodes {
  public:
   Episodes(const Features& features, const PolicyShape& shape, int count);
 
-  // Plays them all. `pick` chooses the label of an episode's layer, from the probabilities of all labels.
+  // Samples them all. `pick` chooses the label of a layer in an episode from the probabilities of all labels.
   using Pick = std::function<int(int episode, int layer, const float* probabilities)>;
   void play(const float* weights, const Pick& pick);
 
   int count() const { return count_; }
   const std::int8_t* scheme(int episode) const { return &schemes_[episode * layers_]; }
 
-  // Once after they were played: adds to `gradient` that of
-  //     - sum over episodes and layers of (weight * log(probability of what was chosen) + entropy * H)
-  // with a weight an episode and the entropy H of the probabilities; of episodes of weight 0 nothing.
+  // To be called once after play(): adds to `gradient` that of
+  //     - sum over episodes and layers of (weight * log(probability of the choice) + entropy * H)
+  // with one weight per episode and the entropy H of the probabilities; episodes of weight 0 add nothing.
   void differentiate(const double* weights, double entropy, float* gradient);
 
  private:
@@ -42,7 +42,7 @@ class Episodes {
   Genes schemes_;
 };
 
-// The scheme of the likeliest label of each layer.
+// The scheme with the most probable label of each layer.
 Genes decode(const Features& features, const PolicyShape& shape, const float* weights);
 
 }  // namespace stageplan

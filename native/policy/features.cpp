@@ -12,17 +12,17 @@ constexpr int kKindBits = 8;
 constexpr int kLayerNumbers = 4 + kKindBits;
 constexpr int kTypeNumbers = 8;
 constexpr int kStageNumbers = 4;
-constexpr double kCheap = 1;  // how much a policy that has learned nothing prefers cheap types
-constexpr double kStay = 8;   // times as likely as any other type it takes that of the layer before
+constexpr double kCheap = 1;  // preference of an untrained policy for cheap types
+constexpr double kStay = 8;   // odds of the previous layer's type over all others together, likewise
 constexpr float kNever = -std::numeric_limits<float>::infinity();
-constexpr int kFirstSteps = 256;  // devices beyond the goal that a plan of one type is provisioned with
+constexpr int kFirstSteps = 256;  // devices beyond the goal's with which a plan on one type is provisioned
 
 float clipped(double x) { return static_cast<float>(std::clamp(x, -Features::kMost, Features::kMost)); }
 
-// Logarithm of a ratio, 0 where there is nothing to compare.
+// Logarithm of a ratio, 0 if either is not positive.
 float log_ratio(double a, double b) { return a > 0 && b > 0 ? clipped(portable::log(a / b)) : 0.0f; }
 
-// Of a fraction that may be far above 1.
+// For a fraction that may be far above 1.
 float damped(double x) { return clipped(portable::log(1 + std::min(x, 1e9))); }
 
 double positive_or_one(double x) { return x > 0 ? x : 1.0; }
@@ -52,7 +52,7 @@ double Features::work(int layer, int type) const {
   return problem_.compute[static_cast<size_t>(layer) * problem_.types + type];
 }
 
-// The units: those of the best plan of one type, and means.
+// Units from the best plan on one type, and means.
 void Features::set_units() {
   const Scorer quick(problem_, kFirstSteps);
   Score best;
@@ -125,7 +125,7 @@ Features::Single Features::make_single(int layer, int type) const {
           stage_violation(problem_, load, type) > 0 || least > problem_.limit[type]};
 }
 
-// The transfers of a stage that goes on are not known yet, so that they do not count.
+// Transfers do not count: those of a stage that continues are not known yet.
 int Features::least_devices(StageLoad load, int type) const {
   if (problem_.by_options()) return 1;
   load.serial_transfer = load.parallel_transfer = 0;
@@ -167,7 +167,7 @@ float Features::prior(const EpisodeState& state, int layer, int label) const {
   return label == state.label ? prior + stay_ : prior;
 }
 
-// Of the open stage: what it would cost to go on with it, how much of its devices' time is free, and its size.
+// Of the open stage: the price of extending it, the idle fraction of its devices' time, and its size.
 void Features::write_stage(const EpisodeState& state, int layer, float* numbers) const {
   std::fill_n(numbers, kStageNumbers, 0.0f);
   if (state.label < 0) return;
@@ -205,11 +205,11 @@ bool Features::may_begin(const EpisodeState& state, int layer, int label) const 
   const Single& single = this->single(layer, type);
   if (single.impossible) return false;
   if (!limited_) return true;
-  const bool again = state.label >= 0 && problem_.type_of(state.label) == type;  // beside the open stage
+  const bool again = state.label >= 0 && problem_.type_of(state.label) == type;  // next to the open stage
   return state.counts[type] + single.least + (again ? 1 : 0) <= problem_.limit[type];
 }
 
-// Of a type's two labels the second one is for a stage behind one of the first.
+// The second label of a type is only for a stage that follows one of the first.
 bool Features::usual(const EpisodeState& state, int label) const {
   if (!adjacent_ || !problem_.neighbours_may_share_type()) return true;
   return label % 2 == 0 || label == state.label || label == state.label + 1;

@@ -1,4 +1,4 @@
-// What a policy sees of a problem, layer by layer, and what an episode earns.
+// The observations of a policy, layer by layer, and the reward of an episode.
 #pragma once
 
 #include <vector>
@@ -8,36 +8,35 @@
 
 namespace stageplan {
 
-// Where an episode stands: the labels that it has chosen so far, merged into stages.
+// State of an episode: the labels chosen so far, merged into stages.
 struct EpisodeState {
-  int label = -1;  // of the layer before; -1 at the start
-  int first = 0;   // layer of the open stage
-  std::vector<int>
-      counts;  // devices by type that the closed stages need at least; empty where none are limited
+  int label = -1;           // of the previous layer; -1 at the start
+  int first = 0;            // first layer of the open stage
+  std::vector<int> counts;  // minimum devices of the closed stages by type; empty if none are limited
 };
 
-// Numbers of about the same size in every problem, whatever its units: times are fractions of a stage time,
-// prices are fractions of what a layer costs on average, and what spreads over orders of magnitude is taken as
-// a logarithm. So what a policy has learned on one problem means the same on another one with the same types.
+// Features of similar size in every problem, whatever its units: times are fractions of a stage time, prices
+// are fractions of the average cost of a layer, and quantities that vary by orders of magnitude are logarithms.
+// So a trained policy transfers to other problems with the same types.
 class Features {
  public:
   explicit Features(const Problem& problem);
 
-  // Numbers of a layer, the same in each episode, and numbers of an episode at a layer.
+  // Number of features of a layer, the same in each episode, and of an episode at a layer.
   static int shared(int types);
   static int own(int types);
   int shared() const { return shared(problem_.types); }
   int own() const { return own(problem_.types); }
-  static constexpr double kMost = 4;  // of a number's size: what is beyond is all the same
+  static constexpr double kMost = 4;  // features are clipped to this magnitude
 
-  // The numbers of a layer, `shared()` of them.
+  // The features of a layer, `shared()` of them.
   const float* layer(int layer) const { return &layers_[static_cast<size_t>(layer) * shared()]; }
 
   EpisodeState start() const;
 
-  // The numbers of an episode before it chooses for a layer, and what a policy that has learned nothing makes
-  // of the labels: their logits, which prefer that of the layer before and cheap types. Those are -inf that are
-  // certain to break a limit, unless all are; where labels mean the same, all but one.
+  // The features of an episode before it chooses for a layer, and the prior logits of the labels for an
+  // untrained policy, which prefer the label of the previous layer and cheap types. They are -inf for labels
+  // that are certain to break a limit, unless all are; of equivalent labels all but one are -inf.
   void observe(const EpisodeState& state, int layer, float* own, float* prior) const;
 
   void choose(EpisodeState& state, int layer, int label) const;
@@ -50,10 +49,10 @@ class Features {
 
  private:
   struct Single {
-    float price;      // of a stage of one layer, as a fraction of what a layer costs
-    float prior;      // logit of the type, where the layer before has another one
-    int least;        // devices that such a stage needs at least, whatever follows
-    bool impossible;  // whether no plan that keeps the limits has this layer on this type
+    float price;      // of a stage of one layer, as a fraction of the cost of a layer
+    float prior;      // logit of the type, if the previous layer has another one
+    int least;        // minimum devices of such a stage, whatever follows
+    bool impossible;  // whether no feasible plan has this layer on this type
   };
 
   void set_units();
@@ -79,8 +78,8 @@ class Features {
   double price_ = 1;  // of a layer, $/hour
   double scale_ = 1;  // of the objective
   double mean_size_ = 0, mean_memory_ = 0, mean_price_ = 0;
-  float stay_ = 0;             // added to the logit of the label of the layer before
-  std::vector<double> needs_;  // devices of each type that all layers take, as a fraction of its limit
+  float stay_ = 0;             // added to the logit of the label of the previous layer
+  std::vector<double> needs_;  // devices of each type for all layers, as a fraction of its limit
   std::vector<Single> singles_;
   std::vector<float> layers_;
 };

@@ -11,7 +11,7 @@
 namespace stageplan {
 namespace {
 
-// Places of the parts.
+// Indices of the parts.
 enum Place { kShared, kOwn, kPrevious, kRecurrent, kBias, kHead, kHeadBias };
 
 template <class Real>
@@ -28,7 +28,7 @@ void add_product(size_t rows, const Real* a, size_t a_row, const Matrix<Real>& b
   kernels<Real>().add_product({rows, b.rows(), b.columns(), a, a_row, 1, b.row(0), b.stride(), c, b.stride()});
 }
 
-// c += a^T b, summed over `rows` rows of a and b, by so many at a time as stay in the cache.
+// c += a^T b, summed over `rows` rows of a and b, in blocks that stay in the cache.
 template <class Real>
 void add_transposed(size_t rows, const Real* a, size_t a_row, const Real* b, size_t b_row, Matrix<Real>& c) {
   constexpr size_t part = 256;
@@ -37,7 +37,7 @@ void add_transposed(size_t rows, const Real* a, size_t a_row, const Real* b, siz
                                  b + i * b_row, b_row, c.row(0), c.stride()});
 }
 
-// base^exponent, multiplied in an order that is everywhere the same.
+// base^exponent, multiplied in the same order on every machine.
 double power(double base, std::int64_t exponent) {
   double result = 1;
   for (; exponent > 0; exponent /= 2, base *= base)
@@ -45,7 +45,7 @@ double power(double base, std::int64_t exponent) {
   return result;
 }
 
-// By blocks, for whole lines of the cache are read and written.
+// By blocks, so that whole cache lines are read and written.
 template <class Real>
 void transpose(const Matrix<Real>& from, size_t rows, size_t columns, Matrix<Real>& to) {
   constexpr size_t block = Matrix<Real>::kLanes;
@@ -73,9 +73,9 @@ size_t PolicyShape::weights() const { return parts().back().first + parts().back
 
 template <class Real>
 std::vector<Real> initial_weights(const PolicyShape& shape, Rng rng) {
-  const double most = 1 / std::sqrt(static_cast<double>(shape.hidden));
+  const double bound = 1 / std::sqrt(static_cast<double>(shape.hidden));
   std::vector<Real> weights(shape.weights());
-  for (Real& weight : weights) weight = static_cast<Real>((2 * rng.uniform() - 1) * most);
+  for (Real& weight : weights) weight = static_cast<Real>((2 * rng.uniform() - 1) * bound);
   return weights;
 }
 
@@ -115,7 +115,7 @@ typename Rollout<Real>::Parts Rollout<Real>::make_parts() const {
   return parts;
 }
 
-// Calls visit(place in the flat vector, numbers in the padded parts, how many) for each run of them.
+// Calls visit(position in the flat vector, numbers in the padded parts, count) for each contiguous run.
 template <class Real>
 template <class Visit>
 void Rollout<Real>::each_run(Parts& parts, Visit visit) const {
@@ -146,12 +146,12 @@ const Real* Rollout<Real>::step(const Real* shared, const Real* own, const int* 
   for (size_t e = 0; e < episodes_; ++e)
     std::copy_n(own + e * shape_.own, shape_.own, input_.row(first + e) + width_);
   make_gates();
-  squash();
+  activate();
   ++done_;
   return make_logits();
 }
 
-// Before they are squashed.
+// The inputs of the activation functions.
 template <class Real>
 void Rollout<Real>::make_gates() {
   const size_t first = done_ * episodes_;
@@ -167,7 +167,7 @@ void Rollout<Real>::make_gates() {
 }
 
 template <class Real>
-void Rollout<Real>::squash() {
+void Rollout<Real>::activate() {
   for (size_t i = done_ * episodes_; i < (done_ + 1) * episodes_; ++i) {
     Real* output = input_.row(i + episodes_);
     if (shape_.cell == Cell::rnn)
@@ -201,7 +201,7 @@ void Rollout<Real>::backward(const Real* dlogits, Real* gradient) {
   });
 }
 
-// Gates become gradients of what was squashed to them.
+// Replaces gates by the gradients of the inputs of their activation functions.
 template <class Real>
 void Rollout<Real>::step_back(int step, const Real* dlogits) {
   const size_t first = step * episodes_;
@@ -263,8 +263,8 @@ template <class Real>
 void softmax(Real* values, int labels, int rows) {
   Real* end = values + static_cast<size_t>(labels) * rows;
   for (Real* row = values; row < end; row += labels) {
-    const Real most = *std::max_element(row, row + labels);
-    for (int i = 0; i < labels; ++i) row[i] -= most;
+    const Real largest = *std::max_element(row, row + labels);
+    for (int i = 0; i < labels; ++i) row[i] -= largest;
   }
   for (Real* value = values; value < end; ++value) *value = portable::exp(*value);
   for (Real* row = values; row < end; row += labels) {
@@ -284,7 +284,7 @@ int draw(const Real* probabilities, int labels, double uniform) {
     sum += probabilities[i];
     if (uniform < sum) break;
   }
-  return last;  // also where rounding left the sum below
+  return last;  // also if rounding left the sum below
 }
 
 template class Rollout<float>;

@@ -1,8 +1,8 @@
 // The network of a policy: a recurrent cell over the steps of many episodes, and logits of the labels at each.
 //
-// A step's input is a vector that all episodes share, one of each episode's own and its previous choice. What a
-// step computes is kept for `Rollout::backward`, which goes back through time. All sums are made in one order
-// on every instruction set, so that the same weights give the same bits on each.
+// The input of a step is a vector shared by all episodes, one of each episode and its previous choice. The
+// activations of a step are kept for `Rollout::backward`, backpropagation through time. All sums are made in
+// one order on every instruction set, so that the same weights give the same bits on each.
 #pragma once
 
 #include <array>
@@ -19,11 +19,11 @@ enum class Cell { lstm, rnn };
 
 struct PolicyShape {
   Cell cell = Cell::lstm;
-  int shared = 0, own = 0;  // numbers of a step's input that all episodes share, and that each has of its own
+  int shared = 0, own = 0;  // sizes of the inputs of a step: shared by all episodes, and of each
   int labels = 1;
   int hidden = 1;
 
-  // A matrix of weights, row-major, in the flat vector of all.
+  // A matrix of weights, row-major, in the flat weight vector.
   struct Part {
     const char* name;
     size_t first;
@@ -39,39 +39,40 @@ struct PolicyShape {
   size_t weights() const;  // of all parts
 };
 
-// Uniform within 1 / sqrt(hidden), as torch begins.
+// Uniform within 1 / sqrt(hidden), as torch initialises.
 template <class Real>
 std::vector<Real> initial_weights(const PolicyShape& shape, Rng rng);
 
-// Episodes that go through the same steps side by side.
+// Episodes that run through the same steps side by side.
 template <class Real>
 class Rollout {
  public:
   // Memory: about 7 * hidden * episodes * steps numbers.
   Rollout(const PolicyShape& shape, int episodes, int steps);
 
-  // Back before the first step, with other weights: `shape.weights()` numbers, which are copied.
+  // Resets to before the first step, with other weights: `shape.weights()` numbers, which are copied.
   void begin(const Real* weights);
 
-  // The logits (episodes, labels) of the next step, which stand until the next call. `shared`: numbers of the
-  // step; `own`: (episodes, own); `previous`: of each episode a label, or -1 for none.
+  // The logits (episodes, labels) of the next step, valid until the next call. `shared`: input of the step;
+  // `own`: (episodes, own); `previous`: a label of each episode, or -1 for none.
   const Real* step(const Real* shared, const Real* own, const int* previous);
 
-  // Adds to `gradient`, as flat as the weights, what follows from that of the logits: (steps done, episodes,
-  // labels). Once after the last step.
+  // Adds to `gradient`, flat as the weights, the gradient that follows from that of the logits: (steps done,
+  // episodes, labels). To be called once after the last step.
   void backward(const Real* dlogits, Real* gradient);
 
   int steps_done() const { return done_; }
 
  private:
-  // As PolicyShape::parts(), each gate's columns padded; those of `own` stand below those of `recurrent`.
+  // As PolicyShape::parts(), gate columns padded; the rows of `own` follow those of
+  // `recurrent`.
   using Parts = std::array<Matrix<Real>, 7>;
 
   Parts make_parts() const;
   template <class Visit>
   void each_run(Parts& parts, Visit visit) const;
   void make_gates();
-  void squash();
+  void activate();
   const Real* make_logits();
   void step_back(int step, const Real* dlogits);
   void input_gradients();
@@ -81,17 +82,17 @@ class Rollout {
   size_t episodes_, width_, columns_;  // width: of a gate, padded; columns: of all gates
   int done_ = 0;
   Parts weights_, gradient_;
-  Matrix<Real> recurrent_back_, head_back_;  // transposed
-  Matrix<Real> shared_;                      // (steps, shared)
-  std::vector<int> previous_;                // (steps, episodes)
-  Matrix<Real> input_;                       // (steps + 1, episodes): the output before, of zeros at first; own
-  Matrix<Real> gate_, cell_, cell_tanh_;     // (steps, episodes); cell: behind a step of zeros
+  Matrix<Real> recurrent_back_, head_back_;     // transposed
+  Matrix<Real> shared_;                         // (steps, shared)
+  std::vector<int> previous_;                   // (steps, episodes)
+  Matrix<Real> input_;                          // (steps + 1, episodes): previous output, zeros at first; own
+  Matrix<Real> gate_, cell_, cell_tanh_;        // (steps, episodes); cell: after a step of zeros
   Matrix<Real> same_, zeros_, padded_logits_;   // of one step
   Matrix<Real> doutput_, dcell_, dhead_, sum_;  // gradients; sum: of a step's gates over its episodes
   std::vector<Real> logits_;
 };
 
-// Adam (Kingma, Ba 2015) with the gradient scaled down to a greatest norm first.
+// Adam (Kingma, Ba 2015) with the norm of the gradient clipped.
 template <class Real>
 struct Adam {
   static constexpr double kFirst = 0.9, kSecond = 0.999, kEpsilon = 1e-8;
@@ -105,11 +106,11 @@ struct Adam {
   double update(Real* weights, const Real* gradient, double rate, double clip);
 };
 
-// Logits to probabilities, in place, for each row of `labels`; -inf becomes 0, and at least one must be finite.
+// Logits to probabilities, in place, for each row of `labels`; -inf becomes 0; at least one must be finite.
 template <class Real>
 void softmax(Real* values, int labels, int rows = 1);
 
-// The label that `uniform`, from [0, 1), draws; never one of probability 0.
+// The label drawn by `uniform`, from [0, 1); never one of probability 0.
 template <class Real>
 int draw(const Real* probabilities, int labels, double uniform);
 

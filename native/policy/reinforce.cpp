@@ -12,20 +12,20 @@ namespace stageplan {
 namespace {
 
 constexpr int kHidden = 32;
-constexpr int kGroup = 8;               // episodes played side by side, by one thread
-constexpr int kReplays = 8;             // episodes of a generation that repeat one of the best schemes
-constexpr int kExplore = 4;             // one episode in so many explores
-constexpr int kSearches = 2;            // local searches in a generation
-constexpr double kRate = 0.01;          // of learning
-constexpr double kClip = 1;             // greatest norm of a gradient
+constexpr int kGroup = 8;               // episodes sampled side by side, by one thread
+constexpr int kReplays = 8;             // episodes of a generation that replay an elite
+constexpr int kExplore = 4;             // one episode in this many explores
+constexpr int kSearches = 2;            // local searches per generation
+constexpr double kRate = 0.01;          // learning rate
+constexpr double kClip = 1;             // maximum norm of a gradient
 constexpr double kMemory = 0.9;         // of the moving average of rewards
-constexpr double kMostWeight = 3;       // of an episode in the gradient
-constexpr double kLeastSpread = 1e-4;   // of the rewards by which they are normalised
-constexpr double kEntropy = 0.1;        // bonus at the start
-constexpr double kEntropyDecay = 0.99;  // of it in a generation
-constexpr double kLeastEntropy = 1e-9;  // where it stays
-constexpr std::uint64_t kAgain = 100;   // generations after which the bonus stands where another problem begins
-constexpr double kDoubt = 0.4;          // of the weights of the logits that stays there
+constexpr double kMaxWeight = 3;        // maximum weight of an episode in the gradient
+constexpr double kMinSpread = 1e-4;     // minimum spread of rewards for normalisation
+constexpr double kEntropy = 0.1;        // initial entropy bonus
+constexpr double kEntropyDecay = 0.99;  // factor per generation
+constexpr double kMinEntropy = 1e-9;    // lower bound of the bonus
+constexpr std::uint64_t kAgain = 100;   // latest generation of the bonus when another problem starts
+constexpr double kDoubt = 0.4;          // factor on the weights of the logits then
 constexpr std::uint64_t kFirstWeights = 0, kPlay = 1, kReplay = 2, kPolish = 3;  // streams of random numbers
 
 PolicyShape shape_of(Cell cell, int types, int labels) {
@@ -38,11 +38,11 @@ double uniform_at(const Rng& rng, std::uint64_t place) {
 
 double entropy_bonus(std::uint64_t generation) {
   double bonus = kEntropy;
-  for (std::uint64_t i = 0; i < generation && bonus > kLeastEntropy; ++i) bonus *= kEntropyDecay;
+  for (std::uint64_t i = 0; i < generation && bonus > kMinEntropy; ++i) bonus *= kEntropyDecay;
   return bonus;
 }
 
-// From the square roots of the probabilities: what is unlikely is tried now and then.
+// Draws from the square roots of the probabilities, so that unlikely labels are explored.
 int draw_flatter(const float* probabilities, int labels, double uniform) {
   float flatter[kMaxLabels], sum = 0;
   for (int k = 0; k < labels; ++k) sum += flatter[k] = std::sqrt(probabilities[k]);
@@ -107,7 +107,7 @@ void Reinforce::step() {
   if (!alone_) polish();
 }
 
-// The first episode is decoded, some repeat one of the best schemes, some explore, the others are drawn.
+// The first episode is decoded greedily, some replay elites, some explore, the others are sampled.
 void Reinforce::play() {
   Rng replay(seed_, kReplay, learned_.generations);
   replayed_.assign(kReplays, nullptr);
@@ -145,9 +145,9 @@ void Reinforce::score() {
   }
 }
 
-// How much each episode counts in the gradient: its advantage over the moving average of the rewards, as a
-// multiple of what is usual. Of what is repeated only good examples count. What explores is not the policy's
-// own choice: it teaches where it is among the best, once it is repeated.
+// The weight of each episode in the gradient: its advantage over the moving average of the rewards, normalised
+// by their spread. Replayed episodes count only if the advantage is positive. Exploring episodes are off-policy
+// and do not count: good ones become elites and teach when they are replayed.
 void Reinforce::weigh() {
   std::vector<double> rewards;
   for (const Score& score : scores_) rewards.push_back(features_.reward(score));
@@ -158,11 +158,11 @@ void Reinforce::weigh() {
   baseline = std::isnan(baseline) ? mean : kMemory * baseline + (1 - kMemory) * mean;
   for (int i = first_drawn_; i < episodes_; ++i)
     square += (rewards[i] - baseline) * (rewards[i] - baseline) / drawn;
-  const double spread = std::max(std::sqrt(square), kLeastSpread);
+  const double spread = std::max(std::sqrt(square), kMinSpread);
   std::fill(weights_.begin(), weights_.end(), 0.0);
   for (int i = 1; i < episodes_; i = i == kReplays ? first_drawn_ : i + 1) {
-    const double least = i <= kReplays ? 0 : -kMostWeight;
-    weights_[i] = std::clamp((rewards[i] - baseline) / spread, least, kMostWeight) / episodes_;
+    const double least = i <= kReplays ? 0 : -kMaxWeight;
+    weights_[i] = std::clamp((rewards[i] - baseline) / spread, least, kMaxWeight) / episodes_;
   }
 }
 
@@ -188,7 +188,7 @@ void Reinforce::polish() {
   }
 }
 
-// Local search from the generation's best scheme, or another one of the best, at a target near its own.
+// Local search from the generation's best scheme, or from an elite, at a target near its own.
 Genes Reinforce::improved(int search, std::uint64_t& looked_at) const {
   Rng rng(seed_, kPolish + search, learned_.generations);
   size_t at = 0;

@@ -1,5 +1,5 @@
-// Reinforcement learning: a policy chooses the label of one layer after the other, and learns from what the
-// plans turn out to be worth.
+// Reinforcement learning: a policy chooses labels layer by layer and learns from the rewards of the resulting
+// plans.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,15 @@ struct Learned {
   // An untrained policy for a number of types and labels.
   Learned(Cell cell, int types, int labels, std::uint64_t seed);
 
-  // Prepares training on another problem: no baseline of rewards yet, and more exploration.
+  // Prepares training on another problem: resets the baseline and raises exploration.
   void reset_for_new_problem();
 };
 
 class Reinforce : public Search {
  public:
-  // Goes on with what was learned. A generation is `population` episodes, and, unless the policy is to go
-  // `alone`, local searches from the best plans. Begins with `initial` (its size a multiple of the layers) and,
-  // unless it goes alone, with the plans of one type.
+  // Continues from `learned`. A generation is `population` episodes and, unless `alone`, local searches from
+  // the best plans. Starts with `initial` (its size a multiple of the layers) and, unless `alone`, with the
+  // plans on one type.
   Reinforce(const Problem& problem, Learned learned, int population, std::uint64_t seed, int threads,
             const Genes& initial, bool alone);
 
@@ -59,7 +59,7 @@ class Reinforce : public Search {
   const bool alone_;
   std::vector<std::unique_ptr<Episodes>> groups_;
   std::vector<std::vector<float>> gradients_;  // of each group
-  std::vector<const Genes*> replayed_;         // of the episodes behind the decoded one
+  std::vector<const Genes*> replayed_;         // schemes replayed by the episodes after the decoded one
   std::vector<Score> scores_;                  // of each episode
   std::vector<double> weights_;                // in the gradient
   Elites elites_;

@@ -7,7 +7,7 @@
 namespace stageplan {
 namespace {
 
-constexpr double kLargest = 10;  // of the size of a feasible plan's reward
+constexpr double kLargest = 10;  // maximum magnitude of a feasible plan's reward
 
 }  // namespace
 

@@ -5,8 +5,8 @@
 
 namespace stageplan {
 
-// The better a plan, the higher: the negative logarithm of its objective relative to `reference`, within +-10.
-// A plan that breaks limits gets less than any feasible one, and the less, the larger its violation.
+// Negative logarithm of the objective relative to `reference`, within +-10: higher is better. An infeasible
+// plan gets less than any feasible one, decreasing with its violation.
 double reward_of(const Problem& problem, const Score& score, double reference);
 
 }  // namespace stageplan
