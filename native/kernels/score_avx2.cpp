@@ -1,4 +1,4 @@
-// Kernels for AVX2: 32 schemes at a time, one a lane.
+// Kernels for AVX2: 32 schemes at a time, one per lane.
 //
 // Few stages (an evolved population): the stages of each scheme, which end where the row differs from itself
 // shifted by one gene, are looked up one after another. Many stages (random schemes): genes are transposed
@@ -170,7 +170,7 @@ template <int Types>
 void score_few(const KernelInput& in, const std::int8_t* schemes, size_t stride, size_t count, int most,
                Buffers& buffers, Lanes& lanes) {
   std::memset(buffers.devices.get(), 0, most * sizeof(Column));
-  std::memset(buffers.genes.get(), 0, most * sizeof(Column));  // labels, where there are no stages, too
+  std::memset(buffers.genes.get(), 0, most * sizeof(Column));  // valid labels also past the last stage
   for (size_t i = 0; i < count; ++i)
     add_stages<Types>(in, schemes + i * stride, static_cast<int>(i), buffers, lanes);
 }

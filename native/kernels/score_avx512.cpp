@@ -1,4 +1,4 @@
-// Kernels for AVX-512 with VBMI2: 64 schemes at a time, one a lane.
+// Kernels for AVX-512 with VBMI2: 64 schemes at a time, one per lane.
 //
 // Few stages (an evolved population): the ends of each scheme's stages are found by comparing the row with
 // itself shifted by one gene and packed to the front by a compressing store; the s-th stages of all 64
