@@ -76,7 +76,7 @@ def as_floats(name: str, values: object) -> npt.NDArray[np.float64]:
 
 
 def as_tuple(name: str, values: object, allowed: str) -> tuple[Any, ...]:
-    """Return the items of an iterable; TypeError where it is none, or a text."""
+    """Return the items of an iterable; TypeError if it is not one, or is a text."""
     try:
         if not isinstance(values, (str, bytes)):
             return tuple(values)  # type: ignore[arg-type]

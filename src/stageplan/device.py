@@ -1,4 +1,4 @@
-"""A device as its data sheet has it: what device types of clusters and estimates of times come from."""
+"""A device as in its data sheet: the source of device types in clusters and of estimated times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From names to arrays: what a workload on a cluster is as the fields of a problem."""
+"""From names to arrays: the fields of a problem, from a workload on a cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Column(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What tables of layers may have for this column, the most exact first."""
+        """Keys of layer tables for this column, the most specific first."""
         return tuple(f"{name}/{self.strategy}" for name in self.names) if self.strategy else self.names
 
 

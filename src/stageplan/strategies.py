@@ -1,4 +1,4 @@
-"""Strategies, memory by position, all-reduce and listed options: what stages are chosen from, as arrays."""
+"""Strategies, memory by position, all-reduce and listed options: the options of stages, as arrays."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def listed_options(given: Mapping[str, Any]) -> ListedOptions:
 
 
 def column_fields(given: Mapping[str, Any], types: int) -> dict[str, Any]:
-    """Check column_type, column_degree and column_strategy; all three None where none is given."""
+    """Check column_type, column_degree and column_strategy; all three None if absent."""
     names = ("column_type", "column_degree", "column_strategy")
     if all(given[name] is None for name in names):
         return dict.fromkeys(names)
@@ -136,7 +136,7 @@ def by_column(name: str, value: object, layers: int, columns: int) -> Array:
 
 
 def by_options(fields: Mapping[str, Any], goal: Goal) -> bool:
-    """Whether stages are chosen among options: whether there is any of what this module is about.
+    """Whether stages are chosen among options: whether any of its arguments ask for that.
 
     Without a batch, `resident` has the activations, and nothing is all-reduced. A workspace that is the same
     on all types only decides whether a stage fits, whatever its devices.
@@ -248,7 +248,7 @@ def seconds_of_options(listed: ListedOptions, layers: int, types: int) -> Array:
 
 
 def _default_strategies(type_: npt.NDArray[Any], degree: npt.NDArray[Any]) -> tuple[str, ...]:
-    """Name columns after their degree, a number behind it where that is not the only one of its type."""
+    """Name columns after their degree, followed by a number if several of a type have it."""
     names: list[str] = []
     for t, g in zip(type_.tolist(), degree.tolist(), strict=True):
         name = base = "" if g == 1 else f"tp{g}"

@@ -35,7 +35,7 @@ def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
     check_same(f"{name}.price", stage.price, float(problem.price[t]) * stage.devices)
     flying = in_flight(problem, len(plan.stages) - index)
     check_same(f"{name}.in_flight", stage.in_flight, flying)
-    if stage.devices == 0:  # nothing that the stage may be
+    if stage.devices == 0:  # not an option of the stage
         return
     if problem.options is not None:
         _check_listed(problem, stage, t, name)
@@ -55,7 +55,7 @@ def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
 
 
 class Numbers(NamedTuple):
-    """What a stage comes to: seconds per example, and bytes a device."""
+    """The totals of a stage: seconds per example, and bytes per device."""
 
     compute: float
     transfer: float

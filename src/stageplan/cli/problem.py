@@ -117,7 +117,7 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     count_threads(getattr(arguments, "threads", None))
     problem = Problem(workload, cluster, goal)
     notes = chain(_notes_on_prices(arguments, cluster), _notes_on_gradients(problem))
-    for note in notes:  # after all that may be refused
+    for note in notes:  # after everything that may be refused
         print_note(f"stageplan: note: {note}")
     return problem
 

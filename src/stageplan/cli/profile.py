@@ -23,7 +23,7 @@ from ..workload_file import encode, to_document
 from .problem import add_output
 from .status import FEASIBLE, exit_statuses
 
-BEST = Path()  # of --check: no plan's file, but the best plan
+BEST = Path()  # of --check without a file: the best plan
 
 
 def add_profile(parser: argparse.ArgumentParser) -> None:
@@ -143,7 +143,7 @@ def _network(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _plan_here(workload: Workload, type_: str, saved: SavedPlan | None) -> Plan:
-    """Plan devices of the type that this machine is: in two stages, or in those of a plan."""
+    """Plan devices of this machine's type: in two stages, or in those of a plan."""
     stages = 2 if saved is None else len(saved.stages)
     here = DeviceType(name=type_, price=1.0, limit=stages)
     goal = Goal(objective="throughput", split=True, max_devices_per_stage=1)

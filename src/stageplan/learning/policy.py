@@ -267,7 +267,7 @@ def _whole(arrays: dict[str, Any], name: str) -> int:
 
 
 def _digest(problem: Problem) -> str:
-    """Tell problems apart: a hash of every number that a plan depends on."""
+    """Identify a problem: a hash of every number that a plan depends on."""
     arrays = (
         problem.compute, problem.send, problem.receive, problem.compute_parallel, problem.transfer_parallel,
         problem.memory, problem.price, problem.limit, problem.capacity, problem.bandwidth,

@@ -1,1 +1,1 @@
-"""What is known of a neural network: its layers, their work and memory, and their times."""
+"""Profiles of neural networks: their layers, with work, memory and times."""

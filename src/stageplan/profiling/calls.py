@@ -1,8 +1,8 @@
-"""Which modules are the layers: the calls of a pass, cut where one module ends and the next begins.
+"""Layers as modules: the calls of a pass, divided between one module and the next.
 
 From the whole network down, a module is opened into the modules that it calls while they run one after
 another; the items of a list of like modules (the blocks of a decoder, say) stay whole, and so does a module
-whose input is used again behind its first part, for that is a block with a residual connection.
+whose input is used again after its first part: a block with a residual connection.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Call(NamedTuple):
     list: str | None  # path of the list that it is an item of
     start: int  # its first operation
     weights: tuple[int, ...]
-    size: int  # numbers in its weights
-    embeds: bool  # whether an embedding is in it
-    end: int = 0  # behind its last operation
+    size: int  # number of elements of its weights
+    embeds: bool  # whether it contains an embedding
+    end: int = 0  # after its last operation
 
 
 def find_cuts(trace: Trace, calls: Sequence[Call]) -> list[Cut]:
-    """Cut a pass into layers: blocks, and what comes before and behind them, by module.
+    """Divide a pass into layers: blocks, and the modules before and after them.
 
     Raises
     ------
@@ -152,16 +152,16 @@ class _Tree:
         return 2 * sum(abs(size - typical) <= 0.1 * typical for size in sizes) > len(items)
 
     def is_block(self, index: int) -> bool:
-        """Whether a call is of an item of a list that has parts of its own."""
+        """Whether a call is of a list item that has submodules."""
         return self.calls[index].list in self.items and bool(self.children[index])
 
     def _is_residual(self, index: int) -> bool:
-        """Whether what a call is given, and its first part reads, is read behind that part as well."""
+        """Whether an input of a call that its first part reads is also read after that part."""
         call, first = self.calls[index], self.calls[self.children[index][0]]
         return bool(self._given(call, call.start, first.end) & self._given(call, first.end, call.end))
 
     def _given(self, call: Call, start: int, end: int) -> set[int]:
-        """Values from before a call that some operations of it read."""
+        """Values made before a call that some of its operations read."""
         read = {value for operation in self.trace.operations[start:end] for value in operation.reads}
         return {value for value in read if value in self.made and self.made[value][0] < call.start}
 
@@ -170,7 +170,7 @@ class _Tree:
 
 
 def _cuts(layers: Sequence[int], tree: _Tree) -> list[Cut]:
-    """Layers with weights; what has none joins the layer before. Where none has weights, the first is all."""
+    """Layers with weights; calls without join the previous layer. If none has weights, all is one layer."""
     layers = [index for index in layers if tree.calls[index].weights] or list(layers[:1])
     blocks = [place for place, index in enumerate(layers) if tree.is_block(index)]
     return [
@@ -180,7 +180,7 @@ def _cuts(layers: Sequence[int], tree: _Tree) -> list[Cut]:
 
 
 def _kind(call: Call, place: int, blocks: Sequence[int]) -> str:
-    """Say what a layer is for the network: an embedding, stem, block, norm, head, or what its class is."""
+    """Return the kind of a layer: embedding, stem, block, norm, head, or the name of its class."""
     if place in blocks:
         return "block"
     behind = bool(blocks) and place > blocks[-1]

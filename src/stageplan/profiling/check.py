@@ -1,4 +1,4 @@
-"""A planned pipeline, run on this machine: what it does, beside what was predicted.
+"""A planned pipeline, run on this machine: measurements compared with predictions.
 
 A process with one thread runs each stage, by torch.distributed.pipelining and gloo.
 """
@@ -35,7 +35,7 @@ __all__ = ["Check", "check"]
 
 @dataclass(frozen=True)
 class Check:
-    """What a pipeline does, beside what was predicted. Made by `check`.
+    """Measurements of a pipeline, compared with predictions. Made by `check`.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Check:
     batch, microbatches : int
         Examples of a microbatch, and microbatches that follow one another.
     predicted : float
-        Examples/s of so many microbatches, from the plan's stage times: the first passes through all stages,
+        Examples/s of these microbatches, from the plan's stage times: the first passes through all stages,
         each further one takes the time of the slowest.
     measured : float
         Examples/s of the fastest step.
@@ -163,7 +163,7 @@ def check(
 
 
 def _seconds(stages: Iterable[float], microbatches: int) -> float:
-    """Seconds for an example, of microbatches that follow one another through stages."""
+    """Seconds per example, of microbatches that follow one another through the stages."""
     times = np.asarray(stages)
     return float(times.sum() + (microbatches - 1) * times.max()) / microbatches
 
@@ -194,7 +194,7 @@ def _run(job: tuple[Any, ...], stages: int, max_seconds: float) -> list[dict[str
 
 
 def _start(ranks: Sequence[BaseProcess]) -> None:
-    """Start processes that Ctrl-C does not reach: this one ends them, and they need not say a word."""
+    """Start processes that Ctrl-C does not reach: this process ends them, and they print nothing."""
     resource_tracker.ensure_running()  # its first start would lift the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -12,7 +12,7 @@ __all__ = ["ParallelFit", "fit_overlapped_fractions", "fit_parallel_fraction"]
 
 Array = npt.NDArray[np.float64]
 
-_FEWEST_COUNTS = 5  # two for each of two lines, and one more, or any times would look bent
+_FEWEST_COUNTS = 5  # two for each of two lines, and one more: with fewer, any times would fit two lines
 _ROUNDING = 1e-24  # sums of squares below this are those of float64, not of the model
 
 
@@ -74,7 +74,7 @@ def fit_parallel_fraction(devices: npt.ArrayLike, seconds: npt.ArrayLike) -> Par
 def fit_overlapped_fractions(
     devices: npt.ArrayLike, seconds: npt.ArrayLike
 ) -> tuple[ParallelFit, ParallelFit]:
-    """Part the stage times of compute and transfer that overlap: the longer of two Amdahl laws.
+    """Split times of stages whose compute and transfer overlap: the maximum of two Amdahl laws.
 
     Where one binds at few devices and the other at many, the times bend, and both laws can be known. Which of
     them is compute and which is transfer cannot be known from such times.
@@ -111,7 +111,7 @@ def fit_overlapped_fractions(
     pairs = [pair for last in distinct[1:-2] if (pair := _bent(counts, times, last))]
     best, *laws = min(pairs, key=lambda pair: pair[0], default=(math.inf,))
     single = _deviation(_fit(counts, times[:, None]), times.size)
-    # Two more numbers and the place of the bend have to be paid for by a better fit.
+    # Two more parameters and the position of the bend must be justified by a better fit.
     dear = math.exp(3 * math.log(times.size) / times.size)
     if max(single, _ROUNDING) <= dear * max(best, _ROUNDING):
         raise ValueError("seconds do not bend; they must be of two laws, one at few devices and one at many")
@@ -119,7 +119,7 @@ def fit_overlapped_fractions(
 
 
 def _bent(counts: Array, times: Array, last: float) -> tuple[float, ParallelFit, ParallelFit] | None:
-    """(sum of squares, law up to a count, law beyond it), or None where the two do not take turns there."""
+    """(sum of squares, law up to a count, law beyond it), or None if the two do not cross there."""
     head = counts <= last
     few, many = (fit_parallel_fraction(counts[part], times[part]) for part in (head, ~head))
     laws = np.array([_law(few, counts), _law(many, counts)])

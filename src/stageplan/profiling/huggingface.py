@@ -46,7 +46,7 @@ HEADS = (
 
 
 class _ExampleError(ValueError):
-    """An error of this module, whose sentence needs nothing around it."""
+    """An error of this module; its message is a complete sentence."""
 
 
 def load(name: str, options: Options, on: str | None) -> Loaded:
@@ -91,7 +91,7 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
             config.use_cache = False  # of earlier tokens, which one pass does not use
             with torch.device(device):
                 return _build(config, architecture, dtype)
-        except Exception as error:  # what transformers raises has no common base but this
+        except Exception as error:  # the only common base of what transformers raises
             too_deep = isinstance(error, RecursionError)
             reason = "it is nested too deeply" if too_deep else " ".join(str(error).split())
             raise ValueError(

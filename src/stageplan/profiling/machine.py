@@ -1,4 +1,4 @@
-"""Names that the hardware of this machine reports of itself, and the devices that have these names."""
+"""Names that the hardware of this machine reports, and the devices with these names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOUNS = {"cpu": "processor", "cuda": "GPU"}
 
 
 def hardware_name(on: str) -> str:
-    """Return the name that the processor (``"cpu"``) or the current GPU (``"cuda"``) reports of itself.
+    """Return the name that the processor (``"cpu"``) or the current GPU (``"cuda"``) reports.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Networks of any kind, told apart by their names: modules, configurations, ONNX files."""
+"""Networks of any kind, identified by their names: modules, configurations, ONNX files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_model(
 def load(
     model: torch.nn.Module | str | os.PathLike[str], example: Any, options: Options, *, on: str | None
 ) -> Loaded:
-    """Make the module of a network, and what it is called with; as `read_model`, but for ONNX files.
+    """Make the module of a network, and its arguments; as `read_model`, without ONNX files.
 
     A module that is given is not moved, and so must be where it is to run.
     """
@@ -81,7 +81,7 @@ def load(
 
 
 def _quiet(name: str | None) -> AbstractContextManager[None]:
-    """Keep transformers from logging, where the network is one that it made."""
+    """Keep transformers from logging, if it made the network."""
     if name is None or not name.startswith(HUGGING_FACE):
         return nullcontext()
     from . import huggingface

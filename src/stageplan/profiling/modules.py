@@ -27,7 +27,7 @@ FORMS = "hf:NAME, package.module:function, or the path of an .onnx file"
 
 
 class Loaded(NamedTuple):
-    """A module, what it is called with, and how many examples that is."""
+    """A module, its arguments, and the number of examples in them."""
 
     module: nn.Module
     args: tuple[Any, ...]
@@ -38,7 +38,7 @@ class Loaded(NamedTuple):
 
 
 def given(module: Any, example: Any, options: Options, name: str | None = None) -> Loaded:
-    """Tell the arguments of a module, and the size of the batch, from an example as a user gives it.
+    """Return the arguments of a module, and the size of the batch, from a user's example.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
 
 
 def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(example, Mapping):  # not only a dict: what a tokenizer gives is none
+    if isinstance(example, Mapping):  # any mapping: a tokenizer's output is not a dict
         return (), dict(example)
     if isinstance(example, Tensor):
         return (example,), {}
@@ -96,7 +96,7 @@ def made(name: str, options: Options, on: str | None) -> Loaded:
 
 
 def read(loaded: Loaded, options: Options, measured: bool) -> Network:
-    """Read a module: what it does, and where its layers begin.
+    """Read a module: its operations, and where its layers begin.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def _names(module: nn.Module) -> dict[str, str]:
 
 
 def _notes(module: nn.Module, precision: str) -> Iterator[str]:
-    """Say what of a module's weights is counted as something else."""
+    """Note weights that are counted in another precision than their own."""
     sizes = Counter[str]()
     for weight in module.parameters():
         if weight.is_floating_point():

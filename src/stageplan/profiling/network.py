@@ -1,4 +1,4 @@
-"""What is asked of a network, and what is read of it: common to modules and ONNX files."""
+"""How a network is read, and the result: common to modules and ONNX files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Options(NamedTuple):
         return self.mode == "train"
 
     def examples(self) -> int:
-        """Count the examples of a batch that is made up.
+        """Count the examples of a generated batch.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """ONNX files: each node's operations and bytes, counted from the shapes that the file implies.
 
-Nobody runs the network, so what a backward pass would do is estimated: two products for each product, of
+The network is not run, so its backward pass is estimated: two products for each product, of
 what its inputs need, twice the bytes, and the inputs kept.  Node by node, a layer ends where a single tensor
 passes on.
 """
@@ -30,7 +30,7 @@ from .trace import Cut, Operation, Trace, Weight
 MOST_BYTES = 2**31 - 1  # which protobuf allows
 PRECISION_BITS = {"fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16}
 
-# They give a tensor another shape, or none that moves.
+# They only change the shape of a tensor, or move no data.
 FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size", "Dropout"}
 NOTHING = Operation(0.0, 0.0, (), (), ())
 UNPACKS = {"DequantizeLinear", "Reshape", "Transpose"}
@@ -38,7 +38,7 @@ GATHERS = {"Gather", "GatherElements", "GatherND", "Slice"}
 
 Types = onnx.TensorProto
 FLOATS = {Types.FLOAT, Types.FLOAT16, Types.BFLOAT16, Types.DOUBLE}
-# Wider whole numbers are shapes and indices, but for 32 bits, the biases of quantised products.
+# Wider integers are shapes and indices, except 32 bits: biases of quantised products.
 WEIGHTS = {type_ for type_, bits in BITS.items() if bits <= 16} | FLOATS | {Types.INT32} - {Types.BOOL}
 
 ESTIMATED = (
@@ -69,7 +69,7 @@ def read(path: Path, options: Options) -> Network:
     OSError
         The file cannot be read.
     ValueError
-        It is not a valid ONNX file, or sizes are not known, or a layer is no node.
+        It is not a valid ONNX file, or sizes are not known, or a layer is not a node.
     """
     raw = read_bytes(path, MOST_BYTES)
     with about(path), _one_line():
@@ -90,7 +90,7 @@ def read(path: Path, options: Options) -> Network:
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Turn what protobuf and onnx raise, which has no common base but Exception, into one sentence."""
+    """Turn exceptions of protobuf and onnx, whose only common base is Exception, into one sentence."""
     try:
         yield
     except ValueError:
@@ -107,7 +107,7 @@ def _refuse(repeats: int, max_spread: float) -> Any:
 
 
 def _fix_sizes(graph: Any, options: Options, known: dict[str, int]) -> int:
-    """Give the inputs' dimensions that have no size one, and return that of the first, the batch."""
+    """Set the inputs' dimensions that have no size, and return that of the first, the batch."""
     weights = {weight.name for weight in graph.initializer}
     weights |= {weight.values.name for weight in graph.sparse_initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -260,7 +260,7 @@ class _Graph:
         )
 
     def _keep_packed(self, node: Any) -> None:
-        """Let quantised weights be read as they are held: runtimes unpack them within the product."""
+        """Count quantised weights at their packed size: runtimes unpack them within the product."""
         whole, made = node.input[0], node.output[0]
         if node.op_type in UNPACKS and made in self.values:
             value = self.values[made]
@@ -275,7 +275,7 @@ class _Graph:
             raise ValueError(unfit(node)) from None
 
     def _copy(self, weight: int) -> int:
-        """Copy a vector for each of its uses: exporters make one of those that have equal values."""
+        """Copy a vector for each of its uses: exporters merge vectors of equal values."""
         if weight in self.vectors:
             self.weights.append(self.weights[weight])
             self.vectors.add(len(self.weights) - 1)
@@ -292,7 +292,7 @@ class _Graph:
         return 2 * written if kind in GATHERS else written + sum(map(self._bytes, inputs))
 
     def notes(self) -> Iterator[str]:
-        """Say what was not counted, or not exactly."""
+        """Note what was not counted, or not exactly."""
         if self.flat.values.has_sparse:
             yield "sparse weights are counted as dense ones, as runtimes keep them"
         if self.unused:
@@ -326,7 +326,7 @@ class _Graph:
         return large or held[:1] or cuts[:1]
 
     def _is_inside(self, place: int) -> bool:
-        """Whether a node is in a loop, behind its first node: a loop cannot be cut."""
+        """Whether a node is in a loop, after its first node: a loop cannot be cut."""
         loops = self.flat.loops
         return place > 0 and loops[place] != "" and loops[place] == loops[place - 1]
 
@@ -342,7 +342,7 @@ class _Graph:
         return Cut(self.names[place], kind, start, tuple(weights))
 
     def _is_layer(self, cut: Cut) -> bool:
-        """Whether a layer has more than vectors, as a norm has; else it joins the one before."""
+        """Whether a layer has weights other than vectors, unlike a norm; else it joins the previous one."""
         return not self.vectors.issuperset(cut.weights)
 
     def _changes(self, depth: int) -> list[int]:
@@ -361,7 +361,7 @@ class _Graph:
 
 
 def _unique_names(flat: Flat) -> list[str]:
-    """Name nodes, the first of a loop as the loop; what nodes make tells those of one name apart."""
+    """Name nodes, the first of a loop as the loop; outputs distinguish nodes of the same name."""
     names = [node_name(node) for node in flat.nodes]
     for place, loop in enumerate(flat.loops):
         if loop and (place == 0 or flat.loops[place - 1] != loop):

@@ -1,4 +1,4 @@
-"""ONNX graphs made flat: the nodes that run, in order, with what is known of the values that they make.
+"""Flattened ONNX graphs: the nodes that run, in order, with the known properties of their values.
 
 Where small values decide which branch of an If runs, or how many rounds a Loop or Scan has, the nodes in it
 stand in its place.
@@ -24,7 +24,7 @@ MOST_NODES = 50_000  # once the rounds of loops follow one another
 
 
 class Flat:
-    """A graph made flat.
+    """A flattened graph.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Flat:
         self._run(model.graph, _Names("", "", {}))
 
     def _run(self, graph: Any, names: _Names) -> None:
-        """Add what a graph, or one in a node, consists of."""
+        """Add the contents of a graph, or of one in a node."""
         for constant in graph.initializer:
             self.values.add_constant(names.define_constant(constant.name), constant)
         for sparse in graph.sparse_initializer:
@@ -91,7 +91,7 @@ class Flat:
     # Graphs in nodes ------------------------------------------------------------------------------------
 
     def _if(self, original: Any, names: _Names) -> None:
-        """Add the branch that runs, or where that is not known, one of two that cost the same."""
+        """Add the branch that runs, or where that is not known, one of two with the same cost."""
         node = names.rename(original)
         condition = self.values.value(node.input[0])
         branches = [attribute(node, name, None) for name in ("then_branch", "else_branch")]
@@ -210,7 +210,7 @@ class Flat:
         self.values.set(name, Tensor(self.values.tensors[whole].type, tuple(shape)))
 
     def _stack(self, name: str, values: Sequence[str], axis: int) -> str:
-        """Add the node that puts the outputs of all rounds together; returns the name of what it makes."""
+        """Add the node that joins the outputs of all rounds; returns the name of its output."""
         if name:
             self._emit(helper.make_node("ConcatFromSequence", values, [name], name=f"{name}/stack"))
             if values and all(value in self.values.tensors for value in values):
@@ -239,7 +239,7 @@ class _Names:
         return self._known.get(name, name)
 
     def define(self, name: str) -> str:
-        """Name what the graph makes, or what it is given."""
+        """Name an output of a node, or an input of the graph."""
         self._known[name] = f"{self._prefix}{name}" if name else ""
         return self._known[name]
 
@@ -258,7 +258,7 @@ class _Names:
         return node
 
     def alias(self, names: Iterable[str], values: Iterable[str]) -> None:
-        """Let names mean values of the flat graph."""
+        """Map names to values of the flat graph."""
         self._known.update(zip(names, values, strict=False))
 
     def inside(self, original: Any, branch: str = "", number: str = "") -> _Names:

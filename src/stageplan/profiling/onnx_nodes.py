@@ -20,7 +20,7 @@ class UnknownShapeError(ValueError):
 
 
 def unfit(node: Any) -> str:
-    """Say that a node is not as its operator has to be."""
+    """Say that a node does not match its operator's definition."""
     return (
         f"node {show(node_name(node))} does not have the inputs, outputs or attributes of {qualified(node)}"
     )
@@ -43,7 +43,7 @@ def qualified(node: Any) -> str:
 
 
 def node_name(node: Any) -> str:
-    """Name of a node, or of what it makes where it has none."""
+    """Name of a node, or of its output if it has none."""
     return str(node.name or next(filter(None, node.output), node.op_type))
 
 

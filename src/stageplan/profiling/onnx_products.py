@@ -13,7 +13,7 @@ from .onnx_nodes import MICROSOFT, Shape, ShapeOf, attribute, input_of, past_tok
 
 
 def _product(node: Any, shape: ShapeOf) -> float:
-    """Matrix product: as many operations for each number as the rows of the left one are long, twice."""
+    """Matrix product: twice the inner dimension, for each number of the result."""
     axis = -2 if attribute(node, "transA", 0) else -1
     return 2.0 * prod(shape(node.output[0])) * shape(node.input[0])[axis]
 
@@ -37,13 +37,13 @@ def _recurrence(node: Any, shape: ShapeOf) -> float:
 
 
 def _attention(node: Any, shape: ShapeOf) -> float:
-    """Multiply queries by the keys of now and before, and what comes of it by values."""
+    """Multiply queries by current and past keys, and the result by values."""
     query, key, out = (shape(name) for name in (*node.input[:2], node.output[0]))
     return 2.0 * (key[-2] + past_tokens(node, 4, shape)) * (prod(query) + prod(out))
 
 
 def _einsum(node: Any, shape: ShapeOf) -> float:
-    """Every combination of its letters, twice."""
+    """Two operations for every combination of its indices."""
     terms = attribute(node, "equation", b"").decode().replace(" ", "").partition("->")[0].split(",")
     sizes: dict[str, int] = {}
     for term, name in zip(terms, node.input, strict=False):
@@ -67,7 +67,7 @@ def _fourier(node: Any, shape: ShapeOf) -> float:
 
 
 def _narrow_product(node: Any, shape: ShapeOf) -> float:
-    """Multiply by a packed matrix, whose columns an attribute says."""
+    """Multiply by a packed matrix, whose number of columns is an attribute."""
     return float(2 * prod(shape(node.input[0])) * attribute(node, "N", 0))
 
 
@@ -81,7 +81,7 @@ def _projected_attention(node: Any, shape: ShapeOf) -> float:
 
 
 def projected_sizes(node: Any, weight: Shape) -> Sequence[int]:
-    """Widths of queries, keys and values that are a product by one matrix."""
+    """Widths of queries, keys and values that are products with one matrix."""
     third = weight[-1] // 3
     return attribute(node, "qkv_hidden_sizes", None) or (third, third, third)
 
@@ -97,7 +97,7 @@ def _headed_attention(node: Any, shape: ShapeOf) -> float:
 
 
 def attended(node: Any, shape: ShapeOf) -> Shape:
-    """Shape of what MultiHeadAttention makes."""
+    """Shape of the output of MultiHeadAttention."""
     query, value = shape(node.input[0]), input_of(node, 2)
     if len(query) == 5:  # queries, keys and values in one: tokens, heads, 3, head size
         return (*query[:2], query[2] * query[4])
@@ -114,7 +114,7 @@ def _grouped_attention(node: Any, shape: ShapeOf) -> float:
 
 
 def grouped(node: Any, shape: ShapeOf) -> Shape:
-    """Shape of what GroupQueryAttention makes."""
+    """Shape of the output of GroupQueryAttention."""
     batch, tokens, width = shape(node.input[0])
     heads, groups = attribute(node, "num_heads", 1), attribute(node, "kv_num_heads", 1)
     return (batch, tokens, width if input_of(node, 1) else width * heads // (heads + 2 * groups))

@@ -1,4 +1,4 @@
-"""Shapes of what ONNX nodes make where onnx cannot infer them: of ONNX Runtime's own operators, mostly."""
+"""Output shapes of ONNX nodes that onnx cannot infer: mostly of ONNX Runtime's own operators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .onnx_products import attended, grouped, projected_sizes
 
 
 def output_shapes(node: Any, shape: ShapeOf) -> list[Shape] | None:
-    """Shapes of a node's first outputs, where onnx has no rule for it and there is one here; else None.
+    """Shapes of a node's first outputs, if onnx has no rule for it but this module has; else None.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def _matrices(a: Shape, b: Shape) -> tuple[Shape, Shape]:
 
 
 def _broadcast(left: int, right: int) -> Callable[[Any, ShapeOf], list[Shape]]:
-    """Rule of an operator on numbers of two inputs, one by one."""
+    """Rule of an element-wise operator on two inputs."""
 
     def rule(node: Any, shape: ShapeOf) -> list[Shape]:
         return [np.broadcast_shapes(shape(node.input[left]), shape(node.input[right]))]
@@ -56,7 +56,7 @@ def _broadcast(left: int, right: int) -> Callable[[Any, ShapeOf], list[Shape]]:
 
 
 def _as(kind: str, inputs: int) -> Callable[[Any, ShapeOf], list[Shape]]:
-    """Rule of an operator that makes what one of ONNX's own makes of its first inputs."""
+    """Rule of an operator whose output is that of one of ONNX's own on its first inputs."""
 
     def rule(node: Any, shape: ShapeOf) -> list[Shape]:
         names, schema = node.input[:inputs], onnx.defs.get_schema(kind, 11)
@@ -80,7 +80,7 @@ def _joined(node: Any, shape: ShapeOf) -> list[Shape]:
 
 
 def _projected(node: Any, shape: ShapeOf) -> list[Shape]:
-    """Rule of attention with a product before it: what it makes, and the keys and values for later."""
+    """Rule of attention with a product before it: its output, and the keys and values for later."""
     batch, tokens = shape(node.input[0])[:2]
     width = projected_sizes(node, shape(node.input[1]))[2]
     heads = attribute(node, "num_heads", 1)
@@ -89,7 +89,7 @@ def _projected(node: Any, shape: ShapeOf) -> list[Shape]:
 
 
 def _grouped_outputs(node: Any, shape: ShapeOf) -> list[Shape]:
-    """Rule of GroupQueryAttention: what it makes, and the keys and the values for later."""
+    """Rule of GroupQueryAttention: its output, and the keys and the values for later."""
     batch, tokens, width = grouped(node, shape)
     size = width // attribute(node, "num_heads", 1)
     kept = (batch, attribute(node, "kv_num_heads", 1), tokens + past_tokens(node, 3, shape), size)

@@ -1,4 +1,4 @@
-"""What is known of the values of an ONNX graph: types and shapes, and the numbers of small ones.
+"""Known properties of the values of an ONNX graph: types and shapes, and the numbers of small ones.
 
 Types are inferred by onnx, node after node; small values, such as shapes that a graph computes, are computed
 by its reference implementation.
@@ -91,7 +91,7 @@ class Values:
         self.add_type(name, helper.make_tensor_type_proto(tensor.type, tensor.shape))
 
     def add_constant(self, name: str, tensor: Any, type_: int = 0) -> None:
-        """Add a tensor, or a sparse one, whose numbers have a type of their own; once, if it comes again."""
+        """Add a dense or sparse tensor, which has the type of its numbers; only once if it is repeated."""
         if name in self.constants:
             return
         dims = tuple(tensor.dims)
@@ -123,7 +123,7 @@ class Values:
         """Return a small value as an array, or None where it is not known."""
         try:
             return numpy_helper.to_array(self._data[name]) if name in self._data else None
-        except Exception:  # what onnx raises where its bytes do not fit its shape has no common base
+        except Exception:  # onnx's exceptions for bytes that do not fit the shape have no common base
             return None
 
     def add_sparse(self, name: str, sparse: Any) -> None:
@@ -132,7 +132,7 @@ class Values:
         self.has_sparse = True
 
     def add_constant_node(self, node: Any, name: str) -> None:
-        """Add what a Constant node makes."""
+        """Add the output of a Constant node."""
         value, sparse = attribute(node, "value", None), attribute(node, "sparse_value", None)
         if sparse is not None:
             self.add_sparse(name, sparse)
@@ -145,7 +145,7 @@ class Values:
         self.add_constant(name, value)
 
     def add_outputs(self, node: Any) -> None:
-        """Infer what a node makes, and compute it where it is small and its inputs are known."""
+        """Infer the outputs of a node, and compute them if they are small and its inputs are known."""
         for name, type_ in self._infer(node).items():
             self.add_type(name, type_)
         for name in filter(None, node.output):
@@ -182,7 +182,7 @@ class Values:
             reason = self.reasons.get(unknown, f"nothing says what {show(unknown)} is")
         except onnx.defs.SchemaError:
             reason = f"{qualified(node)} (node {show(node_name(node))}) is not an operator that is known"
-        except Exception as error:  # what onnx raises has no common base
+        except Exception as error:  # onnx's exceptions have no common base
             reason = f"node {show(node_name(node))}, {node.op_type}: {first_line(error)}"
         self.reasons.update((name, reason) for name in node.output)
         return {}
@@ -231,7 +231,7 @@ class Values:
         return list(self._evaluator(node).run(None, values))
 
     def _evaluator(self, node: Any) -> ReferenceEvaluator:
-        """Return what computes nodes like this one, whatever their names: rounds of a loop share it."""
+        """Return the evaluator of nodes like this one, whatever their names: rounds of a loop share it."""
         plain = onnx.NodeProto(op_type=node.op_type, attribute=node.attribute)
         plain.input.extend(str(place) if name else "" for place, name in enumerate(node.input))
         plain.output.extend(f"y{place}" if name else "" for place, name in enumerate(node.output))

@@ -9,7 +9,7 @@ from .network import Network
 from .trace import Trace, TracedLayer
 
 LISTED = 6  # modules that a note names
-SMALL = 1e-3  # a share of the weights, as of a token for what is masked, that is not worth a note
+SMALL = 1e-3  # a share of the weights, such as that of a mask token, that is too small for a note
 
 
 def add_unused(trace: Trace, layers: Sequence[TracedLayer]) -> None:
@@ -25,7 +25,7 @@ def add_unused(trace: Trace, layers: Sequence[TracedLayer]) -> None:
 
 
 def note_unused(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
-    """Say which share of the weights is not used, and which modules have them; nothing if it is small."""
+    """Note which share of the weights is not used, and which modules have them; nothing if it is small."""
     paths = [layer.name for layer in layers]
     unused = [trace.weights[number] for number in sorted(set().union(*(layer.unused for layer in layers)))]
     total = sum(weight.bytes for weight in trace.weights.values())

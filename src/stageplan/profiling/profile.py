@@ -1,4 +1,4 @@
-"""Workloads of networks themselves: their layers, estimated for devices or measured on this machine."""
+"""Workloads from networks: their layers, estimated for devices or measured on this machine."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def profile(
         Of the whole batch, where it is made up of numbers.
     layers
         Paths of the modules (of an ONNX file: names of the nodes) that begin a layer, or a depth; default:
-        the blocks of the network, and what comes before and behind them.
+        the blocks of the network, and the layers before and after them.
     repeats
         Most passes to measure; it ends early where they repeat well.
     max_spread
@@ -237,7 +237,7 @@ def _estimate(layers: Sequence[TracedLayer], device: Device, precision: str) -> 
 
 
 def _carry(here: Seconds, base: Seconds, other: Seconds) -> Seconds:
-    """Measured times, times the ratio of two estimates; where nothing is to be done, the measured ones."""
+    """Measured times, times the ratio of two estimates; the measured ones where the first estimate is 0."""
     forward, backward = (
         measured * np.divide(there, known, out=np.ones_like(known), where=known > 0)
         for measured, known, there in zip(here, base, other, strict=True)
@@ -312,7 +312,7 @@ def _memory(layer: TracedLayer, network: Network, train: bool) -> float:
 
 
 def layer_table(workload: Workload) -> Group:
-    """List the layers of a workload for people."""
+    """Table of the layers of a workload, as text."""
     types = list(dict.fromkeys(type_ for layer in workload.layers for type_ in layer.compute))
     spread = any(layer.spread for layer in workload.layers)
     head = ("layer", "kind", "parameters", "forward", "kept", *types, *(["spread"] if spread else []))

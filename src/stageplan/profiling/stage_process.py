@@ -86,7 +86,7 @@ def _meet(rank: int, stages: int, folder: str, max_seconds: float) -> None:
 def _step(
     rank: int, split: SplitModule, loaded: Loaded, train: bool, microbatches: int
 ) -> Callable[[], None]:
-    """Return what runs all microbatches through the pipeline; the first stage is given them."""
+    """Return a function that runs all microbatches through the pipeline; the first stage gets them."""
     from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe  # takes seconds
 
     stage = split.stage(rank, torch.device("cpu"))
@@ -96,7 +96,7 @@ def _step(
         forward = ScheduleGPipe(stage, microbatches)
         return lambda: forward.step(*args, **kwargs)
     schedule, add_up = Schedule1F1B(stage, microbatches, loss_fn=_loss), split.tie(rank)
-    target = torch.zeros(microbatches)  # nothing looks at it
+    target = torch.zeros(microbatches)  # not used
 
     def step() -> None:
         schedule.step(*args, target=target, **kwargs)
@@ -111,7 +111,7 @@ def _repeat(tensor: Tensor, batch: int, times: int) -> Tensor:
 
 
 def _loss(outputs: Any, target: Tensor) -> Tensor:
-    """Add all outputs up, which gives each a gradient."""
+    """Sum all outputs, so that each gets a gradient."""
     loss = getattr(outputs, "loss", None)
     ends = [end for end in tensors_in(outputs if loss is None else loss) if end.requires_grad]
     return torch.stack([end.float().sum() for end in ends]).sum()
@@ -125,6 +125,6 @@ def _time(step: Callable[[], None], steps: int) -> Times:
         step()
         times.wall.append(time.perf_counter() - wall)
         times.cpu.append(time.process_time() - cpu)
-    dist.barrier()  # none leaves while others wait for it
+    dist.barrier()  # no process exits while others wait for it
     dist.destroy_process_group()
     return Times(times.wall[WARM_UP:], times.cpu[WARM_UP:])

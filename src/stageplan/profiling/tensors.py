@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PLAIN = {type(None), bool, int, float, str, torch.dtype, torch.device}  # most values, told apart fastest
+PLAIN = {type(None), bool, int, float, str, torch.dtype, torch.device}  # most values: the fastest check
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -67,7 +67,7 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Fields of a dataclass that have values; read without its own ways to be read, which may raise."""
+    """Fields of a dataclass that have values; read without its own attribute access, which may raise."""
     found = {}
     for field in fields(value):
         with suppress(AttributeError):

@@ -26,7 +26,7 @@ def flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     func
         The operator, an overload of torch.ops.
     args, kwargs, result
-        What it is called with, and what it gives.
+        Its arguments and outputs.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
 
 
 def _is_elementwise(func: Any, forward: str) -> bool:
-    """Whether an operator, or that whose gradient it is, works on each number for itself."""
+    """Whether an operator, or the one whose gradient it is, is element-wise."""
     if torch.Tag.pointwise in func.tags or forward in ELEMENTWISE:
         return True
     packet = getattr(aten, forward, None)
@@ -68,13 +68,13 @@ def _is_elementwise(func: Any, forward: str) -> bool:
 
 
 def _grouped(left: Tensor, right: Tensor, *_: Any) -> float:
-    """Multiply each row of the one by its own matrix of the other."""
+    """Multiply each row of one input by its own matrix of the other."""
     times = left.shape[0] if left.dim() == right.dim() == 3 else 1
     return float(2 * times * left.shape[-2] * left.shape[-1] * right.shape[-1])
 
 
 def _trilinear(*args: Any) -> float:
-    """Multiply three tensors, each with some dimensions of size 1 put in, and add up."""
+    """Multiply three tensors, each with some dimensions of size 1 inserted, and sum."""
     shapes = []
     for tensor, expanded in zip(args[:3], args[3:6], strict=True):
         shape = list(tensor.shape)

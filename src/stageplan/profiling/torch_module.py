@@ -105,7 +105,7 @@ def _described(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _separate_operations() -> Iterator[None]:
-    """Keep torch from running a block of attention as one operation, and have attention itself be one."""
+    """Keep torch from running an attention block as one operation, but run attention itself as one."""
     fast, attention = torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention
     torch.backends.mha.set_fastpath_enabled(False)
     functional.scaled_dot_product_attention = _attention
@@ -127,7 +127,7 @@ def _compiled_modules_run_eagerly() -> Iterator[None]:
 
 
 def run_backward(outputs: Any) -> None:
-    """Run the backward pass of what a module gives: of its loss, or else of all outputs alike."""
+    """Run the backward pass of the outputs of a module: of its loss, or else of all outputs."""
     loss = getattr(outputs, "loss", None)
     ends = [end for end in tensors_in(outputs if loss is None else loss) if end.requires_grad]
     if not ends:
@@ -153,10 +153,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._open: list[int] = []  # calls that have not returned
         self._backward_of: int | None = None  # the operation whose backward pass runs
         self._values: dict[int, int] = {}  # storage -> the value that it holds
-        self._answers: dict[int, bool] = {}  # storage -> what the question in it is taken to answer
+        self._answers: dict[int, bool] = {}  # storage -> assumed result of the test in it
         self._random: set[int] = set()  # storages of random numbers
         self._counted: dict[int, int] = {}  # storage of a sum -> how many values it is of
-        self._kept: dict[int, Any] = {}  # storages, kept so that none takes the place of another
+        self._kept: dict[int, Any] = {}  # storages, kept so that no address is used twice
         self._weights: dict[int, int] = {}  # storage -> weight
         self._buffers: set[int] = set()  # storages of the other buffers
         self._first: dict[str, int] = {}  # path of a module -> its first call
@@ -182,7 +182,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.trace.buffers[name] = _bytes(tensor)
 
     def run(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the module itself, which may have a way of its own to be called, without hooks."""
+        """Call the module itself, which may override ``__call__``, without hooks."""
         self._enter("", None)(module, args)
         outputs = module(*args, **kwargs)
         self._leave("", module, args, outputs)
@@ -218,7 +218,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._first.setdefault(path, len(self.calls))
             self._open.append(len(self.calls))
             self.calls.append(call)
-            self.trace.operations.append(NOTHING)  # which what its first operation keeps is noted at
+            self.trace.operations.append(NOTHING)  # receives what its first operation keeps
 
         return enter
 
@@ -233,7 +233,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 tensor.register_hook(partial(self._begin_backward_of, self.calls[call].end - 1))  # type: ignore[no-untyped-call]
 
     def _begin_backward_of(self, operation: int, _: Tensor) -> None:
-        """Note that the gradient of a call's output is there: its last operation is the next to go back."""
+        """Note that the gradient of a call's output is there: the backward of its last operation is next."""
         self._backward_of = operation
 
     def begin_backward(self) -> None:
@@ -241,7 +241,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._backward_of = len(self.trace.operations) - 1
 
     def pack(self, tensor: Tensor) -> tuple[int, Tensor]:
-        """Note what an operation keeps for its backward pass, but for weights, which are there anyway.
+        """Note what an operation keeps for its backward pass, except weights, which are resident anyway.
 
         Inputs are kept before the operation is recorded, and noted at the one before it, of the same call.
         """
@@ -253,7 +253,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return operation, tensor
 
     def unpack(self, packed: tuple[int, Tensor]) -> Tensor:
-        """Note whose backward runs: it asks for what its forward has kept."""
+        """Note whose backward runs: it reads what its forward has kept."""
         self._backward_of, tensor = packed
         return tensor
 
@@ -279,7 +279,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
-        """Note what a question about all values is taken to answer: masks hold everywhere, nothing is bad."""
+        """Note the assumed result of a test of all values: masks are all true, and no value is invalid."""
         if packet is aten.sum:
             self._counted[self._storage(outputs[0])] = args[0].numel()
         elif packet is aten.rand:
@@ -290,7 +290,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._answers[self._storage(outputs[0])] = False
         elif packet is aten.eq and self._counted.get(self._storage(args[0])) == args[1]:
             self._answers[self._storage(outputs[0])] = True
-        elif packet is aten.lt and self._storage(args[0]) in self._random:  # dropped now and then
+        elif packet is aten.lt and self._storage(args[0]) in self._random:  # random dropping
             self._answers[self._storage(outputs[0])] = False
 
     def _answer(self, question: Tensor) -> bool:
@@ -339,7 +339,7 @@ def _moved(packet: Any, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> 
 
 
 def _grouped_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    """Multiply groups of rows by a matrix each, in any precision: the meta device only does in bf16."""
+    """Multiply groups of rows by a matrix each, in any precision: the meta device supports only bf16."""
     result: Tensor = func(*to_meta(args, torch.bfloat16), **kwargs)
     return result.to(args[0].dtype)
 

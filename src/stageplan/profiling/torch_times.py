@@ -27,11 +27,11 @@ Array = npt.NDArray[np.float64]
 WARM_UP = 2  # passes
 ROUND = 4  # passes between looks at the spread
 LEAST = 8  # passes
-TICK = 1e-9  # seconds: no time is told more exactly
+TICK = 1e-9  # seconds: resolution of times
 
 
 class Times(NamedTuple):
-    """Least seconds of each layer over all passes, shape (L,), and how far repeats are apart.
+    """Least seconds of each layer over all passes, shape (L,), and the spread of repeats.
 
     `spread` compares the least time of the odd passes with that of the even ones, as a fraction.
     """
@@ -159,7 +159,7 @@ class _Stamps:
         self.stamps.append((layer, self.clock()))
 
     def _watch_gradient(self, layer: int, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        """Have the clock read where the gradient of a layer's output is there: its backward pass begins."""
+        """Read the clock when the gradient of a layer's output is computed: its backward pass begins."""
         output = next((tensor for tensor in tensors_in(outputs) if tensor.requires_grad), None)
         if output is not None:
             output.register_hook(partial(self._begin, layer))  # type: ignore[no-untyped-call]

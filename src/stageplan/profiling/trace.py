@@ -1,4 +1,4 @@
-"""What one pass of a network does, operation by operation, whatever it runs on.
+"""One pass of a network, operation by operation, independent of hardware.
 
 A reader fills a `Trace`; `Trace.layers` adds the operations up between given cuts.
 """
@@ -53,7 +53,7 @@ class TracedLayer:
     forward: Kernels = field(default_factory=Counter)
     backward: Kernels = field(default_factory=Counter)
     saved: float = 0.0  # bytes that the forward pass keeps for the backward pass
-    workspace: float = 0.0  # most bytes that one operation reads and writes
+    workspace: float = 0.0  # maximum bytes that one operation reads and writes
     unused: set[int] = field(default_factory=set)  # weights that are not used, and are placed with it
     buffers: float = 0.0  # bytes that are placed with it
 
@@ -96,7 +96,7 @@ class Trace:
         self.uncounted[operator] = (count + 1, moved + bytes_)
 
     def notes(self) -> Iterator[str]:
-        """Say which operators have no formula, and how much of all bytes they move."""
+        """Note which operators have no formula, and how much of all bytes they move."""
         if not self.uncounted:
             return
         counts = {
@@ -113,7 +113,7 @@ class Trace:
         )
 
     def layers(self, cuts: Sequence[Cut]) -> list[TracedLayer]:
-        """Add up what lies between cuts; what comes before the first belongs to the first layer.
+        """Sum up the operations between cuts; those before the first belong to the first layer.
 
         A weight that no layer has belongs to those that use it.
         """

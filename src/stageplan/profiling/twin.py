@@ -50,7 +50,7 @@ def make_twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _culprit(module: nn.Module, memo: Mapping[int, Any]) -> str:
-    """Name the attribute that keeps a module from being copied, where one alone does."""
+    """Name the attribute that keeps a module from being copied, if it is a single one."""
     for path, part in module.named_modules():
         for name, value in vars(part).items():
             if name.startswith("_") and name in vars(nn.Module()):

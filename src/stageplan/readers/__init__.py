@@ -114,7 +114,7 @@ def read_cluster(path: str | os.PathLike[str]) -> Cluster:
 
 
 def has_prices(path: str | os.PathLike[str]) -> bool:
-    """Whether a file that `read_cluster` reads says what devices cost."""
+    """Whether a file that `read_cluster` reads has prices."""
     return _open(path).format != "dnn-partitioning"
 
 

@@ -1,4 +1,4 @@
-"""NumPy's files within limits: what their headers promise is compared with their size before it is read."""
+"""NumPy's files within limits: the sizes in their headers are checked before anything is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .bounded import check_size
 
 Array = npt.NDArray[Any]
 
-# What damaged files make NumPy and zipfile raise.
+# Exceptions of NumPy and zipfile for damaged files.
 _DAMAGED = (
     ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RuntimeError, SyntaxError,
     TypeError, ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,

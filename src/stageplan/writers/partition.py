@@ -1,4 +1,4 @@
-"""What pipeline runtimes need to know of a plan: its stages, their layers, and the ranks that run them."""
+"""The parts of a plan that pipeline runtimes need: its stages, their layers, and the ranks that run them."""
 
 from __future__ import annotations
 
