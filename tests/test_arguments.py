@@ -34,7 +34,7 @@ def test_a_float_is_not_whole(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf, np.float32(nan), np.float64(inf)])
-def test_what_is_not_finite_is_a_value_error(value: Any) -> None:
+def test_numbers_that_are_not_finite_are_value_errors(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^x is .*; it must be a finite number$"):
         check_number("x", value)
 

@@ -46,7 +46,7 @@ def test_cluster_and_specification_are_written(run):
     assert read_spec("spec.toml").task == "click-through-rate"
 
 
-def test_specification_is_no_workload(refused):
+def test_specification_is_not_a_workload(refused):
     assert "no such file or built-in example (bert-large, cpu-gpu, ctr, gpus, resnet50)" in refused(
         "plan", "spec"
     )

@@ -215,7 +215,7 @@ def test_bad_numbers_name_their_flag(refused, flag, value):
     assert refused("plan", "net.toml", flag, value).startswith(f"{flag} is {value}")
 
 
-def test_what_is_refused_is_refused_without_a_note(run):
+def test_errors_have_no_notes(run):
     Path("types.toml").write_text(CLUSTER.replace("price = 3.0", "price = 0"))
     for flags in (("--threads", 1_000_000, "--method", "random"), ("--merge", "type", "--batch", 2)):
         status, out, err = run("plan", "net.toml", "--cluster", "types.toml", *flags)

@@ -208,7 +208,7 @@ def test_reinforce_is_what_solve_does(run):
     assert (status, out, err) == (0, f"{result}\n", "")
 
 
-def test_a_saved_policy_goes_on(run):
+def test_training_of_a_saved_policy_continues(run):
     assert run("plan", "net.toml", *LEARN, "--save-policy", "a.npz")[0] == 0
     assert run("plan", "net.toml", *LEARN, "--policy", "a.npz", "--save-policy", "b.npz")[0] == 0
     twice = sp.solve(problem(), "reinforce", population=8, stop=sp.MaxGenerations(10)).policy

@@ -98,7 +98,7 @@ def test_units_do_not_matter(split: bool) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_left_of_each_type() -> None:
+def test_remaining_devices_of_each_type() -> None:
     """A fraction of the limit, which the stages that are closed have used."""
     problem = sp.Problem.from_arrays(
         [[2.0, 9.0]] * 4, [1.0, 1.0], limit=[8, 3], compute_parallel=1.0, min_throughput=1.0

@@ -54,7 +54,7 @@ def test_front_is_printed_and_written(tmp_path, number, status):
     assert msgspec.json.decode((tmp_path / "front.json").read_bytes())["interrupted"]
 
 
-def test_signals_that_come_together_are_one_request(tmp_path):
+def test_simultaneous_signals_are_one_request(tmp_path):
     with started(SEARCH, *ENDLESS, "-o", tmp_path / "plan.json") as (process, _):
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             process.send_signal(number)
@@ -76,7 +76,7 @@ def test_signals_ignored_from_the_start_stay_ignored(tmp_path):
     assert out.endswith("(interrupted)\n")
 
 
-def test_terminal_that_closes_loses_no_plan(tmp_path):
+def test_closed_terminal_loses_no_plan(tmp_path):
     ours, theirs = pty.openpty()
     code = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); from stageplan.cli import main; main()"

@@ -182,7 +182,7 @@ def test_a_masked_label_may_be_chosen() -> None:
     assert reward < worst
 
 
-def test_of_equivalent_labels_one_is_allowed() -> None:
+def test_only_one_of_equivalent_labels_is_allowed() -> None:
     env = PlacementEnv(split())
     _, info = env.reset()
     assert info["action_mask"].tolist() == [1, 0] * 3

@@ -53,9 +53,7 @@ def test_no_feasible_plan_is_below(draw: Draw) -> None:
     ],
     ids=["even", "one stage", "a long layer", "two types", "a rate", "no device", "no time"],
 )
-def test_what_is_plain_to_see(
-    compute: Any, price: Any, fixed: dict, cost: float, time: float, rent: float
-) -> None:
+def test_known_bounds(compute: Any, price: Any, fixed: dict, cost: float, time: float, rent: float) -> None:
     score = placement_bound(by_type(compute, price, **fixed).core)
     found = score.cost, score.time, score.price
     assert found == pytest.approx((cost, time, rent), rel=1e-6)

@@ -115,12 +115,12 @@ def test_nothing_bounds_the_throughput(arguments: Arguments, unbounded: int) -> 
 
 
 @pytest.mark.parametrize("bound", ["limit", "max_devices_per_stage", "max_price"])
-def test_what_bounds_the_throughput(bound: str) -> None:
+def test_limits_that_bound_the_throughput(bound: str) -> None:
     problem = make(objective="throughput", **{bound: [1, 0] if bound == "limit" else 9})
     assert problem.goal.objective == "throughput"
 
 
-def test_more_devices_a_stage_than_there_may_be() -> None:
+def test_max_devices_per_stage_is_bounded() -> None:
     assert make(max_devices_per_stage=2**20).goal.max_devices_per_stage == 2**20
     with pytest.raises(ValueError, match=r"^max_devices_per_stage is 1048577; it must be at most 1,048,576$"):
         make(max_devices_per_stage=2**20 + 1)

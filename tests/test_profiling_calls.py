@@ -78,7 +78,7 @@ def test_layers_of_a_chain_are_called_by_their_class():
     assert kinds(cuts) == ["conv2d", "norm", "linear"]
 
 
-def test_what_has_no_weights_joins_the_layer_before_or_the_first():
+def test_modules_without_weights_join_the_previous_or_the_first_layer():
     module = nn.Sequential(nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     record, calls = run(module)
     cuts = find_cuts(record, calls)

@@ -137,7 +137,7 @@ def test_the_stages_of_a_plan_from_the_command_line(saved, monkeypatch, capsys):
     assert (model, options["microbatches"], options["mode"]) == ("networks:uneven", 5, "inference")
 
 
-def test_what_the_command_line_refuses(tmp_path, capsys):
+def test_errors_of_the_command_line(tmp_path, capsys):
     assert main(["profile", "networks:uneven", "--device", "t4", "--check"]) == 2
     assert capsys.readouterr().err == (
         "stageplan: error: --check compares with what is measured here; --measure must be given\n"

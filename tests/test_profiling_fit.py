@@ -70,14 +70,14 @@ def test_a_column_a_layer():
     assert fit.residual.shape == (3,)
 
 
-def test_of_a_sum_the_joint_fraction():
+def test_a_sum_of_two_laws_has_their_joint_fraction():
     fit = sp.fit_parallel_fraction(COUNTS, law(3.0, 0.95) + law(1.0, 0.5))
     assert fit.fraction == pytest.approx((3.0 * 0.95 + 1.0 * 0.5) / 4.0)
     assert fit.seconds == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.005])
-def test_overlapped_laws_are_parted_where_the_times_bend(noise):
+def test_overlapped_laws_are_split_at_the_bend(noise):
     rng = np.random.default_rng(11)
     counts = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32])
     times = np.maximum(law(10.0, 0.98, counts), law(3.0, 0.4, counts)) * rng.normal(1, noise, counts.size)
@@ -88,7 +88,7 @@ def test_overlapped_laws_are_parted_where_the_times_bend(noise):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_one_law_cannot_be_parted(noise):
+def test_a_single_law_cannot_be_split(noise):
     rng = np.random.default_rng(13)
     sentences = []
     for _ in range(40):
@@ -122,7 +122,7 @@ def test_bad_times_are_refused(devices, seconds, sentence):
         sp.fit_parallel_fraction(devices, seconds)
 
 
-def test_what_is_no_number_is_refused():
+def test_values_that_are_not_numbers_are_refused():
     with pytest.raises(TypeError, match="devices has dtype <U1; it must be an array of real numbers"):
         sp.fit_parallel_fraction(["1", "2"], [1.0, 2.0])
 

@@ -178,7 +178,7 @@ def test_files_that_are_wrong_are_refused(tmp_path, residual):
         sp.profile(residual, measure="cpu")
 
 
-def test_nodes_of_one_name_are_told_apart(save_onnx):
+def test_nodes_of_the_same_name_get_distinct_names(save_onnx):
     nodes = [node("MatMul", "x a", "p", "dense"), node("Relu", "p", "q"), node("MatMul", "q b", "y", "dense")]
     path = save_onnx(nodes, [weight("a", 4, 8), weight("b", 8, 8)], ["N", 4])
     workload = profile(path)
@@ -207,7 +207,7 @@ def test_networks_of_vectors_alone_are_one_layer(save_onnx):
     assert (layer.name, layer.parameters, layer.flops) == ("shift", 32, 24)
 
 
-def test_weights_that_nobody_reads_are_noted(residual):
+def test_unused_weights_are_noted(residual):
     model = onnx.load(residual)
     model.graph.initializer.append(weight("spare", 10, 10))
     residual.write_bytes(model.SerializeToString())

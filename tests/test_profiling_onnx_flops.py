@@ -42,7 +42,7 @@ def test_each_operator_of_onnx_is_counted_in_one_way_or_noted():
         ("com.microsoft.SkipLayerNormalization(p, p, b)", ", float[8] b", 5 * 32),
     ],
 )
-def test_what_is_not_a_product(parse_onnx, call, more, flops):
+def test_operators_other_than_products(parse_onnx, call, more, flops):
     workload = profile(parse_onnx(text(call, more=more), microsoft=True))
     assert sum(layer.flops for layer in workload.layers) == PRODUCT + flops
     assert workload.notes == ()
@@ -57,7 +57,7 @@ def test_what_is_not_a_product(parse_onnx, call, more, flops):
         ("Resize(p, , s)", 0),
     ],
 )
-def test_what_works_on_images(parse_onnx, call, flops):
+def test_operators_on_images(parse_onnx, call, flops):
     path = parse_onnx(
         f"net (float[1, 1, 8, 8] x) => (float[] y) <float[8, 8] w, float[4] s = {{1, 1, 2, 2}}>"
         f"{{ p = MatMul(x, w) y = {call} }}"

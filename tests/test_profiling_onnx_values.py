@@ -144,7 +144,7 @@ def test_sizes_that_depend_on_numbers_are_noted_or_refused(parse_onnx):
         profile(parse_onnx(text.replace("y = Abs(n)", "c = Cast <to = 1> (n) y = MatMul(c, c)")))
 
 
-def test_what_is_not_known_is_taken_as_the_file_says(parse_onnx):
+def test_unknown_shapes_are_taken_from_the_file(parse_onnx):
     text = """net (float[4, 64] x) => (float[] y) <float[64, 128] w, float[4, 64] a>
         { a = com.microsoft.Odd(x) y = MatMul(a, w) }"""
     assert flops_of(parse_onnx(text, microsoft=True)) == PRODUCT + 256

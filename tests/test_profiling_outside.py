@@ -28,11 +28,11 @@ def outside(paths, used=(), layers=("net.embed", "net.layers.0", "net.layers.1",
         ("bias", [["bias"], [], [], []]),
     ],
 )
-def test_what_is_not_used_is_placed_by_its_path(path, placed):
+def test_unused_weights_are_placed_by_path(path, placed):
     assert outside([path]) == placed
 
 
-def test_what_is_used_is_placed_with_its_first_user():
+def test_used_weights_are_placed_with_their_first_user():
     assert outside([], [("net.scale", 2, "net.scale")]) == [[], [], ["net.scale"], []]
     assert outside(["tower.bias"], [("tower.weight", 3, "tower.weight")]) == [[], [], [], ["tower"]]
 

@@ -262,7 +262,7 @@ def test_operations_are_as_published(name):
     assert sum(layer.flops for layer in workload.layers) == pytest.approx(flops, rel=0.02)
 
 
-def test_what_a_function_gives(monkeypatch, tmp_path):
+def test_modules_made_by_a_function(monkeypatch, tmp_path):
     workload = sp.profile("networks:stack", shape=(3, 4), devices=[DEVICE])
     assert workload.layers == stack().layers
     assert (workload.name, workload.batch) == ("networks:stack", 3)
@@ -295,14 +295,14 @@ def test_measured_times_are_carried_over_by_the_ratio_of_estimates():
     assert workload.layers[0].compute["plain"] != stack(**options).layers[0].compute["plain"]
 
 
-def test_what_is_measured_on_a_gpu_must_be_on_the_current_one(monkeypatch):
+def test_a_module_measured_on_a_gpu_must_be_on_the_current_one(monkeypatch):
     monkeypatch.setattr("stageplan.profiling.machine._gpu", lambda: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     with pytest.raises(ValueError, match="model has weights on cpu; they must be on cuda:1, where it is to"):
         sp.profile(Stack(), torch.rand(3, 4), measure="h200", on="cuda")
 
 
-def test_what_is_measured_must_be_where_it_is_measured():
+def test_a_module_must_be_where_it_is_measured():
     module = Stack().to("meta")
     with pytest.raises(
         ValueError, match="model has weights on meta; they must be on cpu, where it is to run"
@@ -383,7 +383,7 @@ def test_wrong_models_are_refused(model, example, options, words):
         sp.profile(model, example, devices=[DEVICE], **options)
 
 
-def test_what_a_tokenizer_gives_is_a_table():
+def test_output_of_a_tokenizer_is_a_mapping():
     example = UserDict(x=torch.rand(3, 4))
     assert sp.profile(Stack(), example, devices=[DEVICE]) == stack()
 

@@ -34,7 +34,7 @@ def test_tensors_are_found_and_changed_in_containers_of_any_kind(container):
     assert tensors_in(value) == [ONE, OTHER]  # as it was
 
 
-def test_what_holds_no_tensors_is_left_as_it_is():
+def test_values_without_tensors_are_unchanged():
     for value in ({"x": [1]}, Record(1), "text", None, Record):
         assert map_tensors(value, torch.clone) is value
 
@@ -60,6 +60,6 @@ def test_only_floating_point_tensors_change_their_precision():
     assert (one.device.type, one.dtype, other.dtype) == ("meta", torch.bfloat16, torch.long)
 
 
-def test_a_sparse_tensor_is_what_is_stored_of_it():
+def test_a_sparse_tensor_counts_as_its_stored_parts():
     indices, values = stored_in({"x": torch.eye(3).to_sparse()})
     assert (indices.shape, values.shape) == ((2, 3), (3,))

@@ -243,19 +243,19 @@ def test_questions_about_all_values_are_answered(products_alone):
     assert flops(layers, "forward") == 2 * 5 * 4 * 4
 
 
-def test_what_depends_on_values_is_refused():
+def test_modules_that_depend_on_values_are_refused():
     with pytest.raises(ValueError, match=r"Deciding cannot run without values.*depends on the values"):
         traced(Deciding(at_one=True), torch.rand(5, 4))
 
 
-def test_what_does_not_fit_is_refused():
+def test_modules_that_cannot_run_or_train_are_refused():
     with pytest.raises(ValueError, match="Stack cannot run without values, on the meta device: "):
         traced(Stack(), torch.rand(3, 5))
     with pytest.raises(ValueError, match="none of its outputs depends on weights that train"):
         traced(Stack().requires_grad_(False), torch.rand(3, 4))
 
 
-def test_whatever_a_module_raises_is_said():
+def test_any_exception_of_a_module_is_reported():
     class Asserting(Stack):
         def forward(self, x):
             assert len(x) == 3, "three rows"  # as modules check their inputs
@@ -337,7 +337,7 @@ def test_a_compiled_module_is_traced_without_compiling():
     assert [layer.forward for layer in found] == [layer.forward for layer in layers]
 
 
-def test_a_module_with_a_call_of_its_own_is_the_outermost_call():
+def test_a_module_that_overrides_call_is_the_outermost_call():
     class Called(Stack):
         def __call__(self, *args):  # without hooks
             return self.forward(*args)

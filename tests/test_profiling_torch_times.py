@@ -65,7 +65,7 @@ def test_inference_has_no_backward_pass():
     assert not times.backward.any()
 
 
-def test_what_runs_between_layers_belongs_to_the_one_before():
+def test_time_between_layers_belongs_to_the_previous_one():
     class Between(nn.Module):
         def __init__(self):
             super().__init__()

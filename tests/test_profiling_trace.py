@@ -32,11 +32,11 @@ def test_layers_add_up_what_lies_between_cuts(trace):
     assert (x.workspace, y.workspace) == (20, 40)
 
 
-def test_what_a_layer_keeps_counts_once_in_it(trace):
+def test_kept_values_count_once_per_layer(trace):
     assert [layer.saved for layer in trace.layers(CUTS)] == [100, 101]
 
 
-def test_what_comes_before_the_first_cut_belongs_to_the_first_layer(trace):
+def test_operations_before_the_first_cut_belong_to_the_first_layer(trace):
     (layer,) = trace.layers([Cut("late", "", 3, ())])
     assert layer.flops == 6
 

@@ -125,7 +125,7 @@ def test_no_score_is_nan() -> None:
 @pytest.mark.parametrize(
     ("position", "gene"), [((0, 0), -1), ((5000, 1), -128), ((1, 2), 2), ((9999, 2), 127)]
 )
-def test_a_gene_that_is_no_label(target: float | None, position: tuple[int, int], gene: int) -> None:
+def test_a_gene_that_is_not_a_label(target: float | None, position: tuple[int, int], gene: int) -> None:
     """The first one is named, also in a large population."""
     population = np.zeros((10000, 3), np.int8)
     population[-1, -1] = 100

@@ -349,7 +349,7 @@ def test_bad_threads(threads: Any, error: type[Exception], size: int) -> None:
 @pytest.mark.parametrize("target", [None, 0.3])
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("bad", [[0], [4095, 4096], [5000, 12364], [12364]])
-def test_the_first_gene_that_is_no_label(target: float | None, threads: int, bad: list[int]) -> None:
+def test_the_first_gene_that_is_not_a_label(target: float | None, threads: int, bad: list[int]) -> None:
     """Also where other threads find others, sooner."""
     problem, schemes = large()
     schemes[bad, -1] = 18

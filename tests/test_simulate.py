@@ -198,7 +198,7 @@ def test_text_says_how_long_and_how_idle():
     assert "55.6%" in text
 
 
-def test_what_cannot_be_simulated():
+def test_simulation_of_invalid_input_is_refused():
     plan = sp.Plan.of(sp.Problem.from_arrays([[1.0]], price=[1.0]), [0])
     with pytest.raises(ValueError, match=r"^goal\.schedule is None; it must be 'gpipe' or '1f1b'"):
         plan.simulate()

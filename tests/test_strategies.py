@@ -105,7 +105,7 @@ def test_problem_keeps_its_columns() -> None:
         ({"merge": "type"}, "merge is 'type'; it must be 'adjacent' where"),
     ],
 )
-def test_what_does_not_go_together_is_refused(arguments: dict[str, Any], sentence: str) -> None:
+def test_inconsistent_arguments_are_refused(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         sp.Problem.from_arrays(TIMES, [1.0, 2.0], **(COLUMNS | arguments))
     assert sentence in str(caught.value)

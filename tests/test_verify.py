@@ -105,7 +105,7 @@ def test_a_limit_that_the_plan_does_not_name() -> None:
 @pytest.mark.parametrize(
     ("problem", "plan"), [("p", example()), (example().problem, [0, 1])], ids=["p", "plan"]
 )
-def test_what_is_no_plan(problem: Any, plan: Any) -> None:
+def test_other_types_are_refused(problem: Any, plan: Any) -> None:
     with pytest.raises(TypeError, match=r"it must be a P(roblem|lan)$"):
         sp.verify(problem, plan)
 

@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 
 
 @given(workload=workloads())
-def test_what_is_written_is_what_is_read(folder, workload):
+def test_written_workload_is_read_back(folder, workload):
     for name in ("w.toml", "w.json", "w"):
         sp.write_workload(workload, folder / name)
         assert sp.read_workload(folder / name) == workload
