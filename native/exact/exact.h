@@ -65,7 +65,7 @@ class Exact : public ExactSearch {
 
   // Opens the initial intervals.
   virtual void start();
-  // `swept`: whether to start with shortest paths, which are not useful for objective
+  // `swept`: whether to try the shortest path of each interval first, which is not useful for objective
   // throughput.
   void begin(double low, double high, bool swept);
 

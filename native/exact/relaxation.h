@@ -67,8 +67,8 @@ struct Relaxation {
   // reaches `demand.most_cost`.
   LagrangianBound raise(int steps, const Visit& visit);
 
-  // Weighs the arcs with the multipliers and finds the totals from the start; returns the shortest
-  // one.
+  // Weighs the arcs with the multipliers and finds the totals from the start; returns the total of a shortest
+  // path.
   double weigh(const Multipliers& with);
   double weigh() { return weigh(multipliers); }
 

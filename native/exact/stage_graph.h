@@ -22,8 +22,8 @@ int most_devices(const Problem& problem, int type);
 std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
                          double time);
 
-// Whether the stage, and so every longer one, breaks a limit: only its transfer may shrink as it
-// grows.
+// Whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it
+// grows, its compute and memory cannot.
 bool too_long(const Problem& problem, const StageLoad& load, int type, double time);
 
 // Lower bound of the cost of each layer's work, $/hour times seconds, over the types that can run it.

@@ -18,7 +18,7 @@ struct Product {
   size_t c_row;
 };
 
-// An LSTM cell of one episode at one step: `width` numbers each.
+// An LSTM cell of one episode at one step: arrays of `width` numbers.
 template <class Real>
 struct CellState {
   Real* gate;  // (gates, width): inputs of the activations, replaced by their outputs

@@ -55,7 +55,7 @@ class Scorer {
 
   const StageTable& table() const { return table_; }
 
-  // At a target among options; null otherwise.
+  // Scorer among options; null without a target or without options.
   const OptionScorer* by_options() const { return by_options_.get(); }
 
   // Scores `count` schemes of `problem.layers` genes each; returns false if a gene is not a label.

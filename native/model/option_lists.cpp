@@ -5,7 +5,7 @@
 namespace stageplan {
 namespace {
 
-constexpr size_t kMostStages = size_t{1} << 24;  // whose lists are cached
+constexpr size_t kMostStages = size_t{1} << 24;  // above which no lists are cached
 constexpr size_t kMostBytes = size_t{1} << 29;   // of all cached lists
 
 size_t stages(const Problem& problem) {

@@ -20,7 +20,7 @@ struct DeviceKind {
 // Keeps its buffers between orders.
 class OrderSplits {
  public:
-  static constexpr std::int64_t kMostDevices = 8;  // of each kind that are considered
+  static constexpr std::int64_t kMostDevices = 8;  // devices considered of each kind
   static constexpr int kMostCuts = 512;  // positions where a split may cut; a longer order is cut on a grid
 
   // `bytes` of a tensor: the seconds paid by each stage that it enters or leaves.

@@ -28,8 +28,8 @@ class ScheduleChoice {
   // the goal's time is out of reach, in the fastest plan with the fewest devices.
   const std::vector<int>& choose(std::span<const StageOptions> stages, std::uint64_t max_work);
 
-  // Whether the last answer is proven; otherwise it is the best one after `max_work` options and
-  // labels.
+  // Whether the last answer is proven; otherwise it is the best one that was found within
+  // `max_work` options and labels.
   bool complete() const { return work_ < max_work_; }
 
  private:

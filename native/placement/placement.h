@@ -1,5 +1,5 @@
-// A scheme whose stages are all layers of a label (Merge::type): the loads of its labels, updated move by
-// move.
+// A scheme whose stages are all layers of a label (Merge::type): the loads of its labels, updated with
+// each move.
 #pragma once
 
 #include <cstdint>

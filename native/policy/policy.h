@@ -64,7 +64,7 @@ class Rollout {
   int steps_done() const { return done_; }
 
  private:
-  // As PolicyShape::parts(), gate columns padded; the rows of `own` follow those of
+  // As PolicyShape::parts(), with the columns of each gate padded; the rows of `own` follow those of
   // `recurrent`.
   using Parts = std::array<Matrix<Real>, 7>;
 

@@ -177,7 +177,7 @@ bool LocalSearch::hopeless(const Sum& rest, const Change& best) const {
 }
 
 // Tries a stage first..last of a type beside `rest`, which includes `ends` except in the device counts. The
-// change behind it: layers up to `changed` get the label.
+// change in question: layers up to `changed` get the label.
 void LocalSearch::consider(const Sum& rest, Ends ends, int first, int last, int type, int changed, int label,
                            Change& best) {
   ++looked_at_;

@@ -11,8 +11,7 @@ namespace stageplan {
 // Gives a run of layers, about as long as a stage, a random label; returns the first and the last.
 std::pair<int, int> overwrite_run(const Problem& problem, Genes& scheme, Rng& rng);
 
-// Swaps the labels of two stages, useful where devices are scarce; returns a layer of
-// each.
+// Swaps the labels of two stages, useful where devices are scarce; returns a layer of each.
 std::pair<int, int> swap_stages(Genes& scheme, Rng& rng);
 
 }  // namespace stageplan

@@ -8,8 +8,8 @@
 
 namespace stageplan {
 
-// The target at which to search for plans better than the given one: its stage time; for objective price, if no
-// cost limit and no violation speak against it, the longest time that the goal allows.
+// The target at which to search for plans better than the given one: its stage time; for objective price, if
+// there is neither a cost limit nor a violation, the longest time that the goal allows.
 double target_of(const Problem& problem, const Score& score);
 
 // A random stage time near another one.
