@@ -56,7 +56,7 @@ class SshServer(NamedTuple):
 
 @pytest.fixture(scope="session")
 def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    """Start a server of OpenSSH with keys of its own, which nobody else can use."""
+    """Start an OpenSSH server with its own keys, which only this process can use."""
     server, folder = (
         shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin"),
         tmp_path_factory.mktemp("ssh"),

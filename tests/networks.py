@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """A block with a residual connection, and a list in it that is no list of blocks."""
+    """A block with a residual connection, and a list in it that is not a list of blocks."""
 
     def __init__(self, width: int = 8, inner: int = 16) -> None:
         super().__init__()

@@ -69,7 +69,7 @@ class Score(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Devices of each stage and what they come to."""
+    """Devices of each stage, and their totals."""
 
     devices: Devices
     score: Score

@@ -40,7 +40,7 @@ def best_of(problem: sp.Problem, plans: list[tuple[Any, int]]) -> Any:
 
 
 def best_choice(problem: sp.Problem, scheme: np.ndarray) -> Any:
-    """The best of the groups that all stages have options of; None where there is no such group."""
+    """The best of the groups that all stages have options of; None if there is none."""
     plans: dict[Any, list[tuple[Any, int]]] = {}
     for types, chosen in oracle.choices(problem, scheme.tolist()):
         plan = oracle.score(problem, types, chosen), sum(o.devices for o in chosen)

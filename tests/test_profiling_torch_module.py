@@ -50,7 +50,7 @@ NETWORKS = {
 
 @pytest.fixture
 def separate_operations():
-    """Keep torch from running a block of attention as one operation, which nobody counts."""
+    """Keep torch from running a block of attention as one operation, which is not counted."""
     torch.backends.mha.set_fastpath_enabled(False)
     yield
     torch.backends.mha.set_fastpath_enabled(True)

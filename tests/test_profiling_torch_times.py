@@ -15,7 +15,7 @@ PATHS = ["stem", "blocks.0", "blocks.1", "blocks.2", "norm", "out"]
 
 
 class Busy(torch.autograd.Function):
-    """Computes for so many seconds of CPU time, forward and backward."""
+    """Computes for a number of seconds of CPU time, forward and backward."""
 
     @staticmethod
     def forward(ctx, x, forward, backward):

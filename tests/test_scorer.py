@@ -125,7 +125,7 @@ def cases() -> Any:
 
 
 def large() -> tuple[sp.Problem, Any]:
-    """Make so many schemes that they are scored by several threads, the last block not full."""
+    """Make enough schemes for several threads, with the last block not full."""
     numbers = Numbers(2)
     given = arguments(numbers, 65, 9) | {"limit": numbers.below(30, 9) + 1.0, "split": True}
     schemes = population(numbers, 18, 3 * 4096 + 77, 65)

@@ -120,7 +120,7 @@ def test_free_target_is_that_of_halved_stage_times(n_layers: int) -> None:
 
 
 def test_steps_stay_short() -> None:
-    """A large problem is looked at in slices, none of which makes more than a share of its stages."""
+    """A large problem is processed in slices, none of which constructs more than a share of its stages."""
     rng = np.random.default_rng(24)
     arguments = random_problem(
         rng, 300, 16, ties=False, parallel=True, transfers=True, limits=False, goals=False, gaps=False

@@ -67,7 +67,7 @@ class Run(NamedTuple):
 
 
 def search(problem: sp.Problem, seed: int, seconds: float, target: float) -> Run:
-    """Search for so many CPU seconds."""
+    """Search for a number of CPU seconds."""
     began, reached = time.process_time(), float("inf")
 
     def stop(progress: sp.Progress) -> bool:

@@ -185,7 +185,7 @@ def contiguous(name: str, quick: bool) -> str:
 
 
 def placed(name: str, quick: bool) -> str:
-    """Place the layers of a published graph anywhere, in so many CPU seconds."""
+    """Place the layers of a published graph anywhere, within a number of CPU seconds."""
     seconds, known = 1.0 if quick else 5.0, PUBLISHED[name].known
     run = search(problem_of(name), 0, seconds, known)
     bound = placement_bound(problem_of(name).core).time

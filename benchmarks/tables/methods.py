@@ -58,7 +58,7 @@ class Settings:
     """How far to go."""
 
     types: tuple[int, ...]
-    workloads: int  # so many columns
+    workloads: int  # number of columns
     episodes: int  # of a policy alone
     random: int  # most schemes
     bayes: float  # CPU seconds
@@ -82,7 +82,7 @@ class Case:
 
 
 class Found(NamedTuple):
-    """The best cost, infinite where no plan keeps the limits, of so many schemes scored."""
+    """The best cost of a number of scored schemes; infinite if no plan is feasible."""
 
     cost: float
     evaluations: int

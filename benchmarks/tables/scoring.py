@@ -242,7 +242,7 @@ def two_threads(clock: Callable, settings: Settings) -> Reading:
 
 
 def our_search(problem: sp.Problem, population: int) -> Callable[[int], float]:
-    """Make a search of so many generations, from the start each time."""
+    """Make a search of a number of generations, from the start each time."""
 
     def run(generations: int) -> float:
         stop = sp.MaxGenerations(generations)

@@ -49,7 +49,7 @@ class Target(NamedTuple):
 
 
 class OutcomeError(Exception):
-    """An outcome that is not allowed and is no exception, such as two lines on stderr."""
+    """An outcome that is not allowed and not an exception, such as two lines on stderr."""
 
 
 @dataclass
