@@ -66,13 +66,26 @@ inline void check_stop() {
 }
 
 // For code that runs more often, where reading the clock would take as long as the work: checks once in 256
-// units of work, each a few hundred nanoseconds at most.
-inline void check_stop_often(std::uint64_t work = 1) {
-  static thread_local std::uint64_t since_check = 0;
-  since_check += work;
-  if (since_check < 256) return;
-  since_check = 0;
-  check_stop();
-}
+// units of a thread's work, each a few hundred nanoseconds at most.
+class StopCounter {
+ public:
+  // For loops of little work, before which to find it.
+  static StopCounter& of_thread() {
+    static thread_local StopCounter counter;
+    return counter;
+  }
+
+  void count(std::uint64_t work = 1) {
+    since_check_ += work;
+    if (since_check_ < 256) return;
+    since_check_ = 0;
+    check_stop();
+  }
+
+ private:
+  std::uint64_t since_check_ = 0;
+};
+
+inline void check_stop_often(std::uint64_t work = 1) { StopCounter::of_thread().count(work); }
 
 }  // namespace stageplan

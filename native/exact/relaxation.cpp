@@ -123,8 +123,10 @@ std::vector<char> Relaxation::mark_promising() {
   paths.to_end(graph, weight);
   std::vector<char> marked(graph.size());
   const double max_total = demand.most_cost + multipliers.sum();
-  for (size_t i = 0; i < graph.size(); ++i)
-    marked[i] = paths.before(graph[i]) + weight[i] + paths.after(graph[i]) <= max_total;
+  std::transform(graph.arcs().begin(), graph.arcs().end(), weight.begin(), marked.begin(),
+                 [&paths = paths, max_total](const Arc& arc, double own) {
+                   return paths.before(arc) + own + paths.after(arc) <= max_total;
+                 });
   return marked;
 }
 

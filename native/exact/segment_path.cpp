@@ -11,10 +11,11 @@ SegmentPath::SegmentPath(const Problem& problem) : neighbours_alike_(problem.nei
 double SegmentPath::from_start(const StageGraph& graph, const std::vector<double>& weight) {
   start_.assign(graph.layers() + 1, {});
   start_[0].best = 0;
+  StopCounter& work = StopCounter::of_thread();
   for (int first = 0; first < graph.layers(); ++first) {
     const Least here = start_[first];
     if (here.best == kInfinity) continue;
-    check_stop_often();
+    work.count();
     for (size_t i = graph.begin(first); i < graph.begin(first + 1); ++i) {
       const Arc& arc = graph[i];
       start_[arc.last + 1].offer(here.without(arc.type) + weight[i], static_cast<int>(i), apart(arc.type));
@@ -26,8 +27,9 @@ double SegmentPath::from_start(const StageGraph& graph, const std::vector<double
 double SegmentPath::to_end(const StageGraph& graph, const std::vector<double>& weight) {
   end_.assign(graph.layers() + 1, {});
   end_.back().best = 0;
+  StopCounter& work = StopCounter::of_thread();
   for (int first = graph.layers() - 1; first >= 0; --first) {
-    check_stop_often();
+    work.count();
     for (size_t i = graph.begin(first); i < graph.begin(first + 1); ++i) {
       const Arc& arc = graph[i];
       end_[first].offer(after(arc) + weight[i], static_cast<int>(i), apart(arc.type));

@@ -83,6 +83,8 @@ void SegmentSweep::begin(std::vector<Least>& totals, int cut, double direction) 
 
 void SegmentSweep::open_paths(const std::vector<Least>& totals, int cut) {
   work_ += types_.size() * kTypeWork;
+  check_stop_often(1 + (work_ - checked_) / kStageWork);
+  checked_ = work_;
   for (Type& type : types_) {
     const double total = totals[cut].without(type.number);
     if (total == kInfinity) continue;
@@ -118,7 +120,6 @@ void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take)
     const double total = open[i].total, rest = limit - total;
     work_ += kOpenWork;
     if (near >= rest) continue;
-    check_stop_often();
     const int first = std::min(cut, open[i].cut), last = std::max(cut, open[i].cut) - 1;
     const double computing = compute_weight(type, first, last);
     if (computing < kInfinity && (computing >= rest || least_weight(type, first, last, computing) >= rest))

@@ -85,6 +85,7 @@ class SegmentSweep {
   double direction_ = 1;       // of the scans: 1 if paths begin at the first cut, -1 at the last
   int stride_ = 1;
   std::uint64_t work_ = 0;
+  std::uint64_t checked_ = 0;  // work at the last check for a stop
 };
 
 }  // namespace stageplan

@@ -75,9 +75,10 @@ StageGraph::StageGraph(int layers, std::vector<Arc> arcs, double time) : arcs_(s
 StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
                        const std::vector<char>& marked, double time)
     : time_(time) {
+  StopCounter& work = StopCounter::of_thread();
   for (int first = 0; first < problem.layers; ++first) {
     begins_.push_back(arcs_.size());
-    check_stop_often(1 + (wider.begin(first + 1) - wider.begin(first)) / 16);
+    work.count(1 + (wider.begin(first + 1) - wider.begin(first)) / 16);
     for (size_t i = wider.begin(first); i < wider.begin(first + 1); ++i) {
       const Arc& arc = wider[i];
       if (!marked[i]) continue;

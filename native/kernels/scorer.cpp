@@ -52,7 +52,7 @@ Scorer::Scorer(const Problem& problem, double time, Allowed allowed)
 }
 
 bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
-  constexpr size_t part = 2048;
+  constexpr size_t part = 4096;
   const size_t parts = (count + part - 1) / part;
   std::atomic<bool> valid{true};
   parallel_for(parts, threads, [&](size_t i) {

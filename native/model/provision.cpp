@@ -163,11 +163,14 @@ Score Provisioner::walk(int steps) {
   Score best = score();
   best_devices_ = devices_;
   int step = 0, until_check = 0;
+  StopCounter& work = StopCounter::of_thread();
   for (; step < steps && add_device(); ++step) {
-    check_stop_often();
+    work.count();
     ++looked_at_;
-    if (stage_violation_ + device_violation(problem_, counts_.data()) > best.violation) break;
     const Score now = score();
+    if (now.violation > best.violation &&
+        stage_violation_ + device_violation(problem_, counts_.data()) > best.violation)
+      break;
     if (improves_beyond_tie(problem_, now, best)) {
       best = now;
       best_devices_ = devices_;
@@ -184,8 +187,8 @@ Score Provisioner::walk(int steps) {
 // Whether any later state may be better: the lower bound of the cost is convex in the stage time, so that later
 // states cost at least as much once it rises. More devices never lower the hourly price.
 bool Provisioner::can_improve(const Score& best) const {
-  const double violation = stage_violation_ + device_violation(problem_, counts_.data());
-  if (problem_.objective == Objective::price && meets(best.violation, violation)) return false;
+  const auto violation = [&] { return stage_violation_ + device_violation(problem_, counts_.data()); };
+  if (problem_.objective == Objective::price && meets(best.violation, violation())) return false;
   const double time = times_.front().first;
   Bound sum{time * problem_.fixed_price, problem_.fixed_price};
   for (const Stage& stage : *stages_) {
@@ -196,7 +199,7 @@ bool Provisioner::can_improve(const Score& best) const {
   if (sum.slope > 0) return true;
   const double cost = problem_.cost_scale() * sum.value;
   if (problem_.objective == Objective::cost) return !meets(best.cost, cost);
-  return meets(violation + excess(cost, problem_.max_cost), best.violation);
+  return meets(violation() + excess(cost, problem_.max_cost), best.violation);
 }
 
 }  // namespace stageplan
