@@ -25,7 +25,7 @@ goal                   objective, examples, min_throughput, max_duration, max_co
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby, product
-from math import inf, isinf
+from math import fsum, inf, isinf
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -148,11 +148,11 @@ def load(p: Any, scheme: Scheme, stage: Stage) -> Load:
     supported = [x for x in stage.layers if not isinf(p.compute[x, t])]
     transfer, beta = boundary_seconds(p, scheme, stage) + tensor_seconds(p, stage), p.transfer_parallel[t]
     return Load(
-        ws=float(sum(p.compute[x, t] * (1 - p.compute_parallel[x, t]) for x in supported)),
-        wp=float(sum(p.compute[x, t] * p.compute_parallel[x, t] for x in supported)),
+        ws=fsum(p.compute[x, t] * (1 - p.compute_parallel[x, t]) for x in supported),
+        wp=fsum(p.compute[x, t] * p.compute_parallel[x, t] for x in supported),
         ds=float(transfer * (1 - beta)),
         dp=float(transfer * beta),
-        memory=float(sum(p.memory[x] for x in stage.layers)) + workspace(p, stage),
+        memory=fsum(p.memory[x] for x in stage.layers) + workspace(p, stage),
         unsupported=len(stage.layers) - len(supported),
     )
 
@@ -216,15 +216,23 @@ def bottleneck(p: Any, work: Loaded, ks: Devices) -> float:
     return max(time(p, w, k) for w, k in zip(work.loads, ks, strict=True))
 
 
+def counts(p: Any, work: Loaded, ks: Devices) -> list[int]:
+    """Count the devices of each type over all stages."""
+    return [sum(k for t, k in zip(work.types, ks, strict=True) if t == u) for u in range(len(p.price))]
+
+
 def hourly(p: Any, work: Loaded, ks: Devices) -> float:
-    """Give the price per hour of all devices and the fixed price."""
-    return float(p.fixed_price + sum(p.price[t] * k for t, k in zip(work.types, ks, strict=True)))
+    """Give the price per hour: the fixed price, and then the devices of one type after the other."""
+    rate = float(p.fixed_price)
+    for each, count in zip(p.price, counts(p, work, ks), strict=True):
+        rate += float(each * count)
+    return rate
 
 
 def device_excess(p: Any, work: Loaded, ks: Devices) -> float:
-    """Sum over types how far the devices of all stages are above the limit, relative to it."""
-    counts = [sum(k for t, k in zip(work.types, ks, strict=True) if t == u) for u in range(len(p.price))]
-    return sum(excess(n, limit, max(limit, 1)) for n, limit in zip(counts, p.limit, strict=True))
+    """Sum over types how far the devices of all stages are above the limit, relative to it; no tolerance."""
+    used = counts(p, work, ks)
+    return sum(max(0.0, n - limit) / max(limit, 1) for n, limit in zip(used, p.limit, strict=True))
 
 
 def stage_excess(p: Any, work: Loaded) -> float:
@@ -236,7 +244,7 @@ def stage_excess(p: Any, work: Loaded) -> float:
 def score_loaded(p: Any, work: Loaded, ks: Devices) -> Score:
     """Score a merged scheme with given devices."""
     tau, rate, tau_goal = bottleneck(p, work, ks), hourly(p, work, ks), goal_time(p)
-    cost = p.goal.examples * tau / 3600 * rate
+    cost = p.goal.examples / 3600 * tau * rate
     limits = [(tau, tau_goal), (cost, p.goal.max_cost), (rate, p.goal.max_price)]
     violation = sum(excess(x, limit, limit) for x, limit in limits if limit is not None)
     violation += device_excess(p, work, ks) + stage_excess(p, work)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import reference as ref
 from conftest import Draw
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stageplan as sp
@@ -120,33 +120,87 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("limit", VALUES)
+def all_agree(arguments: dict[str, Any], scheme: npt.NDArray[np.int8], to_the_last_bit: bool = False) -> bool:
+    """Whether a scheme has a feasible plan, which core, `Plan`, `verify` and the oracle must agree on.
+
+    The oracle adds up layers in another way, and is not asked where the last bit of a sum decides.
+    """
+    problem = sp.Problem.from_arrays(**arguments)
+    plan = sp.Plan.of(problem, scheme)
+    assert plan.feasible == (not plan.violations)
+    assert sp.verify(problem, plan).feasible == plan.feasible
+    assert (sp.evaluate(problem, plan.scheme[None]).violation[0] == 0) == plan.feasible
+    if not to_the_last_bit:
+        oracle = ref.provision(ref.plain_problem(**arguments), scheme.tolist())
+        assert (oracle.score.violation == 0) == plan.feasible
+    return plan.feasible
+
+
+def draw_edge(rng: np.random.Generator, **fixed: Any) -> tuple[dict[str, Any], npt.NDArray[np.int8], sp.Plan]:
+    """Draw arguments of a problem, a scheme, and its plan, which is feasible."""
+    layers, types = rng.integers(1, 5), rng.integers(1, 4)
+    arguments = {
+        "compute": rng.uniform(0.1, 3, (layers, types)),
+        "price": rng.uniform(0.1, 3, types),
+        "send": rng.uniform(0, 1, (layers, types)),
+        "memory": rng.uniform(0.1, 3, layers),
+        "compute_parallel": 0.9,
+        "fixed_price": 0.3,
+        "examples": float(rng.uniform(1, 1e7)),
+        "merge": str(rng.choice(["adjacent", "type"])),
+    } | fixed
+    scheme = rng.integers(0, types, layers).astype(np.int8)
+    return arguments, scheme, sp.Plan.of(sp.Problem.from_arrays(**arguments), scheme)
+
+
+@pytest.mark.parametrize("limit", [*VALUES, "capacity"])
 @pytest.mark.parametrize("rest", [1e-9, -1e-9, 1e-12, -1e-12, 0.0])
-def test_core_plan_and_verify_agree_at_the_edge_of_a_limit(limit: str, rest: float) -> None:
+def test_core_plan_verify_and_oracle_agree_at_the_edge_of_a_limit(limit: str, rest: float) -> None:
     """One formula decides: the core's violation, the plan's list, and the check of both are of one mind."""
     rng, broken = np.random.default_rng(5), 0
     for _ in range(40):
-        layers, types = rng.integers(1, 5), rng.integers(1, 4)
-        problem = sp.Problem.from_arrays(
-            rng.uniform(0.1, 3, (layers, types)),
-            rng.uniform(0.1, 3, types),
-            send=rng.uniform(0, 1, (layers, types)),
-            compute_parallel=0.9,
-            fixed_price=0.3,
-            max_devices_per_stage=1,
-            examples=float(rng.uniform(1, 1e7)),
-        )
-        scheme = rng.integers(0, problem.n_labels, layers)
-        value = getattr(sp.Plan.of(problem, scheme), VALUES[limit])
+        arguments, scheme, plan = draw_edge(rng, max_devices_per_stage=1)
         factor = 1 + 1e-9 if limit == "min_throughput" else 1 / (1 + 1e-9)
-        at_edge = problem.replace(**{limit: value * factor * (1 + rest)})
-        plan = sp.Plan.of(at_edge, scheme)
-        assert plan.feasible == (not plan.violations)
-        assert sp.verify(at_edge, plan).feasible == plan.feasible
-        assert (sp.evaluate(at_edge, plan.scheme[None]).violation[0] == 0) == plan.feasible
-        broken += not plan.feasible
-    if abs(rest) == 1e-9:
+        if limit == "capacity":
+            largest = max(plan.stages, key=lambda stage: stage.memory)
+            value: Any = np.full(len(arguments["price"]), math.inf)
+            value[plan.problem.type_names.index(largest.type)] = largest.memory
+        else:
+            value = getattr(plan, VALUES[limit])
+        broken += not all_agree(arguments | {limit: value * factor * (1 + rest)}, scheme, rest == 0)
+    if rest != 0:
         assert broken == (40 if (rest > 0) == (limit == "min_throughput") else 0)
+
+
+@pytest.mark.parametrize("limit", ["limit", "max_devices_per_stage"])
+@pytest.mark.parametrize("size", [1, 10, 1e4])
+def test_a_whole_limit_has_no_tolerance(limit: str, size: float) -> None:
+    """As many devices as are allowed meet it and one more breaks it; a part of a device is refused."""
+    rng = np.random.default_rng(6)
+    for _ in range(10):
+        arguments, scheme, _ = draw_edge(
+            rng, compute_parallel=1.0, send=None, min_throughput=size * rng.uniform(1, 3), objective="price"
+        )
+        plan = sp.Plan.of(sp.Problem.from_arrays(**arguments), scheme)
+        largest = max(plan.stages, key=lambda stage: stage.devices)
+        if limit == "limit":
+            used = sum(stage.devices for stage in plan.stages if stage.type == largest.type)
+            others = np.arange(len(arguments["price"])) != plan.problem.type_names.index(largest.type)
+
+            def value(devices: float) -> Any:
+                return np.where(others, math.inf, devices)  # noqa: B023
+        else:
+            used = largest.devices
+
+            def value(devices: float) -> Any:
+                return devices
+
+        assert all_agree(arguments | {limit: value(used)}, scheme)
+        if used > 1:
+            assert not all_agree(arguments | {limit: value(used - 1)}, scheme)
+        for rest in (1e-9, -1e-9, 1e-12, -1e-12):
+            with pytest.raises((ValueError, TypeError), match=rf"^{limit}.* is .* must be a whole number"):
+                sp.Problem.from_arrays(**arguments | {limit: value(used * (1 + rest))})
 
 
 def extremes(usual: st.SearchStrategy[float]) -> st.SearchStrategy[float]:
@@ -154,8 +208,8 @@ def extremes(usual: st.SearchStrategy[float]) -> st.SearchStrategy[float]:
     return usual | st.sampled_from([1e-60, 1e-30, 1e30, 1e60])
 
 
-@given(st.data())
-def test_numbers_at_the_ends_of_their_ranges_make_no_nan(data: st.DataObject) -> None:
+def draw_extreme(data: st.DataObject) -> sp.Problem:
+    """Draw a small problem, each number of which may be at an end of its range."""
     layers, types = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 2))
     number = extremes(st.floats(0.1, 4))
 
@@ -164,7 +218,7 @@ def test_numbers_at_the_ends_of_their_ranges_make_no_nan(data: st.DataObject) ->
         return np.array(data.draw(st.lists(number, min_size=size, max_size=size))).reshape(shape)
 
     goal = {name: data.draw(number) for name in VALUES if data.draw(st.booleans())}
-    problem = sp.Problem.from_arrays(
+    return sp.Problem.from_arrays(
         numbers(layers, types),
         numbers(types),
         memory=numbers(layers),
@@ -176,10 +230,47 @@ def test_numbers_at_the_ends_of_their_ranges_make_no_nan(data: st.DataObject) ->
         objective=data.draw(st.sampled_from(["cost", "throughput", "price"])),
         **goal,
     )
+
+
+@given(st.data())
+def test_numbers_at_the_ends_of_their_ranges_make_no_nan(data: st.DataObject) -> None:
+    problem = draw_extreme(data)
     result = sp.solve(problem, stop=sp.MaxGenerations(3))
     assert not any(math.isnan(x) for x in (result.bound, result.gap, result.plan.violation, result.plan.cost))
     assert "nan" not in str(result)
     sp.verify(problem, result.plan)
-    schemes = np.zeros((1, layers), np.int8)
-    scores = sp.evaluate(problem, schemes, target=data.draw(number))
+    schemes = np.zeros((1, problem.n_layers), np.int8)
+    target = data.draw(extremes(st.floats(0.1, 4)))
+    scores = sp.evaluate(problem, schemes, target=target)
     assert not any(np.isnan(x).any() for x in scores if x is not None)
+
+
+def check_extreme(problem: sp.Problem) -> None:
+    """A front and changes of limits of numbers that are at the ends of their ranges."""
+    front = sp.pareto(problem, points=3, stop=sp.MaxGenerations(3))
+    assert not any(math.isnan(x) for x in (front.gap, front.fastest))
+    for point in front.points:
+        assert not any(math.isnan(x) for x in (point.bound, point.gap, point.plan.cost, point.plan.time))
+        sp.verify(point.plan.problem, point.plan)
+    changes = sp.repair(problem)
+    for change in (change for suggestion in changes.suggestions for change in suggestion.changes):
+        assert 0 <= change.needed < math.inf
+        assert change.factor >= 1
+    assert "nan" not in f"{front} {changes}"
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_nor_does_a_front_or_a_repair_of_them(data: st.DataObject) -> None:
+    check_extreme(draw_extreme(data))
+
+
+@pytest.mark.parametrize("seconds", [1e-60, 1e60])
+@pytest.mark.parametrize("objective", ["cost", "throughput"])
+def test_fronts_and_repairs_at_the_ends_of_the_range_of_time(seconds: float, objective: str) -> None:
+    """Where the throughput of a plan, or what a limit would have to be, cannot be that of a problem."""
+    numbers = {"objective": objective, "max_devices_per_stage": 3, "max_price": 1.0}
+    check_extreme(sp.Problem.from_arrays([[seconds], [seconds]], [2.0], **numbers))
+    check_extreme(sp.Problem.from_arrays([[seconds]], [0.1], **numbers))
+    check_extreme(sp.Problem.from_arrays([[4.0]], [1e-60], **numbers, min_throughput=1e30))
+    check_extreme(sp.Problem.from_arrays([[4.0]], [1.0], **numbers, min_throughput=1e30, max_cost=seconds))

@@ -1,6 +1,8 @@
 """Plans by options are verified from the definitions; numbers that are not theirs are named."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ import pytest
 import reference_options as ref
 
 import stageplan as sp
+from stageplan.plan import rented
 
 
 def test_plans_are_those_of_the_definition() -> None:
@@ -67,3 +70,78 @@ def test_activations_without_a_batch_are_resident():
     plan = sp.Plan.of(problem, [0])
     assert plan.stages[0].memory == 8.0
     sp.verify(problem, plan)
+
+
+# At the edge of a limit --------------------------------------------------------------------------------
+
+OBJECTIVES = {
+    "max_cost": "cost",
+    "max_price": "price",
+    "max_duration": "throughput",
+    "min_throughput": "throughput",
+}
+WHOLE = ("limit", "max_stages", "max_devices_per_stage")
+UNLIMITED = dict.fromkeys([*OBJECTIVES, "capacity", *WHOLE[1:]])
+
+
+def all_agree(problem: sp.Problem, scheme: list[int]) -> bool:
+    """Whether a scheme has a feasible plan, which core, `Plan`, `verify` and the oracle must agree on."""
+    plan = sp.Plan.of(problem, scheme)
+    assert plan.feasible == (not plan.violations)
+    assert sp.verify(problem, plan).feasible == plan.feasible
+    assert (sp.evaluate(problem, plan.scheme[None]).violation[0] == 0) == plan.feasible
+    assert (ref.provision(problem, scheme) is not None) == plan.feasible
+    return plan.feasible
+
+
+def feasible_plans(objective: str, count: int) -> Iterator[sp.Plan]:
+    """Draw plans of problems without limits but those on devices."""
+    rng, seen = np.random.default_rng(11), 0
+    for _ in range(10 * count):
+        problem = option_problems.draw_problem(rng, 3, **UNLIMITED, objective=objective)
+        plan = sp.Plan.of(problem, rng.integers(0, problem.n_labels, problem.n_layers))
+        if plan.feasible and seen < count:
+            seen += 1
+            yield plan
+    assert seen == count
+
+
+@pytest.mark.parametrize("limit", [*OBJECTIVES, "capacity"])
+@pytest.mark.parametrize("rest", [1e-9, -1e-9, 1e-12, -1e-12])
+def test_all_agree_at_the_edge_of_a_limit(limit: str, rest: float) -> None:
+    broken = 0
+    for plan in feasible_plans(OBJECTIVES.get(limit, "cost"), 20):
+        problem, factor = plan.problem, 1 + 1e-9 if limit == "min_throughput" else 1 / (1 + 1e-9)
+        if limit == "capacity":
+            by_type = [[s.memory for s in plan.stages if s.type == t] for t in problem.type_names]
+            value = np.array([max(used, default=0.0) or inf for used in by_type])
+        else:
+            name = {"max_duration": "duration", "min_throughput": "throughput"}.get(limit, limit[4:])
+            value = getattr(plan, name)
+        at_edge = problem.replace(**{limit: value * factor * (1 + rest)})
+        broken += not all_agree(at_edge, plan.scheme.tolist())
+    if limit != "capacity":  # where another option may need less of it
+        assert broken == (20 if (rest > 0) == (limit == "min_throughput") else 0)
+    assert broken > 0 or (rest > 0) != (limit == "min_throughput")
+
+
+@pytest.mark.parametrize("limit", WHOLE)
+def test_a_whole_limit_has_no_tolerance(limit: str) -> None:
+    """As many devices or stages as are allowed meet it; with one less, whatever else there is decides."""
+    broken = 0
+    for plan in feasible_plans("price", 20):
+        problem, scheme = plan.problem, plan.scheme.tolist()
+        if limit == "limit":
+            types = [problem.type_names.index(stage.type) for stage in plan.stages]
+            used = np.array(
+                rented(problem, list(zip(types, (stage.devices for stage in plan.stages), strict=True)))
+            )
+            less = np.maximum(used - 1, 0)
+        elif limit == "max_stages":
+            used, less = len(plan.stages), max(1, len(plan.stages) - 1)
+        else:
+            used = max(stage.devices for stage in plan.stages)
+            less = max(1, used - 1)
+        assert all_agree(problem.replace(**{limit: used}), scheme)
+        broken += not all_agree(problem.replace(**{limit: less}), scheme)
+    assert broken > 0

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from .fields import as_float, show
 
+LARGEST = 1e60  # number of a problem; its inverse is the smallest one above 0
+
 
 def check_number(
     name: str,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._version import __version__
-from .arguments import check_choice, check_number
+from .arguments import LARGEST, check_choice, check_number
 from .fields import show
 from .output import compose, table, to_text
 from .plan import Plan
@@ -417,12 +417,16 @@ def _power(base: float, exponent: float) -> float:
     return result
 
 
+def _at_most(problem: Problem, tau: float) -> Problem:
+    """Return the problem of the plans that take at most `tau` seconds per example."""
+    throughput = max(problem.goal.min_throughput or 0.0, min(1 / tau, LARGEST) if tau > 0 else 0.0)
+    return problem.replace(min_throughput=throughput) if throughput >= 1 / LARGEST else problem
+
+
 def _point(search: _Search, tau: float, scheme: npt.NDArray[np.int8], bound: float) -> Point:
     """Make a point of the cheapest plan of a scheme in at most `tau` seconds per example."""
-    goal = search.problem.goal
-    least = {} if tau == 0 else {"min_throughput": max(1 / tau, goal.min_throughput or 0.0)}
-    plan = Plan.of(search.problem.replace(**least), scheme)
-    value = plan.price if goal.objective == "price" else plan.cost
+    plan = Plan.of(_at_most(search.problem, tau), scheme)
+    value = plan.price if search.problem.goal.objective == "price" else plan.cost
     proven = value <= bound * (1 + _TIE)
     gap = 0.0 if proven else value / bound - 1 if bound > 0 else math.inf
     return Point(plan, optimal_status(plan.problem) if proven else "feasible", min(bound, value), gap)
@@ -516,9 +520,8 @@ def _solve_at(search: _Search, target: float, solved: list[tuple[float, Point]])
     """
     if search.over:
         return False
-    throughput = max(1 / target, search.problem.goal.min_throughput or 0.0)
     try:
-        result = search.solve(search.problem.replace(min_throughput=throughput))
+        result = search.solve(_at_most(search.problem, target))
     except KeyboardInterrupt as interrupt:  # before a plan was found
         search.ended_by = interrupt
         return False

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .arguments import check_number
+from .arguments import LARGEST, check_number
 from .fields import printable
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
@@ -146,6 +146,13 @@ class _Limit:
     whole: bool = False
     inverse: bool = False  # shown as examples/s, stored as seconds per example
     of_type: bool = False  # of a device type, and not of the goal
+
+    @property
+    def most(self) -> float:
+        """The largest value that a problem may have."""
+        if not self.whole:
+            return LARGEST
+        return math.inf if self.of_type else _core.MAX_DEVICES - 1  # which count as unlimited
 
     @property
     def physical(self) -> bool:
@@ -371,16 +378,16 @@ def _limits_of_types(
 
 def _with_entry(array: str, t: int, problem: Problem, value: float) -> Problem:
     changed = getattr(problem, array).copy()
-    changed[t] = value
+    changed[t] = value if array == "limit" or value <= LARGEST else math.inf
     return problem.replace(**{array: changed})
 
 
 def _with_number(name: str, problem: Problem, value: float) -> Problem:
-    if math.isinf(value):
+    if name == "max_devices_per_stage":
+        return problem.replace(**{name: None if math.isinf(value) else int(min(value, _core.MAX_DEVICES))})
+    if value > LARGEST:
         return problem.replace(**{name: None})
-    if name == "min_throughput":
-        value = _inverse(value)
-    return problem.replace(**{name: int(value) if name == "max_devices_per_stage" else value})
+    return problem.replace(**{name: _inverse(value) if name == "min_throughput" else value})
 
 
 def _on(plan: Plan, t: int) -> list[Stage]:
@@ -471,6 +478,8 @@ def _suggest(search: _Search, problem: Problem, limits: list[_Limit]) -> Suggest
         )
         values[i] = limit.given(value)
         proven = proven and smallest
+    if any(value > limit.most for limit, value in zip(limits, values, strict=True)):
+        return None
     changed = _with(cheapest, limits, values).replace(objective=problem.goal.objective)
     plan = Plan.of(changed, plan.scheme)
     changes = tuple(
