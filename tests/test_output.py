@@ -1,13 +1,15 @@
 """What commands write."""
 
 import errno
+import json
 import os
 import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from commands import SHORT, fail, strict
+from commands import CLUSTER, SHORT, WORKLOAD, fail, strict
 from rich.cells import cell_len
 
 import stageplan as sp
@@ -218,3 +220,76 @@ def test_output_to_a_terminal_is_wrapped_to_its_width(run, monkeypatch):
 
 def test_an_empty_table_is_left_out():
     assert output.to_text(output.compose("head", output.table([]), "")) == "head"
+
+
+# Names with control characters --------------------------------------------------------------------------
+
+EVIL = "\x1b[2J\r\x07\u202e\x9b\t\nnext line"
+
+
+def with_evil_names(text):
+    """Add control characters to all names in a file of TOML."""
+    for name in ("net", "a", "b", "c", "types", "slow", "fast"):
+        evil = json.dumps(name + EVIL)
+        text = text.replace(f'name = "{name}"', f"name = {evil}")
+        text = text.replace(f"{name} =", f"{evil} =") if name in ("slow", "fast") else text
+    return text
+
+
+def check_clean(text):
+    assert "next line" in text
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert not any(line.startswith("next line") for line in text.splitlines())
+
+
+@pytest.fixture
+def evil_files(net_files):
+    evil = [json.dumps(name + EVIL) for name in ("a", "c", "kind", "note")]
+    head = f"ties = [[{evil[0]}, {evil[1]}]]\nnotes = [{evil[3]}]\n"
+    workload = WORKLOAD.replace("memory = 10.0", f"memory = 10.0\nkind = {evil[2]}", 1)
+    Path("net.toml").write_text(head + with_evil_names(workload))
+    Path("types.toml").write_text(with_evil_names(CLUSTER).replace("price = 1.0", "price = 0.0"))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("plan", "net.toml", *SHORT),
+        ("plan", "net.toml", *SHORT, "--split", "--objective", "throughput"),
+        ("plan", "net.toml", *SHORT, "-o", "-"),
+        ("plan", "net.toml", *SHORT, "--max-price", 0.1, "--min-throughput", 1e5),
+        ("plan", "net.toml", *SHORT, "--method", "annealing"),
+        ("plan", "net.toml", "--method", "reinforce", "--max-runtime", 0, "--save-policy", "p" + EVIL),
+        ("plan", "net.toml", "--device", "none" + EVIL),
+        ("plan", "net.toml" + EVIL),
+        ("plan", "net.toml", "--method", EVIL),
+        ("plan", "net.toml", "-o", f"none/{EVIL}"),
+        ("pareto", "net.toml", "--points", 3),
+        ("score", "net.toml", "plan.json"),
+        ("export", "plan.json", "--to", "torch"),
+        ("export", "plan.json", "--to", "json"),
+        ("export", "plan.json", "--to", "vllm"),
+    ],
+    ids=lambda argv: " ".join(map(str, argv)).removesuffix(EVIL),
+)
+def test_names_reach_the_terminal_without_control_characters(evil_files, run, argv):
+    assert run("plan", "net.toml", *SHORT, "-o", "plan.json")[0] == 0
+    check_clean("".join(run(*argv)[1:]))
+
+
+def test_python_shows_names_without_control_characters():
+    layers, types = ([f"{name}{EVIL}" for name in names] for names in ("abc", "xy"))
+    arrays = sp.Problem.from_arrays(
+        [[4.0, 1.0], [2.0, np.inf], [1.0, 2.0]], [1.0, 3.0], limit=[2, 2], memory=[1.0, 2.0, 3.0],
+        capacity=[2.0, 9.0], max_price=100.0,
+    )  # fmt: skip
+    problem = arrays.replace(layer_names=layers, type_names=types)
+    infeasible = problem.replace(limit=[0, 2])
+    result = sp.solve(problem, "reinforce", stop=sp.MaxGenerations(1))
+    broken = sp.Plan.of(infeasible, [0, 1, 1])
+    shown = [problem, result, result.plan, broken, result.policy, sp.pareto(problem), sp.repair(infeasible)]
+    for value in shown:
+        check_clean(str(value))
+    with pytest.raises(ValueError, match=r"must be those of the policy") as caught:
+        result.policy.plan(problem.replace(type_names=("p" + EVIL, "q")))
+    check_clean(str(caught.value))

@@ -97,9 +97,7 @@ def compose(*parts: RenderableType) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    return Group(
-        *(Text(printable(part, keep="\n")) if isinstance(part, str) else part for part in parts if part != "")
-    )
+    return Group(*(Text(printable(part)) if isinstance(part, str) else part for part in parts if part != ""))
 
 
 def to_text(shown: RenderableType, width: int | None = None) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import interrupts, plan_file
+from ..fields import sentence
 from ..learning.policy import CELLS, Policy
 from ..output import check_output, compose, deliver, print_note, progress_line, write_and_print
 from ..pareto import pareto
@@ -130,7 +131,7 @@ def _save_policy(path: Path | None, result: Result) -> None:
         return
     if result.policy is None:
         reason = "the search was stopped before its first step"
-        print_note(f"stageplan: note: {path}: no policy was saved, since {reason}")
+        print_note(sentence(f"stageplan: note: {path}: no policy was saved, since {reason}"))
     else:
         result.policy.save(path)
 
@@ -156,7 +157,7 @@ def _deliver_plan(arguments: argparse.Namespace, problem: Problem, result: Resul
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        deliver(arguments.output, compose(result, changes), values)
+        deliver(arguments.output, compose(result, *changes.splitlines()), values)
     return interrupted
 
 
