@@ -116,18 +116,48 @@ def test_searches_continue_after_a_stopped_step() -> None:
     assert stopped.bound == pytest.approx(straight.bound)
 
 
+def bound_of_a_placement() -> Callable[[], object]:
+    search = _core.RandomSearch(large(400, 24, merge="type").core, 0, 1)
+    return lambda: search.bound
+
+
+def front() -> Callable[[], object]:
+    problem = large(400, 24, limit=[10**5] * 24, compute_parallel=0.9999)
+    schemes = np.tile(np.random.default_rng(0).integers(0, 24, 400, np.int8), (5, 1))
+    return lambda: _core.Front(problem.core, [1e3 * 0.9**i for i in range(100)], None, 0.0, schemes)
+
+
+def score_of_an_order() -> Callable[[], object]:
+    n = 1500
+    tensors = [(x, (x + step,), 1.0) for step in (1, 7) for x in range(n - step)]
+    splits = _core.OrderSplits(tensors, [(150, [1.0] * n, True), (150, [2.0] * n, True)])
+    return lambda: splits.score(list(range(n)))
+
+
+def exact() -> Callable[[], object]:
+    search = _core.Exact(large(400, 24).core, np.empty((0, 400), np.int8))
+    return lambda: search.advance(20_000_000)
+
+
+def scorer() -> Callable[[], object]:
+    problem = large(400, 24)
+    return lambda: _core.Scorer(problem.core, 5.0)
+
+
+def auto() -> Callable[[], object]:
+    return _core.Auto(large(400, 24).core, 256, 0, 1, np.empty((0, 400), np.int8)).step
+
+
+def placement_bound() -> Callable[[], object]:
+    problem = large(400, 24, merge="type")
+    return lambda: _core.testing.placement_bound(problem.core)
+
+
 @pytest.mark.parametrize(
-    "work",
-    [
-        lambda p: _core.Exact(p.core, np.empty((0, p.n_layers), np.int8)).advance(20_000_000),
-        lambda p: _core.Scorer(p.core, 5.0),
-        lambda p: _core.Auto(p.core, 256, 0, 1, np.empty((0, p.n_layers), np.int8)).step(),
-        lambda p: _core.testing.placement_bound(p.replace(merge="type").core),
-    ],
-    ids=["exact", "scorer", "auto", "placement_bound"],
+    "prepare", [exact, scorer, auto, placement_bound, bound_of_a_placement, front, score_of_an_order]
 )
-def test_other_threads_go_on(work: Callable[[sp.Problem], object]) -> None:
-    problem, ended, passed = large(400, 24), threading.Event(), []
+def test_other_threads_go_on(prepare: Callable[[], Callable[[], object]]) -> None:
+    work, ended, passed = prepare(), threading.Event(), []
 
     def count() -> None:
         while not ended.is_set():
@@ -137,7 +167,7 @@ def test_other_threads_go_on(work: Callable[[sp.Problem], object]) -> None:
     thread = threading.Thread(target=count)
     thread.start()
     began = time.perf_counter()
-    work(problem)
+    work()
     until = time.perf_counter()
     ended.set()
     thread.join()

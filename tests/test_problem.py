@@ -98,6 +98,12 @@ def test_no_tensors(tensor: Any) -> None:
         make(tensors=[(0, (1,), 1.0), tensor])
 
 
+@pytest.mark.parametrize("tensors", [5, 0.5, "tensors", {0: 1}, True, np.zeros(3)])
+def test_tensors_that_are_no_list(tensors: Any) -> None:
+    with pytest.raises(TypeError, match=r"^tensors is .*; it must be a list of \(producer, c"):
+        make(tensors=tensors)
+
+
 @pytest.mark.parametrize(
     ("arguments", "unbounded"),
     [

@@ -3,7 +3,8 @@ import os
 import pytest
 
 from stageplan import readers
-from stageplan.readers import read_cluster, read_goal, read_workload
+from stageplan.plan_file import read_plan
+from stageplan.readers import read_cluster, read_devices, read_goal, read_workload
 from stageplan.readers.bounded import MAX_BYTES, MAX_TOML_BYTES
 
 CLUSTER = 'name = "lab"\ntypes = [{ name = "cpu", price = 1 }]\n'
@@ -33,6 +34,11 @@ READERS = [read_workload, read_cluster, read_goal]
         ),
         (WORKLOAD.encode()[:-9], "it is not valid TOML: "),
         (b"a = " + b"9" * 5000, "it is not valid TOML: it has a number of too many digits"),
+        (
+            b'{"layers": [{"memory": ' + b"9" * 5000 + b"}]}",
+            "it is not valid JSON: Integer value out",
+        ),
+        (b'{"layers": [{"memory": -' + b"9" * 5000 + b"}]}", "it is not valid JSON: "),
         (b"a." * 10**5 + b"a = 1", "it has a key of more than 64 parts; it must have at most that"),
         (b"[a" + b" . a" * 10**5 + b"]", "it has a key of more than 64 parts"),
         (b'{"layers": ' + b"[" * 10**5, "it is nested too deeply to be read"),
@@ -46,6 +52,26 @@ def test_invalid_documents_are_refused(tmp_path, read, content, sentence):
         read(path)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "sentence"),
+    [
+        (read_devices, '{"devices": null}', "devices is None; it must be a list of devices (catalogue)"),
+        (read_devices, '{"devices": [null]}', "devices[0] is None; it must be a table"),
+        (read_workload, '{"name": "n", "layers": null}', "layers is None; it must be a list of 1 to 4096"),
+        (read_workload, '{"name": "n", "layers": [null]}', "layers[0] is None; it must be a table"),
+        (read_cluster, '{"name": "n", "types": null}', "types is None; it must be a list of 1 device type"),
+        (read_plan, '{"scheme": null}', "Expected `array`, got `null` - at `$.scheme`"),
+        (read_devices, "null", "it is not valid TOML"),
+    ],
+)
+def test_null_in_place_of_a_list_is_refused(tmp_path, read, text, sentence):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"^.*x\.json: ") as caught:
+        read(path)
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -328,6 +328,11 @@ def test_unknown_instruction_set_on_the_command_line() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"stageplan: error: {NAMED}")
 
 
+def test_an_empty_name_chooses_the_best_instruction_set() -> None:
+    done = run("", "-c", f"{SCORE}print(sp.solve(p).instruction_set)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{_core.instruction_sets()[0]}\n", "")
+
+
 # Threads -------------------------------------------------------------------------------------------------
 
 
