@@ -182,4 +182,6 @@ def test_a_workload_says_what_it_is_of(tmp_path):
         "precision": "bf16",
         "batch": 2.0,
         "sequence": 8,
+        "optimizer": "",
+        "zero": None,
     }

@@ -1,10 +1,13 @@
+import msgspec
 import numpy as np
 import pytest
+
+import stageplan as sp
 
 onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-from onnx_networks import flops_of, node, profile, weight  # noqa: E402
+from onnx_networks import DEVICE, flops_of, node, profile, weight  # noqa: E402
 
 PRODUCT = 2 * 4 * 64 * 128
 RESHAPED = [
@@ -87,10 +90,12 @@ def test_quantised_weights_have_their_packed_size(save_onnx, type_, size, precis
     quantised = TensorProto(name="q", dims=[64, 128], data_type=type_, raw_data=bytes(size))
     scale = numpy_helper.from_array(np.float32(0.1), "s")
     nodes = [node("DequantizeLinear", "q s", "w"), node("MatMul", "x w", "y")]
-    (layer,) = profile(save_onnx(nodes, [quantised, scale], [4, 64]), precision=precision).layers
+    slow = msgspec.structs.replace(DEVICE, peak={"fp32": 1e18, "bf16": 1e18}, memory_bandwidth=1.0)
+    path = save_onnx(nodes, [quantised, scale], [4, 64])
+    (layer,) = sp.profile(path, devices=[slow], mode="inference", precision=precision).layers
     each = 2 if precision else 4
-    assert (layer.parameters, layer.flops) == (size, PRODUCT)
-    assert layer.memory == size + size + each * 4 * (64 + 128)  # the product reads the packed weights
+    assert (layer.parameters, layer.memory, layer.flops) == (size, size, PRODUCT)
+    assert layer.compute["plain"] == size + each * 4 * (64 + 128)  # the product reads the packed weights
 
 
 def test_an_odd_number_of_4_bit_weights_fills_whole_bytes(save_onnx):

@@ -79,8 +79,10 @@ def test_bytes_of_a_layer():
     assert sum(weight.bytes for weight in trace.weights.values()) == 4 * (4 * 8 + 8)
     moved = 4 * (3 * 4 + 4 * 8 + 8 + 3 * 8)  # input, weights, output
     assert [kernel for kernel in layer.forward if kernel[0]] == [(2 * 3 * 4 * 8, moved)]
-    assert layer.workspace == moved
-    assert layer.saved == 4 * 3 * 4  # its input, for the gradient of its weight
+    assert layer.workspace == 4 * 3 * 8  # the gradient of its output
+    assert layer.saved == 4 * (
+        3 * 4 + 3 * 8
+    )  # input, for the gradient of its weight, and output, for the loss
 
 
 def test_the_backward_pass_belongs_to_the_layer_of_its_forward_pass(products_alone):

@@ -29,11 +29,23 @@ def test_layers_add_up_what_lies_between_cuts(trace):
     assert (x.forward, x.backward) == (Counter({(1, 10): 1, (2, 20): 1}), Counter({(8, 2): 2}))
     assert (y.forward, y.backward) == (Counter({(3, 30): 1, (0, 40): 1}), Counter({(4, 1): 1}))
     assert (x.flops, y.flops) == (3, 3)
-    assert (x.workspace, y.workspace) == (20, 40)
 
 
-def test_kept_values_count_once_per_layer(trace):
-    assert [layer.saved for layer in trace.layers(CUTS)] == [100, 101]
+def test_what_several_layers_keep_counts_in_the_first(trace):
+    assert [layer.saved for layer in trace.layers(CUTS)] == [100, 1]
+
+
+def test_workspace_is_what_is_needed_at_a_time(trace):
+    """Value 0 is read to the end; each of the others until the next is made."""
+    assert trace.needed_bytes() == [5, 5 + 6, 5 + 6 + 7, 5 + 7 + 8]
+    x, y = trace.layers(CUTS)
+    assert (x.workspace, y.workspace) == (11, 20)
+
+
+def test_what_depends_on_inputs_alone_has_no_gradient():
+    operations = [Operation(0, 1, (9,), ((0, 5.0),), ()), Operation(0, 1, (0,), ((1, 7.0),), (0,))]
+    assert Trace(operations).needed_bytes() == [5, 12]
+    assert Trace(operations, backward=[(1, 1.0, 1.0)]).needed_bytes() == [0, 7]
 
 
 def test_operations_before_the_first_cut_belong_to_the_first_layer(trace):

@@ -7,7 +7,7 @@ import pytest
 
 import stageplan as sp
 from stageplan.readers.documents import schema
-from stageplan.workload import MAX_LAYERS, MAX_NOTES, Layer, Tensor, Workload
+from stageplan.workload import MAX_LAYERS, MAX_NOTES, Conditions, Layer, Tensor, Workload
 
 
 def layer(name="conv1", **fields):
@@ -153,6 +153,7 @@ def test_workload_refuses_too_many_layers():
 def test_conditions():
     layers = [sp.Layer(name="a", compute={"cpu": 1.0})]
     fields = {"architecture": "LlamaForCausalLM", "mode": "train", "precision": "bf16", "sequence": 64}
+    fields |= {"optimizer": "sgd", "zero": 2}
     workload = sp.Workload(name="net", layers=layers, batch=8, **fields)
     cluster = sp.Cluster(name="c", types=[sp.DeviceType(name="cpu", price=1.0)])
     problem = sp.Problem(workload, cluster)
@@ -161,6 +162,7 @@ def test_conditions():
     for field, value, allowed in (
         ("mode", "training", "'train' or 'inference', or absent"),
         ("sequence", 0, "a whole number, 1 or more, or absent"),
+        ("zero", 4, "0, 1, 2 or 3, or absent"),
         ("precision", "", "text of 1 character or more, or absent"),
     ):
         with pytest.raises(ValueError, match=f"{field} is {value!r}; it must be {allowed}"):
@@ -169,7 +171,7 @@ def test_conditions():
 
 def test_conditions_are_in_the_schema():
     properties = schema("workload")["$defs"]["WorkloadDocument"]["properties"]
-    assert {"architecture", "mode", "precision", "batch", "sequence"} <= properties.keys()
+    assert set(Conditions.__struct_fields__) <= properties.keys()
 
 
 def test_notes_are_plain_sentences():

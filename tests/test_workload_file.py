@@ -40,6 +40,8 @@ def workloads(draw):
         mode=draw(st.sampled_from(["train", "inference", None])),
         precision=draw(st.one_of(st.none(), TEXT)),
         sequence=draw(st.one_of(st.none(), st.integers(1, 2**40))),
+        optimizer=draw(st.one_of(st.just(""), TEXT)),
+        zero=draw(st.one_of(st.none(), st.integers(0, 3))),
         notes=draw(st.lists(TEXT, max_size=2)),
     )
 

@@ -51,4 +51,6 @@ def test_an_architecture_is_read_from_a_plan_file(tmp_path):
         "precision": "bf16",
         "batch": 1.0,
         "sequence": 64,
+        "optimizer": "",
+        "zero": None,
     }

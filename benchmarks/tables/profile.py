@@ -1,8 +1,10 @@
-"""Figures of profiles: how well they repeat, what an estimate takes, and whether pipelines do as predicted.
+"""Figures of profiles: how well they repeat, what they take, and if memory and pipelines are as predicted.
 
-python -m benchmarks.tables.profile [repeat] [estimate] [pipeline]; default: all.
+python -m benchmarks.tables.profile [repeat] [estimate] [pipeline] [memory]; default: all.  What a device
+measured is read from ../shared/measured.
 """
 
+import json
 import multiprocessing
 import re
 import sys
@@ -18,6 +20,7 @@ import torch
 from torch import nn
 
 import stageplan as sp
+from stageplan.catalogue import make_cluster
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -27,6 +30,13 @@ REPEATED = {
     "ResNet-50, 4 images": {"model": "hf:resnet-50", "batch": 4},
 }
 REPEATS = 5
+
+MEASURED = Path(__file__).parents[3] / "shared" / "measured" / "h200.json"
+TRAINED = {
+    "gpt2": {"model": "hf:gpt2", "batch": 8, "sequence": 512},
+    "bert": {"model": "hf:bert-large-uncased", "batch": 8, "sequence": 512},
+    "resnet50": {"model": "hf:resnet-50", "batch": 64},
+}
 
 VGG = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 PIPELINES = {
@@ -110,6 +120,25 @@ def estimate() -> None:
         )
 
 
+def memory() -> None:
+    """Compare the memory of training on one device with the peak that one measured; plan Llama-2-70B."""
+    measured = json.loads(MEASURED.read_text())["training_peak_bytes_one_device_fp32_adamw"]
+    errors = []
+    for name, options in TRAINED.items():
+        workload = sp.profile(**options, devices=["h200"], precision="fp32")
+        problem = sp.Problem(workload, make_cluster(["h200"]))
+        predicted = sp.Plan.of(problem, [0] * len(workload.layers)).stages[0].memory
+        peak = measured[name]["peak"]
+        errors.append(abs(predicted / peak - 1))
+        print(f"{name}, training, fp32: {predicted / 1e9:.2f} GB; measured {peak / 1e9:.2f} GB")
+    print(f"error of the peak: median {median(errors):.1%}, worst {max(errors):.1%}")
+    options = {"devices": ["a100-80g"], "precision": "bf16", "mode": "inference", "sequence": 128}
+    workload = sp.profile("hf:llama-2-70b", **options)
+    plan = sp.solve(sp.Problem(workload, make_cluster(["a100-80g:2"]), sp.Goal(split=True))).plan
+    held = ", ".join(f"{stage.memory / 1e9:.1f}" for stage in plan.stages)
+    print(f"llama-2-70b, inference, bf16, 128 tokens, 2 a100-80g: feasible {plan.feasible}, {held} GB")
+
+
 def pipeline() -> None:
     for name, options in PIPELINES.items():
         workload = sp.profile(**options, measure="cpu", max_spread=0.1)
@@ -130,5 +159,5 @@ def pipeline() -> None:
 
 
 if __name__ == "__main__":
-    for part in sys.argv[1:] or ("repeat", "estimate", "pipeline"):
-        {"repeat": repeat, "estimate": estimate, "pipeline": pipeline}[part]()
+    for part in sys.argv[1:] or ("repeat", "estimate", "pipeline", "memory"):
+        {"repeat": repeat, "estimate": estimate, "pipeline": pipeline, "memory": memory}[part]()

@@ -200,6 +200,8 @@ class Conditions(Struct, frozen=True, kw_only=True):
     precision: str | None = None
     batch: float = 1.0
     sequence: int | None = None
+    optimizer: str = ""
+    zero: int | None = None
 
 
 class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -225,6 +227,10 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Of weights and arithmetic, such as ``"bf16"``.
     sequence : int, optional
         Tokens of an example.
+    optimizer : str
+        Whose state is in memory, such as ``"adam"``; ``""`` if unknown or if the network does not train.
+    zero : int, optional
+        Stage of ZeRO, 0 to 3: what the replicas of a stage divide among them (`Layer.sharded`).
     notes : sequence of str
         What was assumed or left out when the workload was made, a sentence each; at most `MAX_NOTES`.  Line
         ends and control characters are escaped, and the middle of a very long note is left out.
@@ -250,6 +256,8 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mode: Mode | None = None
     precision: Name | None = None
     sequence: Count | None = None
+    optimizer: Text = ""
+    zero: Annotated[int, Meta(ge=0, le=3, description="0, 1, 2 or 3")] | None = None
     notes: Annotated[
         tuple[Name, ...], Meta(max_length=MAX_NOTES, description=f"a list of 0 to {MAX_NOTES} sentences")
     ] = ()

@@ -15,7 +15,7 @@ from .output import to_json, write_whole
 from .readers.bounded import as_path
 from .workload import Workload
 
-CONDITIONS = ("architecture", "mode", "precision", "sequence")
+CONDITIONS = ("architecture", "mode", "precision", "sequence", "optimizer", "zero")
 LISTS = ("notes", "layers", "tensors", "ties")  # written an item a line
 
 _BARE = re.compile("[A-Za-z0-9_-]+")  # a key that needs no quotes
@@ -62,7 +62,7 @@ def to_document(workload: Workload) -> dict[str, Any]:
     """Fields of a workload as plain values, without defaults."""
     document: dict[str, Any] = {"name": workload.name, "batch": workload.batch}
     for field in CONDITIONS:
-        if value := getattr(workload, field):
+        if (value := getattr(workload, field)) not in ("", None):
             document[field] = value
     for field in LISTS:
         if items := getattr(workload, field):

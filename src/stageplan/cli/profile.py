@@ -14,6 +14,7 @@ from ..plan_file import SavedPlan, read_plan
 from ..problem import Problem
 from ..profiling.check import check
 from ..profiling.machine import PLACES
+from ..profiling.memory import OPTIMIZERS
 from ..profiling.network import MODES, PRECISIONS
 from ..profiling.profile import layer_table, profile
 from ..readers import read_devices
@@ -48,6 +49,17 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the model's maximum"
     )
     add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch, such as of images")
+    add(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        help="whose state is in memory in training; default: adam (16 bytes a parameter in all)",
+    )
+    add(
+        "--zero",
+        type=int,
+        metavar="STAGE",
+        help="ZeRO stage: replicas divide optimizer states (1), gradients (2) and weights (3); default: 0",
+    )
     cut = parser.add_mutually_exclusive_group().add_argument
     cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) where layers start; default: blocks")
     cut("--depth", type=int, metavar="N", help="or cut at the modules at depth N")
@@ -116,6 +128,8 @@ def _profile(arguments: argparse.Namespace) -> int:
         layers=arguments.layers.split(",") if arguments.layers else arguments.depth,
         repeats=arguments.repeats,
         max_spread=arguments.max_spread,
+        optimizer=arguments.optimizer,
+        zero=arguments.zero,
     )
     for note in workload.notes:
         print_note(f"stageplan: note: {note}")

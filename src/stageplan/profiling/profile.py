@@ -17,6 +17,7 @@ from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload, most
 from .machine import PLACES, check_measured, note_measured
+from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, training
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
 from .outside import add_unused, modules_outside, note_unused
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["profile"]
 
 Array = npt.NDArray[np.float64]
-# Bytes of Adam's state for each byte of a weight: two moments of 4 bytes each; where weights have 2 bytes, a
-# copy of 4 bytes as well (mixed precision; Rajbhandari et al. 2020, arXiv:1910.02054, section 3.1).
-ADAM = {"fp32": 8 / 4, "tf32": 8 / 4, "fp16": 12 / 2, "bf16": 12 / 2}
 
 
 class Seconds(NamedTuple):
@@ -57,6 +55,8 @@ def profile(
     layers: Sequence[str] | int | None = None,
     repeats: int = 40,
     max_spread: float = 0.05,
+    optimizer: str | None = None,
+    zero: int | None = None,
 ) -> Workload:
     """Make a workload of a network: its layers, their times, operations and bytes, the tensors between them.
 
@@ -97,6 +97,11 @@ def profile(
         Most passes to measure; it ends early where they repeat well.
     max_spread
         Largest spread of repeats, as a fraction of the time: that of the layer in the middle.
+    optimizer : {"adam", "adam8bit", "momentum", "sgd"}
+        Whose state is in memory where the network trains; default: Adam.
+    zero : {0, 1, 2, 3}
+        Stage of ZeRO: what the replicas of a stage divide among them, namely nothing (default), the
+        optimizer's state, the gradients too, and the weights too.
 
     Returns
     -------
@@ -121,10 +126,16 @@ def profile(
     products, convolutions and attention; an elementwise operator counts as one for each number that it makes,
     a sum as one for each number that it reads, a norm as five for each number.
 
-    The memory of a layer that trains is that of its weights and buffers, the weights' gradients and Adam's
-    state (for each parameter 16 bytes in all); its activations are what the forward pass keeps for the
-    backward pass.  In inference it is that of its weights, its buffers and the largest operation's inputs and
-    outputs.  Buffers of integers or of 8 bits, with two dimensions or more, count as quantised weights.
+    The memory of a layer is that of its weights and buffers and, where it trains, of the weights' gradients
+    and the optimizer's state, of 4-byte numbers and of a copy of weights that have 2 bytes each: with Adam
+    16 bytes a parameter in all.  What `zero` divides is in `sharded` instead.  Activations are what the
+    forward pass of the batch keeps for the backward pass, the network's outputs among them; a tensor that
+    several layers keep counts in the first.  The workspace is the most bytes of other values, or of
+    gradients of values, that are needed at a time; with `zero` 2 or 3 also the layer's own gradients and
+    weights, which are whole while it runs.  Gradients that replicas all-reduce are those of the weights, and
+    half as much again with `zero` 3, where the weights are exchanged twice.
+
+    Buffers of integers or of 8 bits, with two dimensions or more, count as quantised weights.
     Weights that do not run on the example, as a tower for images where it has text alone, have no gradients;
     they are memory of the layer that they are placed with, and a note says which they are.
 
@@ -149,6 +160,11 @@ def profile(
         if value is not None:
             check_number(name, value, minimum=least, whole=True)
     check_number("max_spread", max_spread, above=0)
+    if optimizer is not None:
+        check_choice("optimizer", optimizer, OPTIMIZERS)
+    if zero is not None:
+        check_number("zero", zero, minimum=0, maximum=MOST_ZERO, whole=True)
+    trains = training(mode, optimizer, zero)
     _check_shape(shape)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
@@ -171,7 +187,7 @@ def profile(
             seconds = {name: _carry(here, base, estimate) for name, estimate in seconds.items()}
         seconds = {measure: here} | {name: other for name, other in seconds.items() if name != measure}
         notes.append(note_measured(measure, on or "cpu"))
-    return _workload(network, traced, mode, seconds, spread, notes)
+    return _workload(network, traced, trains, seconds, spread, notes)
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
@@ -251,12 +267,12 @@ def _carry(here: Seconds, base: Seconds, other: Seconds) -> Seconds:
 def _workload(
     network: Network,
     traced: Sequence[TracedLayer],
-    mode: Mode,
+    trains: Training | None,
     seconds: Mapping[str, Seconds],
     spread: Array,
     notes: Sequence[str],
 ) -> Workload:
-    trace, cuts, train = network.trace, network.cuts, mode == "train"
+    trace, cuts = network.trace, network.cuts
     modules = modules_outside(network, traced)
     counted: set[int] = set()  # weights of the layers so far
     layers = []
@@ -268,12 +284,12 @@ def _workload(
                 name=layer.name,
                 kind=layer.kind,
                 compute={type_: float(s.forward[index] + s.backward[index]) for type_, s in seconds.items()},
-                backward={type_: float(s.backward[index]) for type_, s in seconds.items()} if train else {},
+                backward={type_: float(s.backward[index]) for type_, s in seconds.items()} if trains else {},
                 spread=float(spread[index]),
                 flops=layer.flops,
                 parameters=sum(trace.weights[weight].bytes for weight in new),
                 activations=layer.saved,
-                memory=_memory(layer, network, train),
+                **memory(layer, network, trains)._asdict(),
                 modules=tuple(modules[index]),
             )
         )
@@ -284,28 +300,20 @@ def _workload(
             Tensor(
                 producer=traced[producer].name,
                 consumers=tuple(traced[consumer].name for consumer in consumers),
-                bytes=bytes_ * (2 if train else 1),
+                bytes=bytes_ * (2 if trains else 1),
             )
             for (producer, consumers), bytes_ in trace.tensors(cuts).items()
         ),
         ties=trace.ties(traced, cuts),
         batch=network.batch,
         architecture=network.architecture,
-        mode=mode,
+        mode="train" if trains else "inference",
         precision=network.precision,
+        optimizer=trains.optimizer if trains else "",
+        zero=trains.zero if trains else None,
         sequence=network.sequence,
         notes=tuple(notes),
     )
-
-
-def _memory(layer: TracedLayer, network: Network, train: bool) -> float:
-    """Bytes that are resident, as the notes of `profile` say."""
-    weights = network.trace.weights
-    held = sum(weights[number].bytes for number in layer.weights | layer.unused) + layer.buffers
-    if not train:
-        return held + layer.workspace
-    trained = sum(weights[number].bytes for number in layer.weights if weights[number].trained)
-    return held + trained * (1 + ADAM[network.precision])
 
 
 # Tables -------------------------------------------------------------------------------------------------
@@ -315,12 +323,14 @@ def layer_table(workload: Workload) -> Group:
     """Table of the layers of a workload, as text."""
     types = list(dict.fromkeys(type_ for layer in workload.layers for type_ in layer.compute))
     spread = any(layer.spread for layer in workload.layers)
-    head = ("layer", "kind", "parameters", "forward", "kept", *types, *(["spread"] if spread else []))
+    sizes = ("memory", "workspace", "kept")
+    head = ("layer", "kind", "parameters", "forward", *sizes, *types, *(["spread"] if spread else []))
     rows = [head]
     for layer in workload.layers:
         times = (layer.compute.get(type_) for type_ in types)
         row = [layer.name, layer.kind, f"{layer.parameters / 1e6:.4g} MB", f"{layer.flops / 1e9:.4g} GFLOP"]
-        row += [f"{most(layer.activations) / 1e6:.4g} MB"]
+        held = (layer.memory, layer.workspace, layer.activations)
+        row += [f"{most(bytes_) / 1e6:.4g} MB" for bytes_ in held]
         row += ["-" if time is None else f"{time * 1e3:.4g} ms" for time in times]
         rows.append((*row, *([f"{layer.spread:.1%}"] if spread else [])))
     return compose(table(rows, left=(0, 1)), str(workload))

@@ -85,6 +85,7 @@ def trace(
             with recorder, torch.autograd.graph.saved_tensors_hooks(recorder.pack, recorder.unpack):
                 outputs = recorder.run(twin, to_meta(tuple(args), dtype), to_meta(dict(kwargs), dtype))
                 if train:
+                    recorder.keep(outputs)
                     recorder.begin_backward()
                     run_backward(outputs)
     except Exception as error:  # whatever the module does
@@ -105,14 +106,15 @@ def _described(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _separate_operations() -> Iterator[None]:
-    """Keep torch from running an attention block as one operation, but run attention itself as one."""
-    fast, attention = torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention
+    """Keep torch from running a whole block as one operation, and have attention and dropout each be one."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    attention, dropout = functional.scaled_dot_product_attention, functional.dropout
     torch.backends.mha.set_fastpath_enabled(False)
-    functional.scaled_dot_product_attention = _attention
+    functional.scaled_dot_product_attention, functional.dropout = _attention, _dropout
     try:
         yield
     finally:
-        functional.scaled_dot_product_attention = attention
+        functional.scaled_dot_product_attention, functional.dropout = attention, dropout
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
@@ -252,6 +254,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.trace.saved[operation, storage] = float(tensor.untyped_storage().nbytes())
         return operation, tensor
 
+    def keep(self, outputs: Any) -> None:
+        """Note that the outputs of the module are kept: their loss reads them, and its backward pass."""
+        for tensor in tensors_in(outputs):
+            if tensor.requires_grad:
+                self.pack(tensor)
+
     def unpack(self, packed: tuple[int, Tensor]) -> Tensor:
         """Note whose backward runs: it reads what its forward has kept."""
         self._backward_of, tensor = packed
@@ -342,6 +350,14 @@ def _grouped_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     """Multiply groups of rows by a matrix each, in any precision: the meta device supports only bf16."""
     result: Tensor = func(*to_meta(args, torch.bfloat16), **kwargs)
     return result.to(args[0].dtype)
+
+
+def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Drop out as `functional.dropout` does on devices: in one operation, which keeps a mask of 8 bits."""
+    if not training or p == 0:
+        return input
+    result: Tensor = torch.native_dropout(input, p, True)[0]
+    return result
 
 
 def _attention(

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 MOST_NAMED = 20  # operators in a note
@@ -52,8 +53,8 @@ class TracedLayer:
     weights: set[int]
     forward: Kernels = field(default_factory=Counter)
     backward: Kernels = field(default_factory=Counter)
-    saved: float = 0.0  # bytes that the forward pass keeps for the backward pass
-    workspace: float = 0.0  # maximum bytes that one operation reads and writes
+    saved: float = 0.0  # bytes that the forward pass keeps for the backward pass, and no layer before it
+    workspace: float = 0.0  # most bytes of values, or of their gradients, that are needed at a time
     unused: set[int] = field(default_factory=set)  # weights that are not used, and are placed with it
     buffers: float = 0.0  # bytes that are placed with it
 
@@ -119,19 +120,45 @@ class Trace:
         """
         layers = [TracedLayer(cut.name, cut.kind, set(cut.weights)) for cut in cuts]
         owned = set().union(*(layer.weights for layer in layers))
+        needed = self.needed_bytes()
         for index, operation in enumerate(self.operations):
             layer = layers[place(cuts, index)]
             layer.weights.update(weight for weight in operation.weights if weight not in owned)
             if operation.flops or operation.bytes:
                 layer.forward[operation.flops, operation.bytes] += 1
-            layer.workspace = max(layer.workspace, operation.bytes)
+            layer.workspace = max(layer.workspace, needed[index])
         for index, flops, bytes_ in self.backward:
             layers[place(cuts, index)].backward[flops, bytes_] += 1
-        for (layer_index, _), bytes_ in {
-            (place(cuts, index), storage): bytes_ for (index, storage), bytes_ in self.saved.items()
-        }.items():
-            layers[layer_index].saved += bytes_
+        first: dict[int, tuple[int, float]] = {}  # storage -> (operation that keeps it first, bytes)
+        for (index, storage), bytes_ in self.saved.items():
+            first[storage] = min(first.get(storage, (index, bytes_)), (index, bytes_))
+        for index, bytes_ in first.values():
+            layers[place(cuts, index)].saved += bytes_
         return layers
+
+    def needed_bytes(self) -> list[float]:
+        """Bytes of values that are needed while each operation runs: made by then, and read then or later.
+
+        In the backward pass the gradient of a value is needed exactly where the value is in the forward pass.
+        Where there is one, the values are those that depend on weights, which have gradients.
+        """
+        values = self.made_with_weights() if self.backward else self._made()
+        last = {value: index for value, (index, _) in values.items()}
+        for index, operation in enumerate(self.operations):
+            last.update((value, index) for value in operation.reads if value in values)
+        change = [0.0] * (len(self.operations) + 1)
+        for value, (index, bytes_) in values.items():
+            change[index] += bytes_
+            change[last[value] + 1] -= bytes_
+        return list(accumulate(change[:-1]))
+
+    def _made(self) -> dict[int, tuple[int, float]]:
+        """(Operation that makes it, bytes) of each value."""
+        return {
+            value: (index, bytes_)
+            for index, operation in enumerate(self.operations)
+            for value, bytes_ in operation.writes
+        }
 
     def ties(self, layers: Sequence[TracedLayer], cuts: Sequence[Cut]) -> tuple[tuple[str, ...], ...]:
         """Group the layers that have or use the same weights."""
