@@ -149,6 +149,18 @@ def test_activations_without_a_batch_are_those_of_the_batch_of_the_workload() ->
     assert later.replace(schedule=None, microbatches=None, batch=None) == p
 
 
+def test_workspaces_add_up_in_stages_of_all_layers_of_a_type() -> None:
+    layers = [Layer(name=name, compute={"a100": 1}, memory=5, workspace=3) for name in "ab"]
+    p = strategies(A100, layers=layers, goal=sp.Goal(merge="type"))
+    assert not p.by_options
+    assert (p.memory.tolist(), p.workspace) == ([8, 8], None)
+    assert sp.verify(p, sp.solve(p).plan).feasible
+    adjacent = p.replace(merge="adjacent")
+    assert (adjacent.memory.tolist(), adjacent.workspace.tolist()) == ([5, 5], [[3], [3]])
+    assert sp.Plan.of(adjacent, [0, 0]).stages[0].memory == 13
+    assert adjacent.replace(merge="type") == p
+
+
 def test_activations_without_a_batch_of_several_columns() -> None:
     p = strategies(A100, DeviceType(name="cpu", price=1), goal=sp.Goal())
     assert p.memory.tolist() == [[72, 36, 18, 72], [0] * 4]

@@ -57,6 +57,7 @@ class Problem:
         Parallel fraction of transfer; $/device-hour; devices, bytes, bytes/s (inf: no limit).
     memory : ndarray of float64, shape (L,)
         Resident bytes. If the goal has no batch, they include the activations of one batch of the workload.
+        With merge ``"type"`` they include the workspace.
     column_type, column_degree : ndarray of int32, shape (C,), or None
         Device type and devices per replica of each column, if types have strategies. `compute`, `send`,
         `receive` and `compute_parallel` then have shape (L, C), and `memory` may have it.
@@ -157,7 +158,7 @@ class Problem:
     conditions: Conditions
     label_types: npt.NDArray[np.int32]
     core: _core.Problem
-    _stated_memory: Array  # without activations
+    _stated: dict[str, Array | None]  # memory and workspace, whatever the goal
     _scorer: tuple[float | None, _core.Scorer] | None = None
 
     def __init__(self, workload: Workload, cluster: Cluster, goal: Goal | None = None) -> None:
@@ -462,7 +463,7 @@ class Problem:
 
     def _fields(self) -> dict[str, Any]:
         fields = {name: self.__dict__[name] for name in (*_ARRAYS, *_REST, *_OPTIONAL)}
-        return fields | {"memory": self._stated_memory}
+        return fields | self._stated
 
     def _checked(self, name: str, value: Any) -> Any:
         """Check the type of a field that is replaced; its size is checked together with the others'."""
@@ -494,8 +495,8 @@ class Problem:
             raise TypeError(f"goal is {show(goal)}; it must be a Goal")
         state: dict[str, Any] = {name: _frozen(fields[name]) for name in _ARRAYS}
         state |= {name: fields[name] for name in (*_REST, *_OPTIONAL)}
-        state |= {"goal": goal, "_stated_memory": state["memory"]}
-        state["memory"] = strategies.resident(state, goal)
+        state |= {"goal": goal, "_stated": {name: state[name] for name in ("memory", "workspace")}}
+        state |= strategies.resident(state, goal)
         state["by_options"] = strategies.by_options(state, goal)
         self.__dict__.update(state)
         core = self._make_core()

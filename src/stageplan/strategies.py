@@ -145,7 +145,7 @@ def by_options(fields: Mapping[str, Any], goal: Goal) -> bool:
     same = goal.whole_machines or goal.same_strategy or goal.same_replicas
     waiting = set(BY_BATCH) if goal.batch is None else set()
     waiting |= set(BY_TYPE) if fields["gradients"] is None or goal.batch is None else set()
-    if goal.merge == "adjacent" and workspace_of_all_types(fields) is not None:
+    if workspace_of_all_types(fields) is not None:
         waiting.add("workspace")
     given = any(fields[name] is not None for name in ABSENT if name not in waiting)
     return bool(asked or same) or fields["memory"].ndim == 2 or given
@@ -159,16 +159,26 @@ def workspace_of_all_types(fields: Mapping[str, Any]) -> Array | None:
     return workspace[:, 0]
 
 
-def resident(fields: Mapping[str, Any], goal: Goal) -> Array:
-    """Return the bytes that stay: without a batch, the activations of the workload's batch are among them."""
+def resident(fields: Mapping[str, Any], goal: Goal) -> dict[str, Array | None]:
+    """Return memory and workspace as they count with this goal.
+
+    Without a batch, the activations of the workload's batch stay in memory. Stages of all layers of a type
+    (merge ``"type"``) have the workspaces of all their layers, if those are the same on all types.
+    """
     memory: Array = fields["memory"]
-    activations: Array | None = fields["activations"]
-    if activations is None or goal.batch is not None:
-        return memory
-    stored = activations * fields["conditions"].batch
-    if memory.ndim == 1 and np.all(stored == stored[:, :1]):
-        return _fixed(memory + stored[:, 0])
-    return _fixed(memory.reshape(len(memory), -1) + stored)
+    workspace: Array | None = fields["workspace"]
+    if goal.batch is None and fields["activations"] is not None:
+        memory = _sum_of(memory, fields["activations"] * fields["conditions"].batch)
+    if goal.merge == "type" and (by_layer := workspace_of_all_types(fields)) is not None:
+        memory, workspace = _sum_of(memory, by_layer[:, None]), None
+    return {"memory": memory, "workspace": workspace}
+
+
+def _sum_of(memory: Array, more: Array) -> Array:
+    """Add bytes of shape (layers, columns) to memory, which keeps its shape if that is possible."""
+    if memory.ndim == 1 and np.all(more == more[:, :1]):
+        return _fixed(memory + more[:, 0])
+    return _fixed(memory.reshape(len(memory), -1) + more)
 
 
 def check_together(fields: Mapping[str, Any], goal: Goal) -> None:
