@@ -1,6 +1,7 @@
 // Stages with their options, as arcs between the cuts that they begin and end at.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -23,6 +24,18 @@ struct Positions {
 
   // Whether all stages of a path are where they may be.
   bool allow(std::span<const OptionArc> path) const;
+
+  // Only so many are told apart: a bound of the paths where more are.
+  Positions first(int most) const { return most < count ? Positions{most, true} : *this; }
+
+  // Those of an arc among them.
+  struct Range {
+    int nearest, farthest;
+  };
+  Range of(const OptionArc& arc) const { return {std::min(arc.nearest, count), std::min(arc.farthest, count)}; }
+
+  // Whether all stages may be anywhere.
+  bool alike() const { return count == 1 && open; }
 };
 
 // Times and all-reduce of the slowest stages.

@@ -30,7 +30,7 @@ OptionLabels::OptionLabels(const Problem& problem, const PlanTerms& terms, const
 
 void OptionLabels::find_limits() {
   for (int type : terms_.limited) {
-    OptionPaths paths(problem_, &graph_.positions());
+    OptionPaths paths(problem_, graph_.positions());
     ArcWeights weights{0, 0, std::vector<double>(problem_.types)};
     weights.devices[type] = -1;
     work_ += 2 * graph_.size() * stride_;

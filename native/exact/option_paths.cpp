@@ -6,13 +6,12 @@
 
 namespace stageplan {
 
-OptionPaths::OptionPaths(const Problem& problem, const Positions* positions)
+OptionPaths::OptionPaths(const Problem& problem, const Positions& positions)
     : layers_(problem.layers),
       types_(problem.types),
       types_repeat_(problem.neighbours_may_share_type()),
-      flat_(!positions),
-      positions_(positions ? *positions : Positions{0, true}),
-      stride_(positions_.count + 1),
+      positions_(positions),
+      stride_(positions.count + 1),
       before_(row(layers_ + 1, 0)),
       after_(before_.size()),
       least_(stride_),
@@ -38,7 +37,6 @@ void OptionPaths::leave_out_type(double* rows) {
 
 // From the position of the stage that follows to that of the one before.
 void OptionPaths::shift(double* rows) const {
-  if (flat_) return;
   for (int t = 0; t < types_; ++t) {
     double* own = rows + t * stride_;
     const double same = positions_.open ? own[positions_.count] : kInfinity;
@@ -58,7 +56,7 @@ double OptionPaths::to_end(const OptionGraph& graph, const ArcWeights& weights) 
       const double weight = weights(arc);
       const double* rest = after(arc.last + 1, arc.type);
       double* all = &after_[row(cut, arc.type)];
-      const auto [nearest, farthest] = range(arc);
+      const auto [nearest, farthest] = positions_.of(arc);
       for (int p = nearest; p <= farthest; ++p) all[p] = std::min(all[p], rest[p] + weight);
     }
     if (cut == 0) break;
@@ -78,9 +76,9 @@ double OptionPaths::from_start(const OptionGraph& graph, const ArcWeights& weigh
       const double weight = weights(arc);
       const double* all = before(cut, arc.type);
       double* rest = &before_[row(arc.last + 1, arc.type)];
-      if (!flat_)
-        for (int p = arc.nearest; p <= arc.farthest; ++p) rest[p - 1] = std::min(rest[p - 1], all[p] + weight);
-      if (flat_ || (positions_.open && arc.farthest == positions_.count))
+      const auto [nearest, farthest] = positions_.of(arc);
+      for (int p = nearest; p <= farthest; ++p) rest[p - 1] = std::min(rest[p - 1], all[p] + weight);
+      if (positions_.open && farthest == positions_.count)
         rest[positions_.count] = std::min(rest[positions_.count], all[positions_.count] + weight);
     }
   }
@@ -93,7 +91,7 @@ double OptionPaths::from_start(const OptionGraph& graph, const ArcWeights& weigh
 OptionPath OptionPaths::path(const OptionGraph& graph, const ArcWeights& weights) const {
   OptionPath path;
   double left = *std::min_element(after_.begin(), after_.begin() + static_cast<std::ptrdiff_t>(row(1, 0)));
-  int type = -1, most = positions_.count, least = flat_ ? 0 : 1;  // positions that the next stage may be at
+  int type = -1, most = positions_.count, least = 1;  // positions that the next stage may be at
   for (int cut = 0; cut < layers_; cut = path.back().last + 1) {
     const auto leads_on = [&](const OptionArc& arc, int position) {
       return after(arc.last + 1, arc.type)[position] + weights(arc) == left;
@@ -102,7 +100,7 @@ OptionPath OptionPaths::path(const OptionGraph& graph, const ArcWeights& weights
     int at = 0;
     for (const OptionArc& arc : graph.from(cut)) {
       if (arc.type == type && !types_repeat_) continue;
-      const auto [nearest, farthest] = range(arc);
+      const auto [nearest, farthest] = positions_.of(arc);
       for (int p = std::max(least, nearest); p <= std::min(most, farthest) && !next; ++p)
         if (leads_on(arc, p)) next = &arc, at = p;
       if (next) break;
@@ -110,7 +108,7 @@ OptionPath OptionPaths::path(const OptionGraph& graph, const ArcWeights& weights
     path.push_back(*next);
     left = after(next->last + 1, next->type)[at];
     type = next->type;
-    least = std::max(at - 1, 0);
+    least = at - 1;
     most = positions_.open && at == positions_.count ? at : least;
   }
   return path;

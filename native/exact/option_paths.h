@@ -21,8 +21,10 @@ struct ArcWeights {
 // by the type and the position of the stage there.
 class OptionPaths {
  public:
-  // Without `positions` every stage may be anywhere: quicker, and a bound of the paths where it may not.
-  OptionPaths(const Problem& problem, const Positions* positions);
+  // `positions`: all of the graph's or the first of them.
+  OptionPaths(const Problem& problem, const Positions& positions);
+
+  const Positions& positions() const { return positions_; }
 
   // The least weight of all paths; infinity where there are none.
   double to_end(const OptionGraph& graph, const ArcWeights& weights);
@@ -32,22 +34,17 @@ class OptionPaths {
   OptionPath path(const OptionGraph& graph, const ArcWeights& weights) const;
 
   // The least weight of what may stand before a stage from a cut on, and of what may stand behind one that ends
-  // there; by its position, which is 0 without positions.
+  // there; by its position.
   const double* before(int cut, int type) const { return &before_[row(cut, type)]; }
   const double* after(int cut, int type) const { return &after_[row(cut, type)]; }
 
  private:
   size_t row(int cut, int type) const { return (static_cast<size_t>(cut) * types_ + type) * stride_; }
-  struct Range {
-    int nearest, farthest;
-  };
-  Range range(const OptionArc& arc) const { return flat_ ? Range{0, 0} : Range{arc.nearest, arc.farthest}; }
   void leave_out_type(double* rows);
   void shift(double* rows) const;
 
   const int layers_, types_;
   const bool types_repeat_;
-  const bool flat_;  // without positions
   const Positions positions_;
   const size_t stride_;                 // positions and 0, the end
   std::vector<double> before_, after_;  // (layers + 1, types, stride)

@@ -8,8 +8,7 @@
 namespace stageplan {
 namespace {
 
-constexpr int kRounds = 6;       // of shortest paths in a range
-constexpr int kSteps = 24;       // of the subgradient for each
+constexpr int kSteps = 24;       // of the subgradient for a weighting
 constexpr int kPatience = 3;     // steps without a higher value, after which they get shorter
 constexpr double kRise = 0.1;    // to aim at above a value where no plan says how high it can get
 constexpr double kAlike = 1.01;  // weightings this close bound alike
@@ -30,18 +29,17 @@ PlanTerms::PlanTerms(const Problem& problem) : fixed_price(problem.fixed_price),
 }
 
 OptionRelaxation::OptionRelaxation(const Problem& problem, const PlanTerms& terms, const OptionGraph& graph,
-                                   const SlowestRange& range, const Worth& worth, bool flat,
+                                   const SlowestRange& range, const Worth& worth, const Positions& positions,
                                    std::vector<Weighting>& weightings)
     : problem_(problem),
       terms_(terms),
       graph_(graph),
       range_(range),
       worth_(worth),
-      positions_(flat ? nullptr : &graph.positions()),
-      stride_(positions_ ? positions_->count : 1),
+      positions_(positions),
       weightings_(weightings),
       weighed_(weightings.size()),
-      through_(kMost * stride_) {}
+      through_(kMost * positions_.count) {}
 
 void OptionRelaxation::set_lines(const double* values, double time, double sync, Line* lines) const {
   const double base = terms_.time(time, 0, sync);
@@ -63,8 +61,8 @@ double OptionRelaxation::least() const {
   return least_of(values, range_.low, range_.sync_low);
 }
 
-void OptionRelaxation::raise(const Visit& visit) {
-  for (int round = 0; round < kRounds && least() < kInfinity; ++round)
+void OptionRelaxation::raise(int rounds, const Visit& visit) {
+  for (int round = 0; round < rounds && least() < kInfinity; ++round)
     if (!refresh_worst(visit)) return;
 }
 
@@ -166,7 +164,7 @@ double OptionRelaxation::weigh(int index, const std::vector<double>& devices) {
   weighed.weights = {weighting.time * terms_.pass, weighting.price, devices};
   weighed.allowed = 0;
   for (int t : terms_.limited) weighed.allowed += devices[t] * terms_.limit[t];
-  work_ += graph_.size() * stride_;
+  work_ += graph_.size() * positions_.count;
   return weighed.paths->to_end(graph_, weighed.weights) - weighed.allowed;
 }
 
@@ -227,7 +225,7 @@ void OptionRelaxation::look_back() {
   for (Weighed& weighed : weighed_) {
     if (!weighed.paths) continue;
     weighed.paths->from_start(graph_, weighed.weights);
-    work_ += graph_.size() * stride_;
+    work_ += graph_.size() * positions_.count;
   }
   Line lines[kMost];
   double values[kMost];
@@ -245,9 +243,10 @@ double OptionRelaxation::through(int index, const OptionArc& arc, double* by_pos
   const double own = weighed.weights(arc) - weighed.allowed;
   const double *before = weighed.paths->before(arc.first, arc.type),
                *after = weighed.paths->after(arc.last + 1, arc.type);
-  if (!positions_) return before[0] + after[0] + own;
+  const auto [nearest, farthest] = positions_.of(arc);
+  if (positions_.count == 1) return before[1] + after[1] + own;
   double least = kInfinity;
-  for (int p = arc.nearest; p <= arc.farthest; ++p) {
+  for (int p = nearest; p <= farthest; ++p) {
     by_position[p - 1] = before[p] + after[p] + own;
     least = std::min(least, by_position[p - 1]);
   }
@@ -261,7 +260,7 @@ bool OptionRelaxation::narrow(OptionArc& arc) const {
   for (int i = count - 1; i >= 0; --i) {
     const Weighting& w = weightings_[i];
     rest[i] = w.time * base + w.price * terms_.fixed_price;
-    value[i] = through(i, arc, &through_[i * stride_]) + rest[i];
+    value[i] = through(i, arc, &through_[i * static_cast<size_t>(positions_.count)]) + rest[i];
     if (value[i] > most_[i]) return false;
   }
   const double time = value[count - 1], price = value[0];
@@ -272,15 +271,17 @@ bool OptionRelaxation::narrow(OptionArc& arc) const {
     most[i] = ends.heaviest(weightings_[i].time, weightings_[i].price);
     if (value[i] > most[i]) return false;
   }
-  if (!positions_) return true;
+  if (positions_.count == 1) return true;
   for (int i = 0; i < count; ++i)
-    if (weighed_[i].paths) cut_positions(arc, &through_[i * stride_], most[i] - rest[i]);
+    if (weighed_[i].paths)
+      cut_positions(arc, &through_[i * static_cast<size_t>(positions_.count)], most[i] - rest[i]);
   return true;
 }
 
 void OptionRelaxation::cut_positions(OptionArc& arc, const double* by_position, double most) const {
-  while (by_position[arc.nearest - 1] > most && arc.nearest < arc.farthest) ++arc.nearest;
-  while (by_position[arc.farthest - 1] > most && arc.nearest < arc.farthest) --arc.farthest;
+  auto [nearest, farthest] = positions_.of(arc);
+  while (by_position[nearest - 1] > most && nearest < farthest) arc.nearest = ++nearest;
+  while (by_position[farthest - 1] > most && nearest < farthest) arc.farthest = --farthest;
 }
 
 double OptionRelaxation::least_through(const Ending& ending) const {
@@ -292,7 +293,8 @@ double OptionRelaxation::least_through(const Ending& ending) const {
     double value = weighed.weights.time * ending.pass + weighed.weights.price * ending.price - weighed.allowed;
     if (ending.devices)
       for (int t : terms_.limited) value += weighed.weights.devices[t] * ending.devices[t];
-    values[i] = value + weighed.paths->before(ending.cut, ending.type)[ending.position];
+    values[i] =
+        value + weighed.paths->before(ending.cut, ending.type)[std::min(ending.position, positions_.count)];
   }
   values[0] = std::max(values[0], ending.rent);
   return least_of(values, std::max(range_.low, ending.time), std::max(range_.sync_low, ending.sync));

@@ -35,16 +35,16 @@ struct Weighting {
 
 class OptionRelaxation {
  public:
-  // `weightings`: the first of price alone, the last of time alone; those known of a wider range. `flat`: the
-  // positions of stages do not count.
+  // `weightings`: the first of price alone, the last of time alone; those known of a wider range.
+  // `positions`: all of the graph's or the first of them.
   OptionRelaxation(const Problem& problem, const PlanTerms& terms, const OptionGraph& graph,
-                   const SlowestRange& range, const Worth& worth, bool flat,
+                   const SlowestRange& range, const Worth& worth, const Positions& positions,
                    std::vector<Weighting>& weightings);
 
-  // Shortest paths until no plan counts or more of them would not help; shows each one. `worth` may be raised
-  // by that.
+  // Rounds of shortest paths until no plan counts or more of them would not help; shows each one. `worth` may
+  // be raised by that.
   using Visit = std::function<void(const OptionPath&)>;
-  void raise(const Visit& visit);
+  void raise(int rounds, const Visit& visit);
 
   // The least objective of the plans that count; infinity where there are none.
   double least() const;
@@ -95,8 +95,7 @@ class OptionRelaxation {
   const OptionGraph& graph_;
   const SlowestRange& range_;
   const Worth& worth_;
-  const Positions* const positions_;  // null where they do not count
-  const size_t stride_;               // positions, at least 1
+  const Positions positions_;
   std::vector<Weighting>& weightings_;
   std::vector<Weighed> weighed_;
   std::vector<double> most_;             // weight of a plan that counts, by weighting

@@ -10,8 +10,11 @@
 namespace stageplan {
 namespace {
 
-constexpr size_t kFewArcs = 1500;   // for which labels are set
-constexpr double kNear = 1.3;       // ranges in which the positions of stages count
+constexpr size_t kFewArcs = 1500;  // for which labels are set
+constexpr double kNear = 1.3;      // ranges in which the positions of stages are told apart
+constexpr double kBroad = 2;       // ranges that are divided after few rounds of shortest paths
+constexpr int kRounds = 6, kFewRounds = 2;
+constexpr double kLoose = 0.4;      // bounds so far below the best plan rule out few arcs
 constexpr double kWide = 1.15;      // ranges of times are halved first
 constexpr double kNarrow = 1.15;    // for which labels are set however many arcs there are
 constexpr size_t kFirstWidth = 64;  // labels of a type and position at a cut
@@ -154,30 +157,33 @@ void OptionSearch::look_into(Box box) {
 
 // False where the box is closed. First as if stages could be at any position.
 bool OptionSearch::bound_box(Box& box, Closest& closest) {
-  if (!narrow_box(box, true, closest)) return false;
+  if (!narrow_box(box, graph_.positions().first(1), closest)) return false;
   const bool near = box.range.high <= kNear * box.range.low;
-  return one_position() || !near || narrow_box(box, false, closest);
+  return graph_.positions().alike() || !near || narrow_box(box, graph_.positions(), closest);
 }
 
-bool OptionSearch::one_position() const { return graph_.positions().count == 1 && graph_.positions().open; }
-
 // Raises the bound of a box and cuts its graph down; false where the box is closed.
-bool OptionSearch::narrow_box(Box& box, bool flat, Closest& closest) {
-  OptionRelaxation relaxation(problem_, terms_, graph_, box.range, worth_, flat, box.weightings);
-  relaxation.raise([&](const OptionPath& path) {
-    if (!flat || graph_.positions().allow(path)) try_path(path);
+bool OptionSearch::narrow_box(Box& box, const Positions& positions, Closest& closest) {
+  OptionRelaxation relaxation(problem_, terms_, graph_, box.range, worth_, positions, box.weightings);
+  const double ratio = box.range.high / box.range.low;
+  relaxation.raise(ratio > kBroad ? kFewRounds : kRounds, [&](const OptionPath& path) {
+    if (graph_.positions().allow(path)) try_path(path);
     compare(path, box.range, closest);
   });
   box.bound = std::max(box.bound, relaxation.least());
   work_ += relaxation.work();
   if (closed(box.bound)) return false;
+  if (ratio > kNear && box.bound < kLoose * least()) return true;
   relaxation.look_back();
   graph_.keep([&](OptionArc& arc) { return relaxation.narrow(arc); });
-  if (flat && !one_position()) return true;
-  const bool few = graph_.size() <= kFewArcs && box.range.high <= kNarrow * box.range.low;
-  // Without a schedule there is one position, so that labels of many arcs are quick too.
-  if (few || (terms_.pass == 0 && one_value(box.range))) set_labels(box, relaxation);
+  if (positions.count == graph_.positions().count && ready_for_labels(box.range)) set_labels(box, relaxation);
   return !closed(box.bound);
+}
+
+// Without a schedule there is one position, so that labels of many arcs are quick too.
+bool OptionSearch::ready_for_labels(const SlowestRange& range) const {
+  return (graph_.size() <= kFewArcs && range.high <= kNarrow * range.low) ||
+         (terms_.pass == 0 && one_value(range));
 }
 
 // Keeps the path if it would be better than `closest` at the least times of the range.

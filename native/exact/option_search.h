@@ -56,8 +56,8 @@ class OptionSearch : public Search {
   void look_into(Box box);
   void limit_range(SlowestRange& range) const;
   bool bound_box(Box& box, Closest& closest);
-  bool one_position() const;
-  bool narrow_box(Box& box, bool flat, Closest& closest);
+  bool narrow_box(Box& box, const Positions& positions, Closest& closest);
+  bool ready_for_labels(const SlowestRange& range) const;
   void set_labels(Box& box, const OptionRelaxation& relaxation);
   void try_path(const OptionPath& path);
   void compare(const OptionPath& path, const SlowestRange& range, Closest& closest) const;
