@@ -49,3 +49,40 @@ def test_searches_are_near_the_best_of_all_schemes(method: str) -> None:
             assert objective(found.plan) >= expected * (1 - 4e-9)
             near += objective(found.plan) <= 1.02 * expected
     assert near >= 0.7 * feasible
+
+
+def scarce(seed: int) -> sp.Problem:
+    """Draw a problem with scarce memory in its first stages, and all-reduce over a slow network."""
+    rng, L, T, degrees = np.random.default_rng(seed), 24, 4, np.array([1, 2, 4])
+    type_, degree = np.repeat(np.arange(T), len(degrees)), np.tile(degrees, T)
+    speed = rng.lognormal(0, 0.7, T)
+    fit = rng.lognormal(0, 0.8, (4, T))[np.arange(L) // 4 % 4]
+    compute = rng.lognormal(0, 0.6, (L, 1)) / L * (fit / speed)[:, type_] / degree**0.85
+    memory = rng.lognormal(0, 0.3, (L, 1)) / degree
+    return sp.Problem.from_arrays(
+        compute=compute,
+        price=speed**0.9,
+        column_type=type_,
+        column_degree=degree,
+        compute_parallel=rng.uniform(0.8, 1.0, compute.shape),
+        memory=memory,
+        activations=0.2 * memory,
+        gradients=memory,
+        link=np.full(T, 50.0),
+        network=np.full(T, 5.0),
+        machine=np.full(T, 2.0),
+        capacity=np.full(T, 0.4 * L),
+        schedule="1f1b",
+        microbatches=16,
+        batch=128,
+        examples=3600,
+    )
+
+
+def test_genetic_search_is_near_the_optimum_where_memory_is_scarce() -> None:
+    for seed in range(8):
+        problem = scarce(seed)
+        best = sp.solve(problem, "exact")
+        found = sp.solve(problem, "genetic", population=64, stop=sp.MaxGenerations(200))
+        assert best.status == "optimal"
+        assert best.plan.cost * (1 - 4e-9) <= found.plan.cost <= 1.01 * best.plan.cost, seed

@@ -8,7 +8,6 @@
 #include "kernels/instruction_set.h"
 #include "search/perturb.h"
 #include "search/polish.h"
-#include "search/position_path.h"
 
 namespace stageplan {
 namespace {
@@ -19,13 +18,9 @@ constexpr int kPolishEvery = 4;    // generations without improvement between lo
 constexpr int kTrials = 8;         // local searches in a generation without improvement
 constexpr int kRestartAfter = 16;  // generations without improvement before a restart of a small population
 constexpr int kSteps = 256;        // devices beyond the goal's that exact scoring considers
-constexpr double kFarFromBest = 1.5;      // factor on the best objective at which the sequence of targets ends
-constexpr int kStageTimes = 24;           // initial stage times, where stages are chosen among options
-constexpr double kStageTimeRatio = 0.85;  // of each to the previous one
-constexpr double kSlowest = 2;            // of the first to the slowest stage of the best scheme
-constexpr double kFillAndDrain = 1.3;     // typical ratio of a plan's time to its slowest stage
-constexpr int kOptionSteps = 1 << 12;     // of provisioning where stages are chosen among options
-constexpr double kInfeasible = 1e200;     // above every feasible fitness
+constexpr double kFarFromBest = 1.5;   // factor on the best objective at which the sequence of targets ends
+constexpr int kOptionSteps = 1 << 12;  // of provisioning where stages are chosen among options
+constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
   if (problem.by_options()) return true;
@@ -70,43 +65,6 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopul
   }
 }
 
-// The slowest stage of a scheme's best plan among options.
-double slowest_stage(const Scorer& exact, const std::int8_t* scheme) {
-  std::vector<Stage> stages;
-  merge(exact.problem(), exact.loads(), scheme, stages);
-  Provisioner provisioner(exact.problem());
-  provisioner.best(stages, kSteps);
-  double slowest = 0;
-  for (const Option& option : provisioner.chosen()) slowest = std::max(slowest, option.time);
-  return slowest;
-}
-
-// The cheapest scheme at a stage time, where pass time is priced as in a plan of that time and of the cost of
-// `plan`; empty if nothing fits.
-Genes cheapest_at(const Problem& problem, const OptionScorer& scorer, double time, const Score& plan) {
-  const OptionTable* const table = scorer.table(1, 0);
-  if (!table || !(time > 0)) return {};
-  const double whole = kFillAndDrain * time;  // seconds an example
-  const double price = plan.cost / problem.cost_scale() / whole;
-  return cheapest_by_position(problem, *table, price / problem.columns->microbatches / whole);
-}
-
-// Adds the cheapest schemes at a sequence of stage times, starting from that of the best scheme.
-void try_stage_times(const Scorer& exact, const Genes& scheme, InitialPopulation& initial_population) {
-  const Problem& problem = exact.problem();
-  const Score score = exact.score(scheme.data());
-  initial_population.elites.add(problem, score, scheme);
-  double time = kSlowest * slowest_stage(exact, scheme.data());
-  for (int target = 0; target < kStageTimes; ++target, time *= kStageTimeRatio) {
-    const OptionScorer scorer(problem, time, Allowed::stage);
-    const Score best = initial_population.elites.best().score;
-    const Genes found = cheapest_at(problem, scorer, time, best);
-    if (found.empty()) break;
-    initial_population.schemes.insert(initial_population.schemes.end(), found.begin(), found.end());
-    initial_population.elites.add(problem, exact.score(found.data()), found);
-  }
-}
-
 }  // namespace
 
 InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initial) : schemes(initial) {
@@ -121,8 +79,8 @@ InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initia
     const Genes greedy = greedy_scheme(problem, *scorer);
     schemes.insert(schemes.end(), greedy.begin(), greedy.end());
   } else if (problem.by_options()) {
-    try_stage_times(exact, best, *this);
-    scorer = std::make_shared<Scorer>(problem, slowest_stage(exact, elites.best().scheme.data()));
+    aim = OptionAims(exact, elites, schemes).search(best);
+    scorer = std::make_shared<Scorer>(problem, aim.time, Allowed::stage, aim.weights);
   } else if (problem.max_devices_per_stage == 1) {
     scorer = std::make_shared<Scorer>(problem, kInfinity);
   } else {
@@ -142,6 +100,7 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       breed_(instruction_set().breed),
       provisioner_(problem),
       elites_(initial_population.elites),
+      aim_(initial_population.aim),
       limited_(problem.limits_devices()) {
   if (!elites_.empty() && !problem_.by_options()) window_search_.emplace(problem_);
   fill(index == 0 ? initial_population.schemes : Genes());
@@ -328,9 +287,9 @@ void Island::restart() {
   ++restarts_;
   local_search_.reset();
   if (problem_.by_options()) {
-    const double time = next_stage_time();
-    scorer_ = std::make_shared<Scorer>(problem_, time);
-    return fill(cheapest_at(problem_, *scorer_->by_options(), time, best_score_));
+    const OptionAim aim = next_aim();
+    scorer_ = std::make_shared<Scorer>(problem_, aim.time, Allowed::stage, aim.weights);
+    return fill(cheapest_at(problem_, aim));
   }
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
@@ -340,11 +299,17 @@ void Island::restart() {
   fill({});
 }
 
-// The stage time of an elite, where stages are chosen among options.
-double Island::next_stage_time() {
+// An aim near the stage time of an elite, where stages are chosen among options.
+OptionAim Island::next_aim() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
+  OptionAim aim = aim_;
   const double time = slowest_stage(*scorer_, elites_.draw(rng).scheme.data());
-  return rng.below(2) == 0 ? time : nearby_time(time, rng);
+  aim.time = rng.below(2) == 0 ? time : nearby_time(time, rng);
+  aim.weights.pass *= std::ldexp(1 + rng.uniform(), -rng.below(2));
+  aim.weights.sync *= std::ldexp(1 + rng.uniform(), -rng.below(2));
+  if (limited_)
+    for (double& price : aim.weights.device) price *= std::ldexp(1 + rng.uniform(), -rng.below(2));
+  return aim;
 }
 
 // The target of an elite.

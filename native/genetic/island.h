@@ -13,6 +13,7 @@
 #include "model/provision.h"
 #include "search/elites.h"
 #include "search/local_search.h"
+#include "search/option_aims.h"
 #include "search/schemes.h"
 #include "search/window_search.h"
 
@@ -23,6 +24,7 @@ struct InitialPopulation {
   InitialPopulation(const Problem& problem, const Genes& initial);
   Genes schemes;                         // those given, the homogeneous ones, greedy ones
   Elites elites;                         // found at several targets; empty without a target
+  OptionAim aim{};                       // of the best one, where stages are chosen among options
   std::shared_ptr<const Scorer> scorer;  // at the target of the best one, or exact
 };
 
@@ -71,7 +73,7 @@ class Island {
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
   double next_target();
-  double next_stage_time();
+  OptionAim next_aim();
 
   const Problem& problem_;
   const size_t layers_, size_;
@@ -89,7 +91,8 @@ class Island {
   double least_ = kInfinity;  // best fitness since the start
   int stagnation_ = 0;        // generations since it improved
   Elites elites_;
-  bool limited_;  // whether devices of any type are limited
+  const OptionAim aim_;  // where stages are chosen among options
+  bool limited_;         // whether devices of any type are limited
   std::uint64_t generation_ = 0, evaluations_ = 0, restarts_ = 0;
   Genes best_;
   Score best_score_;

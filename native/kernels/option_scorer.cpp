@@ -13,9 +13,10 @@ constexpr size_t kMostBytes = size_t{1} << 28;  // of all tables
 
 }  // namespace
 
-OptionScorer::OptionScorer(const Problem& problem, double time, Allowed allowed)
+OptionScorer::OptionScorer(const Problem& problem, double time, Allowed allowed, OptionWeights weights)
     : problem_(problem),
       time_(time),
+      weights_(std::move(weights)),
       by_stages_(allowed == Allowed::plan && problem.columns->schedule != Schedule::none),
       groups_(static_cast<int>(problem.option_lists().options().groups().size())),
       count_(static_cast<size_t>(by_stages_ ? problem.layers + 1 : 1) * groups_) {
@@ -40,7 +41,7 @@ const OptionTable* OptionScorer::table(int stages, int group) const {
   if (bytes_ + OptionTable::bytes(problem_) > kMostBytes) return nullptr;
   bytes_ += OptionTable::bytes(problem_);
   const OptionGroup& of = problem_.option_lists().options().groups()[group];
-  place.store(new OptionTable(problem_, stage_time(stages), of), std::memory_order_release);
+  place.store(new OptionTable(problem_, stage_time(stages), of, weights_), std::memory_order_release);
   return place.load(std::memory_order_acquire);
 }
 

@@ -19,7 +19,7 @@ enum class Allowed { stage, plan };
 // from all threads.
 class OptionScorer {
  public:
-  OptionScorer(const Problem& problem, double time, Allowed allowed);
+  OptionScorer(const Problem& problem, double time, Allowed allowed, OptionWeights weights);
   ~OptionScorer();
   OptionScorer(const OptionScorer&) = delete;
   OptionScorer& operator=(const OptionScorer&) = delete;
@@ -38,6 +38,7 @@ class OptionScorer {
 
   const Problem& problem_;
   const double time_;
+  const OptionWeights weights_;
   const bool by_stages_;  // whether the number of stages matters
   const int groups_;
   mutable std::mutex mutex_;

@@ -3,13 +3,26 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/option_lists.h"
 
 namespace stageplan {
 
-// Of a group: the first option, by devices, of each stage that takes at most `time`, or the fastest one. More
+// Weights for the choice among options that keep to the stage time, and a limit on their all-reduce.
+struct OptionWeights {
+  double pass = 0;             // $/hour of a second of passing through
+  std::vector<double> device;  // (types,), $/hour of a device; empty: its price
+  double sync = kInfinity;     // seconds an example, upper limit
+
+  double of_device(const Problem& problem, int type) const {
+    return device.empty() ? problem.price[type] : device[type];
+  }
+};
+
+// Of a group: of the options of each stage that take at most `time`, and at most the weights' all-reduce, the
+// one that counts least, by default the first one by devices; where there is none, the fastest one. More
 // microbatches in flight only ever rule options out, so that a stage has few entries, one behind the other.
 class OptionTable {
  public:
@@ -21,7 +34,9 @@ class OptionTable {
   };
   static constexpr std::uint16_t kUnfit = 65535, kAny = 65535;
 
-  OptionTable(const Problem& problem, double time, const OptionGroup& group);
+  // Only of stages between cuts at multiples of `stride`; nothing fits the others.
+  OptionTable(const Problem& problem, double time, const OptionGroup& group, const OptionWeights& weights,
+              int stride = 1);
 
   // Least bytes that a table of the problem takes.
   static size_t bytes(const Problem& problem) {
@@ -38,11 +53,19 @@ class OptionTable {
     return *entry;
   }
 
+  // Whether it takes no more time and all-reduce than asked for.
+  bool reaches(const Entry& entry) const {
+    return entry.devices != kUnfit && meets(entry.time, time_) && entry.sync <= weights_.sync;
+  }
+
  private:
   void add(int first, int last, int type, size_t place, std::vector<Option>& buffer);
+  const Option* choose(std::span<const Option> fitting, double of_device, int in_flight) const;
 
+  const Problem& problem_;
   const OptionLists& lists_;
   const OptionGroup group_;
+  const OptionWeights& weights_;
   const double time_;
   std::vector<std::ptrdiff_t> rows_;
   std::vector<Entry> entries_;  // the first of each stage, then all others

@@ -17,14 +17,15 @@ constexpr size_t kMaxWords = size_t{1} << 24;
 Scorer::Scorer(const Problem& problem, int steps)
     : problem_(problem), loads_(problem), steps_(steps), at_target_(false), table_(problem, loads_, 1.0, 0) {}
 
-Scorer::Scorer(const Problem& problem, double time, Allowed allowed)
+Scorer::Scorer(const Problem& problem, double time, Allowed allowed, OptionWeights weights)
     : problem_(problem),
       loads_(problem),
       time_(time),
       at_target_(true),
       table_(problem, loads_, time,
              problem.merge == Merge::adjacent && !problem.by_options() ? StageTable::kMaxBytes : 0) {
-  if (problem.by_options()) by_options_ = std::make_unique<OptionScorer>(problem, time, allowed);
+  if (problem.by_options())
+    by_options_ = std::make_unique<OptionScorer>(problem, time, allowed, std::move(weights));
   const size_t layers = problem.layers;
   if (!table_.stored() || layers * layers * problem.types > kMaxWords) return;
   bucket_limits_.assign(kBuckets, 254);

@@ -43,10 +43,10 @@ using Kernel = bool (*)(const KernelInput&, const std::int8_t* schemes, size_t c
 class Scorer {
  public:
   // With a target, every stage gets the fewest devices that take at most `time`, which is the stage's own or,
-  // with Allowed::plan, that of the whole plan; without, each scheme is provisioned for the goal, with at most
-  // `steps` devices beyond it.
+  // with Allowed::plan, that of the whole plan; where stages are chosen among options, the option of least
+  // weight. Without, each scheme is provisioned for the goal, with at most `steps` devices beyond it.
   explicit Scorer(const Problem& problem, int steps = Provisioner::kAllSteps);
-  Scorer(const Problem& problem, double time, Allowed allowed = Allowed::stage);
+  Scorer(const Problem& problem, double time, Allowed allowed = Allowed::stage, OptionWeights weights = {});
   Scorer(const Scorer&) = delete;
   Scorer& operator=(const Scorer&) = delete;
 

@@ -1,0 +1,177 @@
+#include "search/option_aims.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "search/position_path.h"
+
+namespace stageplan {
+namespace {
+
+constexpr int kSteps = 256;            // of provisioning
+constexpr int kCuts = 16;              // approximate number of cuts in the first search, over all aims
+constexpr int kTimes = 24;             // stage times of the first search, over all groups
+constexpr int kMinTimes = 4;           // of each group
+constexpr int kMaxGroups = 16;         // that are searched
+constexpr double kShortest = 0.02;     // ratio of the shortest stage time to the longest
+constexpr double kSlowest = 2;         // ratio of the longest to that of the initial scheme
+constexpr double kFillAndDrain = 1.3;  // typical ratio of a plan's time to its slowest stage
+constexpr int kNear = 5;               // rounds of the second search, near the best stage time
+constexpr double kNearRatio = 0.93;    // ratio of its first stage time to the best
+constexpr int kSchemes = 6;            // for one stage time, with weights from the one before
+constexpr double kAlike = 1.05;        // ratio of weights that are not told apart
+constexpr double kMuchSync = 0.005;    // part of a plan's time above which all-reduce is limited
+constexpr double kLessSync = 0.5;      // limit for the next scheme, relative to this one's
+constexpr double kPressure = 2;        // factor on the weight of pass time while time or price is broken
+constexpr double kScarce = 0.5;        // step of a device multiplier, for an excess of 100 %
+
+const OptionGroup& group_of(const Problem& problem, const OptionAim& aim) {
+  return problem.option_lists().options().groups()[aim.group];
+}
+
+}  // namespace
+
+Genes cheapest_at(const Problem& problem, const OptionAim& aim) {
+  const OptionTable table(problem, aim.time, group_of(problem, aim), aim.weights);
+  return cheapest_by_position(problem, table, aim.weights);
+}
+
+double slowest_stage(const Scorer& exact, const std::int8_t* scheme) {
+  std::vector<Stage> stages;
+  merge(exact.problem(), exact.loads(), scheme, stages);
+  Provisioner provisioner(exact.problem());
+  provisioner.best(stages, kSteps);
+  double slowest = 0;
+  for (const Option& option : provisioner.chosen()) slowest = std::max(slowest, option.time);
+  return slowest;
+}
+
+OptionAim OptionAims::search(const Genes& scheme) {
+  const double slowest = slowest_stage(exact_, scheme.data());
+  best_score_ = exact_.score(scheme.data());
+  elites_.add(problem_, best_score_, scheme);
+  best_ = {slowest, weights(best_pressure_, best_score_.price, best_score_.time), 0};
+  if (!(slowest > 0)) return best_;
+  stride_ = std::max(1, problem_.layers / kCuts);
+  try_groups(std::min(kSlowest * slowest, problem_.goal_time()));
+  stride_ = 1;
+  try_near();
+  return best_;
+}
+
+void OptionAims::try_groups(double longest) {
+  const int groups = static_cast<int>(problem_.option_lists().options().groups().size());
+  const int tried = std::min(groups, kMaxGroups), times = std::max(kMinTimes, kTimes / tried);
+  const double ratio = std::pow(kShortest, 1.0 / (times - 1));
+  for (int i = 0; i < tried; ++i) {
+    double time = longest;
+    Pressure pressure(problem_.types);
+    for (int t = 0; t < times; ++t, time *= ratio) {
+      pressure.pass = 1;
+      const OptionWeights first = weights(pressure, best_score_.price, kFillAndDrain * time);
+      if (!improve({time, first, i * groups / tried}, pressure)) break;
+    }
+  }
+}
+
+// Steps get smaller if they do not improve.
+void OptionAims::try_near() {
+  improve_near(1);
+  double ratio = kNearRatio;
+  for (int round = 0; round < kNear; ++round) {
+    const double time = best_.time;
+    improve_near(ratio);
+    improve_near(1 / ratio);
+    if (best_.time == time) ratio = std::sqrt(ratio);
+  }
+}
+
+void OptionAims::improve_near(double ratio) {
+  Pressure pressure = best_pressure_;
+  improve({best_.time * ratio, best_.weights, best_.group}, pressure);
+}
+
+// Adds the cheapest schemes at a stage time while they improve; each gives the weights for the next. False if
+// there is none.
+bool OptionAims::improve(OptionAim aim, Pressure& pressure) {
+  Score best;
+  for (int i = 0; i < kSchemes; ++i) {
+    const OptionTable table(problem_, aim.time, group_of(problem_, aim), aim.weights, stride_);
+    const Genes scheme = cheapest_by_position(problem_, table, aim.weights, stride_);
+    if (scheme.empty()) return i > 0;
+    keep(aim, pressure, scheme);
+    const Plan plan = plan_at(table, scheme);
+    const bool pressed = press(pressure, plan), tighten = plan.sync > kMuchSync * plan.score.time;
+    const OptionWeights next = weights(pressure, plan.score.price, plan.score.time);
+    const double change = next.pass / aim.weights.pass;
+    if (!pressed &&
+        (!better(problem_, plan.score, best) || (!tighten && change < kAlike && change * kAlike > 1)))
+      return true;
+    best = plan.score;
+    const double sync = tighten ? kLessSync * plan.sync : aim.weights.sync;
+    aim.weights = next;
+    aim.weights.sync = sync;
+  }
+  return true;
+}
+
+void OptionAims::keep(const OptionAim& aim, const Pressure& pressure, const Genes& scheme) {
+  const Score score = exact_.score(scheme.data());
+  schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
+  elites_.add(problem_, score, scheme);
+  if (!better(problem_, score, best_score_)) return;
+  best_ = aim;
+  best_pressure_ = pressure;
+  best_score_ = score;
+}
+
+OptionAims::Plan OptionAims::plan_at(const OptionTable& table, const Genes& scheme) {
+  merge(problem_, exact_.loads(), scheme.data(), stages_);
+  OptionPlan plan(problem_);
+  double sync = 0;
+  for (size_t s = 0; s < stages_.size(); ++s) {
+    const auto& [label, type, first, last, load] = stages_[s];
+    const int in_flight = problem_.option_lists().options().in_flight(static_cast<int>(stages_.size() - s));
+    const OptionTable::Entry& entry = table.at(table.row(first)[last * problem_.types + type], in_flight);
+    sync = std::max(sync, entry.sync);
+    plan.add({.devices = entry.devices,
+              .column = 0,
+              .replicas = 1,
+              .time = entry.time,
+              .pass = entry.pass,
+              .sync = entry.sync,
+              .memory = 0,
+              .flight = 0,
+              .violation = 0},
+             type);
+  }
+  return {plan.score(), sync, plan.rented()};
+}
+
+// Updates the multipliers by the limits that a plan breaks; false if it keeps all.
+bool OptionAims::press(Pressure& pressure, const Plan& plan) const {
+  if (!meets(plan.score.time, problem_.goal_time()))
+    pressure.pass *= kPressure;
+  else if (!meets(plan.score.price, problem_.max_price))
+    pressure.pass /= kPressure;
+  for (int t = 0; t < problem_.types; ++t)
+    if (const double limit = problem_.limit[t]; limit < kInfinity) {
+      const double over = (static_cast<double>(plan.devices[t]) - limit) / std::max(limit, 1.0);
+      pressure.devices[t] = std::max(0.0, pressure.devices[t] + kScarce * over);
+    }
+  return plan.score.violation > 0;
+}
+
+// The weight of pass time is that with which the cost of a plan of this price and time falls fastest.
+OptionWeights OptionAims::weights(const Pressure& pressure, double price, double time) const {
+  OptionWeights weights;
+  if (problem_.columns->schedule != Schedule::none)
+    weights.pass = pressure.pass * price / time / problem_.columns->microbatches;
+  const double mean = std::accumulate(problem_.price.begin(), problem_.price.end(), 0.0) / problem_.types;
+  for (int t = 0; t < problem_.types; ++t)
+    weights.device.push_back(problem_.price[t] + pressure.devices[t] * std::max(problem_.price[t], mean));
+  return weights;
+}
+
+}  // namespace stageplan
