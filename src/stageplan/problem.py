@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import msgspec
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from . import _core, strategies
 from .arguments import as_floats, check_number
+from .array_fields import ARRAYS, Tensors, fields_of_arrays, frozen, replaced_field
 from .cluster import Cluster
 from .fields import printable, show
 from .goal import Goal, Objective
@@ -21,12 +21,7 @@ from .lowering import lower
 from .workload import MAX_LAYERS, Conditions, Workload
 
 Array = npt.NDArray[np.float64]
-Tensors = Sequence[tuple[int, Sequence[int], float]]
 
-_ARRAYS = (
-    "compute", "send", "receive", "compute_parallel", "transfer_parallel",
-    "memory", "price", "limit", "capacity", "bandwidth",
-)  # fmt: skip
 _REST = (
     "tensors", "ties", "fixed_price", "layer_names", "layer_kinds", "layer_modules", "parameters",
     "type_names", "name", "conditions", "column_strategy", "options",
@@ -293,50 +288,16 @@ class Problem:
             same_strategy=same_strategy,
             same_replicas=same_replicas,
         )
-        times = as_floats("compute", compute)
-        if times.ndim != 2 or times.size == 0:
-            raise ValueError(f"compute has shape {times.shape}; it must be (layers, types), each 1 or more")
-        layers, count = times.shape
-        types = count if column_type is None else np.size(price)
         given = {
-            "column_type": column_type, "column_degree": column_degree, "column_strategy": column_strategy,
-            "sharded": sharded, "activations": activations, "workspace": workspace, "gradients": gradients,
-            "update": update, "link": link, "network": network, "machine": machine,
+            "compute": compute, "price": price, "limit": limit, "send": send, "receive": receive,
+            "compute_parallel": compute_parallel, "transfer_parallel": transfer_parallel,
+            "memory": memory, "capacity": capacity, "fixed_price": fixed_price, "tensors": tensors,
+            "bandwidth": bandwidth, "column_type": column_type, "column_degree": column_degree,
+            "column_strategy": column_strategy, "sharded": sharded, "activations": activations,
+            "workspace": workspace, "gradients": gradients, "update": update, "link": link,
+            "network": network, "machine": machine,
         }  # fmt: skip
-        further = strategies.ABSENT
-        if any(value is not None for value in given.values()):
-            further = strategies.column_fields(given, types) | {"options": None}
-            further |= strategies.optional_arrays(given, layers, count, types)
-            if column_type is not None and len(further["column_type"]) != count:
-                raise ValueError(
-                    f"compute has shape {times.shape}; "
-                    f"it must have a column for each of {len(further['column_type'])} in column_type"
-                )
-        check_number("fixed_price", fixed_price, minimum=0)
-        fields = {
-            "compute": times,
-            "send": _shaped("send", send, times.shape, default=0.0),
-            "receive": _shaped("receive", receive, times.shape, default=0.0),
-            "compute_parallel": _shaped("compute_parallel", compute_parallel, times.shape),
-            "transfer_parallel": _shaped("transfer_parallel", transfer_parallel, (types,)),
-            "memory": _memory(memory, layers, count),
-            "price": _shaped("price", price, (types,), exact=True),
-            "limit": _shaped("limit", limit, (types,), default=math.inf),
-            "capacity": _shaped("capacity", capacity, (types,), default=math.inf),
-            "bandwidth": _shaped("bandwidth", bandwidth, (types,), default=math.inf),
-            "tensors": _tensors(tensors, layers),
-            "ties": (),
-            "fixed_price": float(fixed_price),
-            "layer_names": tuple(f"layer{i}" for i in range(layers)),
-            "layer_kinds": ("",) * layers,
-            "layer_modules": ((),) * layers,
-            "parameters": (0.0,) * layers,
-            "type_names": tuple(f"type{i}" for i in range(types)),
-            "name": "arrays",
-            "conditions": Conditions(),
-            "backward": None,
-            **further,
-        }
+        fields = fields_of_arrays(given)
         for name in strategies.BY_BATCH:
             strategies.check_batch(fields, goal, name)
         return cls._of(fields, goal)
@@ -411,18 +372,10 @@ class Problem:
             "first": first, "last": last, "type": type, "devices": devices,
             "time": time, "pass_time": pass_time, "memory": memory, "activations": activations,
         }  # fmt: skip
-        listed = strategies.listed_options(given)
-        prices = as_floats("price", price)
-        outside = (listed.first < 0) | (listed.last >= layers) | (listed.first > listed.last)
-        outside |= (listed.type < 0) | (listed.type >= prices.size)
-        if outside.any():
-            i = int(np.flatnonzero(outside)[0])
-            raise ValueError(
-                f"option {i} is of layers {listed.first[i]} to {listed.last[i]} on type {listed.type[i]}; "
-                f"layers must be from 0 to {layers - 1}, in order, and types from 0 to {prices.size - 1}"
-            )
+        types = as_floats("price", price).size
+        listed = strategies.listed_options(given, layers, types)
         problem = cls.from_arrays(
-            strategies.seconds_of_options(listed, layers, prices.size),
+            strategies.seconds_of_options(listed, layers, types),
             price,
             limit=limit,
             capacity=capacity,
@@ -458,31 +411,12 @@ class Problem:
             if name in goal:
                 goal[name] = value
             else:
-                fields[name] = self._checked(name, value)
+                fields[name] = replaced_field(self, name, value)
         return Problem._of(fields, Goal(**goal))
 
     def _fields(self) -> dict[str, Any]:
-        fields = {name: self.__dict__[name] for name in (*_ARRAYS, *_REST, *_OPTIONAL)}
+        fields = {name: self.__dict__[name] for name in (*ARRAYS, *_REST, *_OPTIONAL)}
         return fields | self._stated
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """Check the type of a field that is replaced; its size is checked together with the others'."""
-        columns = self.compute.shape[1]
-        if name in strategies.BY_COLUMN or (name == "memory" and np.ndim(value) == 2):
-            return strategies.by_column(name, value, self.n_layers, columns)
-        if name in strategies.BY_TYPE:
-            given = dict.fromkeys((*strategies.BY_COLUMN, *strategies.BY_TYPE)) | {name: value}
-            return strategies.optional_arrays(given, self.n_layers, columns, self.n_types)[name]
-        if name in _ARRAYS:
-            return as_floats(name, value)
-        if name == "tensors":
-            return _tensors(value, self.n_layers)
-        if name == "fixed_price":
-            check_number(name, value, minimum=0)
-            return float(value)
-        if name not in ("layer_names", "layer_kinds", "type_names"):
-            raise TypeError(f"{name} cannot be replaced; it must be an array, names, or a field of the goal")
-        return _names(name, value, self.n_types if name == "type_names" else self.n_layers)
 
     @classmethod
     def _of(cls, fields: dict[str, Any], goal: Goal) -> Problem:
@@ -493,14 +427,14 @@ class Problem:
     def _set(self, fields: dict[str, Any], goal: Goal) -> None:
         if not isinstance(goal, Goal):
             raise TypeError(f"goal is {show(goal)}; it must be a Goal")
-        state: dict[str, Any] = {name: _frozen(fields[name]) for name in _ARRAYS}
+        state: dict[str, Any] = {name: frozen(fields[name]) for name in ARRAYS}
         state |= {name: fields[name] for name in (*_REST, *_OPTIONAL)}
         state |= {"goal": goal, "_stated": {name: state[name] for name in ("memory", "workspace")}}
         state |= strategies.resident(state, goal)
         state["by_options"] = strategies.by_options(state, goal)
         self.__dict__.update(state)
         core = self._make_core()
-        self.__dict__.update(core=core, label_types=_frozen(core.label_types, np.int32))
+        self.__dict__.update(core=core, label_types=frozen(core.label_types, np.int32))
 
     def _make_core(self) -> _core.Problem:
         goal = self.goal
@@ -533,7 +467,7 @@ class Problem:
 
     def _core_arrays(self) -> dict[str, Array]:
         """Give the arrays by type of the core: with columns, those of the fastest of each type."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
         if not self.by_options:
             return arrays
         fastest = strategies.fastest_columns(self.__dict__, self.n_types)
@@ -553,7 +487,7 @@ class Problem:
         if not isinstance(other, Problem):
             return NotImplemented
         same = all(getattr(self, name) == getattr(other, name) for name in ("goal", *_REST))
-        arrays = (*_ARRAYS, *_OPTIONAL)
+        arrays = (*ARRAYS, *_OPTIONAL)
         return same and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
 
     def __hash__(self) -> int:
@@ -618,77 +552,3 @@ def check_problem(problem: object) -> None:
     """Raise TypeError unless it is a `Problem`."""
     if not isinstance(problem, Problem):
         raise TypeError(f"problem is {type(problem).__name__}; it must be a Problem")
-
-
-def _frozen(values: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-    array = np.array(values, dtype=dtype, order="C")
-    array += 0  # no negative zeros, so that equal problems have equal bytes
-    array.flags.writeable = False
-    return array
-
-
-def _shaped(
-    name: str,
-    values: npt.ArrayLike | None,
-    shape: tuple[int, ...],
-    default: float | None = None,
-    exact: bool = False,
-) -> Array:
-    """Return an array of `shape`; with `exact` or a `default` it must have that shape, or be absent."""
-    if values is None and default is not None:
-        return np.full(shape, default)
-    if default == math.inf and isinstance(values, (list, tuple)):
-        values = [math.inf if value is None else value for value in values]
-    array = as_floats(name, values)
-    if array.shape == shape:
-        return array
-    if exact or default is not None:
-        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError:
-        raise ValueError(f"{name} has shape {array.shape}; it must broadcast to {shape}") from None
-
-
-def _memory(memory: npt.ArrayLike | None, layers: int, columns: int) -> Array:
-    if memory is not None and np.ndim(memory) == 2:
-        return strategies.by_column("memory", memory, layers, columns)
-    return _shaped("memory", memory, (layers,), default=0.0)
-
-
-def _names(name: str, values: Any, count: int) -> tuple[str, ...]:
-    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{name} is {show(values)}; it must be a list of texts")
-    if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} texts; it must have {count}")
-    return tuple(values)
-
-
-def _tensors(tensors: Tensors | None, layers: int) -> tuple[tuple[int, tuple[int, ...], float], ...]:
-    if tensors is None:
-        return ()
-    if not isinstance(tensors, (list, tuple)):
-        raise TypeError(f"tensors is {show(tensors)}; it must be a list of (producer, consumers, bytes)")
-    result = []
-    for i, tensor in enumerate(tensors):
-        name = f"tensors[{i}]"
-        try:
-            producer, consumers, size = tensor
-            consumers = tuple(consumers)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"{name} is {show(tensor)}; it must be (producer layer, consumer layers, bytes)"
-            ) from None
-        for field, layer in [("producer", producer), *(("consumers", c) for c in consumers)]:
-            _check_layer(f"{name}.{field}", layer, layers)
-        check_number(f"{name}.bytes", size, minimum=0, maximum=1e60)
-        result.append((int(producer), tuple(int(c) for c in consumers), float(size)))
-    return tuple(result)
-
-
-def _check_layer(name: str, layer: object, layers: int) -> None:
-    allowed = f"a layer from 0 to {layers - 1}"
-    if isinstance(layer, bool) or not isinstance(layer, Integral):
-        raise TypeError(f"{name} is {show(layer)}; it must be {allowed}")
-    if not 0 <= int(layer) < layers:
-        raise ValueError(f"{name} is {show(layer)}; it must be {allowed}")

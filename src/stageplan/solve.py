@@ -147,7 +147,7 @@ class Result:
             f"{self.status}; {self.method}, seed {self.seed}: {self.evaluations:,} schemes scored in "
             f"{self.generations:,} generations{how}"
         )
-        return compose(self.plan, self._proof(), self._without_search(), last)
+        return compose(self.plan, self._proof(), self._beyond(), self._without_search(), last)
 
     def __str__(self) -> str:
         return to_text(self)
@@ -182,16 +182,14 @@ class Result:
             "price": f"costs less than ${self.bound:,.6g} per hour",
         }[self.plan.problem.goal.objective]
         gap = f"; gap {self.gap:.3g}" if math.isfinite(self.gap) else ""
-        return f"{proven}: no plan {what}{gap}{self._beyond()}"
+        return f"{proven}: no plan {what}{gap}"
 
     def _beyond(self) -> str:
         """Describe what is proven of plans with more devices per stage, which may be cheaper."""
         problem = self.plan.problem
         if self.gap == 0 or math.isinf(self._to_beat()[0]) or self.proof_devices is None:
             return ""
-        return (
-            f"\nproven: with any number of devices no plan costs less than ${cost_lower_bound(problem):,.6g}"
-        )
+        return f"proven: with any number of devices no plan costs less than ${cost_lower_bound(problem):,.6g}"
 
 
 def solve(

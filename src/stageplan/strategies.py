@@ -63,7 +63,7 @@ class ListedOptions:
         return hash((self.devices.tobytes(), self.time.tobytes()))
 
 
-def listed_options(given: Mapping[str, Any]) -> ListedOptions:
+def listed_options(given: Mapping[str, Any], layers: int, types: int) -> ListedOptions:
     """Make options of plain arrays; those that are None have their defaults."""
     arrays: dict[str, npt.NDArray[Any]] = {
         name: _whole(name, given[name]) for name in ("first", "last", "type", "devices")
@@ -78,7 +78,16 @@ def listed_options(given: Mapping[str, Any]) -> ListedOptions:
             raise ValueError(
                 f"{name} has shape {array.shape}; it must have one entry for each option, as first does"
             )
-    return ListedOptions(**{name: _fixed(array) for name, array in arrays.items()})
+    listed = ListedOptions(**{name: _fixed(array) for name, array in arrays.items()})
+    outside = (listed.first < 0) | (listed.last >= layers) | (listed.first > listed.last)
+    outside |= (listed.type < 0) | (listed.type >= types)
+    if outside.any():
+        i = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"option {i} is of layers {listed.first[i]} to {listed.last[i]} on type {listed.type[i]}; "
+            f"layers must be from 0 to {layers - 1}, in order, and types from 0 to {types - 1}"
+        )
+    return listed
 
 
 def column_fields(given: Mapping[str, Any], types: int) -> dict[str, Any]:
