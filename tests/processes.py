@@ -1,6 +1,7 @@
 """What tests of processes share: whether one is there, and commands that are sent a signal."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -50,3 +51,23 @@ def gone(number):
             return True
         time.sleep(0.05)
     return False
+
+
+def wait_for(condition, process=None, seconds=120.0):
+    """Return what a condition gives once it holds; fail after so many seconds, or if the process ended."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert process is None or process.poll() is None, "the process ended before the condition held"
+        assert time.monotonic() < until, f"the condition did not hold within {seconds:g} s"
+        time.sleep(0.05)
+    return found
+
+
+def read_until(descriptor, *words, seconds=120.0):
+    """Read from a terminal until it has shown all words; fail after so many seconds."""
+    until, shown = time.monotonic() + seconds, b""
+    while not all(word in shown for word in words):
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
+        assert ready, f"{words} were not shown within {seconds:g} s, but {shown!r}"
+        shown += os.read(descriptor, 4096)
+    return shown

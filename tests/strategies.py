@@ -5,12 +5,14 @@ draws from a numpy generator, for plain loops over many problems. Numbers are pa
 happen, and limits bind about as often as not.
 """
 
+from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
 
+T = TypeVar("T")
 Arguments = dict[str, Any]
 Tensors = list[tuple[int, tuple[int, ...], float]]
 
@@ -154,6 +156,15 @@ def schemes(n_labels: int, n_layers: int) -> st.SearchStrategy[list[int]]:
 
 
 # Plain loops -------------------------------------------------------------------------------------------
+
+
+def redraw(draw: Callable[[], T], fits: Callable[[T], object], most: int = 1000) -> T:
+    """Draw until something fits; fail if none of so many draws does."""
+    for _ in range(most):
+        drawn = draw()
+        if fits(drawn):
+            return drawn
+    raise AssertionError(f"none of {most} draws fits")
 
 
 def random_numbers(rng: np.random.Generator, ties: bool, *shape: int) -> Any:

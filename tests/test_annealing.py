@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import Draw, objective_of
 from msgspec.structs import replace
+from strategies import redraw
 
 import stageplan as sp
 from stageplan import _core
@@ -44,10 +45,10 @@ def anneal(
 
 
 def small(rng: np.random.Generator, draw: Draw, **fixed: Any) -> sp.Problem:
-    while True:
-        problem, _ = draw(rng, max_layers=7, max_types=3, merge="type", **fixed)
-        if problem.n_labels**problem.n_layers <= 20_000:
-            return problem
+    return redraw(
+        lambda: draw(rng, max_layers=7, max_types=3, merge="type", **fixed)[0],
+        lambda problem: problem.n_labels**problem.n_layers <= 20_000,
+    )
 
 
 def graph(n_layers: int = 40, **fixed: Any) -> sp.Problem:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from commands import SHORT, fail, strict
+from processes import read_until
 
 import stageplan as sp
 from stageplan import cli
@@ -136,9 +137,7 @@ def test_progress_on_a_terminal_and_ctrl_c():
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment) as process:
         os.close(theirs)
-        shown = b""
-        while b"generation" not in shown or b"schemes" not in shown:
-            shown += os.read(ours, 4096)
+        shown = read_until(ours, b"generation", b"schemes")
         process.send_signal(signal.SIGINT)
         while chunk := _read(ours):
             shown += chunk

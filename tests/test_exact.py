@@ -10,7 +10,7 @@ import pytest
 from conftest import Draw, objective_of
 from hypothesis import given
 from stageplan._core.testing import cheapest_at
-from strategies import problems, random_problem
+from strategies import problems, random_problem, redraw
 
 import stageplan as sp
 from benchmarks.support.instances import family
@@ -51,12 +51,10 @@ def test_enumeration_agrees(arguments: dict[str, Any]) -> None:
 def test_enumeration_agrees_on_many(draw: Draw, objective: str, split: bool) -> None:
     rng, feasible, limits = np.random.default_rng(11), 0, 0
     for _ in range(250):
-        while True:
-            problem, _ = draw(
-                rng, max_layers=8, max_types=3, merge="adjacent", objective=objective, split=split
-            )
-            if problem.n_labels**problem.n_layers <= 6561:
-                break
+        problem, _ = redraw(
+            lambda: draw(rng, max_layers=8, max_types=3, merge="adjacent", objective=objective, split=split),
+            lambda drawn: drawn[0].n_labels ** drawn[0].n_layers <= 6561,
+        )
         feasible += check_against_enumeration(problem)
         limits += bool(np.isfinite(problem.limit).any())
     assert 50 < feasible < 240

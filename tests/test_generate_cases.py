@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from processes import wait_for
 from projects import RUN_ID
 
 from stageplan.generate import BasicResult, EnvironmentReport, ExtendedResult, Spec, StepError, environment
@@ -327,9 +327,7 @@ target = own.target_of(own.SPEC, directory, own.RUN_ID)
 own.run_cases(own.SPEC, own.REPORT, target, directory, mode="quick", progress=print)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as runner:
-        while not list(directory.glob(".test-*.part/project/work.py.begun")):
-            assert runner.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: list(directory.glob(".test-*.part/project/work.py.begun")), runner)
         runner.kill()
     assert not (directory / "test-result.json").exists()
     assert not (directory / "test-result.xml").exists()

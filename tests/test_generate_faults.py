@@ -7,10 +7,10 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from importlib import metadata
 
 import pytest
+from processes import wait_for
 from projects import RUN_ID
 
 from stageplan import cli
@@ -343,12 +343,14 @@ def test_killed_case_is_an_error(directory, tested):
         "__import__('time').sleep(600)\n",
     )
     if not (child := os.fork()):
-        while not (begun.exists() and begun.read_text()):
-            time.sleep(0.05)
-        os.kill(int(begun.read_text()), signal.SIGKILL)
-        os._exit(0)
+        try:
+            number = wait_for(lambda: begun.exists() and begun.read_text())
+            os.kill(int(number), signal.SIGKILL)
+            os._exit(0)
+        finally:  # in this process no test may go on
+            os._exit(1)
     exit_status, result = tested("train quickly")
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0) == (child, 0)
     assert exit_status == 1
     assert result.case("train quickly").status == "ERROR"
     assert result.case("train quickly").message == "train.py was ended by signal SIGKILL"

@@ -5,14 +5,13 @@ import fcntl
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import fake_steps
 import msgspec
 import pytest
-from processes import SIGNALS, gone
+from processes import SIGNALS, gone, wait_for
 
 import stageplan
 from stageplan import cli
@@ -432,9 +431,7 @@ def hanging(tmp_path, *argv):
         stderr=subprocess.PIPE,
         text=True,
     ) as runner:
-        while not (tmp_path / "begun").exists():
-            assert runner.poll() is None
-            time.sleep(0.05)
+        wait_for((tmp_path / "begun").exists, runner)
         yield runner, int((tmp_path / "begun").read_text())
 
 

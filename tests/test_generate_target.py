@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import alive, gone
+from processes import alive, gone, wait_for
 from projects import RUN_ID
 
 from stageplan.generate import Spec, TargetError
@@ -148,11 +148,7 @@ target_of(spec, folder, "{RUN_ID}").run(command, folder, limit=600)
 """
     environment = os.environ | {"HOME": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as runner:
-        number = ""
-        while not number:
-            assert runner.poll() is None
-            number = (tmp_path / "pid").read_text() if (tmp_path / "pid").exists() else ""
-            time.sleep(0.05)
+        number = wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), runner)
         assert alive(int(number))
         runner.kill()
     assert gone(int(number))

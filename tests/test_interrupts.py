@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from processes import SIGNALS, gone, started
+from processes import SIGNALS, gone, read_until, started
 
 import stageplan as sp
 from stageplan import interrupts
@@ -85,9 +85,7 @@ def test_closed_terminal_loses_no_plan(tmp_path):
     environment = os.environ | {"TERM": "xterm"}
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        shown = b""
-        while b"generation" not in shown:
-            shown += os.read(ours, 4096)
+        read_until(ours, b"generation")
         os.close(ours)
         process.send_signal(signal.SIGHUP)
     plan = msgspec.json.decode((tmp_path / "plan.json").read_bytes(), type=PlanDocument)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Draw
+from strategies import redraw
 
 import stageplan as sp
 
@@ -81,12 +82,15 @@ def lifted_all(problem: sp.Problem, limits: Iterable[str]) -> sp.Problem:
 
 
 def small(draw: Draw, rng: np.random.Generator) -> sp.Problem:
-    while True:
+    def drawn() -> sp.Problem:
         fixed = {"max_price": float(rng.uniform(1, 9))} if rng.random() < 0.4 else {}
-        problem, _ = draw(rng, max_layers=4, max_types=2, goals=True, limits=True, **fixed)
+        return draw(rng, max_layers=4, max_types=2, goals=True, limits=True, **fixed)[0]
+
+    def small_enough(problem: sp.Problem) -> bool:
         labels = problem.goal.split and problem.goal.merge == "type"
-        if not labels and problem.n_labels**problem.n_layers <= 81:
-            return problem
+        return not labels and problem.n_labels**problem.n_layers <= 81
+
+    return redraw(drawn, small_enough)
 
 
 def test_brute_force_agrees(draw: Draw) -> None:
@@ -141,13 +145,16 @@ def check_order(found: sp.Repair) -> None:
 
 def test_the_largest_relative_change_of_a_combination_is_the_smallest(draw: Draw) -> None:
     rng, seen = np.random.default_rng(8), 0
-    while seen < 6:
+    for _ in range(300):
         problem = small(draw, rng)
         for suggestion in sp.repair(problem).suggestions:
             factor = max(change.factor for change in suggestion.changes)
             if len(suggestion.changes) > 1 and factor > 1 + 1e-5:
                 seen += 1
                 assert not fits(grown(problem, suggestion.changes, factor * (1 - 4e-6)))
+        if seen >= 6:
+            return
+    pytest.fail(f"only {seen} combinations in 300 problems")
 
 
 def grown(problem: sp.Problem, changes: Iterable[sp.Change], factor: float) -> sp.Problem:

@@ -15,6 +15,7 @@ import pytest
 import reference as ref
 import reference_options as options_ref
 from conftest import Draw, objective_of
+from strategies import redraw
 
 import stageplan as sp
 from stageplan import _core
@@ -27,10 +28,10 @@ SHORT = sp.NoImprovement(200)
 def small(
     rng: np.random.Generator, draw: Draw, most_schemes: int = 6561, **fixed: Any
 ) -> tuple[sp.Problem, Any]:
-    while True:
-        problem, oracle = draw(rng, max_layers=8, max_types=3, **fixed)
-        if problem.n_labels**problem.n_layers <= most_schemes:
-            return problem, oracle
+    return redraw(
+        lambda: draw(rng, max_layers=8, max_types=3, **fixed),
+        lambda drawn: drawn[0].n_labels ** drawn[0].n_layers <= most_schemes,
+    )
 
 
 def example(n_layers: int = 8, **fixed: Any) -> sp.Problem:

@@ -24,7 +24,7 @@ from stageplan import _core
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 import arc_model
-from strategies import random_problem
+from strategies import random_problem, redraw
 
 NOTES = """\
 All on one core, CPU seconds (time.process_time), medians of five.
@@ -59,16 +59,16 @@ def timed(work: Callable[[], object], rounds: int = 5) -> float:
 
 
 def small(rng: np.random.Generator) -> sp.Problem:
-    while True:
+    def drawn() -> sp.Problem:
         fixed = {
             "split": bool(rng.random() < 0.5),
             "objective": str(rng.choice(["cost", "throughput", "price"])),
             "max_devices_per_stage": int(rng.integers(1, 9)),
         }
         arguments = random_problem(rng, int(rng.integers(1, 9)), int(rng.integers(1, 4)), **fixed)
-        problem = sp.Problem.from_arrays(**arguments)
-        if problem.n_labels**problem.n_layers <= 50_000:
-            return problem
+        return sp.Problem.from_arrays(**arguments)
+
+    return redraw(drawn, lambda problem: problem.n_labels**problem.n_layers <= 50_000)
 
 
 def agrees(problem: sp.Problem) -> bool:

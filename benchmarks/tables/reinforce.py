@@ -45,15 +45,23 @@ Case = tuple[sp.Problem, float]  # and the cost of its best plan
 def instances(
     L: int, T: int, count: int, first: int = 0, name: str = "main", **goal: object
 ) -> Iterator[Case]:
-    """Those of a family, from a seed on, whose proven best plan uses at least two types."""
-    found, seed = 0, first
-    while found < count:
+    """Those of a family, from a seed on, whose proven best plan uses at least two types.
+
+    Raises
+    ------
+    ValueError
+        There are too few among 20 seeds for each.
+    """
+    found = 0
+    for seed in range(first, first + 20 * count):
         problem = family(L, T, seed, **goal) if name == "main" else FAMILIES[name](L, T, seed)
-        seed += 1
         plan = best_plan(problem)
         if len({stage.type for stage in plan.stages}) >= 2:
             found += 1
             yield problem, plan.cost
+        if found == count:
+            return
+    raise ValueError(f"of {20 * count} problems of {name} with {L} x {T}, {found} mix types; {count} must")
 
 
 def learn(
