@@ -280,3 +280,25 @@ def test_package_does_without_gymnasium() -> None:
 def test_package_does_not_import_gymnasium() -> None:
     code = "import sys, stageplan; sys.exit('gymnasium' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_observation_is_what_the_table_says() -> None:
+    """By hand: u is 2 s, of 2 devices of the second type, for the first has too little memory; v is 1."""
+    problem = sp.Problem.from_arrays(
+        [[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], [1.0, 3.0], limit=[4, 4], min_throughput=0.5,
+        send=np.full((3, 2), 0.4), memory=[1.0, 2.0, 3.0], capacity=[4.0, inf],
+    )  # fmt: skip
+    env = PlacementEnv(problem)
+    first, _ = env.reset()
+    after, *_ = env.step(0)
+    assert first.shape == (16 + 9 * 2 + 2,)
+    np.testing.assert_allclose(first[:2], [-1, log(3) / 4], rtol=1e-6)
+    np.testing.assert_allclose(first[12 + 8 * 2 :], [1, 1, 0, 0, 0, 0, 0, 0])
+    layer = [0, log(2) / 4, 0, 0, *[0] * 8]
+    type_0 = [1, log(2), 0, log(1 + 0.4 / 2), 2 / 4, log(1 / 2), log(1 + 7 / 2 / 4), log(1 + 1)]
+    np.testing.assert_allclose(after[:20], layer + type_0, rtol=1e-5, atol=1e-7)
+    stage = [1, 1 - 2 / 2, log(1 + 1) / 2, log(1 + 2) / 2]
+    np.testing.assert_allclose(after[28:], [1, 1, *stage, 1, 0], rtol=1e-5, atol=1e-7)
+    closed, *_ = env.step(1)
+    np.testing.assert_allclose(closed[28:30], [(4 - 2) / 4, 1])  # 4 s within the goal's 2 s
+    np.testing.assert_allclose(closed[34:], [0, 1])

@@ -57,6 +57,7 @@ def offer(front: sp.Front, time: float) -> float:
 def check_front(front: sp.Front, true: list[tuple[float, float]]) -> None:
     """The points are feasible, sorted and of the true front; none left out is better by more than the gap."""
     assert front.status.startswith("infeasible") == (not true)
+    assert front.proven == all(point.proven for point in front.points)
     for point in front.points:
         sp.verify(point.plan.problem, point.plan)
         assert sp.verify(front.problem, sp.Plan.of(front.problem, point.plan.scheme))
@@ -68,8 +69,8 @@ def check_front(front: sp.Front, true: list[tuple[float, float]]) -> None:
         least = min(v for t, v in true if t <= time * (1 + TIE))
         assert point.bound <= least * (1 + TIE)
         assert value <= point.bound * (1 + point.gap) * (1 + TIE)
-        assert point.status.startswith("optimal") == (point.gap == 0)
-        if point.status.startswith("optimal"):
+        assert point.proven == point.status.startswith("optimal") == (point.gap == 0)
+        if point.proven:
             assert isclose(value, least, rel_tol=TIE)
     for time, value in true:
         assert offer(front, time) <= value * (1 + front.gap) * (1 + TIE)
@@ -224,6 +225,7 @@ def test_one_layer_has_one_point_a_device() -> None:
 def test_nothing_fits() -> None:
     front = sp.pareto(example(min_throughput=1e6))
     assert (front.points, front.status, front.gap, front.fastest) == ((), "infeasible", inf, 0.0)
+    assert front.proven
     assert str(front).endswith("proven: no plan meets all limits")
     assert json.loads(json.dumps(front.to_dict(), allow_nan=False))["points"] == []
 

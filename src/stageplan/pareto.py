@@ -55,6 +55,11 @@ class Point:
     bound: float
     gap: float
 
+    @property
+    def proven(self) -> bool:
+        """Whether no plan at least as fast is cheaper, in the scope given by `status`."""
+        return self.status.startswith("optimal")
+
 
 @dataclass(frozen=True)
 class Front:
@@ -98,6 +103,11 @@ class Front:
     interrupted: bool
     version: str
 
+    @property
+    def proven(self) -> bool:
+        """Whether all points are proven, or the problem infeasible, in the scope given by `status`."""
+        return self.status.startswith(("optimal", "infeasible"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the front as plain values, for JSON; None means infinity."""
         points = [
@@ -131,8 +141,7 @@ class Front:
         how = " (interrupted)" if self.interrupted else ""
         proven = proven_over(self.problem)
         if not self.points:
-            excluded = self.status.startswith("infeasible")
-            return [(f"{proven}: no plan meets all limits" if excluded else "no plan was found") + how]
+            return [(f"{proven}: no plan meets all limits" if self.proven else "no plan was found") + how]
         lines = []
         if math.isfinite(self.fastest):
             lines.append(f"{proven}: no plan is faster than {self.fastest:,.6g} examples/s")
@@ -147,7 +156,7 @@ class Front:
                 if self.gap
                 else f"{proven}: the front is complete"
             )
-        cheapest = sum(point.status != "feasible" for point in self.points)
+        cheapest = sum(point.proven for point in self.points)
         return [
             *lines,
             f"{len(self.points)} points, {cheapest} {proven} to be the cheapest at their throughput{how}",
@@ -262,8 +271,7 @@ def _search(
     else:
         found, done = _solve_together(search, known, targets, gap, fastest)
     front_gap = _front_gap(found) if gap is None or not done else min(gap, _front_gap(found))
-    proven = all(point.status != "feasible" for point in found)
-    status = optimal_status(problem) if proven else "feasible"
+    status = optimal_status(problem) if all(point.proven for point in found) else "feasible"
     return _front(problem, against, search, found, status, front_gap, 1 / fastest if fastest else math.inf)
 
 
@@ -607,5 +615,5 @@ def _cells(point: Point) -> tuple[str, ...]:
         f"{plan.price:,.4g}",
         str(sum(stage.devices for stage in plan.stages)),
         str(len(plan.stages)),
-        f"{point.gap:.2%}" if point.status == "feasible" else "proven",
+        "proven" if point.proven else f"{point.gap:.2%}",
     )

@@ -58,6 +58,40 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
     ------
     TypeError
         It is not a `Problem`.
+
+    Notes
+    -----
+    An observation has ``16 + 9 * T + n_labels`` numbers for T device types, each clipped to -4 to 4. `log` is
+    the natural logarithm, that of a ratio 0 where either number is 0. u is the time of the slowest stage of
+    the best plan on one device type, or what the goal allows if that is less, in seconds; v is what a layer
+    costs per hour at u on its cheapest type, on average. Layer l of L is the next one to be placed. With
+    strategies, times are those of the fastest one of each type.
+
+    ==================  =================================================================================
+    Entry               Meaning
+    ==================  =================================================================================
+    0                   position of the layer: from -1 (the first) to 1 (the last)
+    1                   layers left: ``log(L - l) / 4``
+    2                   log of its compute time on its fastest type, relative to the mean over all layers
+    3                   log of its memory, relative to the mean over all layers
+    4 to 11             its kind: bits of a hash, each -1 or 1; 0 without a kind
+    12 + 8 * t + 0 ...  of device type t; all 0 if it cannot run the layer:
+    ... 0               1
+    ... 1               log of the layer's compute time, relative to its fastest type
+    ... 2               log of its compute time times the price, relative to its cheapest type
+    ... 3               log(1 + transfer / u), of what it takes in and passes on, on one device
+    ... 4               its memory as a fraction of the capacity
+    ... 5               log of the price, relative to the mean over all types
+    ... 6               log(1 + devices that all layers would take at u, as a fraction of the limit)
+    ... 7               log(1 + price of a stage of this layer alone at u, relative to v)
+    12 + 8 * T + t      devices of type t that closed stages left, as a fraction of the limit; 1 without one
+    12 + 9 * T + 0 ...  of the current stage; all 0 before the first layer:
+    ... 0               price of the devices that it needs in addition with this layer, relative to v
+    ... 1               1 - its time without this layer / u
+    ... 2               ``log(1 + its layers) / 2``
+    ... 3               ``log(1 + its devices) / 2``
+    16 + 9 * T + k      1 if label k is that of the layer before, else 0
+    ==================  =================================================================================
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
