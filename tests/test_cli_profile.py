@@ -47,6 +47,26 @@ def test_a_profile_is_written_and_planned(tiny, tmp_path, capsys, name):
     assert "transformer.wte" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("flags", "fields"),
+    [
+        ([], {}),
+        (["--optimizer", "sgd", "--zero", "2"], {"optimizer": "sgd", "zero": 2}),
+        (["--strategy", "recompute"], {"strategies": ["recompute"]}),
+        (["--mode", "inference"], {"mode": "inference"}),
+    ],
+)
+def test_a_profile_needs_no_batch_and_no_schedule(tiny, tmp_path, capsys, flags, fields):
+    path = str(tmp_path / "w.json")
+    assert main(["profile", tiny, "--device", "a100-80g", "--sequence", "8", *flags, "-o", path]) == 0
+    assert sp.read_workload(path) == sp.profile(tiny, devices=["a100-80g"], sequence=8, **fields)
+    plan = ["plan", path, "--device", "a100-80g:2", "--objective", "throughput"]
+    assert main(plan) == 0
+    assert ("--batch" in capsys.readouterr().err) == (fields.get("mode") is None)
+    assert main([*plan, "--schedule", "1f1b", "--microbatches", "2", "--batch", "4"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_table_is_printed_where_the_file_cannot_be_written(tiny, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail(OSError(errno.ENOSPC, "No space left on device")))
     path = tmp_path / "net.json"

@@ -31,7 +31,7 @@ def test_text_says_what_it_is():
 
 def test_devices_of_a_strategy():
     made = device(strategies={"quad": 4, "tp8": 6})
-    assert [made.degree_of(name) for name in ("", "quad", "tp2", "tp8")] == [1, 4, 2, 6]
+    assert [made.degree_of(name) for name in ("", "quad", "tp2", "tp8", "recompute")] == [1, 4, 2, 6, 1]
     for name in ("fast", "tp0", "tp", "tp2x", "tp1048577"):
         with pytest.raises(
             ValueError, match=f"^strategy '{name}' of device type 'a100' has no number of dev"

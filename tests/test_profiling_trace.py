@@ -35,6 +35,12 @@ def test_what_several_layers_keep_counts_in_the_first(trace):
     assert [layer.saved for layer in trace.layers(CUTS)] == [100, 1]
 
 
+def test_inputs_count_in_the_first_layer_that_takes_them_over(trace):
+    three = [*CUTS, Cut("z", "", 3, ())]
+    assert [layer.inputs for layer in trace.layers(CUTS)] == [0, 6 + 5]
+    assert [layer.inputs for layer in trace.layers(three)] == [0, 6, 5 + 7]
+
+
 def test_workspace_is_what_is_needed_at_a_time(trace):
     """Value 0 is read to the end; each of the others until the next is made."""
     assert trace.needed_bytes() == [5, 5 + 6, 5 + 6 + 7, 5 + 7 + 8]

@@ -363,6 +363,16 @@ def test_strategies_and_schedules_that_a_runtime_cannot_run(to, plan, sentence):
         sp.export(shared_plan(**SCHEDULED | plan), to)
 
 
+def test_recomputation_is_exported_where_the_runtime_has_it():
+    plan = shared_plan(("recompute", "recompute"), **SCHEDULED)
+    assert "--recompute-granularity full " in sp.export(plan, "megatron").text
+    assert "recompute" not in sp.export(shared_plan(**SCHEDULED), "megatron").text
+    with pytest.raises(ValueError, match="stage 1 runs on 1 devices by strategy 'recompute'; the runtime"):
+        sp.export(plan, "torchtitan")
+    with pytest.raises(ValueError, match="some of its stages recompute and others do not; the runtime"):
+        sp.export(shared_plan(("recompute", ""), **SCHEDULED), "megatron")
+
+
 def test_the_comparison_is_by_iterations_and_counts_memory():
     """Of 9 layers of 1 ms the plan has 4 and 5, like the default; with 3 and 6 of them it is slower."""
     exported = sp.export(shared_plan(("", ""), (1, 1), **SCHEDULED), "json")

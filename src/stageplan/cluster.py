@@ -28,6 +28,9 @@ __all__ = ["Cluster", "DeviceType"]
 MAX_DEGREE = 2**20
 """Most devices of one replica of a stage."""
 
+RECOMPUTE = "recompute"
+"""Strategy in which a layer keeps its inputs alone, and runs again for its backward pass: on one device."""
+
 _TENSOR_PARALLEL = re.compile("tp([1-9][0-9]{0,6})")
 
 
@@ -61,7 +64,7 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Bytes/s of an all-reduce between machines; None if as within one.
     strategies : mapping of str to int
         Devices per replica of a stage by strategy; layers have times for it under ``"type/strategy"``. A
-        strategy named ``"tp4"`` has 4 devices and need not be listed.
+        strategy named ``"tp4"`` has 4 devices and one named ``"recompute"`` has 1; they need not be listed.
 
     Raises
     ------
@@ -97,10 +100,12 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises
         ------
         ValueError
-            The strategy is neither listed nor has a name such as ``"tp4"``.
+            The strategy is neither listed nor named ``"recompute"`` or as ``"tp4"`` is.
         """
         if strategy in self.strategies:
             return self.strategies[strategy]
+        if strategy == RECOMPUTE:
+            return 1
         named = _TENSOR_PARALLEL.fullmatch(strategy)
         if strategy and not (named and int(named[1]) <= MAX_DEGREE):
             raise ValueError(

@@ -17,6 +17,7 @@ from ..profiling.machine import PLACES
 from ..profiling.memory import OPTIMIZERS
 from ..profiling.network import MODES, PRECISIONS
 from ..profiling.profile import layer_table, profile
+from ..profiling.recompute import STRATEGIES
 from ..readers import read_devices
 from ..solve import solve
 from ..workload import Workload
@@ -59,6 +60,14 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="STAGE",
         help="ZeRO stage: replicas divide optimizer states (1), gradients (2) and weights (3); default: 0",
+    )
+    add(
+        "--strategy",
+        choices=STRATEGIES,
+        action="append",
+        default=[],
+        help="a further way to run layers, which plans may choose: recompute (layers keep only their inputs, "
+        "and run again in the backward pass)",
     )
     cut = parser.add_mutually_exclusive_group().add_argument
     cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) where layers start; default: blocks")
@@ -130,6 +139,7 @@ def _profile(arguments: argparse.Namespace) -> int:
         max_spread=arguments.max_spread,
         optimizer=arguments.optimizer,
         zero=arguments.zero,
+        strategies=arguments.strategy,
     )
     for note in workload.notes:
         print_note(f"stageplan: note: {note}")

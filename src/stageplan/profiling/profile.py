@@ -21,6 +21,7 @@ from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, training
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
 from .outside import add_unused, modules_outside, note_unused
+from .recompute import STRATEGIES, with_recompute
 from .trace import Kernels, TracedLayer
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def profile(
     max_spread: float = 0.05,
     optimizer: str | None = None,
     zero: int | None = None,
+    strategies: Sequence[str] = (),
 ) -> Workload:
     """Make a workload of a network: its layers, their times, operations and bytes, the tensors between them.
 
@@ -102,6 +104,9 @@ def profile(
     zero : {0, 1, 2, 3}
         Stage of ZeRO: what the replicas of a stage divide among them, namely nothing (default), the
         optimizer's state, the gradients too, and the weights too.
+    strategies
+        Of each device type, besides the plain one: ``"recompute"``, in which layers keep their inputs alone
+        and run again for their backward pass.  Plans then choose for each stage.
 
     Returns
     -------
@@ -165,6 +170,7 @@ def profile(
     if zero is not None:
         check_number("zero", zero, minimum=0, maximum=MOST_ZERO, whole=True)
     trains = training(mode, optimizer, zero)
+    _check_strategies(strategies, mode)
     _check_shape(shape)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
@@ -187,7 +193,7 @@ def profile(
             seconds = {name: _carry(here, base, estimate) for name, estimate in seconds.items()}
         seconds = {measure: here} | {name: other for name, other in seconds.items() if name != measure}
         notes.append(note_measured(measure, on or "cpu"))
-    return _workload(network, traced, trains, seconds, spread, notes)
+    return _workload(network, traced, trains, seconds, spread, notes, again=bool(strategies))
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
@@ -196,6 +202,13 @@ def _check_shape(shape: Sequence[int] | None) -> None:
     sizes = shape if isinstance(shape, (list, tuple)) else ()
     if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
         raise ValueError(f"shape is {show(shape)}; it must be a list of whole numbers, 1 or more")
+
+
+def _check_strategies(strategies: object, mode: Mode) -> None:
+    for index, strategy in enumerate(as_tuple("strategies", strategies, "a list")):
+        check_choice(f"strategies[{index}]", strategy, STRATEGIES)
+    if strategies and mode != "train":
+        raise ValueError(f"strategies is {show(strategies)}; it must be absent where mode is {mode!r}")
 
 
 def _check_layers(layers: object) -> None:
@@ -271,6 +284,7 @@ def _workload(
     seconds: Mapping[str, Seconds],
     spread: Array,
     notes: Sequence[str],
+    again: bool,
 ) -> Workload:
     trace, cuts = network.trace, network.cuts
     modules = modules_outside(network, traced)
@@ -279,17 +293,22 @@ def _workload(
     for index, layer in enumerate(traced):
         new = (layer.weights | layer.unused) - counted
         counted |= new
+        forward = {type_: float(s.forward[index]) for type_, s in seconds.items()}
+        backward = {type_: float(s.backward[index]) for type_, s in seconds.items()}
+        fields = {
+            "compute": {type_: forward[type_] + backward[type_] for type_ in seconds},
+            "backward": backward if trains else {},
+            "activations": layer.saved,
+            **memory(layer, network, trains)._asdict(),
+        }
         layers.append(
             Layer(
                 name=layer.name,
                 kind=layer.kind,
-                compute={type_: float(s.forward[index] + s.backward[index]) for type_, s in seconds.items()},
-                backward={type_: float(s.backward[index]) for type_, s in seconds.items()} if trains else {},
                 spread=float(spread[index]),
                 flops=layer.flops,
                 parameters=sum(trace.weights[weight].bytes for weight in new),
-                activations=layer.saved,
-                **memory(layer, network, trains)._asdict(),
+                **(with_recompute(fields, layer, forward) if again else fields),
                 modules=tuple(modules[index]),
             )
         )

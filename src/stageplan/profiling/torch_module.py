@@ -256,9 +256,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def keep(self, outputs: Any) -> None:
         """Note that the outputs of the module are kept: their loss reads them, and its backward pass."""
-        for tensor in tensors_in(outputs):
-            if tensor.requires_grad:
-                self.pack(tensor)
+        kept = [tensor for tensor in tensors_in(outputs) if tensor.requires_grad]
+        for tensor in kept:
+            self.pack(tensor)
+        made = self.trace.made_with_weights()
+        self.trace.always = {
+            storage for _, storage in self.trace.saved if self._values.get(storage) not in made
+        } | {self._storage(tensor) for tensor in kept}
 
     def unpack(self, packed: tuple[int, Tensor]) -> Tensor:
         """Note whose backward runs: it reads what its forward has kept."""

@@ -54,6 +54,8 @@ class TracedLayer:
     forward: Kernels = field(default_factory=Counter)
     backward: Kernels = field(default_factory=Counter)
     saved: float = 0.0  # bytes that the forward pass keeps for the backward pass, and no layer before it
+    always: float = 0.0  # of them, what is kept even if the layer is computed again
+    inputs: float = 0.0  # bytes that it takes over from layers before it, and no layer between
     workspace: float = 0.0  # most bytes of values, or of their gradients, that are needed at a time
     unused: set[int] = field(default_factory=set)  # weights that are not used, and are placed with it
     buffers: float = 0.0  # bytes that are placed with it
@@ -76,6 +78,9 @@ class Trace:
         Kernels of the backward pass, and the operation of the forward pass that each belongs to.
     saved : dict of (operation, storage) to bytes
         What an operation keeps for the backward pass; a storage may be kept by several.
+    always : set of int
+        Storages that are kept whatever is computed again: the network's outputs, and what comes of its inputs
+        alone.
     weights
         By number: parameters, and buffers that hold quantised weights.
     buffers : dict of str to bytes
@@ -87,6 +92,7 @@ class Trace:
     operations: list[Operation] = field(default_factory=list)
     backward: list[tuple[int, float, float]] = field(default_factory=list)
     saved: dict[tuple[int, int], float] = field(default_factory=dict)
+    always: set[int] = field(default_factory=set)
     weights: dict[int, Weight] = field(default_factory=dict)
     buffers: dict[str, float] = field(default_factory=dict)
     uncounted: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -129,12 +135,26 @@ class Trace:
             layer.workspace = max(layer.workspace, needed[index])
         for index, flops, bytes_ in self.backward:
             layers[place(cuts, index)].backward[flops, bytes_] += 1
+        self._add_saved(layers, cuts)
+        self._add_inputs(layers, cuts)
+        return layers
+
+    def _add_saved(self, layers: Sequence[TracedLayer], cuts: Sequence[Cut]) -> None:
         first: dict[int, tuple[int, float]] = {}  # storage -> (operation that keeps it first, bytes)
         for (index, storage), bytes_ in self.saved.items():
             first[storage] = min(first.get(storage, (index, bytes_)), (index, bytes_))
-        for index, bytes_ in first.values():
-            layers[place(cuts, index)].saved += bytes_
-        return layers
+        for storage, (index, bytes_) in first.items():
+            layer = layers[place(cuts, index)]
+            layer.saved += bytes_
+            layer.always += bytes_ if storage in self.always else 0.0
+
+    def _add_inputs(self, layers: Sequence[TracedLayer], cuts: Sequence[Cut]) -> None:
+        made, taken = self.made_with_weights(), set()
+        for index, operation in enumerate(self.operations):
+            for value in operation.reads:
+                if value in made and value not in taken and place(cuts, made[value][0]) < place(cuts, index):
+                    taken.add(value)
+                    layers[place(cuts, index)].inputs += made[value][1]
 
     def needed_bytes(self) -> list[float]:
         """Bytes of values that are needed while each operation runs: made by then, and read then or later.

@@ -5,6 +5,7 @@ Rules: the guide "Custom Pipeline Model Parallel Layout" of Megatron Core. Stage
 
 from __future__ import annotations
 
+from ..cluster import RECOMPUTE
 from .architectures import check_blocks
 from .defaults import Default, even
 from .partition import Partition, Written
@@ -31,10 +32,10 @@ def write(partition: Partition) -> Written:
     stages[-1] += "L"
     layout = "|".join(stages)
     partition.schedule("1f1b")
-    microbatches = partition.microbatches()
+    microbatches, degree = partition.microbatches(), partition.tensor_parallel(RECOMPUTE)
     arguments = [
         f"--num-layers {decoders.end - decoders.first}",
-        *([f"--tensor-model-parallel-size {degree}"] if (degree := partition.tensor_parallel()) > 1 else []),
+        *([f"--tensor-model-parallel-size {degree}"] if degree > 1 else []),
         f"--pipeline-model-parallel-size {len(stages)}",
         f'--pipeline-model-parallel-layout "{layout}"',
     ]
@@ -42,6 +43,12 @@ def write(partition: Partition) -> Written:
         arguments += [
             f"--micro-batch-size {microbatches.examples}",
             f"--global-batch-size {microbatches.batch}",
+        ]
+    if partition.recomputes():
+        arguments += [
+            "--recompute-granularity full",
+            "--recompute-method uniform",
+            "--recompute-num-layers 1",
         ]
     if not partition.ties:
         arguments.append("--untie-embeddings-and-output-weights")

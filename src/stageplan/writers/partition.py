@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+from ..cluster import RECOMPUTE
 from ..fields import show
 from ..goal import Goal
 from ..plan import Plan, Stage
@@ -185,8 +186,8 @@ class Partition(NamedTuple):
             )
         return counts.pop()
 
-    def tensor_parallel(self) -> int:
-        """Devices that share each replica by tensor parallelism.
+    def tensor_parallel(self, *others: str) -> int:
+        """Devices that share each replica by tensor parallelism; the runtime knows `others`, on one, too.
 
         Raises
         ------
@@ -194,7 +195,8 @@ class Partition(NamedTuple):
             The stages have different numbers of them, or a strategy that is not named as ``"tp4"`` is.
         """
         for number, stage in enumerate(self.stages, start=1):
-            if stage.strategy != ("" if stage.degree == 1 else f"tp{stage.degree}"):
+            known = ("", *others) if stage.degree == 1 else (f"tp{stage.degree}",)
+            if stage.strategy not in known:
                 raise ValueError(
                     f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; the "
                     "runtime takes none, or tensor parallelism, named as 'tp4' over 4 devices"
@@ -207,6 +209,22 @@ class Partition(NamedTuple):
                 "tensor parallelism (plan with --same-strategy)"
             )
         return degrees.pop()
+
+    def recomputes(self) -> bool:
+        """Whether layers run again for their backward pass.
+
+        Raises
+        ------
+        ValueError
+            Those of some stages do, and of others not.
+        """
+        found = {stage.strategy == RECOMPUTE for stage in self.stages}
+        if len(found) > 1:
+            raise ValueError(
+                "some of its stages recompute and others do not; the runtime recomputes in all or in none "
+                "(plan with --same-strategy)"
+            )
+        return found.pop()
 
     def refuse_strategies(self) -> None:
         """Raise a ValueError if a stage has a strategy: the runtime runs a replica on one device."""
