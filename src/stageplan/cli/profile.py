@@ -13,6 +13,7 @@ from ..plan import Plan
 from ..plan_file import SavedPlan, read_plan
 from ..problem import Problem
 from ..profiling.check import check
+from ..profiling.kv_cache import NUMBER
 from ..profiling.machine import PLACES
 from ..profiling.memory import OPTIMIZERS
 from ..profiling.network import MODES, PRECISIONS
@@ -69,6 +70,14 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         help="a further way to run layers, which plans may choose: recompute (layers keep only their inputs, "
         "and run again in the backward pass)",
     )
+    add(
+        "--context",
+        type=int,
+        metavar="N",
+        help="in inference, count the keys and values of sequences of N tokens as memory",
+    )
+    add("--concurrency", type=int, metavar="N", help="sequences at a time; default: 1")
+    add("--kv-cache", choices=tuple(NUMBER), help="precision of keys and values; default: --precision")
     cut = parser.add_mutually_exclusive_group().add_argument
     cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) where layers start; default: blocks")
     cut("--depth", type=int, metavar="N", help="or cut at the modules at depth N")
@@ -140,6 +149,9 @@ def _profile(arguments: argparse.Namespace) -> int:
         optimizer=arguments.optimizer,
         zero=arguments.zero,
         strategies=arguments.strategy,
+        context=arguments.context,
+        concurrency=arguments.concurrency,
+        kv_cache=arguments.kv_cache,
     )
     for note in workload.notes:
         print_note(f"stageplan: note: {note}")

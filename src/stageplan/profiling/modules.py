@@ -140,6 +140,7 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
         _architecture(module),
         _sequence(loaded),
         tuple(_notes(module, precision)),
+        module.config if _architecture(module) else None,
     )
 
 

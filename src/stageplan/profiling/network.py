@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..workload import Mode
 from .trace import Cut, Trace
@@ -61,6 +61,8 @@ class Network(NamedTuple):
         Tokens of an example, if it has tokens.
     notes : tuple of str
         What was assumed or left out, a sentence each.
+    config
+        Configuration of a network of transformers, or None.
     measure : callable
         Measures its layers: (repeats, max_spread) -> times.
     """
@@ -75,3 +77,4 @@ class Network(NamedTuple):
     architecture: str = ""
     sequence: int | None = None
     notes: tuple[str, ...] = ()
+    config: Any = None

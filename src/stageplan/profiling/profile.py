@@ -16,6 +16,7 @@ from ..fields import show
 from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload, most
+from .kv_cache import NUMBER, add_caches, serving
 from .machine import PLACES, check_measured, note_measured
 from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, training
 from .models import read_model
@@ -59,6 +60,9 @@ def profile(
     optimizer: str | None = None,
     zero: int | None = None,
     strategies: Sequence[str] = (),
+    context: int | None = None,
+    concurrency: int | None = None,
+    kv_cache: str | None = None,
 ) -> Workload:
     """Make a workload of a network: its layers, their times, operations and bytes, the tensors between them.
 
@@ -107,6 +111,13 @@ def profile(
     strategies
         Of each device type, besides the plain one: ``"recompute"``, in which layers keep their inputs alone
         and run again for their backward pass.  Plans then choose for each stage.
+    context
+        Tokens of each sequence that is served: the keys and values of all are in memory.  Of networks of
+        transformers, in inference.
+    concurrency
+        Sequences that are served at a time; default: 1.
+    kv_cache : {"fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4"}
+        Precision of keys and values; default: that of the network.
 
     Returns
     -------
@@ -140,6 +151,10 @@ def profile(
     weights, which are whole while it runs.  Gradients that replicas all-reduce are those of the weights, and
     half as much again with `zero` 3, where the weights are exchanged twice.
 
+    A cache of keys and values has, for each token, those of the heads that groups of queries share, or the
+    latent vector of latent attention; windows bound the tokens.  It is memory of the blocks; times are of the
+    `sequence` alone, as of a prompt.
+
     Buffers of integers or of 8 bits, with two dimensions or more, count as quantised weights.
     Weights that do not run on the example, as a tower for images where it has text alone, have no gradients;
     they are memory of the layer that they are placed with, and a note says which they are.
@@ -161,7 +176,9 @@ def profile(
     check_choice("mode", mode, MODES)
     if precision is not None:
         check_choice("precision", precision, PRECISIONS)
-    for name, value, least in (("batch", batch, 1), ("sequence", sequence, 1), ("repeats", repeats, 2)):
+    for name, value, least in (("batch", batch, 1), ("sequence", sequence, 1), ("repeats", repeats, 2),
+        ("context", context, 1), ("concurrency", concurrency, 1),
+    ):  # fmt: skip
         if value is not None:
             check_number(name, value, minimum=least, whole=True)
     check_number("max_spread", max_spread, above=0)
@@ -171,6 +188,9 @@ def profile(
         check_number("zero", zero, minimum=0, maximum=MOST_ZERO, whole=True)
     trains = training(mode, optimizer, zero)
     _check_strategies(strategies, mode)
+    if kv_cache is not None:
+        check_choice("kv_cache", kv_cache, tuple(NUMBER))
+    served = serving(context, concurrency, kv_cache, mode)
     _check_shape(shape)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
@@ -183,6 +203,8 @@ def profile(
     traced = network.trace.layers(network.cuts)
     add_unused(network.trace, traced)
     notes = [*network.notes, *network.trace.notes(), *note_unused(network.trace, traced)]
+    if served is not None:
+        notes.append(add_caches(network, traced, served))
     seconds = {type_.name: _estimate(traced, type_, network.precision) for type_ in types}
     spread = np.zeros(len(traced))
     if measure is not None:

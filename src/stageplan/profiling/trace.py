@@ -59,6 +59,7 @@ class TracedLayer:
     workspace: float = 0.0  # most bytes of values, or of their gradients, that are needed at a time
     unused: set[int] = field(default_factory=set)  # weights that are not used, and are placed with it
     buffers: float = 0.0  # bytes that are placed with it
+    cache: float = 0.0  # bytes of keys and values of earlier tokens
 
     @property
     def flops(self) -> float:
