@@ -47,6 +47,39 @@ def test_best_plans_are_those_of_brute_force() -> None:
     assert sum(map(math.isinf, found)) < len(found) / 2
 
 
+def test_without_schedules_times_fall_with_the_replicas() -> None:
+    rng = np.random.default_rng(5)
+    terms: dict[str, Any] = {"schedule": None, "microbatches": None, "batch": 4, "gradients": None}
+    found = [check(option_problems.draw_problem(rng, 4, **terms, same_replicas=False)) for _ in range(60)]
+    assert sum(map(math.isinf, found)) < len(found) / 2
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        {},
+        {"fixed_price": 30.0},
+        {"limit": [5, 3, 4]},
+        {"objective": "throughput", "max_price": 12.0},
+        {"objective": "price", "min_throughput": 1.5, "limit": [8, 20, 8]},
+    ],
+)
+def test_many_replicas_are_as_cheap_as_without_options(goal: dict[str, Any]) -> None:
+    rng = np.random.default_rng(6)
+    plain = sp.Problem.from_arrays(
+        rng.uniform(0.2, 1, (20, 3)), [1.0, 1.2, 0.9], send=rng.uniform(0, 0.3, (20, 3)),
+        compute_parallel=rng.uniform(0.9, 0.99, 3), memory=rng.uniform(0, 1, 20), capacity=[4.0, 6.0, 5.0],
+        max_devices_per_stage=64, **goal,
+    )  # fmt: skip
+    by_options = plain.replace(max_stages=20)
+    assert by_options.by_options
+    assert not plain.by_options
+    found, least = sp.solve(by_options, "exact"), sp.solve(plain, "exact").plan
+    of = {"cost": "cost", "price": "price", "throughput": "time"}[plain.goal.objective]
+    assert found.status == "optimal"
+    assert getattr(found.plan, of) == pytest.approx(getattr(least, of), rel=3e-9)
+
+
 def test_scheme_has_the_score_that_was_found() -> None:
     rng = np.random.default_rng(2)
     for _ in range(40):

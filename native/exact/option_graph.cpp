@@ -31,7 +31,10 @@ bool Positions::allow(std::span<const OptionArc> path) const {
 
 OptionGraph::OptionGraph(const Problem& problem, const OptionGroup& group, const std::vector<double>& limit,
                          double most_time, double most_price, int stride)
-    : begin_(problem.layers + 2) {
+    : problem_(&problem),
+      group_(group),
+      first_only_(problem.option_lists().options().times_fall()),
+      begin_(problem.layers + 2) {
   const OptionLists& lists = problem.option_lists();
   const int least = lists.options().in_flight(1);
   std::vector<Option> buffer;
@@ -40,6 +43,11 @@ OptionGraph::OptionGraph(const Problem& problem, const OptionGroup& group, const
     for (int last = first; last < problem.layers; ++last) {
       if (last + 1 < problem.layers && (last + 1) % stride != 0) continue;
       for (int type = 0; type < problem.types; ++type) {
+        if (first_only_) {
+          const Option option = lists.options().first_within(first, last, type, group, most_time, 1);
+          if (option.devices > 0 && option.devices <= limit[type]) add(problem, first, last, type, option);
+          continue;
+        }
         for (const Option& option : lists.fitting(first, last, type, buffer)) {
           if (option.fits < least || option.devices > limit[type] || !lists.in_group(option, group)) continue;
           if (plan_time(*problem.columns, option.time, option.pass, option.sync) > most_time) continue;
@@ -85,6 +93,10 @@ void OptionGraph::select(const OptionGraph& graph, const SlowestRange& range) {
   arcs_.clear();
   begin_.resize(graph.begin_.size());
   positions_ = graph.positions_;
+  problem_ = graph.problem_;
+  group_ = graph.group_;
+  first_only_ = graph.first_only_;
+  if (first_only_) return select_first(graph, range.high);
   size_t stage = 0;  // where its arcs begin
   for (const OptionArc& arc : graph.arcs_) {
     if (arc.time > range.high || arc.sync > range.sync_high) continue;
@@ -98,10 +110,31 @@ void OptionGraph::select(const OptionGraph& graph, const SlowestRange& range) {
   index();
 }
 
+void OptionGraph::select_first(const OptionGraph& graph, double most_time) {
+  const Options& options = problem_->option_lists().options();
+  for (OptionArc arc : graph.arcs_) {
+    if (arc.time > most_time) {
+      const Option option = options.first_within(arc.first, arc.last, arc.type, group_, most_time, arc.devices);
+      if (option.devices == 0) continue;
+      arc.devices = option.devices;
+      arc.time = option.time;
+      arc.price = problem_->price[arc.type] * option.devices;
+    }
+    arcs_.push_back(arc);
+  }
+  index();
+}
+
 void OptionGraph::index() {
   std::fill(begin_.begin(), begin_.end(), 0);
   for (const OptionArc& arc : arcs_) ++begin_[arc.first + 1];
   for (size_t i = 1; i < begin_.size(); ++i) begin_[i] += begin_[i - 1];
+}
+
+// From `low` on, of all options that an arc stands for.
+double OptionGraph::least_time(const OptionArc& arc, double low) const {
+  return problem_->option_lists().options().least_time_from(arc.first, arc.last, arc.type, group_, low,
+                                                            arc.devices);
 }
 
 bool OptionGraph::tighten(SlowestRange& range) const {
@@ -109,6 +142,7 @@ bool OptionGraph::tighten(SlowestRange& range) const {
   for (const OptionArc& arc : arcs_) {
     if (arc.time >= range.low) tight.low = std::min(tight.low, arc.time);
     if (arc.sync >= range.sync_low) tight.sync_low = std::min(tight.sync_low, arc.sync);
+    if (first_only_ && arc.time >= range.low) tight.low = std::min(tight.low, least_time(arc, range.low));
     tight.high = std::max(tight.high, arc.time);
     tight.sync_high = std::max(tight.sync_high, arc.sync);
   }

@@ -66,6 +66,10 @@ class OptionGraph {
   // The range cut down so that it ends at numbers of arcs; false where none is within it.
   bool tighten(SlowestRange& range) const;
 
+  // Whether an arc stands for all options of its stage with at least its devices: where times fall with the
+  // devices, `select` makes it the first one within the range's time.
+  bool first_only() const { return first_only_; }
+
   const Positions& positions() const { return positions_; }
 
   // Only the arcs that `narrow` leaves, having changed their positions.
@@ -79,10 +83,15 @@ class OptionGraph {
   }
 
  private:
+  double least_time(const OptionArc& arc, double low) const;
+  void select_first(const OptionGraph& graph, double most_time);
   void add(const Problem& problem, int first, int last, int type, const Option& option);
   void set_positions(const Problem& problem);
   void index();
 
+  const Problem* problem_ = nullptr;
+  OptionGroup group_;
+  bool first_only_ = false;
   std::vector<OptionArc> arcs_;  // by first, last, type
   std::vector<int> begin_;       // of the arcs from each cut
   Positions positions_{0, true};

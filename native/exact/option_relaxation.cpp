@@ -255,7 +255,8 @@ double OptionRelaxation::through(int index, const OptionArc& arc, double* by_pos
 
 bool OptionRelaxation::narrow(OptionArc& arc) const {
   const int count = static_cast<int>(weightings_.size());
-  const double base = terms_.time(std::max(range_.low, arc.time), 0, std::max(range_.sync_low, arc.sync));
+  const double slowest = graph_.first_only() ? range_.low : std::max(range_.low, arc.time);
+  const double base = terms_.time(slowest, 0, std::max(range_.sync_low, arc.sync));
   double value[kMost], rest[kMost];
   for (int i = count - 1; i >= 0; --i) {
     const Weighting& w = weightings_[i];

@@ -146,6 +146,10 @@ void OptionSearch::limit_range(SlowestRange& range) const {
 
 void OptionSearch::look_into(Box box) {
   limit_range(box.range);
+  const Positions first = box.graph->positions().first(1);
+  OptionRelaxation known(problem_, terms_, *box.graph, box.range, worth_, first, box.weightings);
+  box.bound = std::max(box.bound, known.least());
+  if (closed(box.bound)) return;
   work_ += box.graph->size();
   graph_.select(*box.graph, box.range);
   if (!graph_.tighten(box.range)) return;
@@ -182,8 +186,8 @@ bool OptionSearch::narrow_box(Box& box, const Positions& positions, Closest& clo
 
 // Without a schedule there is one position, so that labels of many arcs are quick too.
 bool OptionSearch::ready_for_labels(const SlowestRange& range) const {
-  return (graph_.size() <= kFewArcs && range.high <= kNarrow * range.low) ||
-         (terms_.pass == 0 && one_value(range));
+  if (terms_.pass == 0 && one_value(range)) return true;
+  return !graph_.first_only() && graph_.size() <= kFewArcs && range.high <= kNarrow * range.low;
 }
 
 // Keeps the path if it would be better than `closest` at the least times of the range.

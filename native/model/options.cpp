@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "common/stop.h"
@@ -58,6 +59,10 @@ Options::Options(const Problem& problem)
       groups.emplace(columns_.same_strategy ? columns_.strategy[c] : -1, columns_.same_replicas ? r : -1);
   for (const auto& [strategy, replicas] : groups) groups_.push_back({strategy, replicas});
   if (!columns_.listed.first.empty()) groups_.assign(1, OptionGroup());
+  const auto nothing = [](double bytes) { return bytes == 0; };
+  times_fall_ = columns_.schedule == Schedule::none && columns_.listed.first.empty() &&
+                !columns_.same_replicas &&
+                std::all_of(columns_.gradients.begin(), columns_.gradients.end(), nothing);
 }
 
 int Options::in_flight(int stages) const {
@@ -254,6 +259,65 @@ void Options::list_fitting(int first, int last, int type, std::vector<Option>& o
   std::erase_if(options, [](const Option& option) { return option.violation > 0; });
   for (Option& option : options) option.fits = fits(option, type);
   keep_best(options);
+}
+
+namespace {
+
+// The first number from `low` to `high` from which on `holds` is true; high + 1 where it never is.
+template <class Holds>
+int first_that(int low, int high, Holds holds) {
+  int step = 1, end = low;  // all before `low` are false
+  while (end <= high && !holds(end)) {
+    low = end + 1;
+    end += step;
+    step *= 2;
+  }
+  end = std::min(end, high + 1);
+  while (low < end) {
+    const int middle = low + (end - low) / 2;
+    if (holds(middle))
+      end = middle;
+    else
+      low = middle + 1;
+  }
+  return end;
+}
+
+}  // namespace
+
+Option Options::first_within(int first, int last, int type, const OptionGroup& group, double time,
+                             int devices) const {
+  Option best{};
+  for (const int column : columns_of_[type]) {
+    if (!in_group(column, group)) continue;
+    const Sums total = sums(first, last, column);
+    if (total.unsupported > 0) continue;
+    const int most = most_replicas(column);
+    const int replicas = first_that(first_replicas(column, devices), most, [&](int r) {
+      const Option option = make(total, column, r);
+      return option.time <= time && meets(option.memory + option.flight, problem_.capacity[type]);
+    });
+    if (replicas > most) continue;
+    const Option option = make(total, column, replicas);
+    if (best.devices == 0 || std::tie(option.devices, option.time) < std::tie(best.devices, best.time))
+      best = option;
+  }
+  best.fits = 1;
+  return best;
+}
+
+double Options::least_time_from(int first, int last, int type, const OptionGroup& group, double low,
+                                int devices) const {
+  double least = kInfinity;
+  for (const int column : columns_of_[type]) {
+    if (!in_group(column, group)) continue;
+    const Sums total = sums(first, last, column);
+    const int begin = first_replicas(column, devices);
+    const int faster =
+        first_that(begin, most_replicas(column), [&](int r) { return make(total, column, r).time < low; });
+    if (faster > begin) least = std::min(least, make(total, column, faster - 1).time);
+  }
+  return least;
 }
 
 int Options::fits(const Option& option, int type) const {

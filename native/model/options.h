@@ -2,6 +2,7 @@
 // beyond Amdahl's law read only these and the score of a plan made of them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -56,6 +57,19 @@ class Options {
   // group the non-dominated ones, counting a larger `fits` as better; sorted by devices.
   void list_fitting(int first, int last, int type, std::vector<Option>& options) const;
 
+  // Whether all options are known by their devices alone: more replicas never take longer, and need no more
+  // memory. So it is without schedules, all-reduce and listed options, unless replicas have to be the same.
+  bool times_fall() const { return times_fall_; }
+
+  // Where times fall: of a group, the option that takes at most `time` with the fewest devices, but with at
+  // least `devices`, and fits; without devices where there is none.
+  Option first_within(int first, int last, int type, const OptionGroup& group, double time, int devices) const;
+
+  // Where times fall: the least time, from `low` on, of the options with at least `devices`; infinity where
+  // there is none.
+  double least_time_from(int first, int last, int type, const OptionGroup& group, double low,
+                         int devices) const;
+
   // The maximum number of microbatches in flight with which an option fits into its device; 0 if none.
   int fits(const Option& option, int type) const;
 
@@ -88,6 +102,13 @@ class Options {
   size_t arc(int first, int last, int type) const;
   void index_listed();
   void keep_best(std::vector<Option>& options) const;
+  bool in_group(int column, const OptionGroup& group) const {
+    return columns_.degree[column] <= problem_.max_devices_per_stage &&
+           (group.strategy < 0 || columns_.strategy[column] == group.strategy);
+  }
+  int first_replicas(int column, int devices) const {
+    return std::max(1, (devices + columns_.degree[column] - 1) / columns_.degree[column]);
+  }
 
   const Problem& problem_;
   const Columns& columns_;
@@ -97,6 +118,7 @@ class Options {
   std::vector<std::vector<double>> workspace_;  // [k](layers, columns): the maximum over 2^k layers from one on
   std::vector<std::uint32_t> listed_, listed_at_;  // listed options by arc; where each arc begins
   std::vector<OptionGroup> groups_;
+  bool times_fall_;
 };
 
 // Adds up a plan, stage by stage, and scores it.
