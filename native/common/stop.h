@@ -69,7 +69,7 @@ inline void check_stop() {
 // units of a thread's work, each a few hundred nanoseconds at most.
 class StopCounter {
  public:
-  // For loops of little work, before which to find it.
+  // Short loops call this once, before they begin.
   static StopCounter& of_thread() {
     static thread_local StopCounter counter;
     return counter;

@@ -52,7 +52,7 @@ WindowSearch::PricedStage WindowSearch::stage(int first, int last, int type) con
 // Prepares all runs within first..last; most of the search time is spent here.
 void WindowSearch::prepare(int first, int last) {
   for (int row = first; row <= last && ends_[row] <= last; ++row) {
-    check_stop();
+    check_stop_often(last + 1 - ends_[row]);
     extend_row(row, last);
   }
 }
