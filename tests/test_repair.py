@@ -249,6 +249,65 @@ def test_where_more_memory_alone_is_enough_other_limits_are_combined() -> None:
     assert [s.physical for s in found.suggestions] == [False] * (len(limits) - 1) + [True]
 
 
+def scheduled(**fields: Any) -> sp.Problem:
+    """Draw one stage that keeps 8 bytes, and 2 of each example in flight; the device has 12."""
+    fields = {"schedule": "1f1b", "microbatches": 2, "batch": 8, "limit": [1], "capacity": [12.0]} | fields
+    layers = 4
+    return sp.Problem.from_arrays(
+        np.ones((layers, 1)), [1.0], memory=np.full(layers, 2.0), activations=np.full(layers, 0.5), **fields
+    )
+
+
+def test_memory_of_what_is_in_flight() -> None:
+    """Half of the 8 bytes in flight fit: with half of the activations, or of the examples a microbatch."""
+    found = sp.repair(scheduled())
+    assert str(found).splitlines()[1:] == [
+        "  devices of type0: 2 instead of 1 (the smallest change)",
+        "  activations: 50 % instead of 100 (the smallest change; by recomputation, which takes more time)",
+        "  microbatches: 4 instead of 2 (the smallest change)",
+        "  memory of type0: 16 bytes instead of 12 (the smallest change; requires devices with more memory)",
+    ]
+    for suggestion in found.suggestions:
+        assert suggestion.plan.feasible
+        assert suggestion.plan.stages[0].memory == pytest.approx(16 if suggestion.physical else 12)
+        assert sp.evaluate(suggestion.plan.problem, suggestion.plan.scheme[None]).violation[0] == 0
+
+
+def test_fewer_microbatches_have_room_for_more_replicas() -> None:
+    """With GPipe all 4 examples are in flight, unless a second replica takes half of each microbatch."""
+    fields = {"schedule": "gpipe", "microbatches": 4, "batch": 4, "limit": [2]}
+    assert changes(scheduled(**fields)) == {
+        "microbatches": 2,
+        "activations": pytest.approx(50, rel=2e-6),
+        "memory of type0": pytest.approx(16, rel=2e-6),
+    }
+    assert set(changes(scheduled(**(fields | {"limit": [1]})))) == {"activations", "memory of type0"}
+
+
+def test_activations_of_strategies_and_without_a_schedule() -> None:
+    """The second strategy keeps half of the activations: 12 of the 16 bytes that the first one needs."""
+    strategies: dict[str, Any] = {"column_type": [0, 0], "column_degree": [1, 1], "capacity": [10.0]}
+    problem = sp.Problem.from_arrays(
+        np.ones((4, 2)),
+        [1.0],
+        memory=np.full(4, 2.0),
+        activations=np.tile([2.0, 1.0], (4, 1)),
+        limit=[1],
+        batch=1,
+        **strategies,
+    )
+    assert changes(problem) == {
+        "activations": pytest.approx(50, rel=2e-6),
+        "memory of type0": pytest.approx(12, rel=2e-6),
+    }
+
+
+def test_number_of_stages() -> None:
+    problem = sp.Problem.from_arrays([[1.0, inf], [inf, 1.0]], [1.0, 1.0], max_stages=1)
+    (suggestion,) = sp.repair(problem).suggestions
+    assert str(suggestion) == "stages: 2 instead of 1 (the smallest change)"
+
+
 def test_no_change_of_limits_is_enough() -> None:
     """A layer needs a type that has no devices, and whose devices are labels, which are left as they are."""
     compute = [[1.0, inf], [inf, 1.0]]

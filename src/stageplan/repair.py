@@ -25,6 +25,10 @@ _DIGITS = 7  # of a suggested value, so that the value shown is sufficient
 _WORK = 1 << 29  # of the exact method, in arcs and labels: for single changes, and again for combinations
 _WORK_OF_ONE = _WORK >> 5  # for one problem
 _GENERATION = 1 << 20  # what a generation of another method counts as
+_COUNTED = ("devices", "stages", "microbatches")  # units that the limit's name says already
+_LEAST_ACTIVATIONS = 1e-6  # per cent
+_MOST_MICROBATCHES = 4096  # that are suggested
+_WHOLE = ("max_devices_per_stage", "max_stages")
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Change:
     Attributes
     ----------
     limit : str
-        ``"devices of gpu"``, ``"memory of gpu"``, ``"devices per stage"``, ``"throughput"``, ``"duration"``,
-        ``"price"`` or ``"cost"``.
+        ``"devices of gpu"``, ``"memory of gpu"``, ``"devices per stage"``, ``"stages"``, ``"microbatches"``,
+        ``"activations"``, ``"throughput"``, ``"duration"``, ``"price"`` or ``"cost"``.
     now, needed : float
         Its value in the problem, and the sufficient value.
     unit : str
@@ -54,7 +58,7 @@ class Change:
         return high / low if low > 0 else 1 + high
 
     def __str__(self) -> str:
-        unit = "" if self.unit == "devices" else f" {self.unit}"
+        unit = "" if self.unit in _COUNTED else f" {self.unit}"
         return f"{self.limit}: {self.needed:.{_DIGITS}g}{unit} instead of {self.now:.{_DIGITS}g}"
 
 
@@ -94,6 +98,8 @@ class Suggestion:
     def __str__(self) -> str:
         how = "the smallest change" if self.proven else "a smaller change may be sufficient"
         how += "; requires devices with more memory" if self.physical else ""
+        if any(change.limit == "activations" for change in self.changes):
+            how += "; by recomputation, which takes more time"
         return f"{' and '.join(str(change) for change in self.changes)} ({how})"
 
 
@@ -219,10 +225,12 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     Returns
     -------
     Repair
-        Devices of each type, memory of each type, devices per stage, throughput, duration, price and cost:
-        one suggestion for each limit whose change alone is sufficient. If there is none, combinations of as
-        few changes as were found. The number of devices of a type is not changed where devices are labels
-        (split with merge ``"type"``).
+        Devices of each type, memory of each type, devices per stage, stages, throughput, duration, price and
+        cost: one suggestion for each limit whose change alone is sufficient. With a schedule also the nearest
+        number of microbatches of the same batch, and where layers have activations, per cent of these that
+        are kept, as with recomputation, whose time is not counted. If no change alone is sufficient,
+        combinations of as few changes as were found. The number of devices of a type is not changed where
+        devices are labels (split with merge ``"type"``).
 
     Raises
     ------
@@ -251,6 +259,8 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
         return Repair(True)
     limits = sorted(_limits(problem), key=lambda limit: not limit.physical)
     suggestions = _suggestions(search, problem, [[limit] for limit in limits])
+    if problem.goal.schedule is not None:
+        suggestions += _of_microbatches(search, problem)
     if all(suggestion.physical for suggestion in suggestions):
         search.left = _WORK
         sets = _sufficient_sets(search, cheapest, [limit for limit in limits if not limit.physical])
@@ -270,6 +280,24 @@ def _suggestions(search: _Search, problem: Problem, sets: list[list[_Limit]]) ->
         if suggestion is not None:
             suggestions.append(suggestion)
     return suggestions
+
+
+def _of_microbatches(search: _Search, problem: Problem) -> list[Suggestion]:
+    """Suggest the nearest number of microbatches with which a plan is feasible, if there is one."""
+    batch, now = problem.goal.batch, problem.goal.microbatches
+    if batch is None or now is None:
+        return []
+    proven = True
+    others = [n for n in range(1, min(batch, _MOST_MICROBATCHES) + 1) if batch % n == 0 and n != now]
+    for number in sorted(others, key=lambda number: max(number / now, now / number)):
+        search.share(4)
+        plan, infeasible = search.fit(problem.replace(microbatches=number, objective="cost"))
+        if plan is None:
+            proven = proven and infeasible
+            continue
+        plan = Plan.of(problem.replace(microbatches=number), plan.scheme)
+        return [Suggestion((Change("microbatches", now, number, "microbatches"),), proven, False, plan)]
+    return []
 
 
 def _effort(suggestion: Suggestion) -> tuple[bool, float]:
@@ -345,6 +373,7 @@ def _limits(problem: Problem) -> Iterator[_Limit]:
     yield from _limits_of_types(problem, "capacity", "memory", "bytes", _memory)
     numbers: tuple[tuple[str, str, str, Callable[[Plan], float]], ...] = (
         ("max_devices_per_stage", "devices per stage", "devices", _most_devices),
+        ("max_stages", "stages", "stages", lambda plan: len(plan.stages)),
         ("min_throughput", "throughput", "examples/s", lambda plan: plan.time),
         ("max_duration", "duration", "s", lambda plan: plan.duration),
         ("max_price", "price", "$/h", lambda plan: plan.price),
@@ -354,8 +383,12 @@ def _limits(problem: Problem) -> Iterator[_Limit]:
         now, inverse = getattr(goal, name), name == "min_throughput"
         if now is not None:
             change = partial(_with_number, name)
-            whole = name == "max_devices_per_stage"
+            whole = name in _WHOLE
             yield _Limit(text, unit, 1 / now if inverse else now, used, change, whole, inverse)
+    if problem.activations is not None and np.isfinite(problem.capacity).any():
+        yield _Limit(
+            "activations", "%", 0.01, partial(_activations, problem), _with_activations, inverse=True
+        )
 
 
 def _limits_of_types(
@@ -383,11 +416,46 @@ def _with_entry(array: str, t: int, problem: Problem, value: float) -> Problem:
 
 
 def _with_number(name: str, problem: Problem, value: float) -> Problem:
-    if name == "max_devices_per_stage":
+    if name in _WHOLE:
         return problem.replace(**{name: None if math.isinf(value) else int(min(value, _core.MAX_DEVICES))})
     if value > LARGEST:
         return problem.replace(**{name: None})
     return problem.replace(**{name: _inverse(value) if name == "min_throughput" else value})
+
+
+def _with_activations(problem: Problem, value: float) -> Problem:
+    """Keep a part of the activations: the inverse of `value`, in per cent."""
+    assert problem.activations is not None
+    return problem.replace(activations=problem.activations * (0.01 / value))
+
+
+def _activations(problem: Problem, plan: Plan) -> float:
+    """Return the inverse of the per cent of the problem's activations with which the plan's stages fit."""
+    assert problem.activations is not None
+    assert plan.problem.activations is not None
+    goal = problem.goal
+    examples = (goal.batch or 1) // (goal.microbatches or 1)
+    kept = 100.0
+    for stage in plan.stages:
+        column = _column(problem, stage)
+        flying = stage.in_flight * math.ceil(examples / stage.replicas)
+        full = flying * float(problem.activations[stage.layers, column].sum())
+        rest = stage.memory - flying * float(plan.problem.activations[stage.layers, column].sum())
+        spare = float(problem.capacity[problem.label_types[stage.label]]) - rest
+        if spare < full:
+            kept = min(kept, 100 * spare / full)
+    return 1 / max(kept, _LEAST_ACTIVATIONS)
+
+
+def _column(problem: Problem, stage: Stage) -> int:
+    """Return the column of a stage's device type and strategy."""
+    t = int(problem.label_types[stage.label])
+    if problem.column_type is None:
+        return t
+    assert problem.column_strategy is not None
+    own = np.flatnonzero(problem.column_type == t).tolist()
+    names = [problem.column_strategy[column] for column in own]
+    return int(own[names.index(stage.strategy)])
 
 
 def _on(plan: Plan, t: int) -> list[Stage]:
