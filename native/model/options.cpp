@@ -292,7 +292,7 @@ Option Options::first_within(int first, int last, int type, const OptionGroup& g
     if (!in_group(column, group)) continue;
     const Sums total = sums(first, last, column);
     if (total.unsupported > 0) continue;
-    const int most = most_replicas(column);
+    const int most = max_replicas(column);
     const int replicas = first_that(first_replicas(column, devices), most, [&](int r) {
       const Option option = make(total, column, r);
       return option.time <= time && meets(option.memory + option.flight, problem_.capacity[type]);
@@ -314,7 +314,7 @@ double Options::least_time_from(int first, int last, int type, const OptionGroup
     const Sums total = sums(first, last, column);
     const int begin = first_replicas(column, devices);
     const int faster =
-        first_that(begin, most_replicas(column), [&](int r) { return make(total, column, r).time < low; });
+        first_that(begin, max_replicas(column), [&](int r) { return make(total, column, r).time < low; });
     if (faster > begin) least = std::min(least, make(total, column, faster - 1).time);
   }
   return least;
