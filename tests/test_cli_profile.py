@@ -63,8 +63,14 @@ def test_a_profile_needs_no_batch_and_no_schedule(tiny, tmp_path, capsys, flags,
     plan = ["plan", path, "--device", "a100-80g:2", "--objective", "throughput"]
     assert main(plan) == 0
     assert ("--batch" in capsys.readouterr().err) == (fields.get("mode") is None)
-    assert main([*plan, "--schedule", "1f1b", "--microbatches", "2", "--batch", "4"]) == 0
+    schedule = ["--schedule", "1f1b", "--microbatches", "4", "--batch"]
+    assert main([*plan, *schedule, "4"]) == 0
     assert capsys.readouterr().err == ""
+    assert main([*plan, *schedule, "8"]) == 0
+    note = (
+        "stageplan: note: the workspace of the layers is that of 1 examples, and a microbatch has 2; profile "
+    )
+    assert capsys.readouterr().err.startswith(note) == (fields.get("mode") is None)
 
 
 def test_table_is_printed_where_the_file_cannot_be_written(tiny, tmp_path, capsys, monkeypatch):

@@ -116,8 +116,8 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     cluster = _cluster(arguments)
     count_threads(getattr(arguments, "threads", None))
     problem = Problem(workload, cluster, goal)
-    notes = chain(_notes_on_prices(arguments, cluster), _notes_on_gradients(problem))
-    for note in notes:  # after everything that may be refused
+    notes = (_notes_on_prices(arguments, cluster), _notes_on_gradients(problem), _notes_on_workspace(problem))
+    for note in chain(*notes):  # after everything that may be refused
         print_note(f"stageplan: note: {note}")
     return problem
 
@@ -143,6 +143,17 @@ def _notes_on_gradients(problem: Problem) -> Iterator[str]:
         yield (
             "the goal has no batch (--batch), so that the seconds in which replicas all-reduce gradients are "
             "left out"
+        )
+
+
+def _notes_on_workspace(problem: Problem) -> Iterator[str]:
+    """Yield a note if a replica may run more examples at a time than the workspace of a network is for."""
+    goal, profiled = problem.goal, problem.conditions
+    examples = (goal.batch or 0) / (goal.microbatches or 1)
+    if profiled.optimizer and problem.workspace is not None and examples > profiled.batch:
+        yield (
+            f"the workspace of the layers is that of {profiled.batch:g} examples, and a microbatch has "
+            f"{examples:g}; profile with --batch as many as a replica runs at a time"
         )
 
 

@@ -76,7 +76,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="in inference, count the keys and values of sequences of N tokens as memory",
     )
-    add("--concurrency", type=int, metavar="N", help="sequences at a time; default: 1")
+    add(
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="sequences that each replica serves at a time; default: 1",
+    )
     add("--kv-cache", choices=tuple(NUMBER), help="precision of keys and values; default: --precision")
     cut = parser.add_mutually_exclusive_group().add_argument
     cut("--layers", metavar="PATH,...", help="modules (ONNX: nodes) where layers start; default: blocks")

@@ -115,7 +115,7 @@ def profile(
         Tokens of each sequence that is served: the keys and values of all are in memory.  Of networks of
         transformers, in inference.
     concurrency
-        Sequences that are served at a time; default: 1.
+        Sequences that each replica serves at a time; default: 1.
     kv_cache : {"fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4"}
         Precision of keys and values; default: that of the network.
 
