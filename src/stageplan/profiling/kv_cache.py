@@ -42,7 +42,8 @@ def layer_caches(config: Any, precision: str) -> list[LayerCache]:
 
     Keys and values have the heads that groups of queries share (Ainslie et al. 2023, arXiv:2305.13245), or
     one for all.  Latent attention keeps one latent vector and one rotated key for all heads (DeepSeek-AI
-    2024, arXiv:2405.04434, section 2.1).  Layers that use the cache of earlier ones have none.
+    2024, arXiv:2405.04434, section 2.1).  Layers that use the cache of earlier ones have none, and
+    the states of linear attention and the like, which do not grow with the tokens, are left out.
 
     Parameters
     ----------

@@ -176,11 +176,11 @@ def profile(
     check_choice("mode", mode, MODES)
     if precision is not None:
         check_choice("precision", precision, PRECISIONS)
-    for name, value, least in (("batch", batch, 1), ("sequence", sequence, 1), ("repeats", repeats, 2),
-        ("context", context, 1), ("concurrency", concurrency, 1),
-    ):  # fmt: skip
+    counts = {"batch": batch, "sequence": sequence, "context": context, "concurrency": concurrency}
+    for name, value in counts.items():
         if value is not None:
-            check_number(name, value, minimum=least, whole=True)
+            check_number(name, value, minimum=1, whole=True)
+    check_number("repeats", repeats, minimum=2, whole=True)
     check_number("max_spread", max_spread, above=0)
     if optimizer is not None:
         check_choice("optimizer", optimizer, OPTIMIZERS)
