@@ -67,11 +67,11 @@ def test_bytes_of_a_token(name, fields, expected):
 
 def test_sliding_windows_bound_the_cache():
     every = layer_caches(config_of("mistral-7b"), "bf16")
-    assert every == [LayerCache(2 * 8 * 128 * 2, 4096)] * 32
-    assert [every[0].bytes(context) for context in (100, 4096, 8192)] == [4096 * 100, 4096**2, 4096**2]
+    assert every == [LayerCache(2 * 8 * 128 * 2, 4096, 4 * 32 * 128)] * 32
+    assert [every[0].tokens(context) for context in (100, 4096, 8192)] == [100, 4096, 4096]
     alternating = layer_caches(config_of("gpt_oss", **GPT_OSS_20B), "bf16")
     assert [cache.window for cache in alternating] == [128, None] * 12
-    assert sum(cache.bytes(8192) for cache in alternating) == 2 * 8 * 64 * 2 * 12 * (128 + 8192)
+    assert sum(cache.tokens(8192) for cache in alternating) == 12 * (128 + 8192)
 
 
 def test_layers_without_a_cache_of_tokens():
@@ -117,6 +117,24 @@ def test_the_cache_of_what_is_served_is_memory_of_the_blocks(tiny):
     )
 
 
+def test_decoding_reads_the_weights_and_the_cache(tiny):
+    """A token of each of 5 sequences attends to 100 in the cache: 2 products of 16 numbers, in 3 blocks."""
+    fields = {"memory": 1e9, "memory_bandwidth": 1.0, "compute_fraction": 1, "bandwidth_fraction": 1}
+    bound_by_bytes = sp.Device(name="bytes", peak={"fp32": 1e18}, **fields)
+    bound_by_flops = sp.Device(name="flops", peak={"fp32": 1.0}, **fields | {"memory_bandwidth": 1e18})
+    options = {"devices": [bound_by_bytes, bound_by_flops], "mode": "inference", "sequence": 1, "batch": 5}
+    plain, decoding = sp.profile(tiny, **options), sp.profile(tiny, **options, context=100)
+    cache, flops = 5 * 100 * 2 * 16 * 4, 5 * 100 * 2 * 2 * 16
+    for a, b in zip(decoding.layers, plain.layers, strict=True):
+        block = b.kind == "block"
+        assert a.memory - b.memory == cache * block
+        assert a.compute["bytes"] - b.compute["bytes"] == pytest.approx(cache * block)
+        assert a.compute["flops"] - b.compute["flops"] == pytest.approx(flops * block)
+        assert b.compute["bytes"] >= b.parameters * block
+    assert decoding.batch == 5
+    assert "with as many times 5 sequences as it has stages" in decoding.notes[1]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -124,6 +142,10 @@ def test_the_cache_of_what_is_served_is_memory_of_the_blocks(tiny):
         ({"concurrency": 2}, "concurrency is 2; context must be given too, the tokens of a sequence"),
         ({"context": 8, "mode": "train"}, "context is 8; it must be absent where mode is 'train'"),
         ({"context": 8, "kv_cache": "fp4"}, "kv_cache is 'fp4'; it must be one of 'fp32', "),
+        (
+            {"context": 8, "measure": "cpu"},
+            "context is 8; it must be absent where measure is given: no cache",
+        ),
         ({"context": 8, "layers": 4}, "context is given, and 0 layers are blocks of the network's 3; layers"),
     ],
 )

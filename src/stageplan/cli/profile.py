@@ -74,13 +74,14 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--context",
         type=int,
         metavar="N",
-        help="in inference, count the keys and values of sequences of N tokens as memory",
+        help="in inference, sequences have N earlier tokens in a cache of keys and values; with --sequence 1 "
+        "this is decoding, of --batch sequences at a time",
     )
     add(
         "--concurrency",
         type=int,
         metavar="N",
-        help="sequences that each replica serves at a time; default: 1",
+        help="sequences in the cache of each replica; default: --batch",
     )
     add("--kv-cache", choices=tuple(NUMBER), help="precision of keys and values; default: --precision")
     cut = parser.add_mutually_exclusive_group().add_argument

@@ -27,14 +27,17 @@ class LayerCache(NamedTuple):
         Bytes of each token of each sequence.
     window : int or None
         Most tokens that it keeps of a sequence; None: all.
+    token_flops : float
+        Operations with which a new token attends to one in the cache.
     """
 
     token_bytes: float
     window: int | None
+    token_flops: float = 0.0
 
-    def bytes(self, context: int) -> float:
-        """Bytes of a sequence of `context` tokens."""
-        return self.token_bytes * (context if self.window is None else min(context, self.window))
+    def tokens(self, context: int) -> int:
+        """Count the tokens that it keeps of a sequence of `context` tokens."""
+        return context if self.window is None else min(context, self.window)
 
 
 def layer_caches(config: Any, precision: str) -> list[LayerCache]:
@@ -64,10 +67,10 @@ def layer_caches(config: Any, precision: str) -> list[LayerCache]:
 
 
 class Serving(NamedTuple):
-    """Sequences that are served at a time, and tokens of each; a precision of None is that of the network."""
+    """Tokens of each sequence, sequences at a time (None: those of the batch), precision (the network's)."""
 
     context: int
-    concurrency: int
+    concurrency: int | None
     precision: str | None
 
 
@@ -89,16 +92,18 @@ def serving(context: int | None, concurrency: int | None, precision: str | None,
         raise ValueError(
             f"{name} is {show(given[name])}; context must be given too, the tokens of a sequence"
         )
-    return Serving(context, concurrency or 1, precision)
+    return Serving(context, concurrency, precision)
 
 
-def add_caches(network: Network, layers: Sequence[TracedLayer], served: Serving) -> str:
-    """Add the cache of what is served to the blocks of a network.
+def add_caches(network: Network, layers: Sequence[TracedLayer], served: Serving) -> list[str]:
+    """Add the cache to the blocks of a network: bytes that stay, and what the pass does with it.
+
+    The tokens of the pass attend to the cache of their sequence, which is read once.
 
     Returns
     -------
-    str
-        A note.
+    list of str
+        Notes.
 
     Raises
     ------
@@ -119,12 +124,21 @@ def add_caches(network: Network, layers: Sequence[TracedLayer], served: Serving)
             f"context is given, and {len(blocks)} layers are blocks of the network's {len(caches)}; layers "
             f"must be cut at its blocks, as they are by default"
         )
+    concurrency, new = served.concurrency or network.batch, network.batch * (network.sequence or 1)
     for block, cache in zip(blocks, caches, strict=True):
-        block.cache = served.concurrency * cache.bytes(served.context)
-    return (
-        f"memory has the keys and values ({precision}) of {served.concurrency} sequences of {served.context} "
+        tokens = cache.tokens(served.context)
+        block.cache = concurrency * tokens * cache.token_bytes
+        block.forward[new * tokens * cache.token_flops, network.batch * tokens * cache.token_bytes] += 1
+    notes = [
+        f"memory has the keys and values ({precision}) of {concurrency} sequences of {served.context} "
         f"tokens, {sum(cache.token_bytes for cache in caches):g} bytes for each token within all windows"
-    )
+    ]
+    if network.sequence == 1:
+        notes.append(
+            f"a sequence decodes one token at a time, so that a plan has its throughput with as many times "
+            f"{network.batch} sequences as it has stages, and concurrency must be as many"
+        )
+    return notes
 
 
 def _layers(config: Any) -> Iterator[tuple[Any, str | None]]:
@@ -147,18 +161,20 @@ def _layer(config: Any, kind: str | None, number: float) -> LayerCache:
     if kind is None or kind in WITHOUT:
         return LayerCache(0.0, None)
     window = _field(config, WINDOWS[kind]) if kind in WINDOWS else None
-    return LayerCache(number * _numbers(config), window)
+    numbers, flops = _attention(config)
+    return LayerCache(number * numbers, window, flops)
 
 
-def _numbers(config: Any) -> int:
-    """Numbers of each token."""
-    if (latent := _field(config, "kv_lora_rank")) is not None:
-        return int(latent + config.qk_rope_head_dim)
+def _attention(config: Any) -> tuple[int, float]:
+    """Count the numbers of each token, and the operations of attending to it: two products in each head."""
     heads = _field(config, "num_attention_heads")
+    if (latent := _field(config, "kv_lora_rank")) is not None:
+        numbers = latent + config.qk_rope_head_dim
+        return numbers, 2.0 * heads * (numbers + latent)
     size = _field(config, "head_dim") or (config.hidden_size // heads if heads else None)
     if not size:
         raise ValueError(f"model type {config.model_type} does not say how many heads it has, or their size")
-    return int(2 * size * _heads(config, heads))
+    return 2 * size * _heads(config, heads), 4.0 * heads * size
 
 
 def _heads(config: Any, heads: int) -> int:

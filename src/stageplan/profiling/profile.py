@@ -112,10 +112,11 @@ def profile(
         Of each device type, besides the plain one: ``"recompute"``, in which layers keep their inputs alone
         and run again for their backward pass.  Plans then choose for each stage.
     context
-        Tokens of each sequence that is served: the keys and values of all are in memory.  Of networks of
-        transformers, in inference.
+        Earlier tokens of each sequence, of networks of transformers in inference: their keys and values are
+        in memory, and tokens attend to them.  With a `sequence` of 1 this is decoding: an example is a token
+        of a sequence, and `batch` sequences are decoded at a time, in each stage others.
     concurrency
-        Sequences that each replica serves at a time; default: 1.
+        Sequences whose keys and values each replica has in memory; default: `batch`.
     kv_cache : {"fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4"}
         Precision of keys and values; default: that of the network.
 
@@ -152,8 +153,8 @@ def profile(
     half as much again with `zero` 3, where the weights are exchanged twice.
 
     A cache of keys and values has, for each token, those of the heads that groups of queries share, or the
-    latent vector of latent attention; windows bound the tokens.  It is memory of the blocks; times are of the
-    `sequence` alone, as of a prompt.
+    latent vector of latent attention; windows bound the tokens.  It is memory of the blocks, and read once in
+    a pass.
 
     Buffers of integers or of 8 bits, with two dimensions or more, count as quantised weights.
     Weights that do not run on the example, as a tower for images where it has text alone, have no gradients;
@@ -191,6 +192,10 @@ def profile(
     if kv_cache is not None:
         check_choice("kv_cache", kv_cache, tuple(NUMBER))
     served = serving(context, concurrency, kv_cache, mode)
+    if served is not None and measure is not None:
+        raise ValueError(
+            f"context is {context}; it must be absent where measure is given: no cache is measured"
+        )
     _check_shape(shape)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
@@ -204,7 +209,7 @@ def profile(
     add_unused(network.trace, traced)
     notes = [*network.notes, *network.trace.notes(), *note_unused(network.trace, traced)]
     if served is not None:
-        notes.append(add_caches(network, traced, served))
+        notes += add_caches(network, traced, served)
     seconds = {type_.name: _estimate(traced, type_, network.precision) for type_ in types}
     spread = np.zeros(len(traced))
     if measure is not None:
