@@ -20,6 +20,7 @@ constexpr double kFillAndDrain = 1.3;  // typical ratio of a plan's time to its 
 constexpr int kNear = 5;               // rounds of the second search, near the best stage time
 constexpr double kNearRatio = 0.93;    // ratio of its first stage time to the best
 constexpr int kSchemes = 6;            // for one stage time, with weights from the one before
+constexpr int kFineSchemes = 2;        // of them, if all of many cuts are tried
 constexpr double kAlike = 1.05;        // ratio of weights that are not told apart
 constexpr double kMuchSync = 0.005;    // part of a plan's time above which all-reduce is limited
 constexpr double kLessSync = 0.5;      // limit for the next scheme, relative to this one's
@@ -96,7 +97,8 @@ void OptionAims::improve_near(double ratio) {
 // there is none.
 bool OptionAims::improve(OptionAim aim, Pressure& pressure) {
   Score best;
-  for (int i = 0; i < kSchemes; ++i) {
+  const bool fine = stride_ == 1 && problem_.layers >= 2 * kCuts;
+  for (int i = 0; i < (fine ? kFineSchemes : kSchemes); ++i) {
     const OptionTable table(problem_, aim.time, group_of(problem_, aim), aim.weights, stride_);
     const Genes scheme = cheapest_by_position(problem_, table, aim.weights, stride_);
     if (scheme.empty()) return i > 0;
@@ -117,6 +119,8 @@ bool OptionAims::improve(OptionAim aim, Pressure& pressure) {
 }
 
 void OptionAims::keep(const OptionAim& aim, const Pressure& pressure, const Genes& scheme) {
+  for (size_t i = 0; i < schemes_.size(); i += scheme.size())
+    if (std::equal(scheme.begin(), scheme.end(), schemes_.begin() + static_cast<std::ptrdiff_t>(i))) return;
   const Score score = exact_.score(scheme.data());
   schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
   elites_.add(problem_, score, scheme);
@@ -166,7 +170,7 @@ bool OptionAims::press(Pressure& pressure, const Plan& plan) const {
 // The weight of pass time is that with which the cost of a plan of this price and time falls fastest.
 OptionWeights OptionAims::weights(const Pressure& pressure, double price, double time) const {
   OptionWeights weights;
-  if (problem_.columns->schedule != Schedule::none)
+  if (problem_.columns->schedule != Schedule::none && time > 0)
     weights.pass = pressure.pass * price / time / problem_.columns->microbatches;
   const double mean = std::accumulate(problem_.price.begin(), problem_.price.end(), 0.0) / problem_.types;
   for (int t = 0; t < problem_.types; ++t)
