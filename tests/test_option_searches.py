@@ -86,3 +86,13 @@ def test_genetic_search_is_near_the_optimum_where_memory_is_scarce() -> None:
         found = sp.solve(problem, "genetic", population=64, stop=sp.MaxGenerations(200))
         assert best.status == "optimal"
         assert best.plan.cost * (1 - 4e-9) <= found.plan.cost <= 1.01 * best.plan.cost, seed
+
+
+def test_a_step_of_the_random_search_is_shorter_for_longer_networks() -> None:
+    """Under a schedule the options of all stages are chosen together."""
+    for layers, schemes in ((4, 1024), (64, 64), (200, 20)):
+        problem = sp.Problem.from_arrays(
+            np.ones((layers, 2)), [1.0, 2.0], schedule="gpipe", microbatches=2, batch=4
+        )
+        found = sp.solve(problem, "random", stop=sp.MaxGenerations(2))
+        assert found.evaluations == 2 * schemes

@@ -10,8 +10,15 @@
 namespace stageplan {
 namespace {
 
-constexpr size_t kBatch = 1024;  // schemes a step of the simple searches
-constexpr int kFewSteps = 64;    // devices beyond the goal's, for a quick plan
+constexpr size_t kBatch = 1024;              // schemes a step of the simple searches
+constexpr size_t kScheduledGenes = 1 << 12;  // a step of the random search with a schedule
+constexpr int kFewSteps = 64;                // devices beyond the goal's, for a quick plan
+
+// The options of stages under a schedule depend on each other: the longer a scheme, the longer they take.
+size_t random_schemes(const Problem& problem) {
+  if (!problem.by_options() || problem.columns->schedule == Schedule::none) return kBatch;
+  return std::clamp<size_t>(kScheduledGenes / problem.layers, 1, kBatch);
+}
 
 // Lower bounds over the layers, each on its best type.
 struct LeastWork {
@@ -139,9 +146,10 @@ void ExactSearch::score(const Genes& schemes) {
 }
 
 void RandomSearch::step() {
-  Genes schemes(kBatch * layers_);
+  const size_t count = random_schemes(problem_);
+  Genes schemes(count * layers_);
   Rng rng(seed_, 0, steps_++);
-  for (size_t i = 0; i < kBatch; ++i) random_scheme(problem_, rng, &schemes[i * layers_]);
+  for (size_t i = 0; i < count; ++i) random_scheme(problem_, rng, &schemes[i * layers_]);
   score(schemes);
 }
 
