@@ -28,7 +28,14 @@ def examples():
 
 EXAMPLES = examples()
 FIRST = [
-    *("solve.py:solve", "solve.py:Result", "problem.py:Problem", "problem.py:from_arrays", "goal.py:Goal"),
+    *(
+        "solve.py:solve",
+        "solve.py:Result",
+        "solve_many.py:solve_many",
+        "problem.py:Problem",
+        "problem.py:from_arrays",
+        "goal.py:Goal",
+    ),
     *("pareto.py:pareto", "score.py:evaluate", "plan.py:Plan", "repair.py:repair", "verify.py:verify"),
     *("profiling/profile.py:profile", "writers/__init__.py:export", "generate/steps.py:generate"),
     *("learning/policy.py:Policy", "catalogue.py:make_cluster"),

@@ -11,7 +11,8 @@ import pytest
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 SIBLINGS = ("exact", "genetic", "policy", "placement")
 LEVELS = {
-    "common": 0, "model": 1, "kernels": 2, "search": 3, **dict.fromkeys(SIBLINGS, 4), "auto": 5, "bindings": 6
+    "common": 0, "model": 1, "kernels": 2, "search": 3, **dict.fromkeys(SIBLINGS, 4), "auto": 5,
+    "solve_many": 6, "bindings": 7,
 }  # fmt: skip
 
 

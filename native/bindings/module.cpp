@@ -15,6 +15,7 @@ PYBIND11_MODULE(_core, m) {
   bind_scorer(m);
   bind_orders(m);
   bind_searches(m);
+  bind_solve_many(m);
   bind_policy(m);
   pybind11::module_ testing =
       m.def_submodule("testing", "Parts of the core that only tests and benchmarks call.");

@@ -114,6 +114,8 @@ class Problem : private ProblemData {
       ProblemData::overlap, ProblemData::price, ProblemData::receive, ProblemData::send, ProblemData::tensors,
       ProblemData::transfer_parallel, ProblemData::types, ProblemData::workspace;
 
+  const ProblemData& data() const { return *this; }
+
   // The same problem with another merge rule.
   Problem with(Merge merge) const {
     ProblemData data = *this;

@@ -17,6 +17,7 @@ from .repair import Change, Repair, Suggestion, repair
 from .score import Scores, evaluate
 from .simulate import Simulation
 from .solve import Result, solve
+from .solve_many import Results, solve_many
 from .stop import (
     FirstFeasible,
     MaxEvaluations,
@@ -58,6 +59,7 @@ __all__ = [
     "Progress",
     "Repair",
     "Result",
+    "Results",
     "Scores",
     "Simulation",
     "SplitModule",
@@ -84,6 +86,7 @@ __all__ = [
     "read_workload",
     "repair",
     "solve",
+    "solve_many",
     "split_module",
     "verify",
     "write_workload",

@@ -248,6 +248,19 @@ class Auto(Search):
         self, problem: Problem, population: int, seed: int, threads: int, initial: npt.NDArray[np.int8]
     ) -> None: ...
 
+def solve_many(
+    problem: Problem,
+    changes: dict[str, npt.NDArray[np.float64]],
+    count: int,
+    exact: bool,
+    population: int,
+    seed: int,
+    work: int,
+    stagnation: int,
+    threads: int,
+    outcomes: dict[str, npt.NDArray[np.generic]],
+) -> None: ...
+
 @final
 class Features:
     MOST: ClassVar[float]

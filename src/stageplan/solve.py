@@ -44,7 +44,8 @@ SEEDED: tuple[Method, ...] = (
 )  # may start from schemes
 ACCEPT: tuple[Accept, ...] = ("best", "incumbent")
 
-_POPULATION, _EPISODES = 256, 32  # per generation, by default
+POPULATION, _EPISODES = 256, 32  # per generation, by default
+STAGNATION = 200  # generations without a better plan after which endless methods stop, by default
 _MAX_EPISODES = 2**16  # the state of the network at each layer of each episode is stored
 
 _RELAXATION_WORK = 1 << 22  # work of the exact method for first schemes
@@ -295,7 +296,7 @@ def solve(
     if accept == "incumbent":
         problem = _with_shortest_duration(problem)
     if stop is None and method in ENDLESS:
-        stop = NoImprovement(200)
+        stop = NoImprovement(STAGNATION)
     began = time.perf_counter()
     seconds = _deadline(stop)
     try:
@@ -393,7 +394,7 @@ def _make_search(
 ) -> _core.Search:
     check_number("seed", seed, minimum=0, maximum=2**64 - 1, whole=True)
     if population is None:
-        population = _EPISODES if method == "reinforce" else _POPULATION
+        population = _EPISODES if method == "reinforce" else POPULATION
     maximum = _MAX_EPISODES if method == "reinforce" else 2**31 - 1
     check_number("population", population, minimum=2, maximum=maximum, whole=True)
     schemes = _first_schemes(problem, method, initial)

@@ -1,0 +1,106 @@
+#include "solve_many.h"
+
+#include <atomic>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <stdexcept>
+
+#include "auto.h"
+#include "common/threads.h"
+#include "exact/exact.h"
+#include "exact/option_search.h"
+
+namespace stageplan {
+namespace {
+
+constexpr size_t kNone = std::numeric_limits<size_t>::max();
+
+Problem set_up(const Problem& problem, const SetUps& set_ups, size_t i) {
+  ProblemData data = problem.data();
+  for (const auto& [field, rows] : set_ups.arrays)
+    (data.*field).assign(rows + i * data.types, rows + (i + 1) * data.types);
+  for (const auto& [field, rows] : set_ups.numbers) data.*field = rows[i];
+  return Problem(std::move(data));
+}
+
+std::unique_ptr<Search> make_search(const Problem& problem, const HowToSolve& how) {
+  if (!how.exact) return std::make_unique<Auto>(problem, how.population, how.seed, 1, Genes());
+  if (problem.by_options()) return std::make_unique<OptionSearch>(problem, Genes());
+  return std::make_unique<Exact>(problem, Genes());
+}
+
+void note_plan(const Problem& problem, const Genes& scheme, size_t i, const Outcomes& outcomes) {
+  const StageLoads loads(problem);
+  std::vector<Stage> stages;
+  merge(problem, loads, scheme.data(), stages);
+  Provisioner provisioner(problem);
+  const Score score = provisioner.best(stages);
+  outcomes.cost[i] = score.cost;
+  outcomes.time[i] = score.time;
+  outcomes.price[i] = score.price;
+  outcomes.violation[i] = score.violation;
+  outcomes.stages[i] = static_cast<std::int32_t>(stages.size());
+  std::int64_t devices = 0;
+  if (problem.by_options())
+    for (const Option& option : provisioner.chosen()) devices += option.devices;
+  else
+    devices = std::accumulate(provisioner.devices().begin(), provisioner.devices().end(), devices);
+  outcomes.devices[i] = devices;
+}
+
+// Steps as `stageplan.solve` does; their number.
+std::uint64_t run(Search& search, const HowToSolve& how) {
+  std::uint64_t steps = 0;
+  int stagnation = 0;
+  do {
+    const Score before = search.best_score();
+    search.step();
+    const Score& now = search.best_score();
+    const bool same = now.cost == before.cost && now.time == before.time && now.violation == before.violation;
+    stagnation = same ? stagnation + 1 : 0;
+    ++steps;
+  } while (!search.done() && search.work() < how.work && (how.exact || stagnation < how.stagnation));
+  return steps;
+}
+
+void solve(const Problem& problem, size_t i, const HowToSolve& how, const Outcomes& outcomes) {
+  const std::unique_ptr<Search> search = make_search(problem, how);
+  const std::uint64_t generations = run(*search, how);
+  const Genes& best = search->best();
+  note_plan(problem, best, i, outcomes);
+  outcomes.bound[i] = search->bound();
+  outcomes.evaluations[i] = search->evaluations();
+  outcomes.generations[i] = generations;
+  outcomes.work[i] = search->work();
+  std::copy(best.begin(), best.end(), outcomes.schemes + i * best.size());
+  outcomes.solved[i] = 1;
+}
+
+}  // namespace
+
+void solve_many(const Problem& problem, const SetUps& set_ups, size_t count, const HowToSolve& how, int threads,
+                const Outcomes& outcomes) {
+  std::atomic<size_t> first_invalid{kNone};
+  parallel_for(count, threads, [&](size_t i) {
+    check_stop();
+    if (i > first_invalid) return;
+    std::optional<Problem> made;
+    try {
+      made.emplace(set_up(problem, set_ups, i));
+    } catch (const std::invalid_argument&) {
+      lower_to(first_invalid, i);
+      return;
+    }
+    solve(*made, i, how, outcomes);
+  });
+  if (first_invalid == kNone) return;
+  try {
+    set_up(problem, set_ups, first_invalid);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument("set-up " + std::to_string(first_invalid) + ": " + error.what());
+  }
+}
+
+}  // namespace stageplan
