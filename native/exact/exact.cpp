@@ -137,13 +137,13 @@ bool Exact::make_graph(Interval& interval) {
     const StageGraph path = sweep_->path();
     consider(path, all_arcs(path));
     interval.bound = std::max(interval.bound, unit * (cost + low * problem_.fixed_price));
-    if (!closed(interval.bound, interval.low)) make_or_split(interval, most(), path.arcs());
+    if (!closed(interval.bound, interval.low)) make_or_branch(interval, most(), path.arcs());
   }
   work_ += sweep_->work() - before;
   return interval.graph != nullptr;
 }
 
-void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc>& path) {
+void Exact::make_or_branch(Interval& interval, double most, const std::vector<Arc>& path) {
   const bool narrow = pricing_.by_price() || interval.high <= kNarrow * interval.low;
   if (auto graph = sweep_->promising(most, narrow ? SegmentSweep::kAnyNumber : kManyArcs)) {
     interval.graph = std::make_shared<const StageGraph>(std::move(*graph));
@@ -152,7 +152,7 @@ void Exact::make_or_split(Interval& interval, double most, const std::vector<Arc
   interval.tails = std::make_shared<const std::vector<Least>>(sweep_->to_end());
   NodeResult found;
   found.path = path;
-  split(interval, split_time(interval, found));
+  branch_at(interval, branching_time(interval, found));
 }
 
 // Plans to begin with, the better the fewer stages are worth a look later on.
@@ -313,10 +313,11 @@ void Exact::branch_cost(Interval& interval, const NodeResult& found) {
   if (found.bound == kInfinity) return;
   interval.bound = std::max(interval.bound, found.bound + pricing_.fixed(interval.low));
   if (closed(interval.bound, interval.low)) return;
-  const bool split_helps = found.path.empty() ? interval.high > kNarrow * interval.low
-                                              : !closed(pricing_.cost(interval.low, found.path), interval.low);
-  if (found.exact || split_helps)
-    split(interval, split_time(interval, found));
+  const bool branching_helps = found.path.empty()
+                                   ? interval.high > kNarrow * interval.low
+                                   : !closed(pricing_.cost(interval.low, found.path), interval.low);
+  if (found.exact || branching_helps)
+    branch_at(interval, branching_time(interval, found));
   else
     increase_width(interval);
 }
@@ -334,12 +335,12 @@ void Exact::branch_time(Interval& interval, const NodeResult& found) {
   if (found.bound == kInfinity) return;
   interval.high = std::min(interval.high, least() * kStep);
   if (!found.within && !found.exact && interval.high <= kNarrow * interval.low) return increase_width(interval);
-  split(interval, (interval.low + interval.high) / 2);
+  branch_at(interval, (interval.low + interval.high) / 2);
 }
 
 // Above which stage time the path found is no better than the best plan; below its own stage time, where it
 // needs more devices.
-double Exact::split_time(const Interval& interval, const NodeResult& found) const {
+double Exact::branching_time(const Interval& interval, const NodeResult& found) const {
   const double middle = interval.low > 0 ? std::sqrt(interval.low * interval.high) : interval.high / 2;
   if (found.path.empty()) return middle;
   if (pricing_.by_price()) return affordable_time(interval, found.path, middle);
@@ -364,7 +365,7 @@ double Exact::affordable_time(const Interval& interval, const std::vector<Arc>& 
   return affordable < slowest && time > interval.low && time < interval.high ? time : otherwise;
 }
 
-void Exact::split(const Interval& interval, double time) {
+void Exact::branch_at(const Interval& interval, double time) {
   if (!(interval.low < time && time < interval.high) || meets(interval.high, interval.low))
     return abandon(interval);
   Interval faster = interval, slower = interval;

@@ -69,7 +69,7 @@ class Exact : public ExactSearch {
   // throughput.
   void begin(double low, double high, bool swept);
 
-  virtual double split_time(const Interval& interval, const NodeResult& found) const;
+  virtual double branching_time(const Interval& interval, const NodeResult& found) const;
 
   const Pricing& pricing() const { return pricing_; }
 
@@ -89,7 +89,7 @@ class Exact : public ExactSearch {
   Interval all_plans(double low, double high, int stride, Aim aim);
   double longest_stage(double high) const;
   bool make_graph(Interval& interval);
-  void make_or_split(Interval& interval, double most, const std::vector<Arc>& path);
+  void make_or_branch(Interval& interval, double most, const std::vector<Arc>& path);
   void process_next();
   std::uint64_t next_work() const;
   NodeResult bound_node(Interval& interval);
@@ -103,7 +103,7 @@ class Exact : public ExactSearch {
   void branch_time(Interval& interval, const NodeResult& found);
   double affordable_time(const Interval& interval, const std::vector<Arc>& path, double otherwise) const;
   static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
-  void split(const Interval& interval, double time);
+  void branch_at(const Interval& interval, double time);
   void increase_width(Interval& interval);
   void abandon(const Interval& interval) { abandoned_.push_back({interval.low, interval.bound}); }
   void push(Interval interval);

@@ -80,11 +80,11 @@ double Front::to_beat(double low) const {
 void Front::start() { begin(fastest_ / kSame, targets_.front(), !pricing().by_price()); }
 
 // Halves the targets first: each half has fewer promising stages.
-double Front::split_time(const Interval& interval, const NodeResult& found) const {
+double Front::branching_time(const Interval& interval, const NodeResult& found) const {
   std::vector<double> inside;
   for (double target : targets_)
     if (interval.low * kSame < target && target * kSame < interval.high) inside.push_back(target);
-  return inside.empty() ? Exact::split_time(interval, found) : inside[inside.size() / 2];
+  return inside.empty() ? Exact::branching_time(interval, found) : inside[inside.size() / 2];
 }
 
 double Front::bound_of(double target) const {

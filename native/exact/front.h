@@ -34,7 +34,7 @@ class Front : public Exact {
   double to_beat(double low) const override;
   void try_scheme(const Genes& scheme) override;
   void start() override;
-  double split_time(const Interval& interval, const NodeResult& found) const override;
+  double branching_time(const Interval& interval, const NodeResult& found) const override;
 
  private:
   // The non-dominated plans found: the slowest first, which is the
