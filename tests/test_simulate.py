@@ -191,7 +191,9 @@ def test_listed_options_pass_through():
 def test_text_says_how_long_and_how_idle():
     problem = sp.Problem.from_arrays([[1.0], [2.0]], price=[1.0], split=True, max_devices_per_stage=1,
                                      schedule="1f1b", microbatches=4, batch=4)  # fmt: skip
-    text = str(sp.Plan.of(problem, [0, 1]).simulate())
+    simulation = sp.Plan.of(problem, [0, 1]).simulate()
+    assert simulation.bubble == pytest.approx([5 / 9, 1 / 9])
+    text = str(simulation)
     assert text.splitlines()[0] == (
         "1f1b of 4 microbatches: an iteration takes 9 s, by the closed form 9 s (+0.0%)"
     )

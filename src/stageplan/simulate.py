@@ -87,6 +87,13 @@ class Simulation:
         return seconds
 
     @property
+    def bubble(self) -> npt.NDArray[np.float64]:
+        """Fraction of the iteration in which each stage is idle, shape (stages,)."""
+        if not self.duration:
+            return np.zeros(len(self.plan.stages))
+        return 1 - self.busy / self.duration
+
+    @property
     def in_flight(self) -> npt.NDArray[np.int64]:
         """Most microbatches between forward and backward pass in each stage, shape (stages,)."""
         now = np.zeros(len(self.plan.stages), dtype=np.int64)
@@ -97,12 +104,10 @@ class Simulation:
         return most
 
     def __rich__(self) -> Group:
-        rows: list[tuple[str, ...]] = [("stage", "type", "busy", "idle", "in flight")]
-        for i, (stage, busy, most) in enumerate(
-            zip(self.plan.stages, self.busy.tolist(), self.in_flight.tolist(), strict=True)
-        ):
-            idle = 1 - busy / self.duration if self.duration else 0.0
-            rows.append((str(i + 1), stage.type, f"{busy:.4g} s", f"{idle:.1%}", str(most)))
+        rows: list[tuple[str, ...]] = [("stage", "type", "busy", "bubble", "in flight")]
+        columns = (self.plan.stages, self.busy.tolist(), self.bubble.tolist(), self.in_flight.tolist())
+        for i, (stage, busy, bubble, most) in enumerate(zip(*columns, strict=True)):
+            rows.append((str(i + 1), stage.type, f"{busy:.4g} s", f"{bubble:.1%}", str(most)))
         goal = self.plan.problem.goal
         return compose(
             f"{goal.schedule} of {goal.microbatches} microbatches: an iteration takes {self.duration:.6g} s, "
