@@ -120,6 +120,26 @@ def test_a_catalogue_goes_to_json_and_back(tmp_path):
     assert sp.read_devices(path) == sp.read_devices()
 
 
+def test_efficiencies_are_read_and_checked(tmp_path):
+    path = tmp_path / "mine.toml"
+    text = """
+        [[devices]]
+        name = "mine"
+        peak = { bf16 = 1e14 }
+        memory = 1e10
+        memory_bandwidth = 1e12
+        efficiency.bf16 = { compute_fraction = COMPUTE, bandwidth_fraction = 0.5 }
+    """
+    path.write_text(text.replace("COMPUTE", "0.75"))
+    assert sp.read_devices(path)["mine"].seconds(1e14, 0, "bf16") == 1 / 0.75
+    path.write_text(text.replace("COMPUTE", "2"))
+    with pytest.raises(ValueError, match=r"efficiency\.bf16\.compute_fraction is 2; it must be a fraction"):
+        sp.read_devices(path)
+    path.write_text(text.replace("efficiency.bf16", "efficiency.fp64").replace("COMPUTE", "0.75"))
+    with pytest.raises(ValueError, match=r"efficiency.*fp64.* must be a table of efficiencies by precision"):
+        sp.read_devices(path)
+
+
 def test_the_table_names_every_device_and_peak():
     table = to_text(device_table(CATALOGUE))
     head, fast, slow, units = table.splitlines()

@@ -24,6 +24,37 @@ def test_the_fractions_are_assumed_where_they_are_not_given():
     assert device().seconds(0, 1e11, "fp32") == pytest.approx(1 / 0.7)
 
 
+def test_a_precision_has_an_efficiency_of_its_own_and_kinds_of_operations_a_fraction():
+    efficiency = {"fp32": {"compute_fraction": 0.8, "bandwidth_fraction": 0.5, "training_fraction": 0.4}}
+    chip = device(peak={"fp32": 2e12, "fp16": 4e12}, efficiency={"fp32": sp.Efficiency(**efficiency["fp32"])})
+    assert chip.seconds(2e12, 0, "fp32") == pytest.approx(1 / 0.8)
+    assert chip.seconds(2e12, 0, "fp32", train=True) == pytest.approx(1 / 0.4)
+    assert chip.seconds(2e12, 0, "fp32", "attention", train=True) == pytest.approx(1 / 0.4)
+    assert chip.seconds(0, 1e11, "fp32") == pytest.approx(1 / 0.5)
+    assert chip.seconds(4e12, 0, "fp16", "attention") == pytest.approx(1 / 0.4)
+    kinds = sp.Efficiency(**efficiency["fp32"] | {"attention_fraction": 0.25, "convolution_fraction": 0.1})
+    chip = device(efficiency={"fp32": kinds})
+    assert chip.seconds(2e12, 0, "fp32", "attention", train=True) == pytest.approx(4)
+    assert chip.seconds(2e12, 0, "fp32", "convolution") == pytest.approx(10)
+    assert chip.seconds(2e12, 0, "fp32") == pytest.approx(1 / 0.8)
+
+
+def test_every_operation_takes_the_seconds_of_a_kernel():
+    assert device(kernel_seconds=1e-6).seconds(0, 0, "fp32") == 1e-6
+    assert device(kernel_seconds=1.0).seconds(2e12, 0, "fp32") == pytest.approx(1 + 1 / 0.4)
+
+
+def test_an_all_reduce_takes_its_latency_and_a_ring():
+    chip = device(link=1e11, link_latency=1e-5, link_fraction=0.5, per_machine=8)
+    assert chip.all_reduce_seconds(1e9, 4) == pytest.approx(1e-5 + 1.5e9 / 5e10)
+    assert chip.all_reduce_seconds(0, 2) == 1e-5
+    assert chip.all_reduce_seconds(1e9, 1) == 0
+    with pytest.raises(ValueError, match=r"devices is 9; it must be a whole number, at least 1, at most 8"):
+        chip.all_reduce_seconds(1, 9)
+    with pytest.raises(ValueError, match=r"link of x is None; it must be given for an all-reduce"):
+        device(per_machine=2).all_reduce_seconds(1, 2)
+
+
 def test_a_precision_without_units_is_refused():
     with pytest.raises(ValueError, match=r"^precision is 'fp8'; it must be one that x has: fp32$"):
         device().seconds(1, 1, "fp8")
@@ -62,6 +93,9 @@ def test_a_price_must_be_known():
         ({"network": -1.0}, "network is -1.0; it must be more than 0 bytes/s and finite"),
         ({"per_machine": 0}, "per_machine is 0; it must be a whole number of devices from 1 to"),
         ({"price": -0.1}, r"price is -0.1; it must be 0 or more \$/hour and finite"),
+        ({"kernel_seconds": -1.0}, "kernel_seconds is -1.0; it must be 0 or more seconds and finite"),
+        ({"launch_seconds": -1.0}, "launch_seconds is -1.0; it must be 0 or more seconds"),
+        ({"link_fraction": 0.0}, "link_fraction is 0.0; it must be a fraction more than 0, at most 1"),
         ({"compute_fraction": 1.5}, "compute_fraction is 1.5; it must be a fraction more than 0, at most 1"),
     ],
 )

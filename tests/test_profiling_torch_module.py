@@ -78,7 +78,7 @@ def test_bytes_of_a_layer():
     assert (tensors, ties) == ({}, ())
     assert sum(weight.bytes for weight in trace.weights.values()) == 4 * (4 * 8 + 8)
     moved = 4 * (3 * 4 + 4 * 8 + 8 + 3 * 8)  # input, weights, output
-    assert [kernel for kernel in layer.forward if kernel[0]] == [(2 * 3 * 4 * 8, moved)]
+    assert [kernel for kernel in layer.forward if kernel[0]] == [(2 * 3 * 4 * 8, moved, "")]
     assert layer.workspace == 4 * 3 * 8  # the gradient of its output
     assert layer.saved == 4 * (
         3 * 4 + 3 * 8
@@ -151,7 +151,7 @@ def test_layers_that_share_weights(module, tied):
 
 def test_a_lookup_reads_what_it_takes_and_no_more():
     _, layers, _, _ = traced(nn.Embedding(1000, 4), torch.zeros(3, 5, dtype=torch.long), layers=[""])
-    assert list(layers[0].forward) == [(0.0, 2 * 4 * 15 * 4)]
+    assert list(layers[0].forward) == [(0.0, 2 * 4 * 15 * 4, "")]
 
 
 def test_views_and_empty_tensors_move_nothing():
@@ -218,7 +218,24 @@ def test_attention_is_one_operation_whatever_its_mask():
     ):
         _, layers, _, _ = traced(Attention(**options), torch.rand(2, 6, 8), layers=[""])
         found.append(flops(layers, "forward"))
-    assert found == [2 * 2 * 2 * 4 * 6 * 6 * 2 + 2 * 12 * 8 * 8] * 5
+        assert [kernel.kind for kernel in layers[0].forward].count("attention") == 1
+    pairs = [6 * 6, 6 * 7 / 2, 6 * 6, 6 * 6, 6 * 6]  # causal attention works on each token's past alone
+    assert found == [2 * 2 * 2 * 4 * each * 2 + 2 * 12 * 8 * 8 for each in pairs]
+
+
+def test_a_batch_norm_that_trains_reads_its_inputs_twice():
+    size = 4 * 2 * 3 * 5 * 5
+    _, (layer,), _, _ = traced(nn.BatchNorm2d(3), torch.rand(2, 3, 5, 5), layers=[""])
+    (forward,) = (kernel for kernel in layer.forward if kernel.flops > 10)
+    (backward,) = (kernel for kernel in layer.backward if kernel.flops > 10)
+    assert 3 * size <= forward.bytes < 3 * size + 200
+    assert 5 * size <= backward.bytes < 5 * size + 200  # input and gradient twice, and what it makes
+
+
+def test_convolutions_are_of_their_kind():
+    _, (layer,), _, _ = traced(nn.Conv2d(3, 4, 3), torch.rand(2, 3, 9, 9), layers=[""])
+    assert "convolution" in {kernel.kind for kernel in layer.forward}
+    assert "convolution" in {kernel.kind for kernel in layer.backward}
 
 
 def test_the_module_stays_as_it_is():

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from stageplan.profiling.trace import Cut, Operation, Trace, Weight
+from stageplan.profiling.trace import Cut, Kernel, Operation, Trace, Weight
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def trace():
             Operation(3.0, 30.0, (1,), ((2, 7.0),), (1,)),
             Operation(0.0, 40.0, (0, 2, 9), ((3, 8.0),), (0,)),
         ],
-        backward=[(3, 4.0, 1.0), (0, 8.0, 2.0), (0, 8.0, 2.0)],
+        backward=[(3, Kernel(4.0, 1.0)), (0, Kernel(8.0, 2.0)), (0, Kernel(8.0, 2.0))],
         saved={(1, 77): 100.0, (2, 77): 100.0, (0, 77): 100.0, (3, 78): 1.0},
         weights={0: Weight("a", 11.0, True), 1: Weight("b", 12.0, True), 2: Weight("unused", 13.0, True)},
     )
@@ -26,8 +26,8 @@ CUTS = [Cut("x", "", 0, (0,)), Cut("y", "", 2, (1, 2))]
 
 def test_layers_add_up_what_lies_between_cuts(trace):
     x, y = trace.layers(CUTS)
-    assert (x.forward, x.backward) == (Counter({(1, 10): 1, (2, 20): 1}), Counter({(8, 2): 2}))
-    assert (y.forward, y.backward) == (Counter({(3, 30): 1, (0, 40): 1}), Counter({(4, 1): 1}))
+    assert (x.forward, x.backward) == (Counter({(1, 10, ""): 1, (2, 20, ""): 1}), Counter({(8, 2, ""): 2}))
+    assert (y.forward, y.backward) == (Counter({(3, 30, ""): 1, (0, 40, ""): 1}), Counter({(4, 1, ""): 1}))
     assert (x.flops, y.flops) == (3, 3)
 
 
@@ -51,7 +51,7 @@ def test_workspace_is_what_is_needed_at_a_time(trace):
 def test_what_depends_on_inputs_alone_has_no_gradient():
     operations = [Operation(0, 1, (9,), ((0, 5.0),), ()), Operation(0, 1, (0,), ((1, 7.0),), (0,))]
     assert Trace(operations).needed_bytes() == [5, 12]
-    assert Trace(operations, backward=[(1, 1.0, 1.0)]).needed_bytes() == [0, 7]
+    assert Trace(operations, backward=[(1, Kernel(1.0, 1.0))]).needed_bytes() == [0, 7]
 
 
 def test_operations_before_the_first_cut_belong_to_the_first_layer(trace):
@@ -85,7 +85,7 @@ def test_ties_are_of_weights_that_several_layers_have_or_use(trace):
 
 
 def test_operators_without_a_formula_are_noted_but_not_without_end():
-    trace = Trace(operations=[Operation(1, 10, (), (), ())], backward=[(0, 1, 30)])
+    trace = Trace(operations=[Operation(1, 10, (), (), ())], backward=[(0, Kernel(1, 30))])
     assert list(trace.notes()) == []
     trace.note_uncounted("odd", 10)
     trace.note_uncounted("odd", 10)

@@ -3,7 +3,7 @@
 from ._version import __version__
 from .catalogue import make_cluster
 from .cluster import Cluster, DeviceType
-from .device import Device
+from .device import Device, Efficiency
 from .goal import Goal
 from .learning.policy import Policy
 from .pareto import Front, Point, pareto
@@ -41,6 +41,7 @@ __all__ = [
     "Comparison",
     "Device",
     "DeviceType",
+    "Efficiency",
     "Export",
     "FirstFeasible",
     "Front",

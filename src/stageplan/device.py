@@ -9,9 +9,21 @@ from msgspec import Meta, Struct
 
 from .arguments import check_number
 from .cluster import DeviceType
-from .fields import Bandwidth, Capacity, Positive, Price, Text, check_fields, printable, show, whole
+from .fields import (
+    Bandwidth,
+    Capacity,
+    FrozenDict,
+    Positive,
+    Price,
+    Seconds,
+    Text,
+    check_fields,
+    printable,
+    show,
+    whole,
+)
 
-__all__ = ["PRECISIONS", "Device", "Precision"]
+__all__ = ["PRECISIONS", "Device", "Efficiency", "Precision"]
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -19,7 +31,47 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 USABLE_MEMORY = 0.9
 """Fraction of a device's memory that a plan may fill; the rest is for the runtime and its work space."""
 
+Kind = Literal["", "attention", "convolution"]
+"""Kinds of operations that reach less of a device's peak than products of matrices; "" for all others."""
+
 Share = Annotated[float, Meta(gt=0, le=1, description="a fraction more than 0, at most 1")]
+
+
+class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a device reaches in one precision.
+
+    Parameters
+    ----------
+    compute_fraction, bandwidth_fraction : float
+        Achievable fraction of the peaks of FLOP/s and of bytes/s of memory.
+    training_fraction, attention_fraction, convolution_fraction : float, optional
+        Achievable fraction of the peak of FLOP/s in passes that train, and in attention and convolutions
+        of either; None where it is that of `compute_fraction`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    compute_fraction: Share
+    bandwidth_fraction: Share
+    training_fraction: Share | None = None
+    attention_fraction: Share | None = None
+    convolution_fraction: Share | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "efficiency")
+
+    def fraction_of(self, kind: Kind, train: bool) -> float:
+        """Return the achievable fraction of the peak of FLOP/s for an operation's kind."""
+        if kind == "attention" and self.attention_fraction is not None:
+            return self.attention_fraction
+        if kind == "convolution" and self.convolution_fraction is not None:
+            return self.convolution_fraction
+        if train and self.training_fraction is not None:
+            return self.training_fraction
+        return self.compute_fraction
 
 
 class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +102,17 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Names that the device reports of itself: a GPU as ``torch.cuda.get_device_name`` gives it, a processor
         by its model name.  Only a device with this machine's name can be measured.
     compute_fraction, bandwidth_fraction : float
-        Assumed achievable fraction of the peaks of FLOP/s and of bytes/s of memory.
+        Assumed achievable fraction of the peaks of FLOP/s and of bytes/s of memory, in precisions that
+        `efficiency` does not have.
+    efficiency : mapping of str to Efficiency
+        Achievable fractions by precision, where they are known.
+    kernel_seconds : float
+        Seconds that the device itself needs for each operation, besides its arithmetic and memory.
+    launch_seconds : float
+        Seconds that the host needs to start each operation of a forward pass, where operations are started
+        one by one (eager execution): a layer takes at least this for each of its operations.
+    link_latency, link_fraction : float
+        Of collectives inside a machine: seconds of each, and achievable fraction of `link`.
     source, date : str
         Source of the numbers, and date of access.
 
@@ -82,18 +144,31 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ()
     compute_fraction: Share = 0.4
     bandwidth_fraction: Share = 0.7
+    efficiency: Annotated[
+        Mapping[Precision, Efficiency],
+        Meta(description=f"a table of efficiencies by precision: {', '.join(PRECISIONS)}"),
+    ] = FrozenDict()
+    kernel_seconds: Seconds = 0.0
+    launch_seconds: Seconds = 0.0
+    link_latency: Seconds = 0.0
+    link_fraction: Share = 0.8
     source: Text = ""
     date: Text = ""
 
     def __post_init__(self) -> None:
         check_fields(self, f"device {show(self.name)}")
 
-    def seconds(self, flops: float, bytes: float, precision: str) -> float:
-        """Estimate a time by the roofline model (Williams et al. 2009, doi:10.1145/1498765.1498785).
+    def seconds(
+        self, flops: float, bytes: float, precision: str, kind: Kind = "", *, train: bool = False
+    ) -> float:
+        """Estimate an operation's time by the roofline model.
+
+        It is that of Williams et al. 2009, doi:10.1145/1498765.1498785, with a cost of each operation.
 
         The slower of arithmetic and memory determines the time, each at its fraction of the peak::
 
-            max(flops / (compute_fraction * peak), bytes / (bandwidth_fraction * memory_bandwidth))
+            kernel_seconds
+            + max(flops / (compute_fraction * peak), bytes / (bandwidth_fraction * memory_bandwidth))
 
         Parameters
         ----------
@@ -103,6 +178,10 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             Bytes read from and written to the device's memory.
         precision
             Precision of the arithmetic; one that the device supports.
+        kind : {"", "attention", "convolution"}
+            Whether the operation is of a kind that may have a fraction of its own.
+        train
+            Whether it is part of a pass that trains.
 
         Returns
         -------
@@ -120,10 +199,47 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"precision is {show(precision)}; it must be one that {self.name} has: {', '.join(self.peak)}"
             )
-        return max(
-            flops / (self.compute_fraction * self.peak[precision]),  # type: ignore[index]
-            bytes / (self.bandwidth_fraction * self.memory_bandwidth),
-        )
+        peak = self.peak[precision]  # type: ignore[index]
+        reached = self.efficiency.get(precision)  # type: ignore[call-overload]
+        if reached is None:
+            compute, bandwidth = self.compute_fraction, self.bandwidth_fraction
+        else:
+            compute, bandwidth = reached.fraction_of(kind, train), reached.bandwidth_fraction
+        arithmetic, memory = flops / (compute * peak), bytes / (bandwidth * self.memory_bandwidth)
+        return self.kernel_seconds + max(arithmetic, memory)
+
+    def all_reduce_seconds(self, bytes: float, devices: int) -> float:
+        """Estimate the time of an all-reduce among devices of one machine, over its link.
+
+        A ring passes every byte ``2 (devices - 1) / devices`` times (Patarasuk & Yuan 2009,
+        doi:10.1016/j.jpdc.2008.09.002)::
+
+            link_latency + bytes * 2 (devices - 1) / devices / (link_fraction * link)
+
+        Parameters
+        ----------
+        bytes
+            Size of the tensor that is added up.
+        devices
+            From 1 to `per_machine`; one device has nothing to add.
+
+        Returns
+        -------
+        float
+            Seconds.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A number is not allowed, or the device has no link.
+        """
+        check_number("bytes", bytes, minimum=0)
+        check_number("devices", devices, minimum=1, maximum=self.per_machine, whole=True)
+        if devices == 1:
+            return 0.0
+        if self.link is None:
+            raise ValueError(f"link of {self.name} is None; it must be given for an all-reduce")
+        return self.link_latency + bytes * 2 * (devices - 1) / devices / (self.link_fraction * self.link)
 
     def to_type(self, limit: int | None = None, price: float | None = None) -> DeviceType:
         """Make a device type for a cluster, which transfers tensors over the network between machines.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..fields import show
 from .network import Network
-from .trace import TracedLayer
+from .trace import Kernel, TracedLayer
 
 # Bytes of a number in the cache; fp8, int8 and int4 are those of quantised caches, without their scales.
 NUMBER = {"fp32": 4.0, "tf32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
@@ -128,7 +128,8 @@ def add_caches(network: Network, layers: Sequence[TracedLayer], served: Serving)
     for block, cache in zip(blocks, caches, strict=True):
         tokens = cache.tokens(served.context)
         block.cache = concurrency * tokens * cache.token_bytes
-        block.forward[new * tokens * cache.token_flops, network.batch * tokens * cache.token_bytes] += 1
+        flops, bytes_ = new * tokens * cache.token_flops, network.batch * tokens * cache.token_bytes
+        block.forward[Kernel(flops, bytes_, "attention")] += 1
     notes = [
         f"memory has the keys and values ({precision}) of {concurrency} sequences of {served.context} "
         f"tokens, {sum(cache.token_bytes for cache in caches):g} bytes for each token within all windows"

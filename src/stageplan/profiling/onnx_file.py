@@ -22,10 +22,10 @@ from ..fields import first_line, show
 from ..readers.bounded import about, read_bytes
 from .network import Network, Options
 from .onnx_flat import Flat
-from .onnx_flops import flops
+from .onnx_flops import flops, kind_of
 from .onnx_nodes import UnknownShapeError, node_name, qualified, unfit
 from .onnx_values import BITS, Tensor
-from .trace import Cut, Operation, Trace, Weight
+from .trace import Cut, Kernel, Operation, Trace, Weight
 
 MOST_BYTES = 2**31 - 1  # which protobuf allows
 PRECISION_BITS = {"fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16}
@@ -257,6 +257,7 @@ class _Graph:
             tuple(self.number[name] for name in inputs if name in self.number),
             tuple((self.number.setdefault(name, len(self.number)), self._bytes(name)) for name in outputs),
             tuple(self._copy(weight) for weight in weights),
+            kind_of(node),
         )
 
     def _keep_packed(self, node: Any) -> None:
@@ -395,6 +396,7 @@ def _add_backward(trace: Trace) -> None:
         trained = [weight for weight in operation.weights if trace.weights[weight].trained]
         if kept or trained:
             products = min(2, len(kept) + len(trained))
-            trace.backward.append((index, products * operation.flops, 2 * operation.bytes))
+            kernel = Kernel(products * operation.flops, 2 * operation.bytes, operation.kind)
+            trace.backward.append((index, kernel))
             if operation.bytes:
                 trace.saved.update({(index, value): made[value][1] for value in kept})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+from ..device import Kind
 from .onnx_nodes import MICROSOFT, ShapeOf, UnknownShapeError, attribute, domain
 from .onnx_products import PRODUCTS
 
@@ -46,6 +47,13 @@ def flops(node: Any, shape: ShapeOf) -> tuple[float, bool]:
         return _simple(kind, node, shape), known
     except UnknownShapeError:  # values whose sizes are not known are noted as such
         return 0.0, known
+
+
+def kind_of(node: Any) -> Kind:
+    """Which efficiency of a device is that of a node."""
+    if "Attention" in node.op_type:
+        return "attention"
+    return "convolution" if "Conv" in node.op_type else ""
 
 
 def _simple(kind: str, node: Any, shape: ShapeOf) -> float:

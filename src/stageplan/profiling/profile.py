@@ -33,6 +33,9 @@ __all__ = ["profile"]
 
 Array = npt.NDArray[np.float64]
 
+# Autograd starts operations of the backward pass without the modules' Python code: in about half the time.
+BACKWARD_LAUNCH = 0.5
+
 
 class Seconds(NamedTuple):
     """Seconds of a batch in each layer on a device type, shape (L,)."""
@@ -55,6 +58,7 @@ def profile(
     sequence: int | None = None,
     shape: Sequence[int] | None = None,
     layers: Sequence[str] | int | None = None,
+    graphs: bool = False,
     repeats: int = 40,
     max_spread: float = 0.05,
     optimizer: str | None = None,
@@ -99,6 +103,9 @@ def profile(
     layers
         Paths of the modules (of an ONNX file: names of the nodes) that begin a layer, or a depth; default:
         the blocks of the network, and the layers before and after them.
+    graphs
+        Whether operations run as a captured graph, so that estimates leave out `Device.launch_seconds`;
+        else each is started by the host (eager execution).
     repeats
         Most passes to measure; it ends early where they repeat well.
     max_spread
@@ -139,9 +146,11 @@ def profile(
     Notes
     -----
     An estimate adds up the operations of a layer, each by the roofline of the device, `Device.seconds`, from
-    its FLOPs and the bytes of its inputs and outputs; attention is one operation.  FLOPs are exact for
-    products, convolutions and attention; an elementwise operator counts as one for each number that it makes,
-    a sum as one for each number that it reads, a norm as five for each number.
+    its FLOPs and the bytes of its inputs and outputs; attention is one operation.  A pass of a layer takes at
+    least the time in which the host starts its operations, one after another.  FLOPs are exact for products,
+    convolutions and attention (causal attention works on each token's past alone); an elementwise operator
+    counts as one for each number that it makes, a sum as one for each number that it reads, a norm as five
+    for each number.
 
     The memory of a layer is that of its weights and buffers and, where it trains, of the weights' gradients
     and the optimizer's state, of 4-byte numbers and of a copy of weights that have 2 bytes each: with Adam
@@ -210,13 +219,13 @@ def profile(
     notes = [*network.notes, *network.trace.notes(), *note_unused(network.trace, traced)]
     if served is not None:
         notes += add_caches(network, traced, served)
-    seconds = {type_.name: _estimate(traced, type_, network.precision) for type_ in types}
+    seconds = {type_.name: _estimate(traced, type_, network.precision, mode, graphs) for type_ in types}
     spread = np.zeros(len(traced))
     if measure is not None:
         times = network.measure(repeats, max_spread)
         here, spread = Seconds(times.forward, times.backward), times.spread
         if measured is not None:
-            base = _estimate(traced, measured, network.precision)
+            base = _estimate(traced, measured, network.precision, mode, graphs)
             seconds = {name: _carry(here, base, estimate) for name, estimate in seconds.items()}
         seconds = {measure: here} | {name: other for name, other in seconds.items() if name != measure}
         notes.append(note_measured(measure, on or "cpu"))
@@ -282,13 +291,20 @@ def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
 # Times --------------------------------------------------------------------------------------------------
 
 
-def _estimate(layers: Sequence[TracedLayer], device: Device, precision: str) -> Seconds:
-    def add_up(kernels: Kernels) -> float:
-        return sum((count * device.seconds(*kernel, precision) for kernel, count in kernels.items()), 0.0)
+def _estimate(
+    layers: Sequence[TracedLayer], device: Device, precision: str, mode: Mode, graphs: bool
+) -> Seconds:
+    launch = 0.0 if graphs else device.launch_seconds
+
+    def add_up(kernels: Kernels, launch: float) -> float:
+        busy = 0.0
+        for (flops, bytes_, kind), count in kernels.items():
+            busy += count * device.seconds(flops, bytes_, precision, kind, train=mode == "train")
+        return max(busy, launch * kernels.total())  # the host runs ahead of the device
 
     return Seconds(
-        np.array([add_up(layer.forward) for layer in layers]),
-        np.array([add_up(layer.backward) for layer in layers]),
+        np.array([add_up(layer.forward, launch) for layer in layers]),
+        np.array([add_up(layer.backward, BACKWARD_LAUNCH * launch) for layer in layers]),
     )
 
 

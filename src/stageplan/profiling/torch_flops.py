@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
+from ..device import Kind
 from .tensors import tensors_in
 
 aten = torch.ops.aten
@@ -37,7 +38,7 @@ def flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     if packet in PRODUCTS:
         return float(PRODUCTS[packet](*args)), True
     if (formula := flop_registry.get(packet)) is not None:
-        return float(formula(*args, **kwargs, out_val=result)), True
+        return formula(*args, **kwargs, out_val=result) * _attended(func, args, kwargs), True
     made = next((tensor.numel() for tensor in tensors_in(result)), 0)
     read = next((tensor.numel() for tensor in tensors_in(args)), 0)
     name = func.name().partition("::")[2].partition(".")[0].removesuffix("_")
@@ -62,6 +63,36 @@ def _is_elementwise(func: Any, forward: str) -> bool:
     return packet is not None and any(
         torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads()
     )
+
+
+def kind_of(func: Any) -> Kind:
+    """Which efficiency of a device is that of an operator."""
+    name = func.name()
+    if "attention" in name:
+        return "attention"
+    return "convolution" if "convolution" in name else ""
+
+
+def passes(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """How often an operator reads its inputs: a batch norm that trains does for its sums, and once more."""
+    given = _named(func, args, kwargs)
+    trains = given.get("training", given.get("train", False))
+    return 2 if "batch_norm" in func.name() and trains else 1
+
+
+def _named(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    names = (argument.name for argument in func._schema.arguments)
+    return dict(zip(names, args, strict=False), **kwargs)
+
+
+def _attended(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
+    """Fraction of the pairs of tokens that attention works on: where it is causal, each token's past."""
+    given = _named(func, args, kwargs)
+    if not given.get("is_causal", False):
+        return 1.0
+    query, key = given["query"].shape[-2], given["key"].shape[-2]
+    past = min(query, key)
+    return float((past * (past + 1) / 2 + (query - past) * key) / (query * key))
 
 
 # Products that torch's own counter passes over ------------------------------------------------------------

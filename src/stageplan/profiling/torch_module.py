@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import first_line
 from .calls import Call
 from .tensors import stored_in, tensors_in, to_meta
-from .torch_flops import flops
-from .trace import Operation, Trace, Weight
+from .torch_flops import flops, kind_of, passes
+from .trace import Kernel, Operation, Trace, Weight
 from .twin import make_twin
 
 aten = torch.ops.aten
@@ -283,11 +283,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = {self._storage(tensor): tensor for tensor in outputs}
         if not func._schema.is_mutable:  # then an output in the place of an input is a view of it
             written = {storage: tensor for storage, tensor in written.items() if storage not in read}
-        moved = _moved(packet, inputs, written.values()) if written and packet not in FREE else 0.0
+        moved = 0.0
+        if written and packet not in FREE:
+            moved = _moved(packet, inputs, written.values(), passes(func, args, kwargs))
         count, known = flops(func, args, kwargs, result)
         if not known:
             self.trace.note_uncounted(str(packet), moved)
-        self._record(count, moved, read, written)
+        self._record(Kernel(count, moved, kind_of(func)), read, written)
         return result
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
@@ -311,15 +313,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise ValueError("what it does depends on the values of a tensor")
         return answer
 
-    def _record(self, flops: float, moved: float, read: Iterable[int], written: Mapping[int, Tensor]) -> None:
+    def _record(self, kernel: Kernel, read: Iterable[int], written: Mapping[int, Tensor]) -> None:
         if self._backward_of is not None:
-            if flops or moved:
-                self.trace.backward.append((self._backward_of, flops, moved))
+            if kernel.flops or kernel.bytes:
+                self.trace.backward.append((self._backward_of, kernel))
             return
         reads = tuple(self._values[storage] for storage in read if storage in self._values)
         weights = tuple(self._weights[storage] for storage in read if storage in self._weights)
         writes = tuple((self._new_value(storage), _bytes(tensor)) for storage, tensor in written.items())
-        self.trace.operations.append(Operation(flops, moved, reads, writes, weights))
+        self.trace.operations.append(
+            Operation(kernel.flops, kernel.bytes, reads, writes, weights, kernel.kind)
+        )
 
     def _new_value(self, storage: int) -> int:
         self._values[storage] = self._next_value
@@ -342,12 +346,12 @@ def _bytes(tensor: Tensor) -> float:
     return float(min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()))
 
 
-def _moved(packet: Any, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> float:
-    """Bytes that an operation reads and writes."""
+def _moved(packet: Any, inputs: Iterable[Tensor], outputs: Iterable[Tensor], passes: int) -> float:
+    """Bytes that an operation reads, in a number of passes, and writes."""
     written = sum(map(_bytes, outputs))
     if packet in GATHERS:
         return 2 * written
-    return written + sum(map(_bytes, {id(tensor): tensor for tensor in inputs}.values()))
+    return written + passes * sum(map(_bytes, {id(tensor): tensor for tensor in inputs}.values()))
 
 
 def _grouped_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:

@@ -12,9 +12,20 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
 
+from ..device import Kind
+
 MOST_NAMED = 20  # operators in a note
 
-Kernels = Counter[tuple[float, float]]  # how often (FLOPs, bytes moved) occurs
+
+class Kernel(NamedTuple):
+    """Work of an operation on a device."""
+
+    flops: float
+    bytes: float  # read from and written to memory
+    kind: Kind = ""
+
+
+Kernels = Counter[Kernel]  # how often each occurs
 
 
 class Operation(NamedTuple):
@@ -25,6 +36,7 @@ class Operation(NamedTuple):
     reads: tuple[int, ...]
     writes: tuple[tuple[int, float], ...]  # (value, bytes)
     weights: tuple[int, ...]  # which it reads
+    kind: Kind = ""
 
 
 class Weight(NamedTuple):
@@ -64,7 +76,7 @@ class TracedLayer:
     @property
     def flops(self) -> float:
         """Floating-point operations of the forward pass."""
-        return sum(flops * count for (flops, _), count in self.forward.items())
+        return sum(kernel.flops * count for kernel, count in self.forward.items())
 
 
 @dataclass
@@ -75,7 +87,7 @@ class Trace:
     ----------
     operations
         The forward pass, in order.
-    backward : list of (operation, flops, bytes)
+    backward : list of (operation, kernel)
         Kernels of the backward pass, and the operation of the forward pass that each belongs to.
     saved : dict of (operation, storage) to bytes
         What an operation keeps for the backward pass; a storage may be kept by several.
@@ -91,7 +103,7 @@ class Trace:
     """
 
     operations: list[Operation] = field(default_factory=list)
-    backward: list[tuple[int, float, float]] = field(default_factory=list)
+    backward: list[tuple[int, Kernel]] = field(default_factory=list)
     saved: dict[tuple[int, int], float] = field(default_factory=dict)
     always: set[int] = field(default_factory=set)
     weights: dict[int, Weight] = field(default_factory=dict)
@@ -113,7 +125,7 @@ class Trace:
         named = [f"{name} ({times})" for name, times in counts.items()]
         listed = ", ".join([*named[:MOST_NAMED], *(["and others"] if len(named) > MOST_NAMED else [])])
         moved = sum(operation.bytes for operation in self.operations)
-        moved += sum(bytes_ for _, _, bytes_ in self.backward)
+        moved += sum(kernel.bytes for _, kernel in self.backward)
         share = sum(bytes_ for _, bytes_ in self.uncounted.values()) / (moved or 1)
         yield (
             f"no FLOPs formula for {listed}, which move {share:.1%} of all bytes: counted as one FLOP for "
@@ -132,10 +144,10 @@ class Trace:
             layer = layers[place(cuts, index)]
             layer.weights.update(weight for weight in operation.weights if weight not in owned)
             if operation.flops or operation.bytes:
-                layer.forward[operation.flops, operation.bytes] += 1
+                layer.forward[Kernel(operation.flops, operation.bytes, operation.kind)] += 1
             layer.workspace = max(layer.workspace, needed[index])
-        for index, flops, bytes_ in self.backward:
-            layers[place(cuts, index)].backward[flops, bytes_] += 1
+        for index, kernel in self.backward:
+            layers[place(cuts, index)].backward[kernel] += 1
         self._add_saved(layers, cuts)
         self._add_inputs(layers, cuts)
         return layers

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Meta
@@ -130,7 +131,18 @@ def _part(type_: Any, value: Any, where: str) -> Any:
         return value
     if isinstance(value, list):
         return [build(struct, item, f"{where}[{index}]") for index, item in enumerate(value)]
-    return build(struct, value, where) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    if _is_mapping(type_):
+        return {key: build(struct, item, f"{where}.{show(key)[1:-1]}") for key, item in value.items()}
+    return build(struct, value, where)
+
+
+def _is_mapping(type_: Any) -> bool:
+    """Whether an annotation is of a table by name."""
+    if get_origin(type_) is Annotated:
+        return _is_mapping(get_args(type_)[0])
+    return get_origin(type_) is Mapping
 
 
 def _struct_in(type_: Any) -> type[msgspec.Struct] | None:
