@@ -1,5 +1,6 @@
 """``stageplan export`` and ``devices``."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -123,10 +124,53 @@ def test_bad_exports(refused, model, argv, sentence):
     assert not list(Path().glob(".stageplan-*"))
 
 
+def test_a_device_is_fitted_to_measured_kernels(run):
+    device = sp.read_devices()["a100-80g"]
+    kernels = [
+        {"flops": flops, "bytes": moved, "seconds": 2e-6 + max(flops / 1e14, moved / 1e12)}
+        for flops in (1e6, 1e9, 1e11)
+        for moved in (1e4, 1e7, 1e9)
+    ]
+    measured = {"device": "a100-80g", "precision": "bf16", "kernels": kernels}
+    Path("measured.json").write_text(json.dumps(measured))
+    status, _, err = run("devices", "--fit", "measured.json", "-o", "mine.json")
+    assert status == 0
+    assert err.startswith("fitted to 9 kernels in bf16: estimates are ")
+    fitted = sp.read_devices("mine.json")["a100-80g"]
+    assert fitted.efficiency["bf16"].compute_fraction == pytest.approx(1e14 / device.peak["bf16"], rel=0.02)
+    assert fitted.efficiency["bf16"].training_fraction == device.efficiency["bf16"].training_fraction
+    assert fitted.kernel_seconds == pytest.approx(2e-6, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"device": "mine"}, "measured.json: device is 'mine'; it must be one of t4, "),
+        ({"precision": "fp8"}, "measured.json: precision is 'fp8'; it must be one that t4 has: "),
+        (
+            {"kernels": [{"flops": 1, "bytes": 1}]},
+            "measured.json: kernels[0].seconds is missing; it must be ",
+        ),
+        ({"kernels": []}, "measured.json: kernels has 0 items; it must be a list of 3 kernels or more"),
+    ],
+)
+def test_bad_measured_kernels_are_refused(run, changes, sentence):
+    kernels = [{"flops": 1, "bytes": 1, "seconds": 1}] * 3
+    measured = {"device": "t4", "precision": "fp16", "kernels": kernels} | changes
+    Path("measured.json").write_text(json.dumps(measured))
+    status, _, err = run("devices", "--fit", "measured.json")
+    assert status == 2
+    assert sentence in err
+
+
 def test_devices_are_listed(run):
     status, out, err = run("devices")
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[1:-1]] == list(sp.read_devices())
+    devices, efficiencies = out.split("prices are")
+    assert [line.split()[0] for line in devices.splitlines()[1:]] == list(sp.read_devices())
+    assert "a100-80g bf16 0.8 0.65 0.5 0.4 0.75 6.3 48" in [
+        " ".join(line.split()) for line in efficiencies.splitlines()
+    ]
     Path("mine.toml").write_text(DEVICES)
     assert run("devices", "--catalogue", "mine.toml", "-o", "mine.json")[0] == 0
     assert sp.read_devices("mine.json") == sp.read_devices("mine.toml")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["device_table", "make_cluster"]
 
+_FRACTIONS = ("compute", "training", "attention", "convolution", "bandwidth")
 _SPEC = re.compile(r"(?P<name>[^:@\s]+)(:(?P<count>\d{1,18}))?(@(?P<price>[^:@\s]+))?")
 
 
@@ -97,7 +99,20 @@ def device_table(devices: Mapping[str, Device]) -> Group:
     head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
     rows = [head, *(_cells(device) for device in devices.values())]
     units = "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"
-    return compose(table(rows, left=(0,)), units)
+    tables = [table(rows, left=(0,)), units]
+    if any(device.efficiency for device in devices.values()):
+        head = ("device", "precision", *_FRACTIONS, "kernel", "launch")
+        rows = [head, *chain.from_iterable(map(_efficiency_rows, devices.values()))]
+        reached = "fractions of the peaks that devices reach; kernel and launch: microseconds of an operation"
+        tables += [table(rows, left=(0, 1)), reached]
+    return compose(*tables)
+
+
+def _efficiency_rows(device: Device) -> Iterator[tuple[str, ...]]:
+    for precision, efficiency in device.efficiency.items():
+        fractions = (_scaled(getattr(efficiency, f"{name}_fraction"), 1) for name in _FRACTIONS)
+        per_operation = (device.kernel_seconds, device.launch_seconds)
+        yield device.name, precision, *fractions, *(_scaled(seconds, 1e-6) for seconds in per_operation)
 
 
 def _cells(device: Device) -> tuple[str, ...]:

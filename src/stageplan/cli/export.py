@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import plan_file
 from ..catalogue import device_table
-from ..fields import sentence
+from ..device import Device
+from ..fields import sentence, show
 from ..output import (
     check_output,
     deliver,
@@ -84,12 +86,36 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``devices``."""
     parser.set_defaults(run=_devices)
     parser.epilog = exit_statuses("the list is printed or written")
+    parser.add_argument(
+        "--fit",
+        metavar="MEASURED",
+        help="fit a device's efficiency, and its seconds a kernel, to kernels measured on it (JSON or TOML: "
+        "device, precision, and kernels with flops, bytes and seconds); list that device alone",
+    )
     add_catalogue(parser)
-    add_output(parser, "write JSON; - for stdout")
+    add_output(parser, "write JSON, which --catalogue reads; - for stdout")
 
 
 def _devices(arguments: argparse.Namespace) -> int:
     check_output("--output", arguments.output)
     devices = read_catalogue(arguments)
+    if arguments.fit is not None:
+        devices = _fitted(arguments.fit, devices)
     deliver(arguments.output, device_table(devices), {"devices": list(devices.values())})
     return FEASIBLE
+
+
+def _fitted(path: str, devices: Mapping[str, Device]) -> dict[str, Device]:
+    """Fit the device that measured kernels are of."""
+    from ..profiling.fit_efficiency import fit_efficiency, read_measured
+
+    measured = read_measured(path)
+    with about(Path(path)):
+        if measured.device not in devices:
+            raise ValueError(f"device is {show(measured.device)}; it must be one of {', '.join(devices)}")
+        fit = fit_efficiency(devices[measured.device], measured)
+    print_note(
+        f"fitted to {len(measured.kernels)} kernels in {measured.precision}: estimates are "
+        f"{fit.median_error:.1%} off (median), at most {fit.worst_error:.1%}"
+    )
+    return {fit.device.name: fit.device}
