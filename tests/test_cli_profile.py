@@ -73,6 +73,17 @@ def test_a_profile_needs_no_batch_and_no_schedule(tiny, tmp_path, capsys, flags,
     assert capsys.readouterr().err.startswith(note) == (fields.get("mode") is None)
 
 
+def test_captured_graphs_have_no_launches(tiny, tmp_path):
+    arguments = ["profile", tiny, "--sequence", "4", "--device", "t4", "-o"]
+    assert main([*arguments, str(tmp_path / "eager.json")]) == 0
+    assert main([*arguments, str(tmp_path / "graphs.json"), "--graphs"]) == 0
+    eager, graphs = (sp.read_workload(tmp_path / name) for name in ("eager.json", "graphs.json"))
+    assert graphs == sp.profile(tiny, sequence=4, devices=["t4"], graphs=True)
+    assert all(
+        a.compute["t4"] > 5 * b.compute["t4"] for a, b in zip(eager.layers, graphs.layers, strict=True)
+    )
+
+
 def test_table_is_printed_where_the_file_cannot_be_written(tiny, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail(OSError(errno.ENOSPC, "No space left on device")))
     path = tmp_path / "net.json"

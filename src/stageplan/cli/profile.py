@@ -95,6 +95,11 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="estimate times for a device; repeatable",
     )
+    group(
+        "--graphs",
+        action="store_true",
+        help="estimates are of captured graphs; default: operations are started one by one",
+    )
     group("--catalogue", metavar="FILE", help="additional devices, in TOML or JSON")
     group(
         "--measure",
@@ -150,6 +155,7 @@ def _profile(arguments: argparse.Namespace) -> int:
         on=arguments.on,
         **_network(arguments),
         layers=arguments.layers.split(",") if arguments.layers else arguments.depth,
+        graphs=arguments.graphs,
         repeats=arguments.repeats,
         max_spread=arguments.max_spread,
         optimizer=arguments.optimizer,
