@@ -39,6 +39,18 @@ def test_a_precision_has_an_efficiency_of_its_own_and_kinds_of_operations_a_frac
     assert chip.seconds(2e12, 0, "fp32") == pytest.approx(1 / 0.8)
 
 
+def test_an_efficiency_without_a_peak_is_refused():
+    efficiency = {"fp16": sp.Efficiency(compute_fraction=0.5, bandwidth_fraction=0.5)}
+    with pytest.raises(
+        ValueError, match=r"efficiency has 'fp16'; it must have precisions of peak alone: fp32"
+    ):
+        device(efficiency=efficiency)
+    with pytest.raises(
+        ValueError, match=r"compute_fraction is 0; it must be a fraction more than 0, at most 1"
+    ):
+        sp.Efficiency(compute_fraction=0, bandwidth_fraction=0.5)
+
+
 def test_every_operation_takes_the_seconds_of_a_kernel():
     assert device(kernel_seconds=1e-6).seconds(0, 0, "fp32") == 1e-6
     assert device(kernel_seconds=1.0).seconds(2e12, 0, "fp32") == pytest.approx(1 + 1 / 0.4)

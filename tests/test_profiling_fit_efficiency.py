@@ -69,6 +69,8 @@ def test_bad_measurements_are_refused(changes, sentence):
         MeasuredKernels(**fields | changes)
 
 
-def test_a_kernel_without_time_is_refused():
+def test_a_kernel_with_numbers_that_are_not_allowed_is_refused():
+    with pytest.raises(ValueError, match=r"flops is inf; it must be 0 or more and finite"):
+        MeasuredKernel(flops=float("inf"), bytes=1.0, seconds=1.0)
     with pytest.raises(ValueError, match=r"seconds is 0.0; it must be more than 0 and finite"):
         MeasuredKernel(flops=1.0, bytes=1.0, seconds=0.0)

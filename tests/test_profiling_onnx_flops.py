@@ -4,7 +4,7 @@ onnx = pytest.importorskip("onnx")
 
 from onnx_networks import flops_of, profile  # noqa: E402
 
-from stageplan.profiling.onnx_flops import ELEMENTWISE, MOVES, OTHERS, SUMS  # noqa: E402
+from stageplan.profiling.onnx_flops import ELEMENTWISE, MOVES, OTHERS, SUMS, kind_of  # noqa: E402
 from stageplan.profiling.onnx_products import PRODUCTS  # noqa: E402
 
 # They have graphs or constants of their own, or no formula here, which is noted.
@@ -77,3 +77,9 @@ def test_operators_without_a_formula_are_noted_with_their_share(parse_onnx):
         "no FLOPs formula for com.microsoft.Odd (2 times), which move 40.0% of all bytes: counted as one "
         "FLOP for each number that they make",
     )
+
+
+def test_convolutions_and_attention_are_of_their_kinds():
+    kinds = {"Conv": "convolution", "QLinearConv": "convolution", "Attention": "attention", "MatMul": ""}
+    for operator, kind in kinds.items():
+        assert kind_of(onnx.helper.make_node(operator, ["x", "w"], ["y"])) == kind

@@ -157,6 +157,12 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_fields(self, f"device {show(self.name)}")
+        for precision in self.efficiency:
+            if precision not in self.peak:
+                raise ValueError(
+                    f"efficiency has {show(precision)}; it must have precisions of peak alone: "
+                    f"{', '.join(self.peak)} (device {show(self.name)})"
+                )
 
     def seconds(
         self, flops: float, bytes: float, precision: str, kind: Kind = "", *, train: bool = False

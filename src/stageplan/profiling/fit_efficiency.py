@@ -11,7 +11,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from ..device import Device, Efficiency, Precision
-from ..fields import Bytes, Name, Positive, check_fields, show
+from ..fields import Bytes, Name, Positive, check_fields, not_negative, show
 from ..readers.bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from ..readers.documents import build
 
@@ -23,13 +23,13 @@ FEWEST = 3  # kernels: as many as numbers that are fitted
 LONGEST = 1e-4  # seconds of a kernel that are tried
 LEAST = 0.02  # of a fraction that is tried
 STEPS = 17  # values of each number that are tried at a time
-ROUNDS = 6  # each tries values four times as close to the best
+ROUNDS = 6  # in each the values are four times as close together as before
 
 
 class MeasuredKernel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operation does, and the time that it took."""
 
-    flops: Annotated[float, Meta(ge=0, description="0 or more and finite")]
+    flops: Annotated[float, not_negative()]
     bytes: Bytes
     seconds: Positive
 
