@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from commands import CLUSTER, DEVICES, SHORT, strict
 
@@ -217,7 +218,15 @@ def test_bad_numbers_name_their_flag(refused, flag, value):
 
 def test_errors_have_no_notes(run):
     Path("types.toml").write_text(CLUSTER.replace("price = 3.0", "price = 0"))
-    for flags in (("--threads", 1_000_000, "--method", "random"), ("--merge", "type", "--batch", 2)):
-        status, out, err = run("plan", "net.toml", "--cluster", "types.toml", *flags)
+    np.save("schemes.npy", np.zeros((1, 1), np.int8))
+    for command in (
+        ("plan", "--threads", 1_000_000, "--method", "random"),
+        ("plan", "--merge", "type", "--batch", 2),
+        ("plan", "--population", 1, "--method", "genetic"),
+        ("pareto", "--points", 1),
+        ("score", "schemes.npy"),
+    ):
+        name, *flags = command
+        status, out, err = run(name, "net.toml", "--cluster", "types.toml", *flags)
         assert (status, out) == (2, "")
         assert err.startswith("stageplan: error: ")

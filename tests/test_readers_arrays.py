@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import stageplan as sp
-from stageplan.readers.arrays import read_npz
+from stageplan.readers.arrays import map_npy, read_npz
 from stageplan.readers.bounded import MAX_BYTES
 
 
@@ -70,3 +70,13 @@ def test_members_that_nobody_asked_for_are_not_read(tmp_path):
     first = header((0,))
     path = write_zip(tmp_path / "p.npz", {"weights": (first, len(first)), "other": (b"", 2 * MAX_BYTES)})
     assert read_npz(path, ["weights"])["weights"].shape == (0,)
+
+
+def test_headers_that_python_2_wrote_are_read(tmp_path):
+    """NumPy would warn of their long integers, on the terminal of whoever scores the file."""
+    old = header((2, 3)).replace(b"(2, 3), }", b"(2L, 3), }").replace(b" \n", b"\n", 1)
+    data = old + bytes(range(6))
+    (tmp_path / "a.npy").write_bytes(data)
+    assert map_npy(tmp_path / "a.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
+    archive = write_zip(tmp_path / "a.npz", {"a": (data, len(data))})
+    assert read_npz(archive, ["a"])["a"].tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -21,7 +21,7 @@ from ..output import (
 from ..readers.bounded import about
 from ..writers import RUNTIMES, Export, export, write
 from ..writers.partition import Partition
-from .problem import add_catalogue, add_hardware, add_output, make_problem, read_catalogue
+from .problem import add_catalogue, add_hardware, add_output, make_problem, print_notes, read_catalogue
 from .status import FEASIBLE, NO_PLAN, exit_statuses
 
 
@@ -75,7 +75,9 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
     """Convert a plan; with its workload, compare it too. None if it is not feasible."""
     if arguments.workload is not None:
         plan = plan_file.restore(make_problem(arguments, saved.goal), saved)
-        return export(plan, arguments.to) if plan.feasible else None
+        exported = export(plan, arguments.to) if plan.feasible else None
+        print_notes(arguments)
+        return exported
     for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "spot"):
         if getattr(arguments, name.replace("-", "_")):
             raise ValueError(f"--{name} requires --workload")

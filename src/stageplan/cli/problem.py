@@ -108,7 +108,10 @@ def add_output(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:
-    """Make the problem from files and flags; `goal` replaces that of the workload's file."""
+    """Make the problem from files and flags; `goal` replaces that of the workload's file.
+
+    What there is to note goes to ``arguments.notes``, which `print_notes` prints once nothing can be refused.
+    """
     workload = read_workload(arguments.workload, batch=arguments.workload_batch)
     flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -117,9 +120,14 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     count_threads(getattr(arguments, "threads", None))
     problem = Problem(workload, cluster, goal)
     notes = (_notes_on_prices(arguments, cluster), _notes_on_gradients(problem), _notes_on_workspace(problem))
-    for note in chain(*notes):  # after everything that may be refused
-        print_note(f"stageplan: note: {note}")
+    arguments.notes = tuple(chain(*notes))
     return problem
+
+
+def print_notes(arguments: argparse.Namespace) -> None:
+    """Print the notes of `make_problem`."""
+    for note in arguments.notes:
+        print_note(f"stageplan: note: {note}")
 
 
 def _notes_on_prices(arguments: argparse.Namespace, cluster: Cluster) -> Iterator[str]:

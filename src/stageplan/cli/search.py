@@ -22,7 +22,7 @@ from ..repair import repair
 from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, Result, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
-from .problem import add_output, add_problem, add_threads, make_problem
+from .problem import add_output, add_problem, add_threads, make_problem, print_notes
 from .status import exit_statuses, status_of
 
 # Methods that use a flag.
@@ -119,6 +119,7 @@ def _plan(arguments: argparse.Namespace) -> int:
             policy=policy,
             accept=arguments.accept,
         )
+    print_notes(arguments)
     try:
         interrupted = _deliver_plan(arguments, problem, result)
     finally:
@@ -227,6 +228,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
             stop=stop,
             callback=callback,
         )
+    print_notes(arguments)
     deliver(arguments.output, front, front.to_dict())
     return interrupts.exit_status() if front.interrupted else status_of(bool(front.points))
 
@@ -271,6 +273,7 @@ def _score_plan(arguments: argparse.Namespace) -> int:
     problem = make_problem(arguments, saved.goal)
     with about(arguments.schemes):
         plan = plan_file.restore(problem, saved)
+    print_notes(arguments)
     deliver(arguments.output, plan, plan.to_dict())
     return status_of(plan.feasible)
 
@@ -281,6 +284,7 @@ def _score_schemes(arguments: argparse.Namespace) -> int:
     problem.scorer(arguments.target)  # checks the target
     with about(arguments.schemes):
         scores = evaluate(problem, schemes, arguments.target, threads=arguments.threads)
+    print_notes(arguments)
     output: Path | None = arguments.output
     text = f"{problem}\n{_summary(problem, scores)}"
     arrays = {name: values for name, values in scores._asdict().items() if values is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -36,7 +37,8 @@ def map_npy(path: Path) -> Array:
         It is not a valid .npy file.
     """
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
+            return np.lib.format.open_memmap(path, mode="r")
     except _DAMAGED as error:
         raise ValueError(f"it is not a valid .npy file: {first_line(error)}") from None
 
@@ -53,7 +55,7 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, Array]:
     """
     with path.open("rb") as stream:
         try:
-            with zipfile.ZipFile(stream) as archive:
+            with zipfile.ZipFile(stream) as archive, warnings.catch_warnings(action="ignore"):
                 members = {f"{name}.npy": name for name in names}
                 found = [member for member in archive.infolist() if member.filename in members]
                 check_size(sum(member.file_size for member in found))
