@@ -30,6 +30,6 @@ def files(name: str) -> dict[str, str]:
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    for file in sorted((resources.files("stageplan") / "data").iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".toml"):
-            yield file.name.removesuffix(".toml"), file.read_text(encoding="utf-8")
+    folder = resources.files("stageplan") / "data" / "examples"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        yield file.name.removesuffix(".toml"), file.read_text(encoding="utf-8")

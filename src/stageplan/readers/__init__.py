@@ -263,10 +263,8 @@ def _find(path: Path) -> Traversable:
 
 
 def _built_in() -> list[Traversable]:
-    if not _data().is_dir():
-        return []
-    others = (CATALOGUE, SPECIFICATION)
-    return [file for file in _data().iterdir() if file.name.endswith(".toml") and file.name not in others]
+    folder = _data() / "examples"
+    return [file for file in folder.iterdir() if file.name != SPECIFICATION] if folder.is_dir() else []
 
 
 def _data() -> Traversable:
