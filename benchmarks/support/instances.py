@@ -97,6 +97,40 @@ def faster_than_asked(L: int, T: int, seed: int = 0) -> sp.Problem:
     return arrays.problem(fixed_price=20 * float(arrays.price.sum()))
 
 
+def scheduled(L: int, T: int, seed: int = 0, limit: float | None = None) -> sp.Problem:
+    """Make a training problem under 1F1B with 32 microbatches of 8 examples and 6 strategies a type.
+
+    Tensor parallelism of 1, 2, 4 and 8 devices, and of 1 and 2 with recomputation, which keeps less of the
+    activations. Of each type `limit` devices may be used.
+    """
+    random = np.random.default_rng(seed)
+    degree, recomputed = np.tile([1, 2, 4, 8, 1, 2], T), np.tile([0, 0, 0, 0, 1, 1], T)
+    column_type = np.repeat(np.arange(T), 6)
+    arrays = _arrays(L, T, seed)
+    send = arrays.send * 0.025 / (L * TRANSFER)  # of 1 s of compute
+    activations = 0.35 * random.lognormal(0, 0.3, (L, 1)) * np.where(recomputed, 0.15, 1.0) / degree
+    return sp.Problem.from_arrays(
+        arrays.compute[:, column_type] / TOTAL / degree**0.85 * np.where(recomputed, 1.33, 1.0),
+        arrays.price,
+        column_type=column_type,
+        column_degree=degree,
+        send=send[:, column_type],
+        receive=np.vstack([np.zeros(T), send[:-1]])[:, column_type],
+        memory=8 * random.lognormal(0, 0.3, (L, 1)) / degree,
+        activations=activations,
+        gradients=np.ones((L, 1)) / degree,
+        link=np.full(T, 500.0),
+        network=np.full(T, 500.0),
+        capacity=np.full(T, 80.0),
+        limit=None if limit is None else np.full(T, limit),
+        max_devices_per_stage=64,
+        schedule="1f1b",
+        microbatches=32,
+        batch=256,
+        examples=3600.0,
+    )
+
+
 FAMILIES = {"main": family, "one cheap type": one_cheap_type, "faster than asked": faster_than_asked}
 
 

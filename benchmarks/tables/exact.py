@@ -17,7 +17,7 @@ from rich.table import Table
 from stageplan._core.testing import placement_bound
 
 import stageplan as sp
-from benchmarks.support.instances import family, published
+from benchmarks.support.instances import family, published, scheduled
 from benchmarks.support.measure import cpu, no_garbage_collection
 from benchmarks.support.placement import FOLDER, PUBLISHED, problem_of, search
 from stageplan import _core
@@ -35,6 +35,7 @@ fixed target: the same without limits; the problem's prefix sums are there alrea
 free target: solve(method="exact") to a gap of 0, or to 0.1 %.
 limited: fewer devices of 0 to 6 types than the best plan without limits uses; a third of the problems fastest
   for a price per hour. Proven means optimal or infeasible.
+1F1B: 32 microbatches, 6 strategies a type; limited: to 16, 8 and 5 devices of each type.
 published graphs: their largest load; contiguous: read, ordered and proven, beside the seconds of their
   program; anywhere: solve with merge "type"; at least: a bound of any placement."""
 
@@ -173,6 +174,27 @@ def many_limited(quick: bool) -> str:
     return f"{proven} of {n}, median {1e3 * median(times):.3g} ms"
 
 
+def under_schedule(L: int, T: int, quick: bool) -> str:
+    times = []
+    for seed in range(1 if quick else 5):
+        results: list[sp.Result] = []
+        times.append(cpu(lambda s=seed, r=results: r.append(sp.solve(scheduled(L, T, s), "exact"))))
+        assert results[0].status == "optimal"
+    return f"{1e3 * median(times):.3g} ms (slowest {1e3 * max(times):.3g})"
+
+
+def limited_under_schedule(L: int, T: int, quick: bool) -> str:
+    proven, times = 0, []
+    for seed in range(2 if quick else 6):
+        for limit in (16, 8, 5):
+            problem, results = scheduled(L, T, seed, limit), []
+            times.append(
+                cpu(lambda p=problem, r=results: r.append(sp.solve(p, "exact", stop=sp.MaxRuntime(CAP))))
+            )
+            proven += results[0].proven and times[-1] <= CAP
+    return f"{proven} of {len(times)}, median {1e3 * median(times):.3g} ms"
+
+
 def contiguous(name: str, quick: bool) -> str:
     """Read a published graph and prove its best contiguous split."""
 
@@ -207,6 +229,11 @@ def rows() -> Iterator[Row]:
     yield Row("free target, L=64 T=8", partial(free_target, 64, 8, 0.0), "3 ms", "1 ms")
     yield Row("free target, L=256 T=64", partial(free_target, 256, 64, 0.0), "200 ms", "50 ms")
     yield Row("free target to 0.1 %, L=1000 T=64", partial(free_target, 1000, 64, 1e-3), "2 s", "0.5 s")
+    for L, T, reach, aim in ((32, 2, "20 ms", "5 ms"), (64, 4, "0.4 s", "50 ms"), (128, 8, "6 s", "1 s")):
+        yield Row(f"1F1B, L={L} T={T}", partial(under_schedule, L, T), reach, aim)
+    yield Row(
+        "1F1B limited, L=64 T=4, proven in 2 s", partial(limited_under_schedule, 64, 4), "80 %", "100 %"
+    )
     for name, known in PUBLISHED.items() if FOLDER.is_dir() else ():
         yield Row(f"{name}, contiguous", partial(contiguous, name), f"{known.contiguous:.9g}", "")
         yield Row(f"{name}, anywhere", partial(placed, name), f"{known.known:.9g}", "lower")

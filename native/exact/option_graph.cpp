@@ -103,8 +103,11 @@ void OptionGraph::select(const OptionGraph& graph, const SlowestRange& range) {
     if (stage < arcs_.size() && !same_stage(arcs_[stage], arc)) stage = arcs_.size();
     const auto begin = arcs_.begin() + static_cast<std::ptrdiff_t>(stage);
     if (std::any_of(begin, arcs_.end(), [&](const OptionArc& a) { return replaces(a, arc, range); })) continue;
-    arcs_.erase(std::remove_if(begin, arcs_.end(), [&](const OptionArc& a) { return replaces(arc, a, range); }),
-                arcs_.end());
+    // By devices, so that only arcs with the same ones may be replaced.
+    if (begin != arcs_.end() && arcs_.back().devices == arc.devices)
+      arcs_.erase(
+          std::remove_if(begin, arcs_.end(), [&](const OptionArc& a) { return replaces(arc, a, range); }),
+          arcs_.end());
     arcs_.push_back(arc);
   }
   index();
