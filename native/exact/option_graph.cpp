@@ -102,7 +102,10 @@ void OptionGraph::select(const OptionGraph& graph, const SlowestRange& range) {
     if (arc.time > range.high || arc.sync > range.sync_high) continue;
     if (stage < arcs_.size() && !same_stage(arcs_[stage], arc)) stage = arcs_.size();
     const auto begin = arcs_.begin() + static_cast<std::ptrdiff_t>(stage);
-    if (std::any_of(begin, arcs_.end(), [&](const OptionArc& a) { return replaces(a, arc, range); })) continue;
+    // Of those above the least times of the range, none was replaced where options were listed.
+    const bool below = arc.time < range.low || arc.sync < range.sync_low;
+    const auto replaced = [&](const OptionArc& a) { return replaces(a, arc, range); };
+    if (below && std::any_of(begin, arcs_.end(), replaced)) continue;
     // By devices, so that only arcs with the same ones may be replaced.
     if (begin != arcs_.end() && arcs_.back().devices == arc.devices)
       arcs_.erase(
