@@ -19,7 +19,7 @@ def searched(p: sp.Problem) -> _core.OptionSearch:
     return search
 
 
-def objective(p: sp.Problem, search: _core.OptionSearch) -> float:
+def objective(p: sp.Problem, search: _core.Search) -> float:
     score = search.best_score
     if score.violation > 0:
         return math.inf
@@ -88,6 +88,49 @@ def test_scheme_has_the_score_that_was_found() -> None:
         best = ref.provision(p, tuple(int(x) for x in search.best))
         least = math.inf if best is None else ref.objective(p, best.score)
         assert objective(p, search) == pytest.approx(least, rel=3e-9)
+
+
+def limited(seed: int, layers: int, types: int) -> sp.Problem:
+    """Draw a problem of few devices a type with all-reduce; memory is scarce in half of them."""
+    rng, degrees = np.random.default_rng(seed), np.array([1, 2])
+    type_, degree = np.repeat(np.arange(types), len(degrees)), np.tile(degrees, types)
+    speed = rng.lognormal(0, 0.7, types)
+    fit = rng.lognormal(0, 0.8, (layers, types))
+    compute = rng.lognormal(0, 0.6, (layers, 1)) / layers * (fit / speed)[:, type_] / degree**0.85
+    memory = rng.lognormal(0, 0.3, (layers, 1)) / degree
+    return sp.Problem.from_arrays(
+        compute, speed**0.9, column_type=type_, column_degree=degree, limit=rng.integers(3, 5, types),
+        compute_parallel=rng.uniform(0.8, 1.0, compute.shape), memory=memory, activations=0.1 * memory,
+        gradients=memory, link=np.full(types, 50.0), network=np.full(types, 5.0), machine=np.full(types, 2.0),
+        capacity=np.full(types, 0.5 * layers if seed % 2 else np.inf), schedule="1f1b", microbatches=8,
+        batch=64, examples=3600.0, objective="throughput" if seed % 4 < 2 else "cost",
+    )  # fmt: skip
+
+
+def test_best_plans_among_few_devices_are_those_of_all_schemes() -> None:
+    for seed in range(30):
+        p = limited(seed, layers=6, types=3)
+        schemes = _core.Enumeration(p.core, 1)
+        while not schemes.done:
+            schemes.step()
+        search = searched(p)
+        assert objective(p, search) == pytest.approx(objective(p, schemes), rel=3e-9), seed
+        assert search.bound == pytest.approx(objective(p, schemes), rel=3e-9), seed
+
+
+def test_no_plan_of_the_genetic_search_costs_less_than_the_bound() -> None:
+    """Nor does another plan turn out the best one where the search begins with other schemes."""
+    for seed in range(6):
+        p = limited(seed, layers=20, types=5)
+        search = searched(p)
+        genetic = _core.Genetic(p.core, 64, seed, 1, np.empty((0, 20), np.int8))
+        genetic.step(40)
+        assert search.bound <= objective(p, genetic) * (1 + 4e-9), seed
+        initial = np.random.default_rng(seed).integers(0, 5, (3, 20)).astype(np.int8)
+        other = _core.OptionSearch(p.core, initial)
+        while not other.done:
+            other.step()
+        assert objective(p, other) == pytest.approx(objective(p, search), rel=4e-9), seed
 
 
 CHAIN: dict[str, Any] = {
