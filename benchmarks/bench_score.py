@@ -12,6 +12,7 @@ from benchmarks.support.instances import (
     example,
     family,
     published,
+    scheduled,
     workload_files,
 )
 
@@ -62,6 +63,17 @@ def test_families(benchmark, name):
     problem, schemes = FAMILIES[name](64, 8), POPULATIONS["evolved"](64, 8, SCHEMES)
     scores = benchmark(sp.evaluate, problem, schemes, target=1.0)
     check_same(scores, NumbaScorer(problem)(schemes))
+
+
+def test_with_a_schedule(benchmark):
+    """One scheme's score is that of its plan at the target; all others' come from the same kernel."""
+    problem, schemes = scheduled(64, 8), POPULATIONS["evolved"](64, 8, SCHEMES)
+    target = sp.Plan.of(problem, schemes[0]).throughput / 2
+    scores = benchmark(sp.evaluate, problem, schemes, target=target, threads=1)
+    for i in range(0, SCHEMES, SCHEMES // 50):
+        exact = sp.Plan.of(problem, schemes[i])
+        assert exact.feasible == (scores.violation[i] == 0)
+        assert not exact.feasible or scores.cost[i] >= exact.cost * (1 - 1e-9)
 
 
 def test_one_scheme(benchmark):
