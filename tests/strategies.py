@@ -150,6 +150,52 @@ def open_problems(draw: st.DrawFn, max_layers: int = 8, max_types: int = 3) -> A
     )
 
 
+@st.composite
+def option_problems(draw: st.DrawFn, max_layers: int = 3) -> Arguments:
+    """Draw a problem with any of strategies, memory by position, a schedule, all-reduce and their limits."""
+    n_layers, n_types = draw(st.integers(1, max_layers)), draw(st.integers(1, 2))
+    degrees = [draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)) for _ in range(n_types)]
+    n_columns = sum(map(len, degrees))
+    schedule = draw(st.sampled_from([None, "gpipe", "1f1b"]))
+    microbatches = draw(st.integers(1, 5)) if schedule else None
+    table, small = arrays(numbers(), n_layers, n_columns), st.just(0.0) | numbers(high=2.0)
+    by_column = arrays(small, n_layers, n_columns)
+    terms = {
+        "send": by_column,
+        "receive": by_column,
+        "compute_parallel": arrays(fractions(), n_layers, n_columns),
+        "transfer_parallel": arrays(fractions(), n_types),
+        "memory": by_column | arrays(small, n_layers),
+        **dict.fromkeys(("sharded", "activations", "workspace", "gradients", "update"), by_column),
+        "capacity": arrays(st.just(inf) | numbers(1.0, 20.0), n_types),
+        "link": arrays(st.just(inf) | numbers(0.5, 8.0), n_types),
+        "network": arrays(numbers(0.1), n_types),
+        "machine": arrays(st.integers(1, 4).map(float), n_types),
+        "tensors": graph_tensors(n_layers),
+        "bandwidth": arrays(st.just(inf) | numbers(0.5, 8.0), n_types),
+        "fixed_price": numbers(),
+        "max_stages": st.integers(1, 3),
+        "max_devices_per_stage": st.integers(1, 4),
+        "split": st.booleans(),
+        "same_strategy": st.booleans(),
+        "same_replicas": st.booleans(),
+    }
+    drawn = draw(st.fixed_dictionaries({}, optional=terms))
+    return {
+        "compute": draw(table),
+        "price": draw(arrays(st.just(0.0) | numbers(), n_types)),
+        "limit": draw(arrays(st.integers(1, 4).map(float), n_types)),
+        "column_type": [t for t, strategies in enumerate(degrees) for _ in strategies],
+        "column_degree": [degree for strategies in degrees for degree in strategies],
+        "schedule": schedule,
+        "microbatches": microbatches,
+        "batch": draw(st.integers(1, 4)) * (microbatches or 1),
+        "whole_machines": "machine" in drawn and draw(st.booleans()),
+        **drawn,
+        **draw(goals()),
+    }
+
+
 def schemes(n_labels: int, n_layers: int) -> st.SearchStrategy[list[int]]:
     """Draw one label a layer."""
     return st.lists(st.integers(0, n_labels - 1), min_size=n_layers, max_size=n_layers)

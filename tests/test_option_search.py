@@ -7,6 +7,8 @@ import numpy as np
 import option_problems
 import pytest
 import reference_options as ref
+import strategies
+from hypothesis import given, settings
 
 import stageplan as sp
 from stageplan import _core
@@ -45,6 +47,16 @@ def test_best_plans_are_those_of_brute_force() -> None:
     found = [check(option_problems.draw_problem(rng, 3)) for _ in range(100)]
     found += [check(option_problems.draw_problem(rng, 3, objective="price")) for _ in range(50)]
     assert sum(map(math.isinf, found)) < len(found) / 2
+
+
+@settings(max_examples=60)
+@given(strategies.option_problems())
+def test_any_problem(arguments: strategies.Arguments) -> None:
+    problem = sp.Problem.from_arrays(**arguments)
+    assert problem.by_options
+    check(problem)
+    result = sp.solve(problem, "exact")
+    sp.verify(problem, result.plan)
 
 
 def test_without_schedules_times_fall_with_the_replicas() -> None:
