@@ -258,7 +258,7 @@ def evil_files(net_files):
         ("plan", "net.toml", *SHORT, "--split", "--objective", "throughput"),
         ("plan", "net.toml", *SHORT, "-o", "-"),
         ("plan", "net.toml", *SHORT, "--max-price", 0.1, "--min-throughput", 1e5),
-        ("plan", "net.toml", *SHORT, "--method", "annealing"),
+        ("plan", "net.toml", *SHORT, "--merge", "type", "--method", "annealing"),
         ("plan", "net.toml", "--method", "reinforce", "--max-runtime", 0, "--save-policy", "p" + EVIL),
         ("plan", "net.toml", "--device", "none" + EVIL),
         ("plan", "net.toml" + EVIL),

@@ -226,7 +226,7 @@ def feasible_in_words(p: Any, scheme: list[int], plan: ref.Plan) -> bool:
     """Say whether a plan meets every limit of a problem, each checked for itself."""
     merged, slack = ref.stages(p, scheme), 1 + ref.EPS
     types = [int(p.label_types[s.label]) for s in merged]
-    held = [sum(p.memory[list(s.layers)]) for s in merged]
+    held = [sum(p.memory[list(s.layers)]) + max(p.workspace[list(s.layers)]) for s in merged]
     cost, tau, _, _ = plan.score
     rate = p.fixed_price + sum(p.price[t] * k for t, k in zip(types, plan.devices, strict=True))
     counts = np.bincount(types, plan.devices, minlength=p.n_types)
