@@ -84,6 +84,15 @@ def test_interrupt_within_a_step_keeps_the_best_plan() -> None:
     assert not result.plan.feasible or result.bound <= result.plan.cost
 
 
+def test_ctrl_c_while_the_first_population_is_made_gives_a_plan() -> None:
+    problem = large()
+    with interrupted_after(0.2):
+        result = sp.solve(problem, "genetic", population=2**21, threads=1, stop=sp.MaxRuntime(60))
+    assert result.interrupted
+    assert result.plan.stages
+    assert result.runtime < 30
+
+
 NONE = np.empty((0, 200), np.int8)
 
 

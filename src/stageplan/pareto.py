@@ -21,7 +21,7 @@ from .output import compose, table, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
 from .solve import LATE, Result, Status, finish, optimal_status, proven_over, run_search, solve, with_result
-from .stop import MaxGenerations, Progress, Stop
+from .stop import MaxGenerations, MaxRuntime, Progress, Stop
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -238,7 +238,11 @@ def pareto(
         if value is not None and not callable(value):
             raise TypeError(f"{name} is {show(value)}; it must be callable")
     search = _Search(problem.replace(objective=against), stop, callback)
-    front = _search(search, problem, against, points, gap, max_throughput)
+    try:
+        front = _search(search, problem, against, points, gap, max_throughput)
+    except KeyboardInterrupt as interrupt:  # between two searches: from what they have found
+        search.ended_by = search.ended_by or interrupt
+        front = _search(search, problem, against, points, gap, max_throughput)
     if isinstance(search.ended_by, Exception):
         raise with_result(search.ended_by, front)
     return front
@@ -253,7 +257,7 @@ def _search(
     max_throughput: float | None,
 ) -> Front:
     """Search for the cheapest plan, for the fastest, and for the points between."""
-    cheapest = search.solve(search.problem)
+    cheapest = search.cheapest or search.solve(search.problem)
     if not cheapest.plan.feasible:
         return _front(problem, against, search, (), cheapest.status, math.inf, 0.0)
     end, fastest, slowest = cheapest.plan.time, 0.0, cheapest.plan.time
@@ -287,6 +291,7 @@ class _Search:
         self.problem = problem  # whose objective is what is traded for throughput
         self.stop = stop
         self.callback = callback
+        self.cheapest: Result | None = None  # once it was searched for
         self.plans: list[Plan] = []  # the last found first
         self.generations, self.evaluations, self.work = 0, 0, 0
         self.began = time.perf_counter()
@@ -319,9 +324,10 @@ class _Search:
             result, self.ended_by = found, error
         if result.interrupted:
             self.ended_by = KeyboardInterrupt()
-        self._count(result)
         if result.plan.feasible:
             self.plans.insert(0, result.plan)
+        self.cheapest = self.cheapest or result  # after its plan, without which no front can begin
+        self._count(result)
         return result
 
     def front(self, targets: list[float], gap: float | None, fastest: float) -> _core.Front | None:
@@ -355,6 +361,8 @@ class _Search:
 
     def _stop(self) -> Stop:
         stop = self.stop
+        if self.ended_by is not None:
+            return MaxRuntime(LATE)
         if stop is None:
             return _ENOUGH
 

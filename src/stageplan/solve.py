@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from .output import compose, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
 from .score import as_schemes
-from .stop import NoImprovement, Progress, Stop
+from .stop import MaxRuntime, NoImprovement, Progress, Stop
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -298,24 +298,46 @@ def solve(
     if stop is None and method in ENDLESS:
         stop = NoImprovement(STAGNATION)
     began = time.perf_counter()
-    seconds = _deadline(stop)
+    seconds, early = _deadline(stop), None
     try:
         with _core.StopAfter(seconds):
             search = _make_search(
                 problem, method, seed, population, count_threads(threads), initial, cell, policy
             )
-    except _core.Stopped:
+    except (_core.Stopped, KeyboardInterrupt) as error:
         search = _core.RandomSearch(problem.core, 0, 1)  # which has scored nothing
+        if isinstance(error, KeyboardInterrupt):
+            stop, early = MaxRuntime(0), error
     progress, history, ended_by = run_search(problem, search, stop, callback, began)
-    plan, ended_by = finish(lambda: Plan.of(problem, search.best), ended_by)
+    ended_by = ended_by or early
     late = ended_by is not None or progress.runtime >= seconds
     try:
         bound = _lower_bound(problem, search, LATE if late else math.inf)
     except KeyboardInterrupt as interrupt:
         bound, ended_by = 0.0, ended_by or interrupt
+    result, ended_by = finish(
+        lambda: _result(problem, method, int(seed), search, progress, history, bound), ended_by
+    )
+    if isinstance(ended_by, KeyboardInterrupt):
+        result = replace(result, interrupted=True)
+    if isinstance(ended_by, Exception):
+        raise with_result(ended_by, result)
+    return result
+
+
+def _result(
+    problem: Problem,
+    method: Method,
+    seed: int,
+    search: _core.Search,
+    progress: Progress,
+    history: list[Progress],
+    bound: float,
+) -> Result:
+    """Describe the outcome of a search."""
+    plan = Plan.of(problem, search.best)
     gap = _gap(plan, bound)
-    policy, ended_by = finish(lambda: _learned(problem, search, int(seed)), ended_by)
-    result = Result(
+    return Result(
         plan=plan,
         status=_status(plan, bound, gap),
         bound=_in_objective_unit(problem, bound),
@@ -325,16 +347,13 @@ def solve(
         work=progress.work,
         history=tuple(history),
         runtime=progress.runtime,
-        interrupted=isinstance(ended_by, KeyboardInterrupt),
+        interrupted=False,
         method=method,
-        seed=int(seed),
+        seed=seed,
         version=__version__,
         instruction_set=_core.instruction_set(),
-        policy=policy,
+        policy=Policy.of(problem, search, seed) if isinstance(search, _core.Reinforce) else None,
     )
-    if isinstance(ended_by, Exception):
-        raise with_result(ended_by, result)
-    return result
 
 
 def finish(work: Callable[[], T], ended_by: BaseException | None) -> tuple[T, BaseException | None]:
@@ -343,10 +362,6 @@ def finish(work: Callable[[], T], ended_by: BaseException | None) -> tuple[T, Ba
         return work(), ended_by
     except KeyboardInterrupt as interrupt:
         return work(), ended_by or interrupt
-
-
-def _learned(problem: Problem, search: _core.Search, seed: int) -> Policy | None:
-    return Policy.of(problem, search, seed) if isinstance(search, _core.Reinforce) else None
 
 
 def with_result(error: Exception, result: object) -> Exception:

@@ -119,11 +119,11 @@ def _plan(arguments: argparse.Namespace) -> int:
             policy=policy,
             accept=arguments.accept,
         )
-    print_notes(arguments)
     try:
         interrupted = _deliver_plan(arguments, problem, result)
     finally:
         _save_policy(arguments.save_policy, result)
+    print_notes(arguments)
     return interrupts.exit_status() if interrupted else status_of(result.plan.feasible)
 
 
@@ -228,8 +228,8 @@ def _pareto(arguments: argparse.Namespace) -> int:
             stop=stop,
             callback=callback,
         )
-    print_notes(arguments)
     deliver(arguments.output, front, front.to_dict())
+    print_notes(arguments)
     return interrupts.exit_status() if front.interrupted else status_of(bool(front.points))
 
 
@@ -273,8 +273,8 @@ def _score_plan(arguments: argparse.Namespace) -> int:
     problem = make_problem(arguments, saved.goal)
     with about(arguments.schemes):
         plan = plan_file.restore(problem, saved)
-    print_notes(arguments)
     deliver(arguments.output, plan, plan.to_dict())
+    print_notes(arguments)
     return status_of(plan.feasible)
 
 
@@ -284,7 +284,6 @@ def _score_schemes(arguments: argparse.Namespace) -> int:
     problem.scorer(arguments.target)  # checks the target
     with about(arguments.schemes):
         scores = evaluate(problem, schemes, arguments.target, threads=arguments.threads)
-    print_notes(arguments)
     output: Path | None = arguments.output
     text = f"{problem}\n{_summary(problem, scores)}"
     arrays = {name: values for name, values in scores._asdict().items() if values is not None}
@@ -292,6 +291,7 @@ def _score_schemes(arguments: argparse.Namespace) -> int:
         deliver(output, text, {name: values.tolist() for name, values in arrays.items()})
     else:
         write_and_print(output, lambda stream: np.savez(stream, **arrays), text)
+    print_notes(arguments)
     return status_of(bool((scores.violation == 0).any()))
 
 
