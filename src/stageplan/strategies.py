@@ -152,12 +152,14 @@ def by_options(fields: Mapping[str, Any], goal: Goal) -> bool:
     """
     asked = goal.schedule or goal.batch or goal.max_stages
     same = goal.whole_machines or goal.same_strategy or goal.same_replicas
-    waiting = set(BY_BATCH) if goal.batch is None else set()
-    waiting |= set(BY_TYPE) if fields["gradients"] is None or goal.batch is None else set()
-    if workspace_of_all_types(fields) is not None:
-        waiting.add("workspace")
-    given = any(fields[name] is not None for name in ABSENT if name not in waiting)
-    return bool(asked or same) or fields["memory"].ndim == 2 or given
+    given = {name for name in ABSENT if fields[name] is not None}
+    if given and goal.batch is None:
+        given -= {*BY_BATCH, *BY_TYPE}
+    if given and fields["gradients"] is None:
+        given -= {*BY_TYPE}
+    if "workspace" in given and workspace_of_all_types(fields) is not None:
+        given.remove("workspace")
+    return bool(asked or same or given) or fields["memory"].ndim == 2
 
 
 def workspace_of_all_types(fields: Mapping[str, Any]) -> Array | None:
