@@ -83,13 +83,12 @@ def test_gradients_have_formulas_too(function):
     flops_behind(function, 4, 8, mode="train")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def odd():
-    """An operator that stageplan cannot know."""
-    with torch.library._scoped_library("tests_of_stageplan", "DEF") as library:
-        library.define("odd(Tensor x) -> Tensor")
-        library.impl("odd", lambda x: torch.empty_like(x), "Meta")
-        yield torch.ops.tests_of_stageplan.odd
+    """An operator that stageplan cannot know; torch keeps it to the end of the process."""
+    torch.library.define("tests_of_stageplan::odd", "(Tensor x) -> Tensor")
+    torch.library.impl("tests_of_stageplan::odd", "Meta", torch.empty_like)
+    return torch.ops.tests_of_stageplan.odd
 
 
 def test_operators_without_a_formula_are_noted_with_their_share(odd):

@@ -187,12 +187,12 @@ def test_a_whole_limit_has_no_tolerance(limit: str, size: float) -> None:
             used = sum(stage.devices for stage in plan.stages if stage.type == largest.type)
             others = np.arange(len(arguments["price"])) != plan.problem.type_names.index(largest.type)
 
-            def value(devices: float) -> Any:
-                return np.where(others, math.inf, devices)  # noqa: B023
+            def value(devices: float, others: Any = others) -> Any:
+                return np.where(others, math.inf, devices)
         else:
             used = largest.devices
 
-            def value(devices: float) -> Any:
+            def value(devices: float, others: Any = None) -> Any:
                 return devices
 
         assert all_agree(arguments | {limit: value(used)}, scheme)

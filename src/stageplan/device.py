@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, cast, get_args
 
 from msgspec import Meta, Struct
 
@@ -205,8 +205,8 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"precision is {show(precision)}; it must be one that {self.name} has: {', '.join(self.peak)}"
             )
-        peak = self.peak[precision]  # type: ignore[index]
-        reached = self.efficiency.get(precision)  # type: ignore[call-overload]
+        known = cast(Precision, precision)
+        peak, reached = self.peak[known], self.efficiency.get(known)
         if reached is None:
             compute, bandwidth = self.compute_fraction, self.bandwidth_fraction
         else:
