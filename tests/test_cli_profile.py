@@ -53,6 +53,7 @@ def test_a_profile_is_written_and_planned(tiny, tmp_path, capsys, name):
         ([], {}),
         (["--optimizer", "sgd", "--zero", "2"], {"optimizer": "sgd", "zero": 2}),
         (["--strategy", "recompute"], {"strategies": ["recompute"]}),
+        (["--strategy", "tp=1,2", "--strategy", "recompute"], {"strategies": ["tp=1,2", "recompute"]}),
         (["--mode", "inference"], {"mode": "inference"}),
     ],
 )

@@ -1,4 +1,5 @@
 import pickle
+import re
 from math import inf, nan
 
 import pytest
@@ -32,9 +33,12 @@ def test_text_says_what_it_is():
 def test_devices_of_a_strategy():
     made = device(strategies={"quad": 4, "tp8": 6})
     assert [made.degree_of(name) for name in ("", "quad", "tp2", "tp8", "recompute")] == [1, 4, 2, 6, 1]
-    for name in ("fast", "tp0", "tp", "tp2x", "tp1048577"):
+    names = ("ep4", "tp4+recompute", "ep2+recompute")
+    assert [made.degree_of(name) for name in names] == [4, 4, 2]
+    wrong = ("fast", "tp0", "tp", "tp2x", "tp1048577", "tp2recompute", "tp2+", "+recompute", "recompute+tp2")
+    for name in wrong:
         with pytest.raises(
-            ValueError, match=f"^strategy '{name}' of device type 'a100' has no number of dev"
+            ValueError, match=f"^strategy '{re.escape(name)}' of device type 'a100' has no number of dev"
         ):
             made.degree_of(name)
 

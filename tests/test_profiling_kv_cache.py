@@ -65,9 +65,17 @@ def test_bytes_of_a_token(name, fields, expected):
     assert sum(cache.token_bytes for cache in quantised) == expected / 2
 
 
+def test_devices_divide_heads_of_keys_and_values_and_each_has_one():
+    grouped = LayerCache(64.0, None, 8.0, heads=4)
+    assert [grouped.divided(n)[0::2] for n in (1, 2, 4, 8)] == [(64, 8), (32, 4), (16, 2), (16, 1)]
+    latent = layer_caches(config_of("deepseek_v3"), "bf16")[0]
+    assert latent.divided(8).token_bytes == latent.token_bytes
+    assert latent.divided(8).token_flops == latent.token_flops / 8
+
+
 def test_sliding_windows_bound_the_cache():
     every = layer_caches(config_of("mistral-7b"), "bf16")
-    assert every == [LayerCache(2 * 8 * 128 * 2, 4096, 4 * 32 * 128)] * 32
+    assert every == [LayerCache(2 * 8 * 128 * 2, 4096, 4 * 32 * 128, 8)] * 32
     assert [every[0].tokens(context) for context in (100, 4096, 8192)] == [100, 4096, 4096]
     alternating = layer_caches(config_of("gpt_oss", **GPT_OSS_20B), "bf16")
     assert [cache.window for cache in alternating] == [128, None] * 12

@@ -307,6 +307,82 @@ def test_measured_times_are_carried_over_by_the_ratio_of_estimates():
     assert workload.layers[0].compute["plain"] != stack(**options).layers[0].compute["plain"]
 
 
+LINKED = msgspec.structs.replace(DEVICE, link=1e9, link_latency=1e-6, link_fraction=0.5, per_machine=4)
+
+
+def test_strategies_are_columns_of_the_tables():
+    layer = stack(devices=[LINKED], strategies=["tp=1,2,4", "recompute"]).layers[1]
+    plain = ("plain", "plain/recompute")
+    pairs = ("plain/tp2", "plain/tp2+recompute", "plain/tp4", "plain/tp4+recompute")
+    assert tuple(layer.compute) == tuple(layer.backward) == (*plain, *pairs)
+    weights = (2 * 8 * 16 + 16 + 8) * 4
+    own = [
+        (2 * 8 * 16 + 16) * 4 / degree + 8 * 4 for degree in (2, 4)
+    ]  # the bias of the second product is whole
+    expected = dict.fromkeys(plain, weights) | dict(zip(pairs, (own[0], own[0], own[1], own[1]), strict=True))
+    assert layer.gradients == expected
+    assert layer.memory == {name: 4 * bytes_ for name, bytes_ in expected.items()}
+    assert layer.parameters == weights
+    cluster = sp.Cluster(name="one", types=[sp.DeviceType(name="plain", price=1.0)])
+    problem = sp.Problem(stack(devices=[LINKED], strategies=["tp=2,4"]), cluster)
+    assert problem.column_degree.tolist() == [1, 2, 4]
+    assert problem.column_strategy == ("", "tp2", "tp4")
+
+
+def test_all_reduces_take_time_over_the_link():
+    free = msgspec.structs.replace(LINKED, link=1e30, link_latency=0.0)
+    linked, unlinked = (stack(devices=[d], strategies=["tp=2", "recompute"]).layers for d in (LINKED, free))
+    each = LINKED.all_reduce_seconds(3 * 8 * 4, 2)
+    assert each == 1e-6 + 3 * 8 * 4 / (0.5 * 1e9)
+    for layer, other in zip(linked, unlinked, strict=True):
+        reduces = 1 if layer.kind == "block" else 0
+        for name, times in (("plain/tp2", 1), ("plain/tp2+recompute", 2)):
+            backward = layer.backward[name] - other.backward[name]
+            assert backward == pytest.approx(times * reduces * each, abs=1e-12)
+            assert layer.compute[name] - other.compute[name] == pytest.approx(
+                backward + reduces * each, abs=1e-12
+            )
+
+
+def test_strategies_are_of_devices_with_a_link():
+    workload = stack(devices=[LINKED, SLOW], strategies=["tp=2"])
+    assert [set(layer.compute) for layer in workload.layers] == [{"plain", "slow", "plain/tp2"}] * 6
+    assert workload.notes[-2:] == (
+        "strategy tp=2 needs as many linked devices in a machine; slow has 1",
+        "tensor parallelism divides 89.28 % of the weights; whole on each device: stem, norm, out",
+    )
+
+
+def test_plans_divide_layers_where_memory_is_short():
+    workload = stack(devices=[LINKED], strategies=["tp=4"])
+    goal = {"schedule": "1f1b", "microbatches": 1, "batch": 3, "max_stages": 1, "objective": "throughput"}
+    plenty = plan_on(workload, 1e9, goal)
+    assert [stage.strategy for stage in plenty.stages] == [""]
+    short = plan_on(workload, 0.8 * plenty.stages[0].memory, goal)
+    assert short.feasible
+    assert [(stage.strategy, stage.devices) for stage in short.stages] == [("tp4", 4)]
+
+
+def plan_on(workload, capacity, goal):
+    types = [sp.DeviceType(name="plain", price=1.0, limit=4, capacity=capacity)]
+    return sp.solve(sp.Problem(workload, sp.Cluster(name="one", types=types), sp.Goal(**goal))).plan
+
+
+def test_parts_of_devices_are_measured():
+    here = msgspec.structs.replace(LINKED, hardware_names=[hardware_name("cpu")])
+    options = {"repeats": 12, "max_spread": 1e9, "strategies": ["tp=2"]}
+    module = Stack()
+    weights = [weight.clone() for weight in module.parameters()]
+    workload = sp.profile(module, torch.rand(3, 4), measure="plain", devices=[here, SLOW], **options)
+    assert all(set(layer.compute) == {"plain", "slow", "plain/tp2"} for layer in workload.layers)
+    assert all(layer.compute["plain/tp2"] > 0 for layer in workload.layers)
+    assert all(map(torch.equal, weights, module.parameters()))
+    with pytest.raises(
+        ValueError, match="tp=2 needs the link of the device that is measured; it must be in the"
+    ):
+        sp.profile(module, torch.rand(3, 4), measure="cpu", **options)
+
+
 def test_a_module_measured_on_a_gpu_must_be_on_the_current_one(monkeypatch):
     monkeypatch.setattr("stageplan.profiling.machine._gpu", lambda: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)

@@ -95,7 +95,11 @@ def cluster(**fields):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"strategies": ["tp2"]}, ValueError, r"strategies\[0\] is 'tp2'; it must be one of 'recompute'"),
+        (
+            {"strategies": ["tp2"]},
+            ValueError,
+            r"strategies\[0\] is 'tp2'; it must be 'recompute', or degrees",
+        ),
         ({"strategies": "recompute"}, TypeError, "strategies is 'recompute'; it must be a list"),
         (
             {"strategies": ["recompute"], "mode": "inference"},

@@ -29,9 +29,10 @@ MAX_DEGREE = 2**20
 """Most devices of one replica of a stage."""
 
 RECOMPUTE = "recompute"
-"""Strategy in which a layer keeps its inputs alone, and runs again for its backward pass: on one device."""
+"""Strategy in which a layer keeps its inputs alone, and runs again for its backward pass."""
 
-_TENSOR_PARALLEL = re.compile("tp([1-9][0-9]{0,6})")
+# Tensor or expert parallel of a degree, or recomputation, or both.
+_STRATEGY = re.compile(rf"(?:[te]p([1-9][0-9]{{0,6}})(?:\+{RECOMPUTE})?|{RECOMPUTE})?")
 
 
 class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,8 +64,9 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     network : float, optional
         Bytes/s of an all-reduce between machines; None if as within one.
     strategies : mapping of str to int
-        Devices per replica of a stage by strategy; layers have times for it under ``"type/strategy"``. A
-        strategy named ``"tp4"`` has 4 devices and one named ``"recompute"`` has 1; they need not be listed.
+        Devices per replica of a stage by strategy; layers have times for it under ``"type/strategy"``.
+        Strategies named ``"tp4"``, ``"ep4"`` or ``"tp4+recompute"`` have 4 devices and one named
+        ``"recompute"`` has 1; they need not be listed.
 
     Raises
     ------
@@ -100,19 +102,18 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises
         ------
         ValueError
-            The strategy is neither listed nor named ``"recompute"`` or as ``"tp4"`` is.
+            The strategy is neither listed nor has such a name.
         """
         if strategy in self.strategies:
             return self.strategies[strategy]
-        if strategy == RECOMPUTE:
-            return 1
-        named = _TENSOR_PARALLEL.fullmatch(strategy)
-        if strategy and not (named and int(named[1]) <= MAX_DEGREE):
+        named = _STRATEGY.fullmatch(strategy)
+        degree = int((named and named[1]) or 1)
+        if not named or degree > MAX_DEGREE:
             raise ValueError(
                 f"strategy {show(strategy)} of device type {show(self.name)} has no number of devices; "
                 f"it must be in the type's strategies, or have a name such as 'tp4'"
             )
-        return int(named[1]) if named else 1
+        return degree
 
     def speed_of(self, kind: str) -> float:
         """Speed of this type relative to `like` for layers of a kind."""

@@ -18,7 +18,6 @@ from ..profiling.machine import PLACES
 from ..profiling.memory import OPTIMIZERS
 from ..profiling.network import MODES, PRECISIONS
 from ..profiling.profile import layer_table, profile
-from ..profiling.recompute import STRATEGIES
 from ..readers import read_devices
 from ..solve import solve
 from ..workload import Workload
@@ -64,11 +63,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--strategy",
-        choices=STRATEGIES,
         action="append",
         default=[],
-        help="a further way to run layers, which plans may choose: recompute (layers keep only their inputs, "
-        "and run again in the backward pass)",
+        metavar="recompute|tp=N,...|ep=N,...",
+        help="further ways to run layers, which plans may choose; repeatable: recompute (layers keep only "
+        "their inputs, and run again in the backward pass), tp=2,4,8 (2, 4 or 8 devices divide each layer), "
+        "ep=2,4,8 (the same, with whole experts on each device)",
     )
     add(
         "--context",

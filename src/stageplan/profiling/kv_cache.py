@@ -29,15 +29,23 @@ class LayerCache(NamedTuple):
         Most tokens that it keeps of a sequence; None: all.
     token_flops : float
         Operations with which a new token attends to one in the cache.
+    heads : int
+        Heads of keys and values, which devices can divide among them; latent attention has one for all.
     """
 
     token_bytes: float
     window: int | None
     token_flops: float = 0.0
+    heads: int = 1
 
     def tokens(self, context: int) -> int:
         """Count the tokens that it keeps of a sequence of `context` tokens."""
         return context if self.window is None else min(context, self.window)
+
+    def divided(self, degree: int) -> LayerCache:
+        """Return the part of one of several devices, each of which has one head or more."""
+        part = -(-self.heads // degree) / self.heads
+        return self._replace(token_bytes=self.token_bytes * part, token_flops=self.token_flops / degree)
 
 
 def layer_caches(config: Any, precision: str) -> list[LayerCache]:
@@ -95,10 +103,13 @@ def serving(context: int | None, concurrency: int | None, precision: str | None,
     return Serving(context, concurrency, precision)
 
 
-def add_caches(network: Network, layers: Sequence[TracedLayer], served: Serving) -> list[str]:
+def add_caches(
+    network: Network, layers: Sequence[TracedLayer], served: Serving, degree: int = 1
+) -> list[str]:
     """Add the cache to the blocks of a network: bytes that stay, and what the pass does with it.
 
-    The tokens of the pass attend to the cache of their sequence, which is read once.
+    The tokens of the pass attend to the cache of their sequence, which is read once.  Several devices divide
+    its heads, and the network is the part of one.
 
     Returns
     -------
@@ -125,7 +136,8 @@ def add_caches(network: Network, layers: Sequence[TracedLayer], served: Serving)
             f"must be cut at its blocks, as they are by default"
         )
     concurrency, new = served.concurrency or network.batch, network.batch * (network.sequence or 1)
-    for block, cache in zip(blocks, caches, strict=True):
+    for block, whole in zip(blocks, caches, strict=True):
+        cache = whole.divided(degree)
         tokens = cache.tokens(served.context)
         block.cache = concurrency * tokens * cache.token_bytes
         flops, bytes_ = new * tokens * cache.token_flops, network.batch * tokens * cache.token_bytes
@@ -162,20 +174,24 @@ def _layer(config: Any, kind: str | None, number: float) -> LayerCache:
     if kind is None or kind in WITHOUT:
         return LayerCache(0.0, None)
     window = _field(config, WINDOWS[kind]) if kind in WINDOWS else None
-    numbers, flops = _attention(config)
-    return LayerCache(number * numbers, window, flops)
+    numbers, flops, heads = _attention(config)
+    return LayerCache(number * numbers, window, flops, heads)
 
 
-def _attention(config: Any) -> tuple[int, float]:
-    """Count the numbers of each token, and the operations of attending to it: two products in each head."""
+def _attention(config: Any) -> tuple[int, float, int]:
+    """Count the numbers of each token, the operations of attending to it, and the heads of keys and values.
+
+    Attending takes two products in each head.
+    """
     heads = _field(config, "num_attention_heads")
     if (latent := _field(config, "kv_lora_rank")) is not None:
         numbers = latent + config.qk_rope_head_dim
-        return numbers, 2.0 * heads * (numbers + latent)
+        return numbers, 2.0 * heads * (numbers + latent), 1
     size = _field(config, "head_dim") or (config.hidden_size // heads if heads else None)
     if not size:
         raise ValueError(f"model type {config.model_type} does not say how many heads it has, or their size")
-    return 2 * size * _heads(config, heads), 4.0 * heads * size
+    shared = _heads(config, heads)
+    return 2 * size * shared, 4.0 * heads * size, shared
 
 
 def _heads(config: Any, heads: int) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -16,8 +18,11 @@ from torch import Tensor, nn
 from ..fields import first_line, show
 from . import calls, torch_times
 from .network import Network, Options
+from .parallel_plan import note_divided, own_plan, rule
+from .strategies import Division
+from .tensor_parallel import Plan, divide
 from .tensors import on_device_of, tensors_in
-from .torch_module import QUANTISED, Traced, trace
+from .torch_module import QUANTISED, Note, Traced, trace
 from .trace import Cut
 from .twin import check_parts
 
@@ -117,31 +122,94 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
     precision = options.precision or own
     if measured and DTYPES[precision] != DTYPES[own]:
         raise ValueError(f"precision is {show(precision)}, but the module is measured as it is, in {own}")
-    traced = trace(
-        module, loaded.args, loaded.kwargs, dtype=DTYPES[precision], train=options.train, advice=loaded.advice
-    )
+    traced = _trace(loaded, precision, options)
     cuts = _cut(traced, options)
-
-    def measure(repeats: int, max_spread: float) -> torch_times.Times:
-        args, kwargs = on_device_of(module, (loaded.args, loaded.kwargs))
-        paths = [cut.name for cut in cuts]
-        return torch_times.measure(
-            module, args, kwargs, paths, train=options.train, repeats=repeats, max_spread=max_spread
-        )
-
-    return Network(
+    network = Network(
         loaded.name,
         traced.trace,
         cuts,
         loaded.batch,
         precision,
-        measure,
+        partial(_measure, loaded, cuts, options),
         _names(module),
         _architecture(module),
         _sequence(loaded),
         tuple(_notes(module, precision)),
         module.config if _architecture(module) else None,
     )
+    return network._replace(divide=partial(_divide, loaded, network, options))
+
+
+def _trace(
+    loaded: Loaded, precision: str, options: Options, divide: Callable[[nn.Module, Note], None] | None = None
+) -> Traced:
+    return trace(
+        loaded.module,
+        loaded.args,
+        loaded.kwargs,
+        dtype=DTYPES[precision],
+        train=options.train,
+        advice=loaded.advice,
+        divide=divide,
+    )
+
+
+def _measure(
+    loaded: Loaded, cuts: Sequence[Cut], options: Options, repeats: int, max_spread: float
+) -> torch_times.Times:
+    args, kwargs = on_device_of(loaded.module, (loaded.args, loaded.kwargs))
+    paths = [cut.name for cut in cuts]
+    return torch_times.measure(
+        loaded.module, args, kwargs, paths, train=options.train, repeats=repeats, max_spread=max_spread
+    )
+
+
+# One of several devices ---------------------------------------------------------------------------------
+
+
+def _divide(loaded: Loaded, network: Network, options: Options, division: Division) -> Network:
+    """Make the part of a network that one of several devices has.
+
+    Raises
+    ------
+    ValueError
+        The network cannot be divided among so many.
+    """
+    try:
+        plan, traced = _divided(loaded, network, options, division)
+    except ValueError as error:
+        raise ValueError(f"strategy {division} cannot be that of {network.name}: {error}") from error
+    cuts = _cut(traced, options)
+    if [cut.name for cut in cuts] != [cut.name for cut in network.cuts]:
+        raise ValueError(f"strategy {division} changes the layers of {network.name}; layers must be given")
+
+    def measure(repeats: int, max_spread: float) -> torch_times.Times:
+        part = loaded._replace(module=copy.deepcopy(loaded.module))
+        divide(part.module, plan, division.degree, _no_note)
+        return _measure(part, cuts, options, repeats, max_spread)
+
+    note = note_divided(network.trace, traced.trace, division)
+    return network._replace(trace=traced.trace, cuts=cuts, measure=measure, notes=(note,), divide=None)
+
+
+def _divided(loaded: Loaded, network: Network, options: Options, division: Division) -> tuple[Plan, Traced]:
+    """Find a plan that a network runs with, and trace the part of one device."""
+
+    def run(plan: Plan) -> tuple[Plan, Traced]:
+        part = partial(divide, plan=plan, degree=division.degree)
+        return plan, _trace(loaded, network.precision, options, lambda twin, note: part(twin, note=note))
+
+    if (own := own_plan(loaded.module, division)) is not None:
+        return run(own)
+    pairs = partial(rule, loaded.module, network.trace, network.cuts, division.degree)
+    try:
+        return run(pairs(attention=True))
+    except ValueError:  # it has the number of its heads in its shapes
+        return run(pairs(attention=False))
+
+
+def _no_note(*_: Any, **__: Any) -> None:
+    """Note nothing: the pass is measured."""
 
 
 def _names(module: nn.Module) -> dict[str, str]:

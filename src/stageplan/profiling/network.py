@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..workload import Mode
+from .strategies import Division
 from .trace import Cut, Trace
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Network(NamedTuple):
         Configuration of a network of transformers, or None.
     measure : callable
         Measures its layers: (repeats, max_spread) -> times.
+    divide : callable or None
+        Makes the part of it that one of several devices has; None if it cannot be divided.
     """
 
     name: str
@@ -78,3 +81,4 @@ class Network(NamedTuple):
     sequence: int | None = None
     notes: tuple[str, ...] = ()
     config: Any = None
+    divide: Callable[[Division], Network] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,13 +17,15 @@ from ..fields import show
 from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload, most
+from .columns import Column, Seconds, divided, exchange, merge, note_offers, offers
 from .kv_cache import NUMBER, add_caches, serving
 from .machine import PLACES, check_measured, note_measured
 from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, training
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
 from .outside import add_unused, modules_outside, note_unused
-from .recompute import STRATEGIES, with_recompute
+from .recompute import recomputed
+from .strategies import Division, parse, strategy_name
 from .trace import Kernels, TracedLayer
 
 if TYPE_CHECKING:
@@ -37,11 +40,16 @@ Array = npt.NDArray[np.float64]
 BACKWARD_LAUNCH = 0.5
 
 
-class Seconds(NamedTuple):
-    """Seconds of a batch in each layer on a device type, shape (L,)."""
+class How(NamedTuple):
+    """Devices to estimate times for, a name and, where it is known, the device to measure, and how."""
 
-    forward: Array
-    backward: Array
+    types: Sequence[Device]
+    measure: str | None
+    measured: Device | None
+    mode: Mode
+    graphs: bool
+    repeats: int
+    max_spread: float
 
 
 def profile(
@@ -116,8 +124,10 @@ def profile(
         Stage of ZeRO: what the replicas of a stage divide among them, namely nothing (default), the
         optimizer's state, the gradients too, and the weights too.
     strategies
-        Of each device type, besides the plain one: ``"recompute"``, in which layers keep their inputs alone
-        and run again for their backward pass.  Plans then choose for each stage.
+        Of each device type, besides the plain one; plans then choose for each stage.  ``"recompute"``: layers
+        keep their inputs alone and run again for their backward pass.  ``"tp=2,4"``: as many devices of a
+        machine divide the products of each layer (tensor parallelism).  ``"ep=2,4"``: the same, but each has
+        whole experts of a mixture.  Recomputation goes with each of the others too.
     context
         Earlier tokens of each sequence, of networks of transformers in inference: their keys and values are
         in memory, and tokens attend to them.  With a `sequence` of 1 this is decoding: an example is a token
@@ -169,6 +179,16 @@ def profile(
     Weights that do not run on the example, as a tower for images where it has text alone, have no gradients;
     they are memory of the layer that they are placed with, and a note says which they are.
 
+    Of tensor and expert parallelism, times and bytes are those of one device: its part of a network is
+    traced, or measured, as the whole one is.  What is divided is in the plan of a configuration of
+    transformers, or in the ``tp_plan`` that a module has, a table from paths to the same styles.  Elsewhere,
+    pairs of `torch.nn.Linear` are divided, the first ones by columns and the next by rows, if between them
+    are operations on each number alone or attention, and the heads of `torch.nn.MultiheadAttention`.  All
+    else is whole on each device, and a note says what.  All-reduces over the link of a machine are added, one
+    for the gradient of each tensor that products read.  A degree must divide the heads; heads of keys and
+    values that are fewer than devices are copied.  Experts have even shares of the tokens.  Devices are of
+    one machine: a device type has no strategy of more.
+
     A tensor is counted twice where the network trains: its gradient comes back.  What depends on the inputs
     alone, as a mask does, passes between no layers: each stage can make it.
 
@@ -186,6 +206,7 @@ def profile(
     check_choice("mode", mode, MODES)
     if precision is not None:
         check_choice("precision", precision, PRECISIONS)
+    asked = parse(strategies, mode)
     counts = {"batch": batch, "sequence": sequence, "context": context, "concurrency": concurrency}
     for name, value in counts.items():
         if value is not None:
@@ -197,7 +218,6 @@ def profile(
     if zero is not None:
         check_number("zero", zero, minimum=0, maximum=MOST_ZERO, whole=True)
     trains = training(mode, optimizer, zero)
-    _check_strategies(strategies, mode)
     if kv_cache is not None:
         check_choice("kv_cache", kv_cache, tuple(NUMBER))
     served = serving(context, concurrency, kv_cache, mode)
@@ -214,22 +234,28 @@ def profile(
         Options(mode, precision, batch, sequence, shape, layers),
         on=None if measure is None else on or "cpu",
     )
-    traced = network.trace.layers(network.cuts)
-    add_unused(network.trace, traced)
-    notes = [*network.notes, *network.trace.notes(), *note_unused(network.trace, traced)]
-    if served is not None:
-        notes += add_caches(network, traced, served)
-    seconds = {type_.name: _estimate(traced, type_, network.precision, mode, graphs) for type_ in types}
-    spread = np.zeros(len(traced))
+    notes = [*network.notes, *network.trace.notes()]
+    if len(asked.divisions) > 1:
+        notes += note_offers(types if measured is None else [*types, measured], asked.divisions)
+    how = How(types, measure, measured, mode, graphs, repeats, max_spread)
+    whole: list[TracedLayer] = []
+    spread = np.zeros(len(network.cuts))
+    columns: list[Column] = []
+    for division in asked.divisions:
+        part = divided(network, division)
+        traced = part.trace.layers(part.cuts)
+        add_unused(part.trace, traced)
+        cached = [] if served is None else add_caches(part, traced, served, division.degree)
+        seconds, apart = _seconds(how, part, traced, division)
+        columns += _columns(part, traced, division, trains, seconds, again=asked.recompute)
+        if division.degree == 1:
+            whole, spread = traced, apart
+            notes += [*note_unused(network.trace, traced), *cached]
+        else:
+            notes += part.notes
     if measure is not None:
-        times = network.measure(repeats, max_spread)
-        here, spread = Seconds(times.forward, times.backward), times.spread
-        if measured is not None:
-            base = _estimate(traced, measured, network.precision, mode, graphs)
-            seconds = {name: _carry(here, base, estimate) for name, estimate in seconds.items()}
-        seconds = {measure: here} | {name: other for name, other in seconds.items() if name != measure}
         notes.append(note_measured(measure, on or "cpu"))
-    return _workload(network, traced, trains, seconds, spread, notes, again=bool(strategies))
+    return _workload(network, whole, trains, columns, spread, list(dict.fromkeys(notes)))
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
@@ -238,13 +264,6 @@ def _check_shape(shape: Sequence[int] | None) -> None:
     sizes = shape if isinstance(shape, (list, tuple)) else ()
     if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
         raise ValueError(f"shape is {show(shape)}; it must be a list of whole numbers, 1 or more")
-
-
-def _check_strategies(strategies: object, mode: Mode) -> None:
-    for index, strategy in enumerate(as_tuple("strategies", strategies, "a list")):
-        check_choice(f"strategies[{index}]", strategy, STRATEGIES)
-    if strategies and mode != "train":
-        raise ValueError(f"strategies is {show(strategies)}; it must be absent where mode is {mode!r}")
 
 
 def _check_layers(layers: object) -> None:
@@ -259,7 +278,7 @@ def _check_layers(layers: object) -> None:
 def _devices(
     devices: Iterable[str | Device], measure: str | None, on: str | None, catalogue: Mapping[str, Device]
 ) -> tuple[list[Device], Device | None]:
-    """Devices to estimate for, and the one that is measured where its estimate is needed."""
+    """Devices to estimate for, and the one that is measured, where it is known."""
     check_catalogue("catalogue", catalogue)
     types = [_device(device, catalogue) for device in as_tuple("devices", devices, "a list")]
     if on is not None:
@@ -277,7 +296,7 @@ def _devices(
             f"measure is {show(measure)}, and the catalogue has no device of that name; it must have one, "
             f"because times of other devices are the measured ones times the ratio of two estimates"
         )
-    return types, known[measure] if types else None
+    return types, known.get(measure)
 
 
 def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
@@ -289,6 +308,34 @@ def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
 
 
 # Times --------------------------------------------------------------------------------------------------
+
+
+def _seconds(
+    how: How, network: Network, layers: Sequence[TracedLayer], division: Division
+) -> tuple[dict[str, Seconds], Array]:
+    """Estimate or measure the layers on each device that has a strategy; and the spread of measurements."""
+    estimate = partial(_estimate, layers, precision=network.precision, mode=how.mode, graphs=how.graphs)
+    known = {type_.name: type_ for type_ in how.types}
+    seconds = {name: estimate(type_) for name, type_ in known.items()}
+    spread = np.zeros(len(layers))
+    if how.measure is not None:
+        times = network.measure(how.repeats, how.max_spread)
+        here, spread = Seconds(times.forward, times.backward), times.spread
+        if how.types and how.measured is not None:
+            base = estimate(how.measured)
+            seconds = {name: _carry(here, base, other) for name, other in seconds.items()}
+        seconds = {how.measure: here} | {
+            name: other for name, other in seconds.items() if name != how.measure
+        }
+    if division.degree == 1:
+        return seconds, spread
+    if how.measure is not None and how.measured is not None:
+        known[how.measure] = how.measured
+    return {
+        name: exchange(layers, known[name], division.degree, busy)
+        for name, busy in seconds.items()
+        if offers(known[name], division)
+    }, spread
 
 
 def _estimate(
@@ -320,22 +367,17 @@ def _carry(here: Seconds, base: Seconds, other: Seconds) -> Seconds:
 # Workload -----------------------------------------------------------------------------------------------
 
 
-def _workload(
+def _columns(
     network: Network,
-    traced: Sequence[TracedLayer],
+    layers: Sequence[TracedLayer],
+    division: Division,
     trains: Training | None,
     seconds: Mapping[str, Seconds],
-    spread: Array,
-    notes: Sequence[str],
     again: bool,
-) -> Workload:
-    trace, cuts = network.trace, network.cuts
-    modules = modules_outside(network, traced)
-    counted: set[int] = set()  # weights of the layers so far
-    layers = []
-    for index, layer in enumerate(traced):
-        new = (layer.weights | layer.unused) - counted
-        counted |= new
+) -> list[Column]:
+    """Fields of the layers under a strategy, and under that with recomputation."""
+    plain, more = [], []
+    for index, layer in enumerate(layers):
         forward = {type_: float(s.forward[index]) for type_, s in seconds.items()}
         backward = {type_: float(s.backward[index]) for type_, s in seconds.items()}
         fields = {
@@ -344,6 +386,27 @@ def _workload(
             "activations": layer.saved,
             **memory(layer, network, trains)._asdict(),
         }
+        plain.append(fields)
+        more.append(recomputed(fields, layer, forward) if again else fields)
+    columns = [Column(strategy_name(division, False), plain), Column(strategy_name(division, True), more)]
+    return columns if again else columns[:1]
+
+
+def _workload(
+    network: Network,
+    traced: Sequence[TracedLayer],
+    trains: Training | None,
+    columns: Sequence[Column],
+    spread: Array,
+    notes: Sequence[str],
+) -> Workload:
+    trace, cuts = network.trace, network.cuts
+    modules = modules_outside(network, traced)
+    counted: set[int] = set()  # weights of the layers so far
+    layers = []
+    for index, (layer, fields) in enumerate(zip(traced, merge(columns), strict=True)):
+        new = (layer.weights | layer.unused) - counted
+        counted |= new
         layers.append(
             Layer(
                 name=layer.name,
@@ -351,7 +414,7 @@ def _workload(
                 spread=float(spread[index]),
                 flops=layer.flops,
                 parameters=sum(trace.weights[weight].bytes for weight in new),
-                **(with_recompute(fields, layer, forward) if again else fields),
+                **fields,
                 modules=tuple(modules[index]),
             )
         )

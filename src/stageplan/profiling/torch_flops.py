@@ -73,6 +73,12 @@ def kind_of(func: Any) -> Kind:
     return "convolution" if "convolution" in name else ""
 
 
+def is_each(func: Any) -> bool:
+    """Whether an operator makes each number of numbers at the same place alone, or copies it."""
+    name = func.name().partition("::")[2].partition(".")[0].removesuffix("_")
+    return torch.Tag.pointwise in func.tags or name in COPIES
+
+
 def passes(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
     """How often an operator reads its inputs: a batch norm that trains does for its sums, and once more."""
     given = _named(func, args, kwargs)
@@ -151,6 +157,7 @@ ELEMENTWISE = {
     "polar",
     "rrelu_with_noise",
 }
+COPIES = {"_to_copy", "clone", "copy", "native_dropout"}
 SUMS = {
     "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_embedding_bag", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "binary_cross_entropy", "bincount", "bucketize", "cummax", "cummin",

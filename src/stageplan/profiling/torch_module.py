@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import first_line
 from .calls import Call
 from .tensors import stored_in, tensors_in, to_meta
-from .torch_flops import flops, kind_of, passes
-from .trace import Kernel, Operation, Trace, Weight
+from .torch_flops import flops, is_each, kind_of, passes
+from .trace import Kernel, Operation, Reduce, Trace, Weight
 from .twin import make_twin
 
 aten = torch.ops.aten
@@ -32,6 +32,13 @@ QUANTISED = {torch.int8, torch.uint8, torch.int16, torch.int32, torch.float8_e4m
 GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}  # read what they write, not all
 FREE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
 NOTHING = Operation(0.0, 0.0, (), (), ())
+
+
+class Note(Protocol):
+    """Function that notes an all-reduce."""
+
+    def __call__(self, tensor: Tensor, fraction: float = 1.0, *, backward: bool = False) -> None:
+        """Note that a fraction of a tensor's bytes moves, or of those of its gradient."""
 
 
 class Traced(NamedTuple):
@@ -49,6 +56,7 @@ def trace(
     dtype: torch.dtype,
     train: bool,
     advice: str = "",
+    divide: Callable[[nn.Module, Note], None] | None = None,
 ) -> Traced:
     """Record a forward pass of a module on the meta device, and a backward pass where it trains.
 
@@ -64,6 +72,8 @@ def trace(
         Whether it trains, or infers.
     advice
         What the error says in addition where it cannot run.
+    divide
+        Makes a copy of the module the part of one of several devices, which notes its all-reduces.
 
     Returns
     -------
@@ -75,6 +85,12 @@ def trace(
         The module cannot be copied, or cannot run on the meta device, as where values decide what it does.
     """
     twin = make_twin(module, dtype)
+    if divide is not None:
+
+        def note(tensor: Tensor, fraction: float = 1.0, *, backward: bool = False) -> None:
+            recorder.note_reduce(tensor, fraction, backward)
+
+        divide(twin, note)
     try:
         with ExitStack() as stack:
             eager = _compiled_modules_run_eagerly()
@@ -163,6 +179,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._buffers: set[int] = set()  # storages of the other buffers
         self._first: dict[str, int] = {}  # path of a module -> its first call
         self._next_value = 0
+        self._reduced: set[int] = set()  # storages whose gradients are all-reduced
         for name, tensor in chain(module.named_parameters(), module.named_buffers()):
             self._note_held(name, tensor)
         for handle in self._watch(module):  # a module may be its own copy, and keep its hooks
@@ -264,6 +281,20 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             storage for _, storage in self.trace.saved if self._values.get(storage) not in made
         } | {self._storage(tensor) for tensor in kept}
 
+    def note_reduce(self, tensor: Tensor, fraction: float, backward: bool) -> None:
+        """Note an all-reduce; gradients of one tensor from several products are added up first."""
+        bytes_ = fraction * _bytes(tensor)
+        if self._backward_of is not None:  # checkpointing: it runs again
+            if not backward:
+                self.trace.reduces.append(Reduce(self._backward_of, bytes_, True))
+            return
+        if backward:
+            storage = self._storage(tensor)
+            if not tensor.requires_grad or storage in self._reduced:
+                return
+            self._reduced.add(storage)
+        self.trace.reduces.append(Reduce(len(self.trace.operations) - 1, bytes_, backward))
+
     def unpack(self, packed: tuple[int, Tensor]) -> Tensor:
         """Note whose backward runs: it reads what its forward has kept."""
         self._backward_of, tensor = packed
@@ -289,7 +320,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         count, known = flops(func, args, kwargs, result)
         if not known:
             self.trace.note_uncounted(str(packet), moved)
-        self._record(Kernel(count, moved, kind_of(func)), read, written)
+        self._record(Kernel(count, moved, kind_of(func)), read, written, is_each(func))
         return result
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
@@ -313,7 +344,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise ValueError("what it does depends on the values of a tensor")
         return answer
 
-    def _record(self, kernel: Kernel, read: Iterable[int], written: Mapping[int, Tensor]) -> None:
+    def _record(self, kernel: Kernel, read: Iterable[int], written: Mapping[int, Tensor], each: bool) -> None:
         if self._backward_of is not None:
             if kernel.flops or kernel.bytes:
                 self.trace.backward.append((self._backward_of, kernel))
@@ -322,7 +353,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weights = tuple(self._weights[storage] for storage in read if storage in self._weights)
         writes = tuple((self._new_value(storage), _bytes(tensor)) for storage, tensor in written.items())
         self.trace.operations.append(
-            Operation(kernel.flops, kernel.bytes, reads, writes, weights, kernel.kind)
+            Operation(kernel.flops, kernel.bytes, reads, writes, weights, kernel.kind, each)
         )
 
     def _new_value(self, storage: int) -> int:

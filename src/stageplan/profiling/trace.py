@@ -37,6 +37,15 @@ class Operation(NamedTuple):
     writes: tuple[tuple[int, float], ...]  # (value, bytes)
     weights: tuple[int, ...]  # which it reads
     kind: Kind = ""
+    each: bool = False  # whether it makes each number of numbers at the same place alone
+
+
+class Reduce(NamedTuple):
+    """An all-reduce among the devices that share a layer."""
+
+    operation: int  # the operation of the forward pass that it follows, or whose backward pass it belongs to
+    bytes: float
+    backward: bool
 
 
 class Weight(NamedTuple):
@@ -72,6 +81,8 @@ class TracedLayer:
     unused: set[int] = field(default_factory=set)  # weights that are not used, and are placed with it
     buffers: float = 0.0  # bytes that are placed with it
     cache: float = 0.0  # bytes of keys and values of earlier tokens
+    forward_reduces: Counter[float] = field(default_factory=Counter)  # bytes, and how often each occurs
+    backward_reduces: Counter[float] = field(default_factory=Counter)
 
     @property
     def flops(self) -> float:
@@ -94,6 +105,8 @@ class Trace:
     always : set of int
         Storages that are kept whatever is computed again: the network's outputs, and what comes of its inputs
         alone.
+    reduces
+        All-reduces, where the pass is that of one of the devices that share a network.
     weights
         By number: parameters, and buffers that hold quantised weights.
     buffers : dict of str to bytes
@@ -106,6 +119,7 @@ class Trace:
     backward: list[tuple[int, Kernel]] = field(default_factory=list)
     saved: dict[tuple[int, int], float] = field(default_factory=dict)
     always: set[int] = field(default_factory=set)
+    reduces: list[Reduce] = field(default_factory=list)
     weights: dict[int, Weight] = field(default_factory=dict)
     buffers: dict[str, float] = field(default_factory=dict)
     uncounted: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -148,6 +162,9 @@ class Trace:
             layer.workspace = max(layer.workspace, needed[index])
         for index, kernel in self.backward:
             layers[place(cuts, index)].backward[kernel] += 1
+        for reduce in self.reduces:
+            layer = layers[place(cuts, reduce.operation)]
+            (layer.backward_reduces if reduce.backward else layer.forward_reduces)[reduce.bytes] += 1
         self._add_saved(layers, cuts)
         self._add_inputs(layers, cuts)
         return layers

@@ -1,0 +1,47 @@
+import re
+
+import pytest
+
+from stageplan.profiling.strategies import Division, parse, strategy_name
+
+
+@pytest.mark.parametrize(
+    ("texts", "names", "recompute"),
+    [
+        ([], [""], False),
+        (["recompute"], [""], True),
+        (["tp=1,2,4"], ["", "tp2", "tp4"], False),
+        (("tp=8", "recompute", "tp=8,2"), ["", "tp8", "tp2"], True),
+        (["ep=1,2", "tp=2"], ["", "ep2", "tp2"], False),
+    ],
+)
+def test_strategies_have_the_plain_one_first_and_each_once(texts, names, recompute):
+    found = parse(texts, "train")
+    assert [division.name for division in found.divisions] == names
+    assert found.recompute is recompute
+
+
+def test_recomputation_is_named_behind_the_degree():
+    pair, alone = Division(2), Division()
+    assert [strategy_name(d, again) for d in (alone, pair) for again in (False, True)] == [
+        "",
+        "recompute",
+        "tp2",
+        "tp2+recompute",
+    ]
+    assert str(Division(4, experts=True)) == "ep=4"
+
+
+@pytest.mark.parametrize(
+    "text", ["tp2", "tp=", "tp=0", "tp=2,", "tp=2;4", "pp=2", "tp=-1", "tp=2000000", 2, None]
+)
+def test_other_texts_are_refused(text):
+    words = f"strategies[0] is {text!r}; it must be 'recompute', or degrees as in 'tp=2,4' or 'ep=8'"
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse([text], "train")
+
+
+def test_only_training_recomputes():
+    with pytest.raises(ValueError, match="'recompute'; it must be absent where mode is 'inference'"):
+        parse(["recompute"], "inference")
+    assert parse(["tp=2"], "inference").divisions == (Division(), Division(2))
