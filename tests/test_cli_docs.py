@@ -16,6 +16,7 @@ def test_pages_are_listed_with_their_titles(run):
     assert out.splitlines() == [
         "contributing  Contributing to stageplan",
         "schedules     Strategies, schedules and memory",
+        "serving       Serving language models",
         "words         Terms",
     ]
 
@@ -26,7 +27,10 @@ def test_a_page_is_printed_as_it_is(run, page):
 
 
 def test_an_unknown_page_is_refused(refused):
-    assert refused("docs", "../goal") == "PAGE is '../goal'; it must be one of contributing, schedules, words"
+    assert (
+        refused("docs", "../goal")
+        == "PAGE is '../goal'; it must be one of contributing, schedules, serving, words"
+    )
 
 
 @pytest.mark.parametrize("page", [*PAGES, TOP / "native/README.md"], ids=lambda page: page.stem)

@@ -1,12 +1,14 @@
 import errno
 import json
 import os
+import re
 
 import pytest
 from commands import fail
 
 import stageplan as sp
 from stageplan.cli import main
+from stageplan.plan_file import read_plan
 
 torch = pytest.importorskip("torch")
 
@@ -45,6 +47,20 @@ def test_a_profile_is_written_and_planned(tiny, tmp_path, capsys, name):
         == 0
     )
     assert "transformer.wte" in capsys.readouterr().out
+
+
+def test_a_model_that_is_served(tiny, tmp_path, capsys):
+    path, plan = str(tmp_path / "w.toml"), str(tmp_path / "plan.json")
+    flags = ["--mode", "decode", "--context", "20", "--concurrency", "6", "--batch", "3", "--kv-cache", "fp8"]
+    assert main(["profile", tiny, "--device", "a100-80g", *flags, "-o", path]) == 0
+    options = {"mode": "decode", "context": 20, "concurrency": 6, "batch": 3, "kv_cache": "fp8"}
+    assert sp.read_workload(path) == sp.profile(tiny, devices=["a100-80g"], **options)
+    assert "examples/s are tokens/s" in capsys.readouterr().err
+    assert main(["plan", path, "--device", "a100-80g:2", "--objective", "throughput", "-o", plan]) == 0
+    assert re.search(r"^serving: .* tokens/s, .* s per token of a sequence, ", capsys.readouterr().out, re.M)
+    saved = read_plan(plan)
+    assert saved.conditions.context == 20
+    assert saved.serving.tokens_per_second > 0
 
 
 @pytest.mark.parametrize(

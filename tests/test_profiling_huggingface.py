@@ -184,4 +184,7 @@ def test_a_workload_says_what_it_is_of(tmp_path):
         "sequence": 8,
         "optimizer": "",
         "zero": None,
+        "context": None,
+        "concurrency": None,
+        "kv_cache": None,
     }

@@ -1,15 +1,9 @@
 """Bytes of the cache of keys and values, against the formulas and figures of papers."""
 
-import json
-
 import pytest
-
-import stageplan as sp
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-
-from networks import Stack  # noqa: E402
 
 from stageplan.profiling.huggingface import published  # noqa: E402
 from stageplan.profiling.kv_cache import LayerCache, layer_caches  # noqa: E402
@@ -54,6 +48,9 @@ TOKENS = [
     ("falcon", FALCON_40B, 2 * 60 * 8 * 64 * 2),
     ("gpt_bigcode", STARCODER, 2 * 40 * 1 * 128 * 2),
     ("gpt_oss", GPT_OSS_20B, 2 * 24 * 8 * 64 * 2),
+    ("deepseek_v32", {}, 61 * (512 + 64 + 128) * 2),
+    ("inkling_text", {}, 2 * 128 * (55 * 16 + 11 * 8) * 2),
+    ("nemotron_h", {}, 2 * 8 * 128 * 2),
 ]
 
 
@@ -75,11 +72,25 @@ def test_devices_divide_heads_of_keys_and_values_and_each_has_one():
 
 def test_sliding_windows_bound_the_cache():
     every = layer_caches(config_of("mistral-7b"), "bf16")
-    assert every == [LayerCache(2 * 8 * 128 * 2, 4096, 4 * 32 * 128, 8)] * 32
+    assert every == [LayerCache(2 * 8 * 128 * 2, 4096, 4 * 32 * 128, heads=8)] * 32
     assert [every[0].tokens(context) for context in (100, 4096, 8192)] == [100, 4096, 4096]
     alternating = layer_caches(config_of("gpt_oss", **GPT_OSS_20B), "bf16")
     assert [cache.window for cache in alternating] == [128, None] * 12
     assert sum(cache.tokens(8192) for cache in alternating) == 12 * (128 + 8192)
+
+
+def test_tokens_of_a_prompt_attend_to_themselves_and_their_past():
+    for window in (None, 1, 3, 4, 7, 100):
+        cache = LayerCache(1.0, window)
+        for context in range(1, 9):
+            expected = sum(min(token, window or token) for token in range(1, context + 1))
+            assert cache.pairs(context) == expected
+
+
+def test_latent_attention_has_one_head_for_all():
+    """Two products in each head, of the latent vector and the rotated key, and of the latent vector."""
+    (cache, *_) = layer_caches(config_of("deepseek_v3"), "bf16")
+    assert cache == LayerCache((512 + 64) * 2, None, 2 * 128 * (512 + 64 + 512), heads=1)
 
 
 def test_layers_without_a_cache_of_tokens():
@@ -97,6 +108,30 @@ def test_layers_with_heads_of_several_sizes():
     assert [cache.token_bytes for cache in caches] == [2 * 4 * sizes[kind] * 2 for kind in config.layer_types]
 
 
+def cached_of(name, tokens, **fields):
+    """Bytes of keys and values of each layer that a network itself keeps of a token, in bf16."""
+    with torch.device("meta"), torch.no_grad():
+        network = transformers.AutoModelForCausalLM.from_config(
+            config_of(name, **fields), dtype=torch.bfloat16
+        )
+        cache = network.eval()(torch.zeros(1, tokens, dtype=torch.long), use_cache=True).past_key_values
+    return [2 * (layer.keys.numel() + layer.values.numel()) / tokens for layer in cache.layers]
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "falcon", "gemma2", "mixtral", "phi3", "qwen3", "olmo2"])
+def test_networks_keep_as_much(name):
+    fields = {"num_hidden_layers": 2}
+    caches = layer_caches(config_of(name, **fields), "bf16")
+    assert [cache.token_bytes for cache in caches] == cached_of(name, 3, **fields)
+
+
+def test_kinds_of_layers_without_a_known_cache_are_refused():
+    with pytest.raises(ValueError, match=r"layer_types has '.*', a kind of layers whose cache is not known"):
+        layer_caches(config_of("deepseek_v4"), "bf16")
+    with pytest.raises(ValueError, match="n_recurrent_loops is 2; it must be 1, since caches of layers in a"):
+        layer_caches(config_of("dory"), "bf16")
+
+
 def test_what_has_no_cache_is_refused():
     for name, words in (
         ("t5-small", "type t5 is not a decoder"),
@@ -104,69 +139,3 @@ def test_what_has_no_cache_is_refused():
     ):
         with pytest.raises(ValueError, match=words):
             layer_caches(config_of(name), "bf16")
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    fields = {"model_type": "gpt2", "n_layer": 3, "n_embd": 16, "n_head": 2, "vocab_size": 31}
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    return f"hf:{tmp_path}"
-
-
-def test_the_cache_of_what_is_served_is_memory_of_the_blocks(tiny):
-    options = {"devices": ["a100-80g"], "mode": "inference", "sequence": 8}
-    plain = sp.profile(tiny, **options)
-    served = sp.profile(tiny, **options, context=100, concurrency=7, kv_cache="fp8")
-    more = [a.memory - b.memory for a, b in zip(served.layers, plain.layers, strict=True)]
-    assert more == [7 * 100 * 2 * 16 * (layer.kind == "block") for layer in plain.layers]
-    assert served.notes == (
-        "memory has the keys and values (fp8) of 7 sequences of 100 tokens, 96 bytes for each token "
-        "within all windows",
-    )
-
-
-def test_decoding_reads_the_weights_and_the_cache(tiny):
-    """A token of each of 5 sequences attends to 100 in the cache: 2 products of 16 numbers, in 3 blocks."""
-    fields = {"memory": 1e9, "memory_bandwidth": 1.0, "compute_fraction": 1, "bandwidth_fraction": 1}
-    bound_by_bytes = sp.Device(name="bytes", peak={"fp32": 1e18}, **fields)
-    bound_by_flops = sp.Device(name="flops", peak={"fp32": 1.0}, **fields | {"memory_bandwidth": 1e18})
-    options = {"devices": [bound_by_bytes, bound_by_flops], "mode": "inference", "sequence": 1, "batch": 5}
-    plain, decoding = sp.profile(tiny, **options), sp.profile(tiny, **options, context=100)
-    cache, flops = 5 * 100 * 2 * 16 * 4, 5 * 100 * 2 * 2 * 16
-    for a, b in zip(decoding.layers, plain.layers, strict=True):
-        block = b.kind == "block"
-        assert a.memory - b.memory == cache * block
-        assert a.compute["bytes"] - b.compute["bytes"] == pytest.approx(cache * block)
-        assert a.compute["flops"] - b.compute["flops"] == pytest.approx(flops * block)
-        assert b.compute["bytes"] >= b.parameters * block
-    assert decoding.batch == 5
-    assert "with as many times 5 sequences as it has stages" in decoding.notes[1]
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"context": 0}, "context is 0; it must be"),
-        ({"concurrency": 2}, "concurrency is 2; context must be given too, the tokens of a sequence"),
-        ({"context": 8, "mode": "train"}, "context is 8; it must be absent where mode is 'train'"),
-        ({"context": 8, "kv_cache": "fp4"}, "kv_cache is 'fp4'; it must be one of 'fp32', "),
-        (
-            {"context": 8, "measure": "cpu"},
-            "context is 8; it must be absent where measure is given: no cache",
-        ),
-        ({"context": 8, "layers": 4}, "context is given, and 0 layers are blocks of the network's 3; layers"),
-    ],
-)
-def test_wrong_options_are_refused(tiny, options, words):
-    with pytest.raises(ValueError, match=words):
-        sp.profile(tiny, **{"devices": ["a100-80g"], "mode": "inference", "sequence": 8} | options)
-
-
-def test_what_generates_no_text_has_no_cache(tmp_path):
-    fields = {"model_type": "bert", "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    options = {"devices": ["a100-80g"], "mode": "inference", "context": 8}
-    with pytest.raises(ValueError, match="and BertForPreTraining is not a network of transformers that"):
-        sp.profile(f"hf:{tmp_path}", **options)
-    with pytest.raises(ValueError, match="and Stack is not a network of transformers that generates text"):
-        sp.profile(Stack(), torch.rand(3, 4), **options)

@@ -153,14 +153,14 @@ def test_workload_refuses_too_many_layers():
 def test_conditions():
     layers = [sp.Layer(name="a", compute={"cpu": 1.0})]
     fields = {"architecture": "LlamaForCausalLM", "mode": "train", "precision": "bf16", "sequence": 64}
-    fields |= {"optimizer": "sgd", "zero": 2}
+    fields |= {"optimizer": "sgd", "zero": 2, "context": None, "concurrency": None, "kv_cache": None}
     workload = sp.Workload(name="net", layers=layers, batch=8, **fields)
     cluster = sp.Cluster(name="c", types=[sp.DeviceType(name="cpu", price=1.0)])
     problem = sp.Problem(workload, cluster)
     assert msgspec.structs.asdict(problem.conditions) == fields | {"batch": 8.0}
     assert problem.replace(max_price=2.0).conditions == problem.conditions
     for field, value, allowed in (
-        ("mode", "training", "'train' or 'inference', or absent"),
+        ("mode", "training", "one of 'train', 'inference', 'prefill', 'decode', or absent"),
         ("sequence", 0, "a whole number, 1 or more, or absent"),
         ("zero", 4, "0, 1, 2 or 3, or absent"),
         ("precision", "", "text of 1 character or more, or absent"),

@@ -24,7 +24,7 @@ def workloads(draw):
             **{name: draw(by_type) for name in ("memory", "sharded", "workspace", "gradients", "update")},
             activations=draw(by_type),
             modules=tuple(draw(st.lists(TEXT, max_size=2))),
-            backward=draw(st.dictionaries(TEXT, AMOUNT, max_size=2)),
+            **{name: draw(st.dictionaries(TEXT, AMOUNT, max_size=2)) for name in ("backward", "prefill")},
             **{field: draw(AMOUNT) for field in ("spread", "flops", "parameters")},
         )
         for name in names
@@ -37,11 +37,13 @@ def workloads(draw):
         ties=draw(st.sampled_from([(), (tuple(names),)])),
         batch=draw(st.floats(1e-3, 1e9)),
         architecture=draw(st.one_of(st.just(""), TEXT)),
-        mode=draw(st.sampled_from(["train", "inference", None])),
+        mode=draw(st.sampled_from(["train", "inference", "prefill", "decode", None])),
         precision=draw(st.one_of(st.none(), TEXT)),
         sequence=draw(st.one_of(st.none(), st.integers(1, 2**40))),
         optimizer=draw(st.one_of(st.just(""), TEXT)),
         zero=draw(st.one_of(st.none(), st.integers(0, 3))),
+        **{name: draw(st.one_of(st.none(), st.integers(1, 2**40))) for name in ("context", "concurrency")},
+        kv_cache=draw(st.one_of(st.none(), TEXT)),
         notes=draw(st.lists(TEXT, max_size=2)),
     )
 

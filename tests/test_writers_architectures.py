@@ -53,4 +53,7 @@ def test_an_architecture_is_read_from_a_plan_file(tmp_path):
         "sequence": 64,
         "optimizer": "",
         "zero": None,
+        "context": None,
+        "concurrency": None,
+        "kv_cache": None,
     }

@@ -15,6 +15,7 @@ from .profiling.profile import profile
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, Suggestion, repair
 from .score import Scores, evaluate
+from .serving import Serving
 from .simulate import Simulation
 from .solve import Result, solve
 from .solve_many import Results, solve_many
@@ -62,6 +63,7 @@ __all__ = [
     "Result",
     "Results",
     "Scores",
+    "Serving",
     "Simulation",
     "SplitModule",
     "Stage",

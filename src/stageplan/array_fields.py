@@ -71,6 +71,7 @@ def fields_of_arrays(given: Mapping[str, Any]) -> dict[str, Any]:
         "name": "arrays",
         "conditions": Conditions(),
         "backward": None,
+        "prefill": None,
         **by_strategy,
     }
 

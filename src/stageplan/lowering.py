@@ -74,7 +74,8 @@ def lower(workload: Workload, cluster: Cluster) -> dict[str, Any]:
 
     return {
         "compute": np.array([[_compute(layer, c) for c in columns] for layer in layers]) / workload.batch,
-        "backward": _backward(workload, columns),
+        "backward": _known_seconds("backward", workload, columns, workload.batch),
+        "prefill": _known_seconds("prefill", workload, columns, 1.0),
         "send": table("send") / workload.batch,
         "receive": table("receive") / workload.batch,
         "compute_parallel": table("compute_parallel"),
@@ -159,12 +160,14 @@ def _degree(column: _Column) -> int:
     return next(listing, column.type).degree_of(column.strategy)
 
 
-def _backward(workload: Workload, columns: list[_Column]) -> Array | None:
-    """Seconds per example of the backward pass; None if they are not known for all layers."""
-    if not all(layer.backward for layer in workload.layers):
+def _known_seconds(field: str, workload: Workload, columns: list[_Column], examples: float) -> Array | None:
+    """Seconds per example, which a table of each layer has; None if they are not known for all layers."""
+    tables = [getattr(layer, field) for layer in workload.layers]
+    if not all(tables):
         return None
-    table = np.array([[_seconds(layer.backward, layer, c) for c in columns] for layer in workload.layers])
-    return None if np.any(np.isnan(table)) else table / workload.batch
+    rows = zip(tables, workload.layers, strict=True)
+    seconds = np.array([[_seconds(table, layer, c) for c in columns] for table, layer in rows])
+    return None if np.any(np.isnan(seconds)) else seconds / examples
 
 
 def _compute(layer: Layer, column: _Column) -> float:

@@ -18,6 +18,7 @@ from .problem import Problem, check_problem
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
+    from .serving import Serving
     from .simulate import Simulation
 
 
@@ -254,6 +255,24 @@ class Plan:
 
         return simulate(self, forward)
 
+    def serving(self) -> Serving:
+        """Compute what the plan serves: tokens per second, and how long sequences wait.
+
+        Its workload must be one of mode ``"prefill"`` or ``"decode"``, as `profile` makes it.
+
+        Returns
+        -------
+        Serving
+
+        Raises
+        ------
+        ValueError
+            The workload has another mode, or the goal a schedule.
+        """
+        from .serving import serving_of
+
+        return serving_of(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values, for JSON."""
         names = self.problem.layer_names
@@ -277,7 +296,13 @@ class Plan:
             "ties": [[names[i] for i in tie] for tie in self.problem.ties],
             "cut_ties": [list(tie) for tie in self.cut_ties],
             "scheme": self.scheme.tolist(),
+            **self._serving(),
         }
+
+    def _serving(self) -> dict[str, Any]:
+        if not self.problem.conditions.served or self.problem.goal.schedule is not None:
+            return {}
+        return {"serving": msgspec.to_builtins(self.serving())}
 
     def _layers(self) -> list[dict[str, Any]]:
         problem = self.problem
@@ -294,6 +319,8 @@ class Plan:
             f"duration {self.duration:,.6g} s   price ${self.price:,.4g}/h",
             "feasible" if self.feasible else "NOT feasible:",
         ]
+        if self.feasible and self.problem.conditions.served and self.problem.goal.schedule is None:
+            lines.append(f"serving: {self.serving()}")
         lines += [f"  {violation}" for violation in self.violations]
         lines += [
             f"  {limit.limit}: {limit.value:.6g} {limit.unit}, allowed {limit.allowed:.6g}, met"

@@ -37,6 +37,15 @@ class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sync: float = 0.0
 
 
+class ServingDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Serving`; null means infinity, or an unknown time."""
+
+    tokens_per_second: float | None
+    time_per_token: float | None
+    time_to_first_token: float | None
+    room: tuple[float | None, ...]
+
+
 class LayerDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A layer, as in `Layer`; its parameters in bytes."""
 
@@ -55,6 +64,7 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
     feasible: bool = True
     stages: tuple[StageDocument, ...] = ()
     layers: tuple[LayerDocument, ...] = ()
+    serving: ServingDocument | None = None
     ties: tuple[tuple[str, ...], ...] = ()
 
 

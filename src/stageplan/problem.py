@@ -28,7 +28,9 @@ _REST = (
 )  # fmt: skip
 
 
-_OPTIONAL = ("column_type", "column_degree", *strategies.BY_COLUMN, *strategies.BY_TYPE, "backward")
+_OPTIONAL = (
+    "column_type", "column_degree", *strategies.BY_COLUMN, *strategies.BY_TYPE, "backward", "prefill",
+)  # fmt: skip
 
 
 class Problem:
@@ -41,7 +43,8 @@ class Problem:
     cluster
         The device types.
     goal
-        The objective and limits of plans.
+        The objective and limits of plans. Where the workload decodes, `max_stages` is at most its number of
+        groups of sequences, ``concurrency / batch``.
 
     Attributes
     ----------
@@ -85,6 +88,9 @@ class Problem:
         Bytes of the parameters of each layer.
     backward : ndarray of float64 of the shape of `compute`, or None
         Of `compute`, the seconds of the backward pass, where they are known. No cost depends on them.
+    prefill : ndarray of float64 of the shape of `compute`, or None
+        Seconds in which each layer reads the context of a sequence, where it decodes and they are known. No
+        cost depends on them.
     conditions : Conditions
         Mode, precision, batch and more that the times are for, as in `Workload`. No cost depends on them.
     n_layers, n_types, n_labels : int
@@ -135,6 +141,7 @@ class Problem:
     machine: Array | None
     options: strategies.ListedOptions | None
     backward: Array | None
+    prefill: Array | None
     by_options: bool
     price: Array
     limit: Array
@@ -405,7 +412,7 @@ class Problem:
         """
         fields = self._fields()
         if "compute" in changes:
-            fields["backward"] = None
+            fields["backward"] = fields["prefill"] = None
         goal = msgspec.structs.asdict(self.goal)
         for name, value in changes.items():
             if name in goal:
@@ -427,6 +434,7 @@ class Problem:
     def _set(self, fields: dict[str, Any], goal: Goal) -> None:
         if not isinstance(goal, Goal):
             raise TypeError(f"goal is {show(goal)}; it must be a Goal")
+        goal = _with_groups(goal, fields["conditions"])
         state: dict[str, Any] = {name: frozen(fields[name]) for name in ARRAYS}
         state |= {name: fields[name] for name in (*_REST, *_OPTIONAL)}
         state |= {"goal": goal, "_stated": {name: state[name] for name in ("memory", "workspace")}}
@@ -541,6 +549,16 @@ class Problem:
             cached = (target, _core.Scorer(self.core, target))
             self.__dict__["_scorer"] = cached
         return cached[1]
+
+
+def _with_groups(goal: Goal, conditions: Conditions) -> Goal:
+    """Allow no more stages than there are groups of sequences to decode: others would have nothing to do."""
+    if conditions.mode != "decode" or conditions.concurrency is None:
+        return goal
+    groups = max(1, int(conditions.concurrency // conditions.batch))
+    if goal.max_stages is not None and goal.max_stages <= groups:
+        return goal
+    return msgspec.structs.replace(goal, max_stages=groups)
 
 
 def _kind_code(kind: str) -> int:

@@ -130,7 +130,7 @@ def simulate(plan: Plan, forward: float | None) -> Simulation:
     if passes > MAX_PASSES:
         raise ValueError(f"the schedule has {passes:,} passes; it must have at most {MAX_PASSES:,}")
     if forward is None:
-        forward = 1.0 if problem.conditions.mode == "inference" else FORWARD
+        forward = FORWARD if problem.conditions.mode in (None, "train") else 1.0
     check_number("forward", forward, above=0, maximum=1)
     examples = goal.batch / goal.microbatches
     events = run_schedule(

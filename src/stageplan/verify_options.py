@@ -40,7 +40,7 @@ def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
     if problem.options is not None:
         _check_listed(problem, stage, t, name)
         return
-    column = _column(problem, stage, t)
+    column = column_of(problem, stage, t)
     degree = 1 if problem.column_degree is None else int(problem.column_degree[column])
     check_same(f"{name}.devices", stage.devices, degree * stage.replicas)
     found = numbers_of(problem, stage, flying)
@@ -67,7 +67,7 @@ class Numbers(NamedTuple):
 def numbers_of(problem: Problem, stage: Stage, flying: int) -> Numbers:
     """Compute a stage from its layers, strategy and replicas."""
     t = int(problem.label_types[stage.label])
-    column = _column(problem, stage, t)
+    column = column_of(problem, stage, t)
     share, fullest = _share(problem, stage.replicas)
     compute, transfer = _times(problem, stage, t, column, share)
     sync = _sync(problem, stage, t, column)
@@ -94,11 +94,12 @@ def unsupported(problem: Problem, stage: Stage) -> bool:
     """Say whether a stage has layers that it cannot run."""
     if problem.options is not None or stage.devices == 0:
         return stage.devices == 0
-    column = _column(problem, stage, int(problem.label_types[stage.label]))
+    column = column_of(problem, stage, int(problem.label_types[stage.label]))
     return bool(np.isinf(problem.compute[list(stage.layers), column]).any())
 
 
-def _column(problem: Problem, stage: Stage, t: int) -> int:
+def column_of(problem: Problem, stage: Stage, t: int) -> int:
+    """Find the column of a stage's device type and strategy."""
     if problem.column_type is None or problem.column_strategy is None:
         return t
     for column, (u, strategy) in enumerate(zip(problem.column_type, problem.column_strategy, strict=True)):

@@ -33,7 +33,9 @@ __all__ = ["MAX_LAYERS", "MAX_NOTES", "Conditions", "FrozenDict", "Layer", "Mode
 MAX_LAYERS = 4096
 MAX_NOTES = 100
 
-Mode = Literal["train", "inference"]
+Mode = Literal["train", "inference", "prefill", "decode"]
+SERVING: tuple[Mode, ...] = ("prefill", "decode")
+"""Modes of language models that are served: they read prompts, and decode token by token."""
 TypeName = Annotated[str, Meta(min_length=1)]
 LayerName = Annotated[str, Meta(min_length=1, description="the name of a layer")]
 SecondsByType = Annotated[
@@ -87,6 +89,9 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Seconds of the optimiser per iteration.
     backward : mapping of str to float
         Seconds of the backward pass on each device type, if known; `compute` includes them.
+    prefill : mapping of str to float
+        Of a workload that decodes, the seconds in which the layer reads the context of one sequence on each
+        device type, if known: what a sequence waits for before its first token.
     spread : float
         Relative spread of repeated measurements of its time; 0 if it was not measured.
     flops : float
@@ -124,6 +129,10 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gradients: BytesByType = 0.0
     update: SecondsByType = 0.0
     backward: Annotated[
+        Mapping[TypeName, Seconds],
+        Meta(description="a table from device types to 0 or more seconds and finite"),
+    ] = msgspec.field(default_factory=dict)
+    prefill: Annotated[
         Mapping[TypeName, Seconds],
         Meta(description="a table from device types to 0 or more seconds and finite"),
     ] = msgspec.field(default_factory=dict)
@@ -202,6 +211,14 @@ class Conditions(Struct, frozen=True, kw_only=True):
     sequence: int | None = None
     optimizer: str = ""
     zero: int | None = None
+    context: int | None = None
+    concurrency: int | None = None
+    kv_cache: str | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether they are those of a language model that is served, whose sequences are known."""
+        return self.mode in SERVING and self.context is not None and self.concurrency is not None
 
 
 class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -221,8 +238,9 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Number of examples that the times, operations and tensors are for.  Memory is not divided by it.
     architecture : str
         Class of the network in transformers, such as ``"LlamaForCausalLM"``; ``""`` if it has none.
-    mode : {"train", "inference"}, optional
-        Whether the times and memory are those of training or of inference.
+    mode : {"train", "inference", "prefill", "decode"}, optional
+        Whether the times and memory are those of training, of inference, of reading the prompts of sequences
+        that are served, or of decoding one token of each of them.
     precision : str, optional
         Of weights and arithmetic, such as ``"bf16"``.
     sequence : int, optional
@@ -231,6 +249,12 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Whose state is in memory, such as ``"adam"``; ``""`` if unknown or if the network does not train.
     zero : int, optional
         Stage of ZeRO, 0 to 3: what the replicas of a stage divide among them (`Layer.sharded`).
+    context, concurrency : int, optional
+        Tokens of each sequence that is served, and sequences served at a time, by all replicas together.  A
+        workload that decodes has `batch` of them in each step, and divides them in ``concurrency / batch``
+        groups, each of which is in another stage of a pipeline: plans have at most as many stages.
+    kv_cache : str, optional
+        Precision of the keys and values of sequences that are served, such as ``"fp8"``.
     notes : sequence of str
         What was assumed or left out when the workload was made, a sentence each; at most `MAX_NOTES`.  Line
         ends and control characters are escaped, and the middle of a very long note is left out.
@@ -258,6 +282,9 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sequence: Count | None = None
     optimizer: Text = ""
     zero: Annotated[int, Meta(ge=0, le=3, description="0, 1, 2 or 3")] | None = None
+    context: Count | None = None
+    concurrency: Count | None = None
+    kv_cache: Name | None = None
     notes: Annotated[
         tuple[Name, ...], Meta(max_length=MAX_NOTES, description=f"a list of 0 to {MAX_NOTES} sentences")
     ] = ()

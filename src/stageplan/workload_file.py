@@ -15,7 +15,10 @@ from .output import to_json, write_whole
 from .readers.bounded import as_path
 from .workload import Workload
 
-CONDITIONS = ("architecture", "mode", "precision", "sequence", "optimizer", "zero")
+CONDITIONS = (
+    "architecture", "mode", "precision", "sequence", "optimizer", "zero",
+    "context", "concurrency", "kv_cache",
+)  # fmt: skip
 LISTS = ("notes", "layers", "tensors", "ties")  # written an item a line
 
 _BARE = re.compile("[A-Za-z0-9_-]+")  # a key that needs no quotes

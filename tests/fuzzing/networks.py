@@ -80,7 +80,9 @@ def _read_onnx(path: Path) -> object:
 
 
 def _read_configuration(path: Path) -> object:
-    return str(sp.profile(f"hf:{path}", devices=["t4"], sequence=4))
+    mode = Random(path.stat().st_size).choice(("train", "prefill", "decode"))
+    options = {"sequence": 4} if mode == "train" else {"context": 4, "concurrency": 2}
+    return str(sp.profile(f"hf:{path}", devices=["t4"], mode=mode, **options))
 
 
 # Modules ------------------------------------------------------------------------------------------------
@@ -150,7 +152,8 @@ _MODULES = st.one_of(
 )
 _MODULE_CALLS = st.fixed_dictionaries(
     {"model": _MODULES, "example": _EXAMPLES},
-    optional={"mode": st.sampled_from(("train", "inference")), "layers": st.sampled_from((1, 2, ["0"],
+    optional={"mode": st.sampled_from(("train", "inference", "prefill", "decode")), "context":
+    st.sampled_from((0, 8)), "layers": st.sampled_from((1, 2, ["0"],
     ["1", "0"], ["z"])),
               "precision": st.sampled_from(("fp32", "bf16", "fp16")), "batch": st.sampled_from((1, 2, 0,
               -1, 10**9))},

@@ -43,9 +43,21 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "package.module:function (which imports and runs that code; it returns a torch module, or a module "
         "and an example)",
     )
-    add("--mode", choices=MODES, default="train", help="default: %(default)s")
+    add(
+        "--mode",
+        choices=MODES,
+        default="train",
+        help="training, inference, or serving a language model: reading prompts, or decoding a token of each "
+        "sequence; default: %(default)s",
+    )
     add("--precision", choices=PRECISIONS, help="of weights and arithmetic; default: that of the weights")
-    add("--batch", type=int, metavar="B", help="examples in a batch; default: 1")
+    add(
+        "--batch",
+        type=int,
+        metavar="B",
+        help="examples in a batch; default: 1. With --mode decode, sequences that are decoded in one step; "
+        "default: --concurrency, and a part of it for pipelines of concurrency / batch stages",
+    )
     add(
         "--sequence", type=int, metavar="N", help="tokens of an example; default: 512, or the model's maximum"
     )
@@ -74,14 +86,13 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--context",
         type=int,
         metavar="N",
-        help="in inference, sequences have N earlier tokens in a cache of keys and values; with --sequence 1 "
-        "this is decoding, of --batch sequences at a time",
+        help="tokens of a sequence, with --mode prefill (the prompt) and decode (earlier tokens)",
     )
     add(
         "--concurrency",
         type=int,
         metavar="N",
-        help="sequences in the cache of each replica; default: --batch",
+        help="sequences whose keys and values are in memory, in all replicas together; default: --batch",
     )
     add("--kv-cache", choices=tuple(NUMBER), help="precision of keys and values; default: --precision")
     cut = parser.add_mutually_exclusive_group().add_argument

@@ -53,14 +53,39 @@ def load(name: str, options: Options, on: str | None) -> Loaded:
     """Make a network by its name, as `build` takes it, and a batch; with random weights where it must run."""
     network = build(name, DTYPES[options.precision or "fp32"], on or "meta")
     try:
-        made = example(network, options.examples(), options.sequence, options.shape)
-    except _ExampleError:
-        raise
+        made = _example_for(network, options)
+    except _ExampleError as error:
+        raise ValueError(str(error)) from None
     except Exception as error:  # the configuration may lack any field, or hold anything in it
         raise ValueError(
             f"model is {show('hf:' + name)}; no example can be made: {first_line(error)}"
         ) from None
     return given(network, made, options, name)._replace(advice=ADVICE)
+
+
+def tokens_for(module: object, example: object, options: Options) -> dict[str, Any]:
+    """Make the tokens that a network of transformers is served.
+
+    Raises
+    ------
+    ValueError
+        There is an example; it is not a network of transformers, or has fewer positions.
+    """
+    if example is not None:
+        raise ValueError(
+            f"example is given; it must be absent where mode is {options.mode!r}: its tokens are those of "
+            "context"
+        )
+    if not isinstance(module, transformers.PreTrainedModel):
+        raise ValueError(
+            f"model is {show(module)}; it must be a network of transformers where mode is {options.mode!r}"
+        )
+    return _example_for(module, options) | {"use_cache": False}  # its cache is counted by its configuration
+
+
+def _example_for(network: nn.Module, options: Options) -> dict[str, Tensor]:
+    name = "context" if options.serves else "sequence"
+    return example(network, options.examples(), options.sequence, options.shape, name)
 
 
 def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
@@ -178,7 +203,11 @@ def _short(name: str) -> str:
 
 
 def example(
-    network: nn.Module, batch: int, sequence: int | None = None, shape: Sequence[int] | None = None
+    network: nn.Module,
+    batch: int,
+    sequence: int | None = None,
+    shape: Sequence[int] | None = None,
+    name: str = "sequence",
 ) -> dict[str, Tensor]:
     """Make a batch of examples of what a network of transformers takes.
 
@@ -192,6 +221,8 @@ def example(
         Tokens (of audio: samples) of an example; default: 512, or the most that the network takes.
     shape
         Of the whole batch, instead, where the network takes images or the like.
+    name
+        What errors call `sequence`.
 
     Raises
     ------
@@ -199,25 +230,25 @@ def example(
         It takes something else.
     """
     config: Any = network.config
-    name = str(network.main_input_name)
+    main = str(network.main_input_name)
     text: Any = config.get_text_config()
-    tokens = _tokens(text, batch, sequence)
-    if name == "input_ids":
-        inputs = {name: tokens}
+    tokens = _tokens(text, batch, sequence, name)
+    if main == "input_ids":
+        inputs = {main: tokens}
     else:
-        inputs = {name: torch.rand(tuple(shape) if shape else _shape(name, config, batch, sequence))}
+        inputs = {main: torch.rand(tuple(shape) if shape else _shape(main, config, batch, sequence))}
     if config.is_encoder_decoder:
         inputs["decoder_input_ids"] = tokens
     return inputs
 
 
-def _tokens(config: Any, batch: int, sequence: int | None) -> Tensor:
+def _tokens(config: Any, batch: int, sequence: int | None, name: str) -> Tensor:
     limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_target_positions"))
     most = next((limit for limit in limits if limit and limit > 0), sys.maxsize)
     length = min(SEQUENCE, most) if sequence is None else sequence
     if length > most:
         raise _ExampleError(
-            f"sequence is {length}; it must be at most {most}, the positions that the model has"
+            f"{name} is {length}; it must be at most {most}, the positions that the model has"
         )
     generator = torch.Generator().manual_seed(0)
     vocabulary = getattr(config, "vocab_size", None) or 1

@@ -77,7 +77,7 @@ def memory(layer: TracedLayer, network: Network, trains: Training | None) -> Mem
     weights = network.trace.weights
     held = sum(weights[number].bytes for number in layer.weights | layer.unused)
     if trains is None:
-        return Memory(held + layer.buffers + layer.cache, workspace=layer.workspace)
+        return Memory(held + layer.buffers, sharded=layer.cache, workspace=layer.workspace)
     gradients = sum(weights[number].bytes for number in layer.weights if weights[number].trained)
     state = gradients / PARAMETER[network.precision] * state_bytes(trains.optimizer, network.precision)
     parts = (state, gradients, held)

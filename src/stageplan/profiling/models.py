@@ -66,6 +66,10 @@ def load(
     with _needs("torch"):
         from . import modules
     if not isinstance(model, (str, os.PathLike)):
+        if options.serves:
+            with _needs("transformers"):
+                from . import huggingface
+            example = huggingface.tokens_for(model, example, options)
         loaded = modules.given(model, example, options)
         if on is not None:
             modules.check_place(loaded.module, on)

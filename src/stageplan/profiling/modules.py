@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import os
 import sys
 from collections import Counter
@@ -59,6 +60,8 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
     tensors = tensors_in((args, kwargs))
     if any(tensor.is_nested for tensor in tensors):
         raise ValueError("example has a nested tensor; tensors must have one shape")
+    if options.mode == "prefill" and "logits_to_keep" in inspect.signature(module.forward).parameters:
+        kwargs = kwargs | {"logits_to_keep": 1}  # the first new token comes of the last one's
     batch = options.batch or next((len(tensor) for tensor in tensors if tensor.dim()), 1)
     return Loaded(module, args, kwargs, batch, name or type(module).__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from ..workload import Mode
+from ..workload import SERVING, Mode
 from .strategies import Division
 from .trace import Cut, Trace
 
@@ -31,6 +31,11 @@ class Options(NamedTuple):
     def train(self) -> bool:
         """Whether there is a backward pass."""
         return self.mode == "train"
+
+    @property
+    def serves(self) -> bool:
+        """Whether it reads prompts or decodes, so that its examples are made up."""
+        return self.mode in SERVING
 
     def examples(self) -> int:
         """Count the examples of a generated batch.

@@ -18,13 +18,14 @@ from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload, most
 from .columns import Column, Seconds, divided, exchange, merge, note_offers, offers
-from .kv_cache import NUMBER, add_caches, serving
+from .kv_cache import NUMBER
 from .machine import PLACES, check_measured, note_measured
 from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, training
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
 from .outside import add_unused, modules_outside, note_unused
 from .recompute import recomputed
+from .serving import Served, add_caches, read_prompt, served, weights_alone
 from .strategies import Division, parse, strategy_name
 from .trace import Kernels, TracedLayer
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["profile"]
 
 Array = npt.NDArray[np.float64]
+Further = Sequence[Mapping[str, Any]]  # fields of each layer
 
 # Autograd starts operations of the backward pass without the modules' Python code: in about half the time.
 BACKWARD_LAUNCH = 0.5
@@ -98,7 +100,7 @@ def profile(
     on : {"cpu", "cuda"}, optional
         Where to measure: on one thread of the processor (default), or on the GPU.  A module that is given
         must be there.
-    mode : {"train", "inference"}
+    mode : {"train", "inference", "prefill", "decode"}
         Forward and backward pass, or forward pass alone.
     precision : {"fp32", "tf32", "fp16", "bf16"}
         Of arithmetic and of weights; default: that of the network's weights.
@@ -129,11 +131,13 @@ def profile(
         machine divide the products of each layer (tensor parallelism).  ``"ep=2,4"``: the same, but each has
         whole experts of a mixture.  Recomputation goes with each of the others too.
     context
-        Earlier tokens of each sequence, of networks of transformers in inference: their keys and values are
-        in memory, and tokens attend to them.  With a `sequence` of 1 this is decoding: an example is a token
-        of a sequence, and `batch` sequences are decoded at a time, in each stage others.
+        Tokens of a sequence that a language model is served: with mode ``"prefill"`` those of a prompt, which
+        is read in one pass; with ``"decode"`` the earlier ones that each new token attends to.
     concurrency
-        Sequences whose keys and values each replica has in memory; default: `batch`.
+        Sequences that are served at a time, by all replicas together: their keys and values are in memory,
+        and replicas divide them; default: `batch`.  With mode ``"decode"`` a step decodes `batch` of them, by
+        default all.  A pipeline needs as many groups as it has stages, each with a `batch` of
+        ``concurrency / stages``.
     kv_cache : {"fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4"}
         Precision of keys and values; default: that of the network.
 
@@ -171,9 +175,17 @@ def profile(
     weights, which are whole while it runs.  Gradients that replicas all-reduce are those of the weights, and
     half as much again with `zero` 3, where the weights are exchanged twice.
 
-    A cache of keys and values has, for each token, those of the heads that groups of queries share, or the
-    latent vector of latent attention; windows bound the tokens.  It is memory of the blocks, and read once in
-    a pass.
+    Where a language model decodes, an example is one token of one sequence, so that examples/s of a plan are
+    tokens/s.  A step reads the weights once, whatever its batch, and the keys and values of each sequence; it
+    is a captured graph, without `Device.launch_seconds`.  `Layer.compute_parallel` is the part of it that
+    more replicas take less time for: what is not reading weights or starting kernels.  A cache of keys and
+    values has, for each token, those of the heads that groups of queries share, or the latent vector of
+    latent attention; windows bound the tokens.  It is in `Layer.sharded`, as replicas divide the sequences.
+    `Layer.prefill` is the time of the pass over one prompt of `context` tokens, and the workspace is that of
+    a step or of this pass, the larger.
+
+    Of experts that tokens choose, a pass reads those that have a token: with uniform routing of n tokens to k
+    of E experts each, ``E (1 - (1 - k / E)^n)`` on average.
 
     Buffers of integers or of 8 bits, with two dimensions or more, count as quantised weights.
     Weights that do not run on the example, as a tower for images where it has text alone, have no gradients;
@@ -220,24 +232,21 @@ def profile(
     trains = training(mode, optimizer, zero)
     if kv_cache is not None:
         check_choice("kv_cache", kv_cache, tuple(NUMBER))
-    served = serving(context, concurrency, kv_cache, mode)
-    if served is not None and measure is not None:
-        raise ValueError(
-            f"context is {context}; it must be absent where measure is given: no cache is measured"
-        )
+    serves = served(mode, context, concurrency, batch, kv_cache, sequence, shape)
+    if serves is not None and measure is not None:
+        raise ValueError(f"measure is {show(measure)}; it must be absent where mode is {mode!r}")
     _check_shape(shape)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
-    network = read_model(
-        model,
-        example,
-        Options(mode, precision, batch, sequence, shape, layers),
-        on=None if measure is None else on or "cpu",
-    )
+    options = Options(mode, precision, batch, sequence, shape, layers)
+    if serves is not None:
+        options = options._replace(batch=serves.batch, sequence=serves.tokens)
+    network = read_model(model, example, options, on=None if measure is None else on or "cpu")
+    prompts = None if serves is None or mode != "decode" else read_prompt(model, options, serves)
     notes = [*network.notes, *network.trace.notes()]
     if len(asked.divisions) > 1:
         notes += note_offers(types if measured is None else [*types, measured], asked.divisions)
-    how = How(types, measure, measured, mode, graphs, repeats, max_spread)
+    how = How(types, measure, measured, mode, graphs or mode == "decode", repeats, max_spread)
     whole: list[TracedLayer] = []
     spread = np.zeros(len(network.cuts))
     columns: list[Column] = []
@@ -245,9 +254,19 @@ def profile(
         part = divided(network, division)
         traced = part.trace.layers(part.cuts)
         add_unused(part.trace, traced)
-        cached = [] if served is None else add_caches(part, traced, served, division.degree)
+        cached = [] if serves is None else add_caches(part, traced, serves, division.degree)
         seconds, apart = _seconds(how, part, traced, division)
-        columns += _columns(part, traced, division, trains, seconds, again=asked.recompute)
+        further: Further = [{} for _ in traced]
+        if prompts is not None and serves is not None:
+            prompt = divided(prompts, division)
+            reading = prompt.trace.layers(prompt.cuts)
+            add_caches(prompt, reading, serves.prompt, division.degree)
+            waits, _ = _seconds(how._replace(graphs=graphs), prompt, reading, division)
+            fixed, _ = _seconds(how, part, weights_alone(part, traced), division)
+            further = _of_decoding(seconds, fixed, waits)
+            for layer, other in zip(traced, reading, strict=True):
+                layer.workspace = max(layer.workspace, other.workspace)
+        columns += _columns(part, traced, division, trains, seconds, further, again=asked.recompute)
         if division.degree == 1:
             whole, spread = traced, apart
             notes += [*note_unused(network.trace, traced), *cached]
@@ -255,7 +274,7 @@ def profile(
             notes += part.notes
     if measure is not None:
         notes.append(note_measured(measure, on or "cpu"))
-    return _workload(network, whole, trains, columns, spread, list(dict.fromkeys(notes)))
+    return _workload(network, whole, trains, serves, columns, spread, list(dict.fromkeys(notes)))
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
@@ -364,6 +383,24 @@ def _carry(here: Seconds, base: Seconds, other: Seconds) -> Seconds:
     return Seconds(forward, backward)
 
 
+def _of_decoding(
+    step: Mapping[str, Seconds], alone: Mapping[str, Seconds], prompt: Mapping[str, Seconds]
+) -> list[dict[str, Any]]:
+    """Fields of layers that decode: the fraction of a step that replicas divide, and the time of a prompt."""
+    names = list(step)
+    whole = np.array([step[name].forward for name in names])
+    fixed = np.array([alone[name].forward for name in names])
+    divided = 1 - np.divide(fixed, whole, out=np.zeros_like(whole), where=whole > 0)
+    waits = np.array([prompt[name].forward for name in names])
+    return [
+        {
+            "compute_parallel": dict(zip(names, fractions, strict=True)),
+            "prefill": dict(zip(names, times, strict=True)),
+        }
+        for fractions, times in zip(np.clip(divided, 0, 1).T.tolist(), waits.T.tolist(), strict=True)
+    ]
+
+
 # Workload -----------------------------------------------------------------------------------------------
 
 
@@ -373,6 +410,7 @@ def _columns(
     division: Division,
     trains: Training | None,
     seconds: Mapping[str, Seconds],
+    further: Further,
     again: bool,
 ) -> list[Column]:
     """Fields of the layers under a strategy, and under that with recomputation."""
@@ -385,6 +423,7 @@ def _columns(
             "backward": backward if trains else {},
             "activations": layer.saved,
             **memory(layer, network, trains)._asdict(),
+            **further[index],
         }
         plain.append(fields)
         more.append(recomputed(fields, layer, forward) if again else fields)
@@ -396,6 +435,7 @@ def _workload(
     network: Network,
     traced: Sequence[TracedLayer],
     trains: Training | None,
+    serves: Served | None,
     columns: Sequence[Column],
     spread: Array,
     notes: Sequence[str],
@@ -432,11 +472,14 @@ def _workload(
         ties=trace.ties(traced, cuts),
         batch=network.batch,
         architecture=network.architecture,
-        mode="train" if trains else "inference",
+        mode="train" if trains else serves.mode if serves else "inference",
         precision=network.precision,
         optimizer=trains.optimizer if trains else "",
         zero=trains.zero if trains else None,
         sequence=network.sequence,
+        context=serves.context if serves else None,
+        concurrency=serves.concurrency if serves else None,
+        kv_cache=(serves.precision or network.precision) if serves else None,
         notes=tuple(notes),
     )
 
@@ -448,13 +491,14 @@ def layer_table(workload: Workload) -> Group:
     """Table of the layers of a workload, as text."""
     types = list(dict.fromkeys(type_ for layer in workload.layers for type_ in layer.compute))
     spread = any(layer.spread for layer in workload.layers)
-    sizes = ("memory", "workspace", "kept")
+    sharded = any(most(layer.sharded) for layer in workload.layers)
+    sizes = ("memory", *(["sharded"] if sharded else []), "workspace", "kept")
     head = ("layer", "kind", "parameters", "forward", *sizes, *types, *(["spread"] if spread else []))
     rows = [head]
     for layer in workload.layers:
         times = (layer.compute.get(type_) for type_ in types)
         row = [layer.name, layer.kind, f"{layer.parameters / 1e6:.4g} MB", f"{layer.flops / 1e9:.4g} GFLOP"]
-        held = (layer.memory, layer.workspace, layer.activations)
+        held = (layer.memory, *([layer.sharded] if sharded else []), layer.workspace, layer.activations)
         row += [f"{most(bytes_) / 1e6:.4g} MB" for bytes_ in held]
         row += ["-" if time is None else f"{time * 1e3:.4g} ms" for time in times]
         rows.append((*row, *([f"{layer.spread:.1%}"] if spread else [])))

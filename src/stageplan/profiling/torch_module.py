@@ -174,6 +174,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._answers: dict[int, bool] = {}  # storage -> assumed result of the test in it
         self._random: set[int] = set()  # storages of random numbers
         self._counted: dict[int, int] = {}  # storage of a sum -> how many values it is of
+        self._choices: dict[int, int] = {}  # how many largest values were chosen -> of each row
         self._kept: dict[int, Any] = {}  # storages, kept so that no address is used twice
         self._weights: dict[int, int] = {}  # storage -> weight
         self._buffers: set[int] = set()  # storages of the other buffers
@@ -317,6 +318,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         moved = 0.0
         if written and packet not in FREE:
             moved = _moved(packet, inputs, written.values(), passes(func, args, kwargs))
+            moved -= self._untouched(packet, args)
         count, known = flops(func, args, kwargs, result)
         if not known:
             self.trace.note_uncounted(str(packet), moved)
@@ -327,6 +329,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Note the assumed result of a test of all values: masks are all true, and no value is invalid."""
         if packet is aten.sum:
             self._counted[self._storage(outputs[0])] = args[0].numel()
+        elif packet is aten.topk:
+            self._choices[outputs[0].numel()] = outputs[0].shape[-1]
         elif packet is aten.rand:
             self._random.add(self._storage(outputs[0]))
         elif packet is aten.all:
@@ -343,6 +347,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if answer is None:
             raise ValueError("what it does depends on the values of a tensor")
         return answer
+
+    def _untouched(self, packet: Any, args: tuple[Any, ...]) -> float:
+        """Bytes of the matrices of a grouped product that no row is for, as of experts without a token."""
+        if packet is not aten._grouped_mm or args[1].dim() < 3:
+            return 0.0
+        rows, experts = int(args[0].shape[-2]), int(args[1].shape[0])
+        touched = experts_touched(experts, rows, self._choices.get(rows, 1))
+        return _bytes(args[1]) * (1 - touched / experts)
 
     def _record(self, kernel: Kernel, read: Iterable[int], written: Mapping[int, Tensor], each: bool) -> None:
         if self._backward_of is not None:
@@ -383,6 +395,24 @@ def _moved(packet: Any, inputs: Iterable[Tensor], outputs: Iterable[Tensor], pas
     if packet in GATHERS:
         return 2 * written
     return written + passes * sum(map(_bytes, {id(tensor): tensor for tensor in inputs}.values()))
+
+
+def experts_touched(experts: int, rows: int, each: int) -> float:
+    """Count the experts that are expected to have a token, where routing is uniform.
+
+    Each token goes to `each` different experts, all of them equally likely and independently of other tokens,
+    so that an expert is without any with probability ``(1 - each / experts) ** tokens``.
+
+    Parameters
+    ----------
+    experts
+        All experts of a layer.
+    rows
+        Tokens, counted once for each of their experts.
+    each
+        Experts of a token.
+    """
+    return float(experts * (1 - (1 - each / experts) ** (rows / each)))
 
 
 def _grouped_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:

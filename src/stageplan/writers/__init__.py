@@ -206,7 +206,7 @@ def write(partition: Partition, to: str) -> Written:
 
 def _check_mode(partition: Partition, to: str) -> None:
     mode = partition.conditions.mode
-    if (mode == "train" and to in SERVING) or (mode == "inference" and to in TRAINING):
+    if (mode == "train" and to in SERVING) or (mode not in (None, "train") and to in TRAINING):
         does, other = ("serves", "inference") if to in SERVING else ("trains", "train")
         raise ValueError(
             f"its workload was profiled for mode {mode!r}, and the runtime only {does} models "
