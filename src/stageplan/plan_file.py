@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Annotated, Any, Literal
 
@@ -44,6 +45,10 @@ class ServingDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     time_per_token: float | None
     time_to_first_token: float | None
     room: tuple[float | None, ...]
+
+    def rooms(self) -> tuple[float, ...]:
+        """Return the sequences that fit into each stage, as numbers."""
+        return tuple(math.inf if room is None else room for room in self.room)
 
 
 class LayerDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -34,7 +34,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         through all stages, each on one replica, that finds them idle. None if the workload lacks the times.
     room : tuple of float
         Sequences of `context` tokens whose keys and values fit into the memory of each stage, of all its
-        replicas together, besides weights and workspace; inf where memory has no limit.
+        replicas together, besides weights and workspace, parts of a sequence among them; inf where memory has
+        no limit.
     """
 
     tokens_per_second: float
@@ -44,8 +45,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sequences(self) -> float:
-        """Sequences that fit into the stage with the least room, and so into the plan."""
-        return min(self.room)
+        """Whole sequences that fit into the stage with the least room, and so into the plan."""
+        least = min(self.room)
+        return math.floor(least) if math.isfinite(least) else least
 
     def __str__(self) -> str:
         parts = [f"{self.tokens_per_second:,.4g} tokens/s"]
@@ -104,13 +106,13 @@ def _first_token(plan: Plan, context: float) -> float | None:
 
 
 def room_of(plan: Plan, stage: Stage) -> float:
-    """Count the sequences whose keys and values fit into a stage, by all its replicas together."""
+    """Count the sequences whose keys and values fit into a stage, of all its replicas together."""
     cache = cache_of(plan, stage)
     capacity = float(plan.problem.capacity[plan.problem.label_types[stage.label]])
     if cache == 0 or math.isinf(capacity):
         return math.inf
     held = stage.memory - cache * float(plan.problem.conditions.concurrency or 0) / stage.replicas
-    return max(0.0, math.floor((capacity - held) / cache)) * stage.replicas
+    return max(0.0, capacity - held) / cache * stage.replicas
 
 
 def cache_of(plan: Plan, stage: Stage) -> float:

@@ -18,6 +18,7 @@ from ..plan import Plan
 from ..verify import stage_times
 from ..verify_options import in_flight, numbers_of, time_by_schedule, unsupported
 from . import deepspeed, device_map, document, megatron, paddle, sglang, torch_pipelining, torchtitan, vllm
+from .cache_pool import balance
 from .defaults import Default
 from .partition import Partition, Rank, Written
 from .torch_pipelining import SplitModule, split_module
@@ -186,11 +187,15 @@ def export(plan: Plan, to: str) -> Export:
         raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
     if not plan.feasible:
         raise ValueError(f"the plan is not feasible: {'; '.join(map(str, plan.violations))}")
-    partition = Partition.of(plan)
-    written = write(partition, to)
-    default = _WRITERS[to].default(partition)
+    written = write(Partition.of(plan), to)
+    moved = ""
+    if to == "vllm":
+        plan, moved = balance(plan)
+        written = write(Partition.of(plan), to) if moved else written
+    default = _WRITERS[to].default(Partition.of(plan))
     compare = _compare_placement if to == "device-map" else _compare
-    return Export(to, *written, compare(plan, default))
+    note = "; ".join(filter(None, (moved, written.note)))
+    return Export(to, *written._replace(note=note), compare(plan, default))
 
 
 def write(partition: Partition, to: str) -> Written:

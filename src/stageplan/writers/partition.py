@@ -87,6 +87,9 @@ class Partition(NamedTuple):
         Architecture, mode and precision that were planned for.
     goal : Goal
         Its schedule is that of the runtime.
+    room : tuple of float, or None
+        Of a model that is served, the sequences whose keys and values fit into each stage, as in `Serving`;
+        None where they are not known.
     """
 
     layers: tuple[str, ...]
@@ -97,6 +100,7 @@ class Partition(NamedTuple):
     modules: tuple[tuple[str, ...], ...]
     conditions: Conditions
     goal: Goal
+    room: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, plan: Plan) -> Partition:
@@ -112,6 +116,7 @@ class Partition(NamedTuple):
             problem.layer_modules,
             problem.conditions,
             problem.goal,
+            plan.serving().room if problem.conditions.served and problem.goal.schedule is None else None,
         )
 
     @classmethod
@@ -141,6 +146,7 @@ class Partition(NamedTuple):
             tuple(layer.modules for layer in saved.layers),
             saved.conditions,
             saved.goal or Goal(),
+            None if saved.serving is None else saved.serving.rooms(),
         )
 
     def check(self) -> None:
