@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import stageplan as sp
+
 TOP = Path(__file__).parents[1]
 PAGES = sorted((TOP / "src/stageplan/docs").glob("*.md"))
 
@@ -17,6 +19,7 @@ def test_pages_are_listed_with_their_titles(run):
         "contributing  Contributing to stageplan",
         "schedules     Strategies, schedules and memory",
         "serving       Serving language models",
+        "sweeps        Sweeps",
         "words         Terms",
     ]
 
@@ -29,7 +32,7 @@ def test_a_page_is_printed_as_it_is(run, page):
 def test_an_unknown_page_is_refused(refused):
     assert (
         refused("docs", "../goal")
-        == "PAGE is '../goal'; it must be one of contributing, schedules, serving, words"
+        == "PAGE is '../goal'; it must be one of contributing, schedules, serving, sweeps, words"
     )
 
 
@@ -59,3 +62,39 @@ def test_files_of_the_page_on_schedules_are_planned(run):
     assert (stage["strategy"], stage["in_flight"]) == ("tp2", 1)
     examples = -(-2 // stage["replicas"])
     assert stage["memory"] == pytest.approx(8e9 + 4e9 / stage["replicas"] + 1e9 + examples * 1e9)
+
+
+SWEEPS = (TOP / "src/stageplan/docs/sweeps.md").read_text()
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars", "duckdb"])
+def test_blocks_of_the_page_on_sweeps_read_rows(run, package):
+    """Each of them finds the three cheapest plans."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip(package)
+    Path("sweep.toml").write_text(re.search(r"^```toml\n# sweep.toml\n(.*?)^```$", SWEEPS, re.M | re.S)[1])
+    assert run("sweep", "sweep.toml", "-o", "rows")[0] == 0
+    names = {}
+    exec(re.search(rf"^```python {package}\n(.*?)^```$", SWEEPS, re.M | re.S)[1], names)
+    best = names["best"]
+    found = [row[0] for row in best] if package == "duckdb" else best["set_up"].to_list()
+    rows = [row for row in sp.SweepResults.open("rows").rows() if row["violation"] == 0]
+    cheapest = sorted(rows, key=lambda row: (row["cost"], row["set_up"]))
+    assert [rows_cost(rows, set_up) for set_up in found] == [row["cost"] for row in cheapest[:3]]
+
+
+def rows_cost(rows, set_up):
+    return next(row["cost"] for row in rows if row["set_up"] == set_up)
+
+
+def test_commands_of_the_page_on_sweeps_run(run):
+    block = re.search(r"^((?:    stageplan sweep .*\n)+)", SWEEPS, re.M)[1]
+    for line in block.splitlines():
+        words, _, output = line.partition("#")[0].partition(">")
+        argv = words.split()[1:]
+        if argv[1] == "merge" and not list(Path("rows/chunks").glob("*.parquet")):
+            continue
+        status, out, _ = run(*argv)
+        assert status == 0, line
+        if output:
+            Path(output.strip()).write_text(out)

@@ -38,7 +38,7 @@ FIRST = [
     ),
     *("pareto.py:pareto", "score.py:evaluate", "plan.py:Plan", "repair.py:repair", "verify.py:verify"),
     *("profiling/profile.py:profile", "writers/__init__.py:export", "generate/steps.py:generate"),
-    *("learning/policy.py:Policy", "catalogue.py:make_cluster"),
+    *("learning/policy.py:Policy", "catalogue.py:make_cluster", "sweeps/run.py:sweep", "sweeps/sweep.py:of"),
     *(f"stop.py:{stop.__name__}" for stop in (sp.Stop, *sp.Stop.__subclasses__())),
 ]
 

@@ -30,6 +30,10 @@ from .stop import (
     Stop,
     Target,
 )
+from .sweeps.results import SweepResults
+from .sweeps.run import sweep
+from .sweeps.sweep import Sweep
+from .sweeps.sweep_file import read_sweep
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 from .workload_file import write_workload
@@ -69,6 +73,8 @@ __all__ = [
     "Stage",
     "Stop",
     "Suggestion",
+    "Sweep",
+    "SweepResults",
     "Target",
     "Tensor",
     "Verified",
@@ -86,11 +92,13 @@ __all__ = [
     "read_cluster",
     "read_devices",
     "read_goal",
+    "read_sweep",
     "read_workload",
     "repair",
     "solve",
     "solve_many",
     "split_module",
+    "sweep",
     "verify",
     "write_workload",
 ]

@@ -26,22 +26,32 @@ if TYPE_CHECKING:  # rich takes long to import, and is only needed where somethi
 @contextmanager
 def progress_line() -> Iterator[Callable[[Progress], object] | None]:
     """Show a progress line during a search, if stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    with Console(file=cast(IO[str], _Terminal())).status("searching") as status:
+    with status_line("searching") as update:
+        if update is None:
+            yield None
+            return
         shown = 0.0
 
         def show(progress: Progress) -> None:
             nonlocal shown
             if progress.runtime - shown >= 0.1:
                 shown = progress.runtime
-                status.update(Text(_line(progress), no_wrap=True, overflow="ellipsis"))
+                update(_line(progress))
 
         yield show
+
+
+@contextmanager
+def status_line(text: str) -> Iterator[Callable[[str], object] | None]:
+    """Show a line that can be replaced by another one, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(file=cast(IO[str], _Terminal())).status(text) as status:
+        yield lambda line: status.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))
 
 
 class _Terminal:

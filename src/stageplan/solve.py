@@ -19,6 +19,7 @@ from .learning.policy import CELLS, Cell, Policy
 from .output import compose, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
+from .row import row_of
 from .score import as_schemes
 from .stop import MaxRuntime, NoImprovement, Progress, Stop
 
@@ -141,6 +142,17 @@ class Result:
         search["proof_devices"] = self.proof_devices
         history = [p._asdict() for p in self.history]
         return self.plan.to_dict() | {"search": search | {"history": history}}
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the result as one row of a table.
+
+        Returns
+        -------
+        dict
+            By column, as ``stageplan docs sweeps`` lists them: plain values, None for no limit and for
+            numbers that are infinite.
+        """
+        return row_of(self)
 
     def __rich__(self) -> Group:
         how = " (interrupted)" if self.interrupted else ""

@@ -9,7 +9,7 @@ from .._version import __version__
 from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
-from . import docs, example, export, generate, info, profile, say, search
+from . import docs, example, export, generate, info, profile, say, search, sweep
 from .status import BAD_INPUT, NO_PLAN, PIPE_CLOSED, exit_statuses
 
 # First words of error sentences about values that a flag of the same name gives.
@@ -20,6 +20,7 @@ _FLAG_WORDS = (
     *("device", "prices", "region", "spot"),
     *("batch", "sequence", "layers", "precision", "measure", "on", "repeats", "max_spread"),
     *("microbatches", "max_seconds"),
+    *("workers", "shard", "rows"),
 )
 _FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {
     "seconds": "--max-runtime",
@@ -89,6 +90,7 @@ def _parser() -> _Parser:
     search.add_plan(command("plan", "search for the best plan"))
     search.add_pareto(command("pareto", "find the plans from the cheapest to the fastest (Pareto front)"))
     search.add_score(command("score", "score a plan, or many schemes"))
+    sweep.add_sweep(command("sweep", "plan many set-ups, and write a row for each"))
     profile.add_profile(command("profile", "profile a model into a workload"))
     export.add_export(command("export", "convert a plan to a runtime's configuration"))
     export.add_devices(command("devices", "list the devices of the catalogue"))

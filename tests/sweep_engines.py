@@ -1,0 +1,40 @@
+"""Runs a small sweep on an engine: ``python sweep_engines.py ENGINE DIRECTORY``."""
+
+import sys
+from pathlib import Path
+
+from small_sweeps import made
+
+import stageplan as sp
+
+
+def on_mpi(directory):
+    from mpi4py.futures import MPIPoolExecutor
+
+    with MPIPoolExecutor() as executor:
+        sp.sweep(made(), directory, executor=executor)
+
+
+def on_dask(directory):
+    import dask
+    from distributed import Client, LocalCluster
+
+    dask.config.set({"distributed.admin.system-monitor.gil.enabled": False})
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        sp.sweep(made(), directory, executor=client)
+
+
+def on_submitit(directory):
+    import submitit
+
+    executor = submitit.LocalExecutor(directory.parent / "jobs")
+    executor.update_parameters(timeout_min=5)
+    jobs = [executor.submit(sp.sweep, made(), directory, shard=(i, 2)) for i in (1, 2)]
+    assert sum(job.result().done for job in jobs) == 4
+
+
+if __name__ == "__main__":
+    {"mpi": on_mpi, "dask": on_dask, "submitit": on_submitit}[sys.argv[1]](Path(sys.argv[2]))
