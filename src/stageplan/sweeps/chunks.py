@@ -19,7 +19,7 @@ from .rows import Coded, Outcomes
 from .sweep import Problems, Sweep, replacement
 
 _WORK_PER_SECOND = 1.5e8  # of one thread
-_SET_UP_SECONDS, _GROUP_SECONDS = 1e-5, 1e-3  # besides that
+_SET_UP_SECONDS, _GROUP_SECONDS = 1e-5, 3e-4  # besides that
 _SAMPLE = 16  # set-ups whose work is counted to find the size of chunks
 _MOST = 2**16  # set-ups of a chunk, which are in memory together
 _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly

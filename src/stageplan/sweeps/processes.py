@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
@@ -73,7 +74,7 @@ class Processes(Executor):
                 ours = ours or self._start(place)
                 ours.send(call)
                 good, value = ours.recv()
-            except (EOFError, BrokenPipeError, ConnectionResetError):
+            except (EOFError, ConnectionError):
                 good, value, ours = False, WorkerDiedError(self._how_it_ended(place)), None
             except Exception as error:  # a process that cannot be started, or a call that cannot be sent
                 good, value = False, error
@@ -108,16 +109,14 @@ def _work(theirs: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):
+        while True:
             call, args, kwargs = theirs.recv()
-        except EOFError:
-            return
-        try:
-            answer = True, call(*args, **kwargs)
-        except Exception as error:
-            answer = False, error
-        theirs.send(answer)
+            try:
+                answer = True, call(*args, **kwargs)
+            except Exception as error:
+                answer = False, error
+            theirs.send(answer)
 
 
 def _end_with_parent() -> None:
