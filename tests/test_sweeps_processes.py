@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import wait
 
@@ -96,3 +98,30 @@ time.sleep(60)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert gone(number)
+
+
+def test_a_script_without_a_guard_is_told(tmp_path):
+    """Its workers import it, and would begin again."""
+    script = tmp_path / "script.py"
+    script.write_text("""
+import stageplan as sp
+try:
+    sp.sweep(sp.Sweep.of({"workload": "ctr", "limit.a100": [1, 2]}), "rows", workers=2, resume=True)
+except RuntimeError as error:
+    print(__name__, error)
+    raise SystemExit(3)
+""")
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("__mp_main__ the executor broke down: a worker process could not start: ")
+    assert last.startswith("__main__ the executor broke down: a worker process could not start; ")
+    assert list((tmp_path / "rows/chunks").iterdir()) == []

@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any
+
+from ..fields import first_line
 
 _Task = tuple[Future[Any], tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]
 
@@ -89,11 +91,21 @@ class Processes(Executor):
     def _start(self, place: int) -> Connection:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs,), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except (OSError, RuntimeError) as error:
+            raise BrokenExecutor(f"a worker process could not start: {first_line(error)}") from None
         theirs.close()
         self._processes[place] = process
         if self._closed:
             process.kill()
+        try:
+            ours.recv()  # it is ready
+        except EOFError:
+            process.join()
+            if (process.exitcode or 0) > 0:  # by itself, as others would
+                raise BrokenExecutor("a worker process could not start; stderr has its error") from None
+            raise
         return ours
 
     def _how_it_ended(self, place: int) -> str:
@@ -110,6 +122,7 @@ def _work(theirs: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, ConnectionError):
+        theirs.send(None)
         while True:
             call, args, kwargs = theirs.recv()
             try:

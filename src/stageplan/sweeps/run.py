@@ -66,7 +66,8 @@ def sweep(
         What runs the chunks: an executor of `concurrent.futures`, such as that of mpi4py, a client of Dask,
         or a function like `map`. Default: this process.
     workers
-        Instead: number of processes of this machine; one that dies is replaced.
+        Instead: number of processes of this machine; one that dies is replaced. They import the main module,
+        so that a script has to call this under ``if __name__ == "__main__":``.
     threads
         Threads of each chunk; default: 1 with workers or an executor, else all available cores.
     shard : (i, n), optional
@@ -108,7 +109,9 @@ def sweep(
         raise ValueError("workers is given with executor; only one of them may be")
     if workers is not None:
         check_number("workers", workers, minimum=1, maximum=4096, whole=True)
-    threads = count_threads(threads if threads or (executor is None and workers is None) else 1)
+    if threads is None and (executor is not None or workers is not None):
+        threads = 1
+    threads = count_threads(threads)
     if rows is not None:
         check_choice("rows", rows, FORMATS)
     part = _check_shard(shard)
