@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_sweeps import contents, made
 
@@ -47,6 +48,18 @@ def test_an_opened_store_is_the_same(store):
     assert again.is_of(made())
     assert not again.is_of(made(seed=1))
     assert again.encode(1, solve_chunk(again.sweep, 3, 6)) == store.encode(1, solve_chunk(store.sweep, 3, 6))
+
+
+def test_a_file_has_the_same_bytes_whatever_memory_held_before(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    store = Store.make(tmp_path, made(), 3, "parquet")
+    solved = solve_chunk(store.sweep, 0, 2)
+    found = set()
+    for i in range(60):
+        for size in range(8, 800, 8):  # freed at once, and reused by what is written
+            np.frombuffer(pa.allocate_buffer(size), np.uint8)[:] = i + 1
+        found.add(store.encode(0, solved).to_pybytes())
+    assert len(found) == 1
 
 
 def test_other_files_are_no_chunks(store):

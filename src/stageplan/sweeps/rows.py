@@ -113,9 +113,10 @@ def type_of(column: str) -> str:
 
 
 def to_arrow(columns: Mapping[str, Any], count: int) -> pa.Table:
-    """Make an Arrow table of columns; texts are dictionaries of the different ones.
+    """Make an Arrow table of columns.
 
-    Arrays are made of buffers: other ways import pandas where it is installed, which takes a second.
+    Its arrays are made of buffers: other ways import pandas where it is installed, which takes a second. None
+    is a dictionary, which Parquet files would hold with different unused bytes each time.
     """
     import pyarrow as pa
 
@@ -130,14 +131,34 @@ def _to_arrow(column: Any, type_: str, count: int) -> pa.Array:
         return _lists(column, count)
     if isinstance(column, Coded):
         if type_ == "string":
-            absent = np.array([value is None for value in column.values])[column.codes]
-            codes = _flat(column.codes.astype(np.int32), pa.int32(), absent)
-            return pa.DictionaryArray.from_arrays(codes, _texts([value or "" for value in column.values]))
+            return _texts(column)
         gone = np.nan if type_ == "float64" else -1
         values = [gone if value is None else value for value in column.values]
         column = np.array(values, "float64" if type_ == "float64" else None)[column.codes]
     absent = _absent(column)
     return _flat(np.where(absent, 0, column).astype(type_), pa.type_for_alias(type_), absent)
+
+
+def _texts(column: Coded) -> pa.Array:
+    import pyarrow as pa
+
+    raw = [(value or "").encode() for value in column.values]
+    lengths = np.array([len(text) for text in raw])[column.codes]
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    present = np.array([value is not None for value in column.values])[column.codes]
+    buffers = [_bitmap(present), pa.py_buffer(ends), pa.py_buffer(_joined(raw, column.codes, lengths))]
+    return pa.Array.from_buffers(pa.string(), len(lengths), buffers)
+
+
+def _joined(raw: Sequence[bytes], codes: Array, lengths: Array) -> bytes:
+    """Join the texts of all rows."""
+    used = {raw[code] for code in np.flatnonzero(np.bincount(codes))}
+    if len(used) == 1:
+        return used.pop() * len(codes)
+    width = max(map(len, raw))
+    padded = np.frombuffer(b"".join(text.ljust(width) for text in raw), np.uint8).reshape(-1, width)
+    joined: bytes = padded[codes][np.arange(width) < lengths[:, None]].tobytes()
+    return joined
 
 
 def _lists(parts: Mapping[int, npt.NDArray[np.int8]], count: int) -> pa.Array:
@@ -151,16 +172,6 @@ def _lists(parts: Mapping[int, npt.NDArray[np.int8]], count: int) -> pa.Array:
     flat = np.concatenate([np.empty(0, np.int8), *(parts[first].ravel() for first in sorted(parts))])
     buffers = [_bitmap(lengths > 0), pa.py_buffer(ends)]
     return pa.Array.from_buffers(pa.list_(pa.int8()), count, buffers, children=[_flat(flat, pa.int8())])
-
-
-def _texts(values: Sequence[str]) -> pa.Array:
-    import pyarrow as pa
-
-    raw = [value.encode() for value in values]
-    ends = np.cumsum([0, *map(len, raw)], dtype=np.int32)
-    return pa.Array.from_buffers(
-        pa.string(), len(raw), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(raw))]
-    )
 
 
 def _flat(values: Array, type_: pa.DataType, absent: npt.NDArray[np.bool_] | None = None) -> pa.Array:

@@ -305,8 +305,7 @@ def _parquet(table: pa.Table, mark: str) -> pa.Buffer:
     import pyarrow.parquet as pq
 
     stream = pa.BufferOutputStream()
-    # Without the Arrow schema, by which texts would be read as dictionaries.
-    with pq.ParquetWriter(stream, table.schema, compression="zstd", store_schema=False) as writer:
+    with pq.ParquetWriter(stream, table.schema, compression="zstd") as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({"stageplan": mark})
     return stream.getvalue()
