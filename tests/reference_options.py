@@ -107,6 +107,7 @@ def column_option(p: Any, layers: Sequence[int], t: int, c: int, r: int) -> Opti
     gradients = sum(entry(p, "gradients", layers, c)) if batch else 0.0
     reduced = 0.0 if r == 1 else 2 * (r - 1) / r * gradients / rate(p, t, k)
     memory = sum(entry(p, "memory", layers, c)) + sum(entry(p, "sharded", layers, c)) / r
+    running = fullest / p.conditions.batch if batch else 1  # of what the workspace is for
     return Option(
         devices=k,
         column=c,
@@ -114,7 +115,7 @@ def column_option(p: Any, layers: Sequence[int], t: int, c: int, r: int) -> Opti
         busy=max(compute, transfer) if p.goal.overlap else compute + transfer,
         through=compute + transfer,
         sync=reduced + sum(entry(p, "update", layers, c)),
-        memory=memory + max(entry(p, "workspace", layers, c)),
+        memory=memory + running * max(entry(p, "workspace", layers, c)),
         flight=fullest * sum(entry(p, "activations", layers, c)) if batch else 0.0,
         unsupported=len(times) - len(runs),
     )

@@ -1,5 +1,7 @@
 """Clusters of devices of the catalogue, and the built-in catalogue itself."""
 
+from math import inf
+
 import msgspec
 import pytest
 
@@ -32,11 +34,36 @@ def test_a_cluster_of_names_counts_and_prices():
             capacity=7.2e10,
             bandwidth=6e9,
             machine=8,
-            link=3e11,
+            link=0.8 * 3e11,
             network=6e9,
         ),
         sp.DeviceType(name="slow", price=0.35, capacity=1.44e10, bandwidth=6e8, machine=1, network=6e8),
     )
+
+
+def test_replicas_reduce_over_the_link_in_a_machine_and_over_the_network_beyond():
+    devices = sp.read_devices()
+    gradients, batch = 1e9, 16
+    layer = sp.Layer(name="x", compute={"h100-sxm": 1.0, "l4": 9.0}, gradients=gradients)
+    workload = sp.Workload(name="one", layers=[layer])
+    for replicas, name in ((1, None), (8, "link"), (16, "network")):
+        most = {"max_devices_per_stage": replicas, "batch": batch, "objective": "throughput"}
+        problem = sp.Problem(workload, sp.make_cluster(["h100-sxm:16", "l4:1"]), sp.Goal(**most))
+        stage = sp.solve(problem, "exact").plan.stages[0]
+        h100 = devices["h100-sxm"]
+        rate = {None: inf, "link": h100.link_fraction * h100.link, "network": h100.network}[name]
+        assert (stage.type, stage.devices) == ("h100-sxm", replicas)
+        assert stage.sync == pytest.approx(2 * (replicas - 1) / replicas * gradients / rate / batch)
+    for name, device in devices.items():
+        problem = sp.Problem(workload_on(name), sp.make_cluster([f"{name}@1"]))
+        assert problem.machine.tolist() == [device.per_machine]
+        link = inf if device.link is None else device.link_fraction * device.link
+        assert (problem.link is None) == (device.link is None) or problem.link[0] == link
+        assert problem.network.tolist() == [device.network]
+
+
+def workload_on(name):
+    return sp.Workload(name="one", layers=[sp.Layer(name="x", compute={name: 1.0})])
 
 
 def test_tensors_stay_in_the_machine_where_one_type_fits_into_it():

@@ -81,7 +81,7 @@ def test_bad_work_is_refused(numbers):
 def test_a_device_type_keeps_a_tenth_of_the_memory_free_and_passes_tensors_over_the_network():
     type_ = device(price=2.0, network=5e9, link=9e10).to_type(limit=3)
     assert type_ == sp.DeviceType(
-        name="x", price=2.0, limit=3, capacity=9e9, bandwidth=5e9, machine=1, link=9e10, network=5e9
+        name="x", price=2.0, limit=3, capacity=9e9, bandwidth=5e9, machine=1, link=0.8 * 9e10, network=5e9
     )
     assert device(price=2.0).to_type(price=0.0).price == 0.0
     assert device(price=2.0).to_type().limit is None

@@ -151,7 +151,7 @@ def test_quantisation_is_left_out_and_noted(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(TINY | {"quantization_config": {"quant_method": "gptq", "bits": 4}}))
     workload = sp.profile(f"hf:{path}", devices=["a100-80g"], precision="bf16")
-    assert workload.notes == ("quantization_config is left out: the weights count as bf16",)
+    assert workload.notes[0] == "quantization_config is left out: the weights count as bf16"
 
 
 def test_towers_that_a_text_does_not_run_are_noted(tmp_path):

@@ -9,7 +9,7 @@ import stageplan as sp
 
 torch = pytest.importorskip("torch")
 
-from networks import Stack  # noqa: E402
+from networks import Stack, Tied  # noqa: E402
 
 MEASURED = Path(__file__).parents[2] / "shared" / "measured" / "h200.json"
 BYTES = 2  # of a weight in bf16
@@ -77,6 +77,17 @@ def test_inference_holds_weights_once_and_its_largest_workspace():
     assert not problem.by_options
     (stage,) = sp.Plan.of(problem, [0] * 6).stages
     assert stage.memory == sum(layer.memory for layer in workload.layers) + 3 * 4 * (8 + 16 + 16)
+
+
+def test_shared_weights_are_noted_with_what_trains_them():
+    example = torch.zeros(3, 5, dtype=torch.long)
+    for options, bytes_ in (({}, 16 * 40), ({"zero": 3}, 16 * 40), ({"mode": "inference"}, 2 * 40)):
+        workload = sp.profile(Tied(), example, devices=["a100-80g"], precision="bf16", **options)
+        words = (
+            f"embed and head share weights of {bytes_} bytes, what trains them included, which count in each"
+        )
+        assert workload.notes[-1].startswith(words)
+    assert not any("share" in note for note in profile().notes)
 
 
 @pytest.mark.parametrize(

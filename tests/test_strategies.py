@@ -158,6 +158,28 @@ def test_strategies_of_a_type_share_its_devices() -> None:
     sp.verify(shared, plan)
 
 
+def test_a_workspace_grows_with_the_examples_that_a_replica_runs_at_a_time() -> None:
+    layers = [
+        sp.Layer(name=name, compute={"a": 4.0}, workspace=size) for name, size in (("x", 8.0), ("y", 4.0))
+    ]
+    workload = sp.Workload(name="two", layers=layers, batch=4)
+    cluster = sp.Cluster(name="one", types=[sp.DeviceType(name="a", price=1.0, limit=4)])
+    plain = sp.Problem(workload, cluster)
+    assert sp.Plan.of(plain, [0, 0]).stages[0].memory == 8.0
+    for batch, microbatches, devices, examples in (
+        (16, 2, 1, 8),
+        (16, 2, 3, 3),
+        (16, 16, 1, 1),
+        (8, None, 1, 8),
+    ):
+        schedule = None if microbatches is None else "1f1b"
+        goal = {"batch": batch, "microbatches": microbatches, "schedule": schedule, "objective": "throughput"}
+        problem = sp.Problem(workload, cluster, sp.Goal(**goal, max_devices_per_stage=devices))
+        plan = sp.Plan.of(problem, [0, 0])
+        assert (plan.stages[0].replicas, plan.stages[0].memory) == (devices, examples * 8.0 / 4)
+        sp.verify(problem, plan)
+
+
 def test_a_workspace_of_all_types_needs_no_options() -> None:
     arguments: dict[str, Any] = {
         "compute": [[1.0, 2.0]] * 3,

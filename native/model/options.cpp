@@ -146,7 +146,7 @@ OptionParts Options::parts(const Sums& sums, int column, int replicas) const {
   return {.compute = sums.serial + sums.parallel * share,
           .transfer = sums.transfer * (1 - beta) + sums.transfer * beta * share,
           .sync = (reduce + sums.update) / columns_.batch,
-          .memory = sums.memory + sums.sharded / replicas + sums.workspace,
+          .memory = sums.memory + sums.sharded / replicas + fullest * sums.workspace,
           .flight = fullest * sums.activations};
 }
 

@@ -250,6 +250,9 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def to_type(self, limit: int | None = None, price: float | None = None) -> DeviceType:
         """Make a device type for a cluster, which transfers tensors over the network between machines.
 
+        All-reduces among the replicas of a stage have the achievable rate of the link inside a machine, and
+        that of the network if they take more devices.
+
         Parameters
         ----------
         limit
@@ -276,7 +279,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             capacity=USABLE_MEMORY * self.memory,
             bandwidth=self.network,
             machine=self.per_machine,
-            link=self.link,
+            link=None if self.link is None else self.link_fraction * self.link,
             network=self.network,
         )
 

@@ -63,7 +63,8 @@ class Problem:
         Name of the strategy of each column.
     sharded, activations, workspace, gradients : ndarray of float64, shape (L, C), or None
         Bytes per device: divided among the replicas; resident for each example in flight; used only while
-        the layer runs; all-reduced by the replicas once per iteration, if the goal has a batch.
+        the layer runs the workload's batch, or in proportion as many examples as a replica runs at a time if
+        the goal has a batch; all-reduced by the replicas once per iteration, if the goal has a batch.
     update : ndarray of float64, shape (L, C), or None
         Seconds of the optimiser per iteration.
     link, network, machine : ndarray of float64, shape (T,), or None
@@ -241,7 +242,8 @@ class Problem:
             Name of the strategy of each column; default: ``""`` for degree 1 and ``"tp4"`` for degree 4.
         sharded, activations, workspace, gradients : array_like, shape (L,) or (L, C), optional
             Bytes per device: divided among the replicas of a stage; resident for each example in flight; used
-            only while the layer runs; all-reduced by the replicas once per iteration.
+            only while the layer runs, for each example at a time if there is a `batch`; all-reduced by the
+            replicas once per iteration.
         update : array_like, shape (L,) or (L, C), optional
             Seconds of the optimiser per iteration.
         link, network : array_like, shape (T,), optional

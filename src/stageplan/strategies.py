@@ -224,6 +224,8 @@ def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
     for name in BY_COLUMN:
         known = fields[name] is not None and (name not in BY_BATCH or goal.batch is not None)
         setattr(core, name, fields[name] if known else np.zeros((layers, columns)))
+    if fields["workspace"] is not None and goal.batch is not None:
+        core.workspace = fields["workspace"] / fields["conditions"].batch
     link = np.full(types, np.inf) if fields["link"] is None else fields["link"]
     core.link = link
     core.network = link if fields["network"] is None else fields["network"]

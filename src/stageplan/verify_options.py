@@ -74,8 +74,11 @@ def numbers_of(problem: Problem, stage: Stage, flying: int) -> Numbers:
     busy = max(compute, transfer) if problem.goal.overlap else compute + transfer
     memory = _sum(_of(problem.memory, stage, column))
     memory += _sum(_of(problem.sharded, stage, column)) / stage.replicas
-    memory += max(_of(problem.workspace, stage, column), default=0.0)
-    if problem.goal.batch is not None:
+    workspace = max(_of(problem.workspace, stage, column), default=0.0)
+    if problem.goal.batch is None:
+        memory += workspace
+    else:
+        memory += fullest * (workspace / problem.conditions.batch)
         memory += flying * fullest * _sum(_of(problem.activations, stage, column))
     return Numbers(compute, transfer, sync, busy if problem.goal.schedule else busy + sync, memory)
 

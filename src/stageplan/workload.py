@@ -81,7 +81,8 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sharded : float or mapping of str to float
         Further bytes, which are divided among the replicas of a stage.
     workspace : float or mapping of str to float
-        Further bytes only while the layer itself runs the workload's batch: the largest in a stage counts.
+        Further bytes only while the layer itself runs the workload's batch: the largest in a stage counts. If
+        the goal has a batch, they count for the examples that a replica runs at a time.
     gradients : float or mapping of str to float
         Bytes of each device that the replicas of a stage all-reduce once per iteration, if the goal has a
         batch and the device types have a `link` or a `network`.

@@ -155,13 +155,13 @@ def _notes_on_gradients(problem: Problem) -> Iterator[str]:
 
 
 def _notes_on_workspace(problem: Problem) -> Iterator[str]:
-    """Yield a note if a replica may run more examples at a time than the workspace of a network is for."""
+    """Yield a note if the workspace has whole weights or gradients, and replicas may run more examples."""
     goal, profiled = problem.goal, problem.conditions
     examples = (goal.batch or 0) / (goal.microbatches or 1)
-    if profiled.optimizer and problem.workspace is not None and examples > profiled.batch:
+    if (profiled.zero or 0) >= 2 and problem.workspace is not None and examples > profiled.batch:
         yield (
-            f"the workspace of the layers is that of {profiled.batch:g} examples, and a microbatch has "
-            f"{examples:g}; profile with --batch as many as a replica runs at a time"
+            f"the workspace of a layer has what it gathers with ZeRO {profiled.zero}, which counts for each "
+            f"{profiled.batch:g} examples; profile with --batch as many as a replica runs at a time"
         )
 
 

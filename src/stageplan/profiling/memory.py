@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..workload import Mode
@@ -60,6 +61,26 @@ def training(mode: Mode, optimizer: str | None, zero: int | None) -> Training | 
 def state_bytes(optimizer: str, precision: str) -> float:
     """Bytes of an optimizer's state for each parameter, its copy of the parameter among them."""
     return STATE[optimizer] + (COPY if PARAMETER[precision] < COPY else 0.0)
+
+
+def note_shared(layers: Sequence[TracedLayer], network: Network, trains: Training | None) -> list[str]:
+    """Note the bytes of weights that several layers have, each of which counts them."""
+    users: dict[int, list[str]] = {}
+    for layer in layers:
+        for number in sorted(layer.weights):
+            users.setdefault(number, []).append(layer.name)
+    groups: dict[tuple[str, ...], set[int]] = {}
+    for number, names in users.items():
+        if len(names) > 1:
+            groups.setdefault(tuple(names), set()).add(number)
+    notes = []
+    for sharing, numbers in groups.items():
+        counted = memory(TracedLayer("", "", numbers), network, trains)
+        notes.append(
+            f"{' and '.join(sharing)} share weights of {counted.memory + counted.sharded:g} bytes, what "
+            f"trains them included, which count in each of them, also in a stage that has both"
+        )
+    return notes
 
 
 def memory(layer: TracedLayer, network: Network, trains: Training | None) -> Memory:

@@ -20,7 +20,7 @@ from ..workload import Layer, Mode, Tensor, Workload, most
 from .columns import Column, Seconds, divided, exchange, merge, note_offers, offers
 from .kv_cache import NUMBER
 from .machine import PLACES, check_measured, note_measured
-from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, training
+from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, note_shared, training
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
 from .outside import add_unused, modules_outside, note_unused
@@ -274,6 +274,7 @@ def profile(
             notes += part.notes
     if measure is not None:
         notes.append(note_measured(measure, on or "cpu"))
+    notes += note_shared(whole, network, trains)
     return _workload(network, whole, trains, serves, columns, spread, list(dict.fromkeys(notes)))
 
 
