@@ -141,6 +141,7 @@ def all_options(p: Any, layers: Sequence[int], t: int) -> list[Option]:
         column_option(p, layers, t, c, r)
         for c in columns_of(p, t)
         for r in range(1, most_replicas(p, t, c) + 1)
+        if not (p.goal.equal_shares and p.goal.schedule and examples_of_microbatch(p) % r)
         if degree_of(p, c) <= (p.goal.max_devices_per_stage or inf)
     ]
 

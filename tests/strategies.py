@@ -179,6 +179,7 @@ def option_problems(draw: st.DrawFn, max_layers: int = 3) -> Arguments:
         "split": st.booleans(),
         "same_strategy": st.booleans(),
         "same_replicas": st.booleans(),
+        "equal_shares": st.booleans(),
     }
     drawn = draw(st.fixed_dictionaries({}, optional=terms))
     return {

@@ -40,6 +40,7 @@ node2 -- Line -- forward_compute_time=2.0, backward_compute_time=4.0, activation
         (["--max-devices-per-stage", "3"], {"max_devices_per_stage": 3}),
         (["--max-stages", "2"], {"max_stages": 2}),
         (["--same-strategy", "--same-replicas"], {"same_strategy": True, "same_replicas": True}),
+        (["--equal-shares"], {"equal_shares": True}),
         (
             ["--schedule", "1f1b", "--microbatches", "2", "--batch", "4"],
             {"schedule": "1f1b", "microbatches": 2, "batch": 4},
@@ -136,6 +137,7 @@ def test_flags_of_the_schedule_and_the_plan(run):
     flags = {
         "schedule": "gpipe", "microbatches": 4, "batch": 8, "max_stages": 3,
         "whole_machines": True, "same_strategy": True, "same_replicas": False,
+        "equal_shares": True,
     }  # fmt: skip
     argv = []
     for name, value in flags.items():

@@ -49,6 +49,21 @@ def test_best_plans_are_those_of_brute_force() -> None:
     assert sum(map(math.isinf, found)) < len(found) / 2
 
 
+def test_replicas_get_equal_shares_of_a_microbatch() -> None:
+    """Also where another number is faster: 8 examples take 3 shares for 3 replicas, 4 for 2 and 2 for 4."""
+    rng = np.random.default_rng(2)
+    terms: dict[str, Any] = {"equal_shares": True, "schedule": "1f1b", "microbatches": 2, "batch": 12}
+    for _ in range(40):
+        check(option_problems.draw_problem(rng, 3, **terms))
+    problem = sp.Problem.from_arrays(
+        [[1.0]], [1.0], limit=[3], schedule="1f1b", microbatches=2, batch=16, objective="throughput",
+    )  # fmt: skip
+    assert sp.solve(problem).plan.stages[0].replicas == 3
+    assert sp.solve(problem.replace(equal_shares=True)).plan.stages[0].replicas == 2
+    unscheduled = {"schedule": None, "microbatches": None, "equal_shares": True}
+    assert sp.solve(problem.replace(**unscheduled)).plan.stages[0].replicas == 3
+
+
 @settings(max_examples=60)
 @given(strategies.option_problems())
 def test_any_problem(arguments: strategies.Arguments) -> None:

@@ -71,6 +71,7 @@ void bind_columns(py::module_& m) {
       .def_readwrite("whole_machines", &Columns::whole_machines)
       .def_readwrite("same_strategy", &Columns::same_strategy)
       .def_readwrite("same_replicas", &Columns::same_replicas)
+      .def_readwrite("equal_shares", &Columns::equal_shares)
       .def("set_listed", &set_listed, py::arg("first"), py::arg("last"), py::arg("type"), py::arg("devices"),
            py::arg("time"), py::arg("pass_time"), py::arg("memory"), py::arg("activations"));
   for (const auto& [name, member] : kArrays) {

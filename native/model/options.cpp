@@ -56,7 +56,8 @@ Options::Options(const Problem& problem)
   std::set<std::pair<int, int>> groups;
   for (int c = 0; c < count; ++c)
     for (int r = 1; r <= (columns_.same_replicas ? max_replicas(c) : 1); ++r)
-      groups.emplace(columns_.same_strategy ? columns_.strategy[c] : -1, columns_.same_replicas ? r : -1);
+      if (may_share(r))
+        groups.emplace(columns_.same_strategy ? columns_.strategy[c] : -1, columns_.same_replicas ? r : -1);
   for (const auto& [strategy, replicas] : groups) groups_.push_back({strategy, replicas});
   if (!columns_.listed.first.empty()) groups_.assign(1, OptionGroup());
   const auto nothing = [](double bytes) { return bytes == 0; };
@@ -181,6 +182,7 @@ void Options::add_column(int first, int last, int column, int in_flight, std::ve
   const int allowed = max_replicas(column), stated = problem_.max_devices_per_stage;
   if (columns_.degree[column] > stated) return;
   for (int replicas = 1; replicas <= allowed; ++replicas) {
+    if (!may_share(replicas)) continue;
     Option option = make(total, column, replicas);
     option.violation = total.unsupported + excess(option.memory + in_flight * option.flight, capacity);
     options.push_back(option);

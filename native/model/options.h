@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -105,6 +106,11 @@ class Options {
   bool in_group(int column, const OptionGroup& group) const {
     return columns_.degree[column] <= problem_.max_devices_per_stage &&
            (group.strategy < 0 || columns_.strategy[column] == group.strategy);
+  }
+  // Whether so many replicas may share a microbatch: with `equal_shares`, only if each gets as many examples.
+  bool may_share(int replicas) const {
+    if (!columns_.equal_shares || columns_.schedule == Schedule::none) return true;
+    return std::fmod(columns_.batch / columns_.microbatches, replicas) == 0;
   }
   int first_replicas(int column, int devices) const {
     return std::max(1, (devices + columns_.degree[column] - 1) / columns_.degree[column]);

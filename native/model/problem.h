@@ -59,7 +59,7 @@ struct Columns {
   int microbatches = 1;  // 1 without a schedule
   double batch = 1;      // examples an iteration; a multiple of microbatches
   int max_stages = std::numeric_limits<int>::max();
-  bool whole_machines = false, same_strategy = false, same_replicas = false;
+  bool whole_machines = false, same_strategy = false, same_replicas = false, equal_shares = false;
 
   int count() const { return static_cast<int>(type.size()); }
 };

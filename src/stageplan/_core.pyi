@@ -70,6 +70,7 @@ class Columns:
     whole_machines: bool
     same_strategy: bool
     same_replicas: bool
+    equal_shares: bool
     def set_listed(
         self,
         first: Sequence[int],

@@ -56,6 +56,8 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Whether devices are rented by the machine, those of a type over all stages together.
     same_strategy, same_replicas
         Whether all stages have the same strategy, by name, and the same number of replicas.
+    equal_shares
+        Whether, with a schedule, all replicas of a stage get the same number of examples of a microbatch.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     whole_machines: bool = False
     same_strategy: bool = False
     same_replicas: bool = False
+    equal_shares: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "goal")

@@ -215,6 +215,7 @@ class Problem:
         whole_machines: bool = False,
         same_strategy: bool = False,
         same_replicas: bool = False,
+        equal_shares: bool = False,
     ) -> Problem:
         """Make a problem from plain arrays.
 
@@ -256,7 +257,7 @@ class Problem:
             $/hour that does not depend on the devices.
         examples, objective, min_throughput, max_duration, max_cost, max_price
             As in `Goal`; so are overlap, merge, split, max_devices_per_stage, schedule, microbatches, batch,
-            max_stages, whole_machines, same_strategy and same_replicas.
+            max_stages, whole_machines, same_strategy, same_replicas and equal_shares.
 
         Returns
         -------
@@ -296,6 +297,7 @@ class Problem:
             whole_machines=whole_machines,
             same_strategy=same_strategy,
             same_replicas=same_replicas,
+            equal_shares=equal_shares,
         )
         given = {
             "compute": compute, "price": price, "limit": limit, "send": send, "receive": receive,

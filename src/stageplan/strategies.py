@@ -236,6 +236,7 @@ def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
         core.max_stages = goal.max_stages
     core.whole_machines = goal.whole_machines
     core.same_strategy, core.same_replicas = goal.same_strategy, goal.same_replicas
+    core.equal_shares = goal.equal_shares
     if (listed := fields["options"]) is not None:
         core.set_listed(
             listed.first, listed.last, listed.type, listed.devices,

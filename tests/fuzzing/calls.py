@@ -56,7 +56,7 @@ def _calls() -> tuple[Call, ...]:
     }  # fmt: skip
     scheduled = {
         "schedule": "1f1b", "microbatches": 2, "batch": 4, "max_stages": 2, "whole_machines": True,
-        "same_strategy": False, "same_replicas": False,
+        "same_strategy": False, "same_replicas": False, "equal_shares": True,
     }  # fmt: skip
     columns = arrays | scheduled | {
         "compute": [[1.0, 0.6, 2.0], [2.0, 1.1, 1.0]], "column_type": [0, 0, 1], "column_degree": [1, 2, 1],

@@ -34,6 +34,7 @@ _GOAL_SWITCHES = {
     "whole_machines": "rent whole machines of each device type",
     "same_strategy": "use one strategy in all stages",
     "same_replicas": "use the same number of replicas in all stages",
+    "equal_shares": "give all replicas of a stage the same number of examples of a microbatch",
 }
 
 
