@@ -518,3 +518,70 @@ def test_labels_of_another_meaning_are_refused(refused, run):
     assert refused("score", "net.toml", "p.json", "--no-split") == f"{sentence}no split"
     changed = refused("score", "net.toml", "p.json", "--merge", "type")
     assert changed == f"{sentence}split and merge 'type'"
+
+
+# plan --for -------------------------------------------------------------------------------------------
+
+MODEL = """
+name = "model"
+cluster = "types.toml"
+mode = "train"
+goal = { schedule = "1f1b", microbatches = 2, batch = 8, objective = "throughput" }
+[[layers]]
+name = "e"
+kind = "embedding"
+compute = { slow = 0.001, fast = 0.001, "slow/half" = 0.0001, "slow/tp2" = 0.001 }
+[[layers]]
+name = "x"
+kind = "block"
+compute = { slow = 0.003, fast = 0.001, "slow/half" = 0.0001, "slow/tp2" = 0.001 }
+[[layers]]
+name = "y"
+kind = "block"
+compute = { slow = 0.003, fast = 0.001, "slow/half" = 0.0001, "slow/tp2" = 0.001 }
+[[layers]]
+name = "h"
+kind = "head"
+compute = { slow = 0.001, fast = 0.001, "slow/half" = 0.0001, "slow/tp2" = 0.001 }
+"""
+
+
+@pytest.fixture
+def model(run):
+    Path("model.toml").write_text(MODEL)
+    with_half = CLUSTER.replace("price = 1.0\n", "price = 1.0\nstrategies = { half = 1 }\n")
+    Path("types.toml").write_text(with_half)
+
+
+def test_plan_for_a_runtime_is_exported(run, model):
+    status, out, err = run("plan", "model.toml", "--for", "megatron", "-o", "plan.json")
+    assert (status, err) == (0, "")
+    assert "proven: no plan is faster" in out
+    alone = run("export", "plan.json", "--to", "megatron")
+    compared = run("export", "plan.json", "--to", "megatron", "--workload", "model.toml")
+    assert alone[:2] == compared[:2]
+    assert alone[0] == 0
+    assert run("plan", "model.toml", "-o", "plan.json")[0] == 0
+    assert "by strategy 'half'" in run("export", "plan.json", "--to", "megatron")[2]
+
+
+def test_initial_plan_for_a_runtime(run, model):
+    assert run("plan", "model.toml", "--for", "megatron", "-o", "plan.json")[0] == 0
+    again = ("plan", "model.toml", "--for", "megatron", "--initial", "plan.json", *SHORT, "-o", "-")
+    assert strict(run(*again)[1])["scheme"] == strict(Path("plan.json").read_text())["scheme"]
+
+
+def test_repairs_of_a_plan_for_a_runtime(run, model):
+    status, out, _ = run(
+        "plan", "model.toml", "--for", "paddle", "--min-throughput", "1e6", "-o", "plan.json"
+    )
+    assert status == 1
+    assert "throughput: " in out
+    suggestions = strict(Path("plan.json").read_text())["repair"]["suggestions"]
+    assert {len(suggestion["scheme"]) for suggestion in suggestions} == {4}
+
+
+def test_plan_for_a_runtime_that_can_run_none(refused, model):
+    sentence = "vllm can run no plan of this problem: its workload was profiled for mode 'train'"
+    assert sentence in refused("plan", "model.toml", "--for", "vllm")
+    assert "argument --for: invalid choice: 'x'" in refused("plan", "model.toml", "--for", "x")

@@ -37,7 +37,7 @@ from .sweeps.sweep_file import read_sweep
 from .verify import Verified, verify
 from .workload import Layer, Tensor, Workload
 from .workload_file import write_workload
-from .writers import Comparison, Export, SplitModule, export, split_module
+from .writers import Comparison, Export, SplitModule, export, solve_for, split_module
 
 __all__ = [
     "Change",
@@ -96,6 +96,7 @@ __all__ = [
     "read_workload",
     "repair",
     "solve",
+    "solve_for",
     "solve_many",
     "split_module",
     "sweep",

@@ -19,6 +19,7 @@ from ..output import (
     write_whole,
 )
 from ..readers.bounded import about
+from ..units import keep_strategies
 from ..writers import RUNTIMES, Export, export, write
 from ..writers.partition import Partition
 from .problem import add_catalogue, add_hardware, add_output, make_problem, print_notes, read_catalogue
@@ -74,7 +75,9 @@ def _ranks_file(output: Path | None, to: str) -> Path | None:
 def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Export | None:
     """Convert a plan; with its workload, compare it too. None if it is not feasible."""
     if arguments.workload is not None:
-        plan = plan_file.restore(make_problem(arguments, saved.goal), saved)
+        strategies = {(stage.type, stage.strategy) for stage in saved.stages}
+        problem = keep_strategies(make_problem(arguments, saved.goal), strategies)
+        plan = plan_file.restore(problem, saved)
         exported = export(plan, arguments.to) if plan.feasible else None
         print_notes(arguments)
         return exported

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..repair import repair
 from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, Result, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
+from ..writers import RUNTIMES, Target, target
 from .problem import add_output, add_problem, add_threads, make_problem, print_notes
 from .status import exit_statuses, status_of
 
@@ -72,6 +73,12 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     add("--max-work", type=int, metavar="N", help="stop after this much work, a count equal on every machine")
     add("--first-feasible", action="store_true", help="stop at the first plan that meets every limit")
     add(
+        "--for",
+        dest="runtime",
+        choices=RUNTIMES,
+        help="plan only what this runtime can run: its strategies, equal replicas, its places for cuts",
+    )
+    add(
         "--initial",
         type=Path,
         metavar="PLAN",
@@ -105,9 +112,9 @@ def _plan(arguments: argparse.Namespace) -> int:
         saved = plan_file.read_plan(arguments.initial)
         with about(arguments.initial):
             initial = plan_file.restore(problem, saved).scheme[None]
+    within = None if arguments.runtime is None else target(problem, arguments.runtime)
     with progress_line() as callback:
-        result = solve(
-            problem,
+        result = (partial(solve, problem) if within is None else within.solve)(
             arguments.method,
             seed=arguments.seed,
             stop=stop,
@@ -120,7 +127,7 @@ def _plan(arguments: argparse.Namespace) -> int:
             accept=arguments.accept,
         )
     try:
-        interrupted = _deliver_plan(arguments, problem, result)
+        interrupted = _deliver_plan(arguments, problem if within is None else within, result)
     finally:
         _save_policy(arguments.save_policy, result)
     print_notes(arguments)
@@ -148,12 +155,13 @@ def _check_save_policy(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--save-policy is {path}, the same file as --output; it must be another one")
 
 
-def _deliver_plan(arguments: argparse.Namespace, problem: Problem, result: Result) -> bool:
+def _deliver_plan(arguments: argparse.Namespace, problem: Problem | Target, result: Result) -> bool:
     """Print and write a plan, with repairs if it is infeasible; return whether it was interrupted."""
     changes, values, interrupted = "", result.to_dict(), result.interrupted
     try:
         if not result.plan.feasible and not interrupted:
-            repaired = repair(problem, max_runtime=arguments.max_runtime)
+            repairs = partial(repair, problem) if isinstance(problem, Problem) else problem.repair
+            repaired = repairs(max_runtime=arguments.max_runtime)
             changes, values = str(repaired), values | {"repair": repaired.to_dict()}
     except KeyboardInterrupt:
         interrupted = True

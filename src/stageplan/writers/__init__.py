@@ -15,19 +15,37 @@ import msgspec
 from ..arguments import check_choice
 from ..fields import printable
 from ..plan import Plan
+from ..problem import Problem, check_problem
+from ..solve import Method, Result
 from ..verify import stage_times
 from ..verify_options import in_flight, numbers_of, time_by_schedule, unsupported
 from . import deepspeed, device_map, document, megatron, paddle, sglang, torch_pipelining, torchtitan, vllm
 from .cache_pool import balance
+from .constrained import Target, whole
 from .defaults import Default
+from .limits import Limits
 from .partition import Partition, Rank, Written
 from .torch_pipelining import SplitModule, split_module
 
-__all__ = ["RUNTIMES", "Comparison", "Export", "Rank", "SplitModule", "export", "split_module", "write"]
+__all__ = [
+    "RUNTIMES",
+    "Comparison",
+    "Export",
+    "Rank",
+    "SplitModule",
+    "Target",
+    "export",
+    "solve_for",
+    "split_module",
+    "target",
+    "write",
+]
 
 
 class _Writer(Protocol):
     """The functions that the file of each runtime defines."""
+
+    LIMITS: Limits
 
     def write(self, partition: Partition) -> Written: ...
 
@@ -47,8 +65,6 @@ _WRITERS: dict[str, _Writer] = {
 }
 
 RUNTIMES = tuple(_WRITERS)
-TRAINING = ("torchtitan", "deepspeed", "megatron", "paddle")
-SERVING = ("vllm", "sglang")
 
 
 @dataclass(frozen=True)
@@ -198,25 +214,74 @@ def export(plan: Plan, to: str) -> Export:
     return Export(to, *written._replace(note=note), compare(plan, default))
 
 
+def target(problem: Problem, runtime: str) -> Target:
+    """Constrain a problem to the plans that a runtime can run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such runtime, or it can run no plan of this workload.
+    """
+    check_problem(problem)
+    check_choice("runtime", runtime, RUNTIMES)
+    limits, partition = _WRITERS[runtime].LIMITS, whole(problem)
+    try:
+        limits.check(partition)
+        _WRITERS[runtime].write(partition)
+        return Target.of(problem, runtime, limits)
+    except ValueError as error:
+        raise ValueError(f"{runtime} can run no plan of this problem: {error}") from None
+
+
+def solve_for(problem: Problem, runtime: str, method: Method = "auto", **options: Any) -> Result:
+    """Find the best plan of those that a runtime can run; `export` takes it.
+
+    Parameters
+    ----------
+    problem
+        The problem. Strategies that the runtime does not know are left out, and stages begin only at layers
+        where it can begin one, with as many replicas as it can have.
+    runtime
+        The runtime, as for `export`.
+    method, **options
+        As for `solve`. A policy that is trained has the layers that the runtime keeps together as one.
+
+    Returns
+    -------
+    Result
+        The plan's problem has the runtime's limits in its goal; the proof is for plans within them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such runtime, or it can run no plan of this workload; or as by `solve`.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> kinds = ["embedding", "block", "block", "block", "norm", "head"]
+    >>> layers = [
+    ...     sp.Layer(name=f"{kind}{i}", kind=kind, compute={"a": 1.0, "b": 1.0})
+    ...     for i, kind in enumerate(kinds)
+    ... ]
+    >>> types = [sp.DeviceType(name=name, price=1.0, limit=1) for name in "ab"]
+    >>> workload, cluster = sp.Workload(name="net", layers=layers), sp.Cluster(name="lab", types=types)
+    >>> problem = sp.Problem(workload, cluster, sp.Goal(objective="throughput"))
+    >>> sp.export(sp.solve_for(problem, "vllm").plan, "vllm").value
+    '2,1'
+    """
+    return target(problem, runtime).solve(method, **options)
+
+
 def write(partition: Partition, to: str) -> Written:
     """Convert a partition to a runtime's configuration."""
     check_choice("to", to, RUNTIMES)
     try:
         partition.check()
-        _check_mode(partition, to)
+        _WRITERS[to].LIMITS.check(partition)
         return _WRITERS[to].write(partition)
     except ValueError as error:
         raise ValueError(f"{to} cannot run this plan: {error}") from None
-
-
-def _check_mode(partition: Partition, to: str) -> None:
-    mode = partition.conditions.mode
-    if (mode == "train" and to in SERVING) or (mode not in (None, "train") and to in TRAINING):
-        does, other = ("serves", "inference") if to in SERVING else ("trains", "train")
-        raise ValueError(
-            f"its workload was profiled for mode {mode!r}, and the runtime only {does} models "
-            f"(profile with --mode {other})"
-        )
 
 
 def _compare(plan: Plan, default: Default) -> Comparison:

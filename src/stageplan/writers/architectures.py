@@ -22,15 +22,21 @@ def check_pipeline(partition: Partition, runtime: str) -> None:
         The runtime has no class for it, or one that only runs the whole model.
     """
     architecture = partition.conditions.architecture
-    known = _known()[runtime]
-    if not architecture or len(partition.stages) == 1 or architecture in known["pipelines"]:
+    if len(partition.stages) == 1 or has_pipelines(architecture, runtime):
         return
+    known = _known()[runtime]
     version = f"{known['package']} {known['version']}"
     if architecture in known["no_pipelines"]:
         raise ValueError(f"{version} has no pipelines for {architecture}")
     raise ValueError(
         f"{version} has no class for {architecture} (without architecture in the workload, it is not checked)"
     )
+
+
+def has_pipelines(architecture: str, runtime: str) -> bool:
+    """Whether a runtime has pipelines for an architecture, as far as is known."""
+    known = _known().get(runtime, {})
+    return not architecture or "pipelines" not in known or architecture in known["pipelines"]
 
 
 def check_blocks(partition: Partition) -> None:

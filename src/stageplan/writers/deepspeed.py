@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 from .defaults import Default, balanced, even, to_bounds
+from .limits import Limits
 from .partition import Partition, Written
+
+LIMITS = Limits(mode="train", schedules=("1f1b",))
 
 _TEXT = '''\
 """A DeepSpeed pipeline: {count} layers in {stages} stages, as planned."""
@@ -45,8 +48,6 @@ class PlannedPipeline(PipelineModule):
 def write(partition: Partition) -> Written:
     """Return the bounds of the stages, and Python source that defines the pipeline's class."""
     bounds = list(partition.bounds())
-    partition.refuse_strategies()
-    partition.schedule("1f1b")
     microbatches, note = partition.microbatches(), ""
     if microbatches is not None:
         note = (

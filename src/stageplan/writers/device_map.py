@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 from .defaults import Default, balanced, even, to_bounds
+from .limits import Limits
 from .partition import Partition, Written
+
+LIMITS = Limits(adjacent=False, replicas="one")
 
 
 def write(partition: Partition) -> Written:
@@ -14,13 +17,6 @@ def write(partition: Partition) -> Written:
     Layers that share weights are placed on one device, that of the first: on several, each device would have
     its own copy, and training would make the copies differ.  There is one process; a rank is a device.
     """
-    if partition.replicas() > 1:
-        raise ValueError(
-            f"its stages have {partition.replicas()} replicas; the runtime runs one of each stage "
-            "(plan with --max-devices-per-stage 1)"
-        )
-    partition.refuse_strategies()
-    partition.schedule()
     mapped = {
         path: device
         for name, modules, device in zip(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 from .defaults import Default, even, to_bounds
+from .limits import Limits
 from .partition import Partition, Written
+
+LIMITS = Limits(adjacent=False, replicas="any", any_strategy=True, schedules=("gpipe", "1f1b"))
 
 
 def write(partition: Partition) -> Written:

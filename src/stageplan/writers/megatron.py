@@ -8,7 +8,17 @@ from __future__ import annotations
 from ..cluster import RECOMPUTE
 from .architectures import check_blocks
 from .defaults import Default, even
+from .limits import Limits
 from .partition import Partition, Written
+
+LIMITS = Limits(
+    mode="train",
+    cuts="around blocks",
+    ties="ends apart",
+    tensor_parallel=True,
+    recompute=True,
+    schedules=("1f1b",),
+)
 
 
 def write(partition: Partition) -> Written:
@@ -18,21 +28,11 @@ def write(partition: Partition) -> Written:
     """
     check_blocks(partition)
     decoders = partition.decoders()
-    for bound in decoders.bounds[1:-1]:
-        if bound < decoders.first or bound > decoders.end:
-            raise ValueError(
-                f"a stage begins with {partition.layers[bound]}; the runtime keeps all embeddings in one "
-                "stage, and all layers after the blocks in one stage"
-            )
-    if any(decoders.first <= layer < decoders.end for tie in partition.parted_ties() for layer in tie):
-        partition.refuse_parted_ties("the runtime keeps only embeddings and head equal")
-    partition.replicas()
     stages = ["t" * count if count < 2 else f"t*{count}" for count in decoders.counts()]
     stages[0] = "E" + stages[0]
     stages[-1] += "L"
     layout = "|".join(stages)
-    partition.schedule("1f1b")
-    microbatches, degree = partition.microbatches(), partition.tensor_parallel(RECOMPUTE)
+    microbatches, degree = partition.microbatches(), partition.degree
     arguments = [
         f"--num-layers {decoders.end - decoders.first}",
         *([f"--tensor-model-parallel-size {degree}"] if degree > 1 else []),
@@ -44,7 +44,7 @@ def write(partition: Partition) -> Written:
             f"--micro-batch-size {microbatches.examples}",
             f"--global-batch-size {microbatches.batch}",
         ]
-    if partition.recomputes():
+    if partition.stages[0].strategy == RECOMPUTE:
         arguments += [
             "--recompute-granularity full",
             "--recompute-method uniform",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from .defaults import Default, even, to_bounds
+from .limits import Limits
 from .partition import Partition, Written
+
+LIMITS = Limits(mode="train", tensor_parallel=True, schedules=("1f1b",))
 
 _TEXT = '''\
 """A Paddle pipeline: {count} layers in {stages} stages, as planned."""
@@ -34,7 +37,6 @@ def planned_pipeline(layers, **arguments):
 def write(partition: Partition) -> Written:
     """Return ``seg_method``, and Python source that makes the pipeline."""
     bounds = list(partition.bounds())
-    partition.schedule("1f1b")
     microbatches, pipeline = partition.microbatches(), ""
     if microbatches is not None:
         pipeline = (
@@ -49,7 +51,7 @@ def write(partition: Partition) -> Written:
         layers=list(partition.layers),
         shared=[list(tie) for tie in partition.parted_ties()],
         replicas=partition.replicas(),
-        degree=partition.tensor_parallel(),
+        degree=partition.degree,
         pipeline=pipeline,
         types=[rank.device_type for rank in ranks],
     )

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
-from ..cluster import RECOMPUTE
 from ..fields import show
 from ..goal import Goal
 from ..plan import Plan, Stage
 from ..plan_file import SavedPlan, StageDocument
+from ..problem import Problem
 from ..workload import Conditions
 
 BLOCKS = ("block", "encoder", "decoder")
@@ -106,7 +106,13 @@ class Partition(NamedTuple):
     def of(cls, plan: Plan) -> Partition:
         """Return the partition of a plan."""
         problem = plan.problem
-        stages = tuple(Part.of(stage.layers, stage) for stage in plan.stages)
+        made = cls.of_problem(problem, tuple(Part.of(stage.layers, stage) for stage in plan.stages))
+        served = problem.conditions.served and problem.goal.schedule is None
+        return made._replace(room=plan.serving().room) if served else made
+
+    @classmethod
+    def of_problem(cls, problem: Problem, stages: tuple[Part, ...]) -> Partition:
+        """Return a partition of a problem's layers."""
         return cls(
             problem.layer_names,
             problem.layer_kinds,
@@ -116,7 +122,6 @@ class Partition(NamedTuple):
             problem.layer_modules,
             problem.conditions,
             problem.goal,
-            plan.serving().room if problem.conditions.served and problem.goal.schedule is None else None,
         )
 
     @classmethod
@@ -192,68 +197,10 @@ class Partition(NamedTuple):
             )
         return counts.pop()
 
-    def tensor_parallel(self, *others: str) -> int:
-        """Devices that share each replica by tensor parallelism; the runtime knows `others`, on one, too.
-
-        Raises
-        ------
-        ValueError
-            The stages have different numbers of them, or a strategy that is not named as ``"tp4"`` is.
-        """
-        for number, stage in enumerate(self.stages, start=1):
-            known = ("", *others) if stage.degree == 1 else (f"tp{stage.degree}",)
-            if stage.strategy not in known:
-                raise ValueError(
-                    f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; the "
-                    "runtime takes none, or tensor parallelism, named as 'tp4' over 4 devices"
-                )
-        degrees = {stage.degree for stage in self.stages}
-        if len(degrees) > 1:
-            listed = ", ".join(str(stage.degree) for stage in self.stages)
-            raise ValueError(
-                f"its stages have replicas of {listed} devices; the runtime runs all stages with the same "
-                "tensor parallelism (plan with --same-strategy)"
-            )
-        return degrees.pop()
-
-    def recomputes(self) -> bool:
-        """Whether layers run again for their backward pass.
-
-        Raises
-        ------
-        ValueError
-            Those of some stages do, and of others not.
-        """
-        found = {stage.strategy == RECOMPUTE for stage in self.stages}
-        if len(found) > 1:
-            raise ValueError(
-                "some of its stages recompute and others do not; the runtime recomputes in all or in none "
-                "(plan with --same-strategy)"
-            )
-        return found.pop()
-
-    def refuse_strategies(self) -> None:
-        """Raise a ValueError if a stage has a strategy: the runtime runs a replica on one device."""
-        for number, stage in enumerate(self.stages, start=1):
-            if stage.strategy or stage.degree > 1:
-                raise ValueError(
-                    f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; the "
-                    "runtime runs each replica on one device as it is"
-                )
-
-    def schedule(self, *known: str) -> str | None:
-        """Schedule of the plan, if any.
-
-        Raises
-        ------
-        ValueError
-            It is not one of those that the runtime knows.
-        """
-        asked = self.goal.schedule
-        if asked is not None and asked not in known:
-            runs = f"runs {' and '.join(map(repr, known))}" if known else "has no schedule of its own"
-            raise ValueError(f"it is planned for schedule {asked!r}; the runtime {runs}")
-        return asked
+    @property
+    def degree(self) -> int:
+        """Devices that share each replica by tensor parallelism, the same in all stages."""
+        return self.stages[0].degree
 
     def microbatches(self) -> Microbatches | None:
         """Microbatches of the plan's schedule, if it has one.
@@ -300,28 +247,9 @@ class Partition(NamedTuple):
         stage_of = {layer: i for i, stage in enumerate(self.stages) for layer in stage.layers}
         return tuple(tie for tie in self.ties if len({stage_of[layer] for layer in tie}) > 1)
 
-    def refuse_parted_ties(self, reason: str) -> None:
-        """Raise a ValueError if layers share weights but not a stage: training would make them differ."""
-        for tie in self.parted_ties():
-            names = " and ".join(self.layers[layer] for layer in tie)
-            raise ValueError(f"{names} share weights but not a stage; {reason}")
-
     def block_counts(self) -> tuple[int, ...]:
-        """Blocks of each stage of a language model.
-
-        Raises
-        ------
-        ValueError
-            The layers are not those of a language model, or a stage has no block.
-        """
-        decoders = self.decoders()
-        for bound in decoders.bounds[1:-1]:
-            if not decoders.first < bound < decoders.end:
-                raise ValueError(
-                    f"a stage begins with {self.layers[bound]}; the runtime keeps embeddings in the stage of "
-                    "the first block, and all layers after the blocks in the stage of the last block"
-                )
-        return decoders.counts()
+        """Blocks of each stage of a language model."""
+        return self.decoders().counts()
 
     def decoders(self) -> Decoders:
         """Find the blocks of a language model: embeddings before them, norm and head after them.

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from .architectures import check_pipeline
 from .defaults import Default, even
+from .limits import Limits
 from .partition import Partition, Written
+
+LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True)
 
 
 def write(partition: Partition) -> Written:
@@ -15,8 +18,7 @@ def write(partition: Partition) -> Written:
     check_pipeline(partition, "sglang")
     counts = partition.block_counts()
     listed = ",".join(map(str, counts))
-    partition.schedule()
-    degree = partition.tensor_parallel()
+    degree = partition.degree
     shared = "" if degree == 1 else f" --tp-size {degree}"
     replicas = "" if partition.replicas() == 1 else f" --dp-size {partition.replicas()}"
     return Written(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..plan import Plan
 from .defaults import Default, even, to_bounds
+from .limits import Limits
 from .partition import Partition, Written
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch.distributed.pipelining import PipelineStage
 
 _SCHEDULES = {"gpipe": "ScheduleGPipe", "1f1b": "Schedule1F1B"}
+LIMITS = Limits(schedules=tuple(_SCHEDULES))
 
 _TEXT = '''\
 """The stages of a pipeline, for torch.distributed.pipelining."""
@@ -78,8 +80,7 @@ def tie(pipe, index):
 
 def write(partition: Partition) -> Written:
     """Return the paths of the modules that begin the second and later stages, and Python source with them."""
-    partition.refuse_strategies()
-    schedule = partition.schedule(*_SCHEDULES)
+    schedule = partition.goal.schedule
     ranks = partition.ranks()
     begins = _begins(partition)
     text = _TEXT.format(

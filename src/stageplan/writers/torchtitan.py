@@ -6,9 +6,11 @@ A name that a model does not have is ignored there, and the module left out, so 
 from __future__ import annotations
 
 from .defaults import Default
+from .limits import Limits
 from .partition import Partition, Written
 
 _SCHEDULES = {"gpipe": "GPipe", "1f1b": "1F1B"}
+LIMITS = Limits(mode="train", ties="together", tensor_parallel=True, schedules=tuple(_SCHEDULES))
 
 
 def write(partition: Partition) -> Written:
@@ -16,8 +18,7 @@ def write(partition: Partition) -> Written:
 
     Ranks are numbered stage by stage (its mesh is pipeline, replicas, shards).
     """
-    partition.refuse_parted_ties("the runtime does not keep copies of weights equal")
-    schedule = partition.schedule("gpipe", "1f1b")
+    schedule = partition.goal.schedule
     microbatches = partition.microbatches()
     names = _names(partition)
     parts = [[names[layer] for layer in stage.layers] for stage in partition.stages]
@@ -25,11 +26,7 @@ def write(partition: Partition) -> Written:
         f"--parallelism.pipeline-parallel-degree {len(parts)}",
         f"--parallelism.data-parallel-replicate-degree {partition.replicas()}",
         "--parallelism.data-parallel-shard-degree 1",
-        *(
-            [f"--parallelism.tensor-parallel-degree {degree}"]
-            if (degree := partition.tensor_parallel()) > 1
-            else []
-        ),
+        *([f"--parallelism.tensor-parallel-degree {degree}"] if (degree := partition.degree) > 1 else []),
         "--parallelism.module-fqns-per-model-part",
         *(f"  {','.join(part)}" for part in parts),
     ]

@@ -12,7 +12,10 @@ from ..device import USABLE_MEMORY
 from ..fields import show
 from .architectures import check_pipeline
 from .defaults import Default
+from .limits import Limits
 from .partition import Partition, Written
+
+LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True)
 
 BLOCK = 16
 """Tokens of a block of keys and values, where vLLM chooses it (vllm.config.CacheConfig)."""
@@ -27,8 +30,7 @@ def write(partition: Partition) -> Written:
     check_pipeline(partition, "vllm")
     counts = partition.block_counts()
     listed = ",".join(map(str, counts))
-    partition.schedule()
-    degree = partition.tensor_parallel()
+    degree = partition.degree
     shared = "" if degree == 1 else f" --tensor-parallel-size {degree}"
     replicas = "" if partition.replicas() == 1 else f" --data-parallel-size {partition.replicas()}"
     flags = f" --pipeline-parallel-size {len(counts)}{shared}{replicas}{_serving_flags(partition)}"
