@@ -19,7 +19,20 @@ from ..problem import Problem, check_problem
 from ..solve import Method, Result
 from ..verify import stage_times
 from ..verify_options import in_flight, numbers_of, time_by_schedule, unsupported
-from . import deepspeed, device_map, document, megatron, paddle, sglang, torch_pipelining, torchtitan, vllm
+from . import (
+    deepspeed,
+    device_map,
+    document,
+    exo,
+    llama_cpp,
+    megatron,
+    paddle,
+    sglang,
+    tensorrt_llm,
+    torch_pipelining,
+    torchtitan,
+    vllm,
+)
 from .cache_pool import balance
 from .constrained import Target, whole
 from .defaults import Default
@@ -59,6 +72,9 @@ _WRITERS: dict[str, _Writer] = {
     "megatron": megatron,
     "vllm": vllm,
     "sglang": sglang,
+    "tensorrt-llm": tensorrt_llm,
+    "llama-cpp": llama_cpp,
+    "exo": exo,
     "paddle": paddle,
     "device-map": device_map,
     "json": document,
@@ -177,8 +193,10 @@ def export(plan: Plan, to: str) -> Export:
     ----------
     plan
         A feasible plan.
-    to : {"torch", "torchtitan", "deepspeed", "megatron", "vllm", "sglang", "paddle", "device-map", "json"}
-        The runtime.
+    to
+        The runtime: ``"torch"``, ``"torchtitan"``, ``"deepspeed"``, ``"megatron"``, ``"paddle"`` (training),
+        ``"vllm"``, ``"sglang"``, ``"tensorrt-llm"``, ``"llama-cpp"``, ``"exo"`` (serving), ``"device-map"``
+        or ``"json"``.
 
     Returns
     -------

@@ -242,6 +242,11 @@ class Partition(NamedTuple):
             )
         )
 
+    def note_on_servers(self) -> str:
+        """Return a note for runtimes that run a single replica, each of which is started on its own."""
+        replicas = self.replicas()
+        return f"start it {replicas} times, each on the ranks of one replica" if replicas > 1 else ""
+
     def parted_ties(self) -> tuple[tuple[int, ...], ...]:
         """Return groups of layers that share weights but not a stage."""
         stage_of = {layer: i for i, stage in enumerate(self.stages) for layer in stage.layers}
