@@ -338,7 +338,7 @@ def test_json_has_strategies():
         (
             "deepspeed",
             {},
-            "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs each replica on one",
+            "stage 1 runs on 2 devices by strategy 'tp2'; the runtime takes none, or recomputation, named",
         ),
         ("torch", {}, "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs each replica on one"),
         ("device-map", {"counts": (2, 2)}, "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs"),
@@ -375,8 +375,88 @@ def test_recomputation_is_exported_where_the_runtime_has_it():
     assert "recompute" not in sp.export(shared_plan(**SCHEDULED), "megatron").text
     with pytest.raises(ValueError, match="stage 1 runs on 1 devices by strategy 'recompute'; the runtime"):
         sp.export(plan, "torchtitan")
-    with pytest.raises(ValueError, match="some of its stages recompute and others do not; the runtime"):
+    with pytest.raises(ValueError, match="its stages have strategies 'recompute', ''; the runtime runs all"):
         sp.export(shared_plan(("recompute", ""), **SCHEDULED), "megatron")
+    assert "activation_checkpoint_interval=1, **arguments" in sp.export(plan, "deepspeed").text
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        (
+            "megatron",
+            [
+                "--tensor-model-parallel-size 2 ",
+                "--expert-model-parallel-size 2 ",
+                "--expert-tensor-parallel-size 1 ",
+            ],
+        ),
+        (
+            "torchtitan",
+            ["--parallelism.tensor-parallel-degree 2 ", "--parallelism.expert-parallel-degree 2 "],
+        ),
+        ("vllm", ["--tensor-parallel-size 2 --enable-expert-parallel"]),
+        ("sglang", ["--tp-size 2 --ep-size 2"]),
+        ("tensorrt-llm", ["tensor_parallel_size: 2\n", "moe_expert_parallel_size: 2\n"]),
+    ],
+)
+def test_expert_parallelism(to, words):
+    goal = SCHEDULED if to in ("megatron", "torchtitan") else {}
+    text = sp.export(experts_plan("ep2", **goal), to).text
+    for word in words:
+        assert word in text
+    assert "expert" not in sp.export(experts_plan("tp2", **goal), to).text
+    if to == "megatron":
+        both = sp.export(experts_plan("ep2+recompute", **goal), to).text
+        assert "--recompute-granularity full" in both
+        assert "--expert-model-parallel-size 2 " in both
+
+
+def experts_plan(strategy, **goal):
+    """Plan two stages of two devices each."""
+    problem = shared_plan(counts=(2, 2), **goal).problem
+    columns = {"column_type": [0, 1], "column_degree": [2, 2], "column_strategy": [strategy] * 2}
+    plain = sp.Problem.from_arrays(
+        problem.compute, problem.price, limit=[2, 2], objective="throughput", **columns, **goal
+    )
+    plain = plain.replace(layer_kinds=problem.layer_kinds, layer_names=problem.layer_names)
+    return sp.Plan.of(plain, [0] * 4 + [1] * 5)
+
+
+@pytest.mark.parametrize("to", ["paddle", "torch", "deepspeed", "llama-cpp", "exo", "device-map"])
+def test_expert_parallelism_is_refused_by_others(to):
+    with pytest.raises(
+        ValueError, match=f"^{to} cannot run this plan: stage 1 runs on 2 devices by strategy 'ep2'; the"
+    ):
+        sp.export(experts_plan("ep2"), to)
+
+
+@pytest.mark.parametrize(
+    ("to", "zero", "words"),
+    [
+        ("megatron", 1, "--use-distributed-optimizer"),
+        ("deepspeed", 1, "zero_optimization of stage 1"),
+        ("torchtitan", 2, "--parallelism.data-parallel-shard-degree 2 "),
+        ("torchtitan", 3, "--parallelism.fsdp-reshard-after-forward always "),
+        ("json", 3, '"replicas": 2'),
+    ],
+)
+def test_what_replicas_divide_is_set_where_the_runtime_has_it(to, zero, words):
+    def exported(stage):
+        workload = language_model(6, mode="train", zero=stage)
+        written = sp.export(plan_of(workload, [0] * 6 + [1] * 3, counts=(2, 2)), to)
+        return f"{written.text}{written.note}"
+
+    assert words in exported(zero)
+    assert words not in exported(0) or to == "json"
+
+
+@pytest.mark.parametrize(("to", "zero", "most"), [("megatron", 2, 1), ("deepspeed", 3, 1), ("torch", 1, 0)])
+def test_what_replicas_cannot_divide_is_refused(to, zero, most):
+    workload = language_model(6, mode="train", zero=zero)
+    sentence = rf"by ZeRO stage {zero}; the runtime has at most stage {most} .*\(profile with --zero {most}\)"
+    with pytest.raises(ValueError, match=sentence):
+        sp.export(plan_of(workload, [0] * 6 + [1] * 3, counts=(2, 2)), to)
 
 
 def test_the_comparison_is_by_iterations_and_counts_memory():

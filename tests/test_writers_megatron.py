@@ -47,6 +47,15 @@ def test_many_stages():
     assert sp.export(plan, "megatron").value == "Et*2|t*9|t*12|tL"
 
 
+def test_layers_that_predict_further_tokens():
+    kinds = ["embedding", *["block"] * 4, "mtp", "head"]
+    exported = sp.export(plan_of(language_model(4, kinds=kinds), [0] * 3 + [1] * 4), "megatron")
+    assert parse(exported.value) == ["Ett", "ttmL"]
+    assert "--mtp-num-layers 1 " in exported.text
+    alone = sp.export(plan_of(language_model(4, kinds=kinds), [0] * 5 + [1] * 2), "megatron")
+    assert parse(alone.value) == ["Etttt", "mL"]
+
+
 def test_layers_after_the_blocks_stay_together():
     plan = plan_of(language_model(4), [0] * 6 + [1])
     with pytest.raises(ValueError, match="a stage begins with lm_head; the runtime keeps all embeddings in"):

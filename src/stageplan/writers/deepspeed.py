@@ -9,7 +9,7 @@ from .defaults import Default, balanced, even, to_bounds
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(mode="train", schedules=("1f1b",))
+LIMITS = Limits(mode="train", recompute=True, schedules=("1f1b",), zero=1)
 
 _TEXT = '''\
 """A DeepSpeed pipeline: {count} layers in {stages} stages, as planned."""
@@ -34,7 +34,7 @@ class PlannedPipeline(PipelineModule):
             keys = {{layers[i].key if isinstance(layers[i], TiedLayerSpec) else None for i in group}}
             if len(keys) != 1 or None in keys:
                 raise ValueError(f"layers {{group}} share weights; they must be TiedLayerSpecs of one key")
-        super().__init__(layers=layers, num_stages=len(PARTS) - 1, **arguments)
+        super().__init__(layers=layers, num_stages=len(PARTS) - 1, {recompute}**arguments)
 
     def _partition_layers(self, method="plan"):
         if self._topo.get_dim("data") != REPLICAS or self._topo.world_size() != len(TYPES):
@@ -48,12 +48,16 @@ class PlannedPipeline(PipelineModule):
 def write(partition: Partition) -> Written:
     """Return the bounds of the stages, and Python source that defines the pipeline's class."""
     bounds = list(partition.bounds())
-    microbatches, note = partition.microbatches(), ""
-    if microbatches is not None:
-        note = (
-            f"its configuration takes train_batch_size {microbatches.batch}, train_micro_batch_size_per_gpu "
-            f"{microbatches.examples}, gradient_accumulation_steps {microbatches.number}"
-        )
+    settings = []
+    if (microbatches := partition.microbatches()) is not None:
+        settings += [
+            f"train_batch_size {microbatches.batch}",
+            f"train_micro_batch_size_per_gpu {microbatches.examples}",
+            f"gradient_accumulation_steps {microbatches.number}",
+        ]
+    if partition.conditions.zero == 1:
+        settings.append("zero_optimization of stage 1")
+    note = f"its configuration takes {', '.join(settings)}" if settings else ""
     ranks = partition.ranks()  # the axes of its topology are pipeline, data
     text = _TEXT.format(
         stages=len(partition.stages),
@@ -62,6 +66,7 @@ def write(partition: Partition) -> Written:
         layers=list(partition.layers),
         tied=[list(tie) for tie in partition.parted_ties()],
         replicas=partition.replicas(),
+        recompute="activation_checkpoint_interval=1, " if partition.way.recompute else "",
         types=[rank.device_type for rank in ranks],
     )
     return Written(bounds, text, ranks, note)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from ..cluster import RECOMPUTE
 from ..fields import show
 from ..workload import Mode
-from .partition import Partition
+from .partition import Partition, Way
 
 
 class Limits(NamedTuple):
@@ -26,12 +26,14 @@ class Limits(NamedTuple):
         Which layers that share weights may be in several stages: all; those that are not blocks; none.
     replicas : {"any", "same", "one"}
         Replicas of each stage.
-    tensor_parallel, recompute : bool
+    tensor_parallel, expert_parallel, recompute : bool
         Whether it knows these strategies; the same one in all stages.
     any_strategy : bool
         Whether it takes all strategies, in any stage.
     schedules : tuple of str
         The schedules that it runs.
+    zero : int
+        The highest stage of ZeRO in which replicas divide what they keep.
     """
 
     mode: Mode | None = None
@@ -40,17 +42,19 @@ class Limits(NamedTuple):
     ties: Literal["apart", "ends apart", "together"] = "apart"
     replicas: Literal["any", "same", "one"] = "same"
     tensor_parallel: bool = False
+    expert_parallel: bool = False
     recompute: bool = False
     any_strategy: bool = False
     schedules: tuple[str, ...] = ()
+    zero: int = 0
 
     def runs(self, strategy: str, degree: int) -> bool:
         """Whether it knows a strategy of so many devices a replica."""
-        if self.any_strategy or (strategy == "" and degree == 1):
-            return True
-        if strategy == RECOMPUTE:
-            return self.recompute and degree == 1
-        return self.tensor_parallel and degree > 1 and strategy == f"tp{degree}"
+        way = Way.of(strategy, degree)
+        if self.any_strategy or way is None:
+            return self.any_strategy
+        known = {"": True, "tp": self.tensor_parallel, "ep": self.expert_parallel}
+        return known[way.parallel] and (self.recompute or not way.recompute)
 
     def begins(self, partition: Partition) -> list[int]:
         """Layers at which a stage other than the first may begin.
@@ -81,6 +85,7 @@ class Limits(NamedTuple):
         self._check_ties(partition)
         self._check_replicas(partition)
         self._check_strategies(partition)
+        self._check_zero(partition)
         self._check_schedule(partition)
 
     def _check_mode(self, partition: Partition) -> None:
@@ -131,14 +136,9 @@ class Limits(NamedTuple):
             return
         for number, stage in enumerate(partition.stages, start=1):
             if not self.runs(stage.strategy, stage.degree):
-                takes = (
-                    "takes none, or tensor parallelism, named as 'tp4' over 4 devices"
-                    if self.tensor_parallel
-                    else "runs each replica on one device as it is"
-                )
                 raise ValueError(
                     f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; "
-                    f"the runtime {takes}"
+                    f"the runtime {self._known_strategies()}"
                 )
         degrees = [stage.degree for stage in partition.stages]
         if len(set(degrees)) > 1:
@@ -146,10 +146,31 @@ class Limits(NamedTuple):
                 f"its stages have replicas of {', '.join(map(str, degrees))} devices; the runtime runs all "
                 "stages with the same tensor parallelism (plan with --same-strategy)"
             )
-        if len({stage.strategy for stage in partition.stages}) > 1:
+        if len({stage.way for stage in partition.stages}) > 1:
+            listed = ", ".join(show(stage.strategy) for stage in partition.stages)
             raise ValueError(
-                "some of its stages recompute and others do not; the runtime recomputes in all or in none "
-                "(plan with --same-strategy)"
+                f"its stages have strategies {listed}; the runtime runs all with the same one (plan with "
+                "--same-strategy)"
+            )
+
+    def _known_strategies(self) -> str:
+        known = []
+        if self.tensor_parallel:
+            known.append("tensor parallelism, named as 'tp4' over 4 devices")
+        if self.expert_parallel:
+            known.append("expert parallelism, named as 'ep4'")
+        if self.recompute:
+            known.append(f"recomputation, named {RECOMPUTE!r}")
+        return (
+            f"takes none, or {', or '.join(known)}" if known else "runs each replica on one device as it is"
+        )
+
+    def _check_zero(self, partition: Partition) -> None:
+        zero = partition.conditions.zero or 0
+        if zero > self.zero and self.replicas == "same":
+            raise ValueError(
+                f"its replicas divide what they keep by ZeRO stage {zero}; the runtime has at most stage "
+                f"{self.zero} in a pipeline (profile with --zero {self.zero})"
             )
 
     def _check_schedule(self, partition: Partition) -> None:

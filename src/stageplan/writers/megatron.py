@@ -1,11 +1,11 @@
 """Megatron-LM: ``--pipeline-model-parallel-layout``; E is the embeddings, t a block, L the rest.
 
-Rules: the guide "Custom Pipeline Model Parallel Layout" of Megatron Core. Stages without blocks are allowed.
+A layer of kind ``"mtp"`` behind the blocks, which predicts further tokens, is m.  Rules: the guide "Custom
+Pipeline Model Parallel Layout" of Megatron Core. Stages without blocks are allowed.
 """
 
 from __future__ import annotations
 
-from ..cluster import RECOMPUTE
 from .architectures import check_blocks
 from .defaults import Default, even
 from .limits import Limits
@@ -16,8 +16,10 @@ LIMITS = Limits(
     cuts="around blocks",
     ties="ends apart",
     tensor_parallel=True,
+    expert_parallel=True,
     recompute=True,
     schedules=("1f1b",),
+    zero=1,
 )
 
 
@@ -28,31 +30,49 @@ def write(partition: Partition) -> Written:
     """
     check_blocks(partition)
     decoders = partition.decoders()
+    predicting = partition.kinds[decoders.end :].count("mtp")
     stages = ["t" * count if count < 2 else f"t*{count}" for count in decoders.counts()]
     stages[0] = "E" + stages[0]
-    stages[-1] += "L"
+    stages[-1] += "m" * predicting + "L"
     layout = "|".join(stages)
-    microbatches, degree = partition.microbatches(), partition.degree
-    arguments = [
-        f"--num-layers {decoders.end - decoders.first}",
-        *([f"--tensor-model-parallel-size {degree}"] if degree > 1 else []),
+    arguments = [f"--num-layers {decoders.end - decoders.first}"]
+    if predicting:
+        arguments.append(f"--mtp-num-layers {predicting}")
+    arguments += [
+        *_sizes(partition),
         f"--pipeline-model-parallel-size {len(stages)}",
         f'--pipeline-model-parallel-layout "{layout}"',
     ]
-    if microbatches is not None:
+    if (microbatches := partition.microbatches()) is not None:
         arguments += [
             f"--micro-batch-size {microbatches.examples}",
             f"--global-batch-size {microbatches.batch}",
         ]
-    if partition.stages[0].strategy == RECOMPUTE:
+    if partition.way.recompute:
         arguments += [
             "--recompute-granularity full",
             "--recompute-method uniform",
             "--recompute-num-layers 1",
         ]
+    if partition.conditions.zero == 1:
+        arguments.append("--use-distributed-optimizer")
     if not partition.ties:
         arguments.append("--untie-embeddings-and-output-weights")
     return Written(layout, " \\\n".join(arguments) + "\n", partition.ranks())
+
+
+def _sizes(partition: Partition) -> list[str]:
+    """Return the sizes of tensor and expert parallelism, of which experts take the same ranks."""
+    if partition.degree == 1:
+        return []
+    sizes = [f"--tensor-model-parallel-size {partition.degree}"]
+    if partition.way.parallel == "ep":
+        sizes += [
+            f"--expert-model-parallel-size {partition.degree}",
+            "--expert-tensor-parallel-size 1",
+            "--sequence-parallel",  # required by experts with tensor parallelism
+        ]
+    return sizes
 
 
 def default(partition: Partition) -> Default:

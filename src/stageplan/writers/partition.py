@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+from ..cluster import RECOMPUTE
 from ..fields import show
 from ..goal import Goal
 from ..plan import Plan, Stage
@@ -15,6 +17,32 @@ from ..workload import Conditions
 
 BLOCKS = ("block", "encoder", "decoder")
 """Kinds of the repeated layers of a transformer."""
+
+
+_STRATEGY = re.compile(rf"((?P<parallel>[te]p)(?P<degree>[1-9][0-9]*))?(?P<recompute>(^|\+){RECOMPUTE})?")
+
+
+class Way(NamedTuple):
+    """How a replica runs: by tensor or expert parallelism, with recomputation.
+
+    Attributes
+    ----------
+    parallel : {"", "tp", "ep"}
+        Whether several devices share it: each has a part of each weight, or also whole experts.
+    recompute : bool
+        Whether its layers run again for their backward pass.
+    """
+
+    parallel: str
+    recompute: bool
+
+    @classmethod
+    def of(cls, strategy: str, degree: int) -> Way | None:
+        """Return the way that a strategy names; None if that does not tell how so many devices share it."""
+        named = _STRATEGY.fullmatch(strategy)
+        if named is None or int(named["degree"] or 1) != degree or (named["degree"] == "1"):
+            return None
+        return cls(named["parallel"] or "", named["recompute"] is not None)
 
 
 class Part(NamedTuple):
@@ -40,6 +68,11 @@ class Part(NamedTuple):
     def devices(self) -> int:
         """Devices of all replicas."""
         return self.replicas * self.degree
+
+    @property
+    def way(self) -> Way | None:
+        """How the devices of a replica share it, by the name of its strategy; None if that is not known."""
+        return Way.of(self.strategy, self.degree)
 
 
 class Rank(NamedTuple):
@@ -199,8 +232,13 @@ class Partition(NamedTuple):
 
     @property
     def degree(self) -> int:
-        """Devices that share each replica by tensor parallelism, the same in all stages."""
+        """Devices that share each replica, the same in all stages."""
         return self.stages[0].degree
+
+    @property
+    def way(self) -> Way:
+        """How each replica runs, the same in all stages."""
+        return self.stages[0].way or Way("", False)
 
     def microbatches(self) -> Microbatches | None:
         """Microbatches of the plan's schedule, if it has one.

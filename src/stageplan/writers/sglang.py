@@ -10,7 +10,7 @@ from .defaults import Default, even
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True)
+LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True, expert_parallel=True)
 
 
 def write(partition: Partition) -> Written:
@@ -20,6 +20,7 @@ def write(partition: Partition) -> Written:
     listed = ",".join(map(str, counts))
     degree = partition.degree
     shared = "" if degree == 1 else f" --tp-size {degree}"
+    shared += f" --ep-size {degree}" if partition.way.parallel == "ep" else ""
     replicas = "" if partition.replicas() == 1 else f" --dp-size {partition.replicas()}"
     return Written(
         listed,

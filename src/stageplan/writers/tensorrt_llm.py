@@ -10,16 +10,18 @@ from .defaults import Default, even
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True)
+LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True, expert_parallel=True)
 
 
 def write(partition: Partition) -> Written:
     """Return the arguments of the LLM API, and a YAML file with them; each replica is a server of its own."""
-    arguments = {
+    arguments: dict[str, int | list[int]] = {
         "tensor_parallel_size": partition.degree,
         "pipeline_parallel_size": len(partition.stages),
         "pp_partition": list(partition.block_counts()),
     }
+    if partition.way.parallel == "ep":
+        arguments["moe_expert_parallel_size"] = partition.degree
     lines = [
         "# trtllm-serve MODEL --config THIS_FILE (earlier versions: --extra_llm_api_options THIS_FILE)",
         *(f"{name}: {value}" for name, value in arguments.items()),

@@ -10,7 +10,14 @@ from .limits import Limits
 from .partition import Partition, Written
 
 _SCHEDULES = {"gpipe": "GPipe", "1f1b": "1F1B"}
-LIMITS = Limits(mode="train", ties="together", tensor_parallel=True, schedules=tuple(_SCHEDULES))
+LIMITS = Limits(
+    mode="train",
+    ties="together",
+    tensor_parallel=True,
+    expert_parallel=True,
+    schedules=tuple(_SCHEDULES),
+    zero=3,
+)
 
 
 def write(partition: Partition) -> Written:
@@ -22,20 +29,25 @@ def write(partition: Partition) -> Written:
     microbatches = partition.microbatches()
     names = _names(partition)
     parts = [[names[layer] for layer in stage.layers] for stage in partition.stages]
+    replicas, degree, zero = partition.replicas(), partition.degree, partition.conditions.zero or 0
     flags = [
         f"--parallelism.pipeline-parallel-degree {len(parts)}",
-        f"--parallelism.data-parallel-replicate-degree {partition.replicas()}",
-        "--parallelism.data-parallel-shard-degree 1",
-        *([f"--parallelism.tensor-parallel-degree {degree}"] if (degree := partition.degree) > 1 else []),
-        "--parallelism.module-fqns-per-model-part",
-        *(f"  {','.join(part)}" for part in parts),
+        f"--parallelism.data-parallel-replicate-degree {1 if zero else replicas}",
+        f"--parallelism.data-parallel-shard-degree {replicas if zero else 1}",
     ]
+    if zero == 3:
+        flags.append("--parallelism.fsdp-reshard-after-forward always")
     if schedule is not None and microbatches is not None:
-        flags[3:3] = [
+        flags += [
             f"--parallelism.pipeline-parallel-schedule {_SCHEDULES[schedule]}",
             f"--parallelism.pipeline-parallel-microbatch-size {microbatches.examples}",
             f"--training.local-batch-size {microbatches.number * microbatches.examples}",
         ]
+    if degree > 1:
+        flags.append(f"--parallelism.tensor-parallel-degree {degree}")
+    if partition.way.parallel == "ep":
+        flags.append(f"--parallelism.expert-parallel-degree {degree}")
+    flags += ["--parallelism.module-fqns-per-model-part", *(f"  {','.join(part)}" for part in parts)]
     return Written(parts, " \\\n".join(flags) + "\n", partition.ranks())
 
 

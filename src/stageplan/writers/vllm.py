@@ -15,7 +15,7 @@ from .defaults import Default
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True)
+LIMITS = Limits(mode="inference", cuts="blocks", tensor_parallel=True, expert_parallel=True)
 
 BLOCK = 16
 """Tokens of a block of keys and values, where vLLM chooses it (vllm.config.CacheConfig)."""
@@ -32,6 +32,7 @@ def write(partition: Partition) -> Written:
     listed = ",".join(map(str, counts))
     degree = partition.degree
     shared = "" if degree == 1 else f" --tensor-parallel-size {degree}"
+    shared += " --enable-expert-parallel" if partition.way.parallel == "ep" else ""
     replicas = "" if partition.replicas() == 1 else f" --data-parallel-size {partition.replicas()}"
     flags = f" --pipeline-parallel-size {len(counts)}{shared}{replicas}{_serving_flags(partition)}"
     return Written(
