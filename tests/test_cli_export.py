@@ -185,3 +185,11 @@ def test_devices_are_listed(run):
 )
 def test_bad_input_is_one_sentence(refused, argv, sentence):
     assert sentence in refused(*argv.split())
+
+
+def test_export_of_a_script(run, refused, model):
+    status, out, _ = run("export", "model.json", "--to", "torch", "--script")
+    assert (status, out) == (0, sp.export(model, "torch", script=True).text)
+    assert "--script requires --to torch; it is given with --to vllm" in refused(
+        "export", "model.json", "--to", "vllm", "--script"
+    )

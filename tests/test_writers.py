@@ -340,7 +340,7 @@ def test_json_has_strategies():
             {},
             "stage 1 runs on 2 devices by strategy 'tp2'; the runtime takes none, or recomputation, named",
         ),
-        ("torch", {}, "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs each replica on one"),
+        ("exo", {}, "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs each replica on one"),
         ("device-map", {"counts": (2, 2)}, "stage 1 runs on 2 devices by strategy 'tp2'; the runtime runs"),
         (
             "device-map",

@@ -182,7 +182,7 @@ def test_repairs_are_of_plans_that_the_runtime_can_run():
         ),
         (
             sp.Problem.from_arrays([[1.0]], [1.0], column_type=[0], column_degree=[2], batch=2),
-            "torch",
+            "deepspeed",
             "it knows none of the strategies of the device types: tp2",
         ),
         (

@@ -37,7 +37,22 @@ def test_the_text_says_where_to_split_and_what_runs_where():
     ]
     assert '"layers.2": SplitPoint.BEGINNING,\n    "layers.3": SplitPoint.BEGINNING,\n' in exported.text
     assert "REPLICAS = 1  # of each stage\nRANKS = [(0, 'a'), (1, 'b'), (2, 'a')]" in exported.text
+    assert 'MESH = {"pp": 3, "dp": 1, "tp": 1}' in exported.text
     assert "def tie" not in exported.text
+
+
+def test_tensor_parallelism_is_a_dimension_of_the_mesh():
+    columns = {"column_type": [0, 1], "column_degree": [2, 2], "batch": 4, "limit": [4, 4]}
+    problem = sp.Problem.from_arrays([[1e-3, 1e-3]] * 2, [1.0, 1.0], objective="throughput", **columns)
+    plan = sp.Plan.of(problem, [0, 1])
+    exported = sp.export(plan, "torch")
+    assert 'MESH = {"pp": 2, "dp": 2, "tp": 2}' in exported.text
+    assert [(rank.stage, rank.replica) for rank in exported.ranks[:4]] == [(0, 0), (0, 0), (0, 1), (0, 1)]
+    assert 'parallelize_module on it with mesh["tp"]' in exported.note
+    with pytest.raises(
+        ValueError, match=r"stage 1 runs on 2 devices by strategy 'tp2'; the script runs each"
+    ):
+        sp.export(plan, "torch", script=True)
 
 
 def test_names_cannot_break_out_of_the_text():

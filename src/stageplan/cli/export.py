@@ -35,6 +35,11 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("plan", type=Path, metavar="PLAN", help="a plan in JSON, as plan -o writes it")
     add("--to", choices=RUNTIMES, required=True, help="the runtime")
+    add(
+        "--script",
+        action="store_true",
+        help="with --to torch: a script for torchrun that trains or runs your module in the plan's stages",
+    )
     add("--workload", help="the plan's workload: compare with the runtime's default partition")
     add_hardware(parser)
     add_output(
@@ -46,6 +51,8 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
+    if arguments.script and arguments.to != "torch":
+        raise ValueError(f"--script requires --to torch; it is given with --to {arguments.to}")
     ranks = _ranks_file(output, arguments.to)
     check_output("--output", output)
     check_output("--output", ranks)
@@ -78,13 +85,16 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
         strategies = {(stage.type, stage.strategy) for stage in saved.stages}
         problem = keep_strategies(make_problem(arguments, saved.goal), strategies)
         plan = plan_file.restore(problem, saved)
-        exported = export(plan, arguments.to) if plan.feasible else None
+        exported = export(plan, arguments.to, script=arguments.script) if plan.feasible else None
         print_notes(arguments)
         return exported
     for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "spot"):
         if getattr(arguments, name.replace("-", "_")):
             raise ValueError(f"--{name} requires --workload")
-    return Export(arguments.to, *write(Partition.of_saved(saved), arguments.to)) if saved.feasible else None
+    if not saved.feasible:
+        return None
+    written = write(Partition.of_saved(saved), arguments.to, arguments.script)
+    return Export(arguments.to, *written)
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ from . import (
     sglang,
     tensorrt_llm,
     torch_pipelining,
+    torch_script,
     torchtitan,
     vllm,
 )
@@ -186,7 +187,7 @@ class Export:
             yield f"stage {stage} on {device_type}: rank{'s' if len(own) > 1 else ''} {listed}"
 
 
-def export(plan: Plan, to: str) -> Export:
+def export(plan: Plan, to: str, *, script: bool = False) -> Export:
     """Convert a plan to a runtime's configuration, and compare it with the runtime's default partition.
 
     Parameters
@@ -197,6 +198,8 @@ def export(plan: Plan, to: str) -> Export:
         The runtime: ``"torch"``, ``"torchtitan"``, ``"deepspeed"``, ``"megatron"``, ``"paddle"`` (training),
         ``"vllm"``, ``"sglang"``, ``"tensorrt-llm"``, ``"llama-cpp"``, ``"exo"`` (serving), ``"device-map"``
         or ``"json"``.
+    script
+        With ``"torch"``: a script for torchrun that trains or runs your module in the plan's stages.
 
     Returns
     -------
@@ -221,7 +224,7 @@ def export(plan: Plan, to: str) -> Export:
         raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
     if not plan.feasible:
         raise ValueError(f"the plan is not feasible: {'; '.join(map(str, plan.violations))}")
-    written = write(Partition.of(plan), to)
+    written = write(Partition.of(plan), to, script)
     moved = ""
     if to == "vllm":
         plan, moved = balance(plan)
@@ -291,13 +294,15 @@ def solve_for(problem: Problem, runtime: str, method: Method = "auto", **options
     return target(problem, runtime).solve(method, **options)
 
 
-def write(partition: Partition, to: str) -> Written:
-    """Convert a partition to a runtime's configuration."""
+def write(partition: Partition, to: str, script: bool = False) -> Written:
+    """Convert a partition to a runtime's configuration, or to a script."""
     check_choice("to", to, RUNTIMES)
+    if script and to != "torch":
+        raise ValueError(f"script requires to 'torch'; it is {to!r}")
     try:
         partition.check()
         _WRITERS[to].LIMITS.check(partition)
-        return _WRITERS[to].write(partition)
+        return (torch_script if script else _WRITERS[to]).write(partition)
     except ValueError as error:
         raise ValueError(f"{to} cannot run this plan: {error}") from None
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.pipelining import PipelineStage
 
-_SCHEDULES = {"gpipe": "ScheduleGPipe", "1f1b": "Schedule1F1B"}
-LIMITS = Limits(schedules=tuple(_SCHEDULES))
+SCHEDULES = {"gpipe": "ScheduleGPipe", "1f1b": "Schedule1F1B"}
+LIMITS = Limits(tensor_parallel=True, schedules=tuple(SCHEDULES))
 
 _TEXT = '''\
 """The stages of a pipeline, for torch.distributed.pipelining."""
@@ -33,13 +33,13 @@ STAGES = [  # layers of each stage
 
 REPLICAS = {replicas}  # of each stage
 RANKS = {ranks}  # stage and device type of each
+MESH = {{"pp": {count}, "dp": {replicas}, "tp": {degree}}}  # stages, replicas, devices of a replica
+
+# mesh = init_device_mesh(DEVICE, tuple(MESH.values()), mesh_dim_names=tuple(MESH))
+# build_stage takes the group of mesh["pp"]{average}.
 '''
 
-_AVERAGE = '''
-
-# mesh = init_device_mesh(DEVICE, (len(STAGES), REPLICAS), mesh_dim_names=("stage", "replica"))
-# build_stage takes the group of mesh["stage"], and average that of mesh["replica"].
-
+AVERAGE = '''
 
 def average(module, group):
     """Average the gradients of a stage's module over its replicas.
@@ -53,7 +53,7 @@ def average(module, group):
             weight.grad /= REPLICAS
 '''
 
-_TIE = '''
+TIE = '''
 
 def tie(pipe, index):
     """Return a function that sums the gradients of weights that several stages have.
@@ -83,31 +83,51 @@ def write(partition: Partition) -> Written:
     schedule = partition.goal.schedule
     ranks = partition.ranks()
     begins = _begins(partition)
-    text = _TEXT.format(
-        points="".join(f"    {json.dumps(name)}: SplitPoint.BEGINNING,\n" for name in begins),
-        replicas=partition.replicas(),
-        ranks=[(rank.stage, rank.device_type) for rank in ranks],
-        stages="".join(f"    {[partition.layers[i] for i in stage.layers]},\n" for stage in partition.stages),
-    )
+    shared = partition.degree > 1
     tied = ", ".join(
         " and ".join(partition.layers[layer] for layer in tie) for tie in partition.parted_ties()
     )
-    helpers = (_AVERAGE if partition.replicas() > 1 else "") + (_TIE if tied else "")
+    text = _TEXT.format(
+        points=begins_text(partition),
+        replicas=partition.replicas(),
+        count=len(partition.stages),
+        degree=partition.degree,
+        ranks=[(rank.stage, rank.device_type) for rank in ranks],
+        stages=stages_text(partition),
+        average=', and average that of mesh["dp"]' if partition.replicas() > 1 else "",
+    )
+    helpers = (AVERAGE if partition.replicas() > 1 else "") + (TIE if tied and not shared else "")
     if helpers:
         text = text.replace("from torch", "import torch.distributed as dist\nfrom torch", 1)
     notes = []
     if schedule is not None:
-        notes.append(f"run it with {_SCHEDULES[schedule]} and {partition.goal.microbatches} microbatches")
+        notes.append(f"run it with {SCHEDULES[schedule]} and {partition.goal.microbatches} microbatches")
     if partition.replicas() > 1:
         notes.append("average() keeps the replicas of a stage equal")
     if tied:
-        notes.append(f"{tied} share weights: tie() keeps them equal")
+        keeps = "keep their copies equal" if shared else "tie() keeps them equal"
+        notes.append(f"{tied} share weights: {keeps}")
+    if shared:
+        notes.append(
+            "pipeline() does not trace tensor parallelism: make a module of each stage's layers, call "
+            'parallelize_module on it with mesh["tp"], and give it to PipelineStage'
+        )
     return Written(begins, text + helpers, ranks, "; ".join(notes))
 
 
 def default(partition: Partition) -> Default:
     """As evenly as possible by layers, as the runtime has no rule."""
     return Default("even by layers", to_bounds(even(len(partition.layers), len(partition.stages))))
+
+
+def begins_text(partition: Partition) -> str:
+    """Return the entries of the split points, lines of Python source."""
+    return "".join(f"    {json.dumps(name)}: SplitPoint.BEGINNING,\n" for name in _begins(partition))
+
+
+def stages_text(partition: Partition) -> str:
+    """Return the names of the layers of each stage, lines of Python source."""
+    return "".join(f"    {[partition.layers[i] for i in stage.layers]},\n" for stage in partition.stages)
 
 
 def _begins(partition: Partition) -> list[str]:
