@@ -180,7 +180,8 @@ def test_devices_are_listed(run):
     ("argv", "sentence"),
     [
         ("devices --catalogue net.toml", "net.toml: it holds no devices; it must hold a catalogue"),
-        ("devices --spot", "--spot requires a price list"),
+        ("devices --region x", "--region requires a price list"),
+        ("devices --pricing free", "argument --pricing: invalid choice: 'free'"),
     ],
 )
 def test_bad_input_is_one_sentence(refused, argv, sentence):

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from commands import CLUSTER, DEVICES, SHORT, strict
+from commands import CLUSTER, DEVICES, SHORT, WORKLOAD, strict
 
 import stageplan as sp
 from stageplan.cli.problem import _GOAL_NUMBERS, add_problem, make_problem
@@ -232,3 +232,17 @@ def test_errors_have_no_notes(run):
         status, out, err = run(name, "net.toml", "--cluster", "types.toml", *flags)
         assert (status, out) == (2, "")
         assert err.startswith("stageplan: error: ")
+
+
+def test_prices_of_a_kind(run):
+    argv = ("plan", "priced.toml", *SHORT, "--device", "h100-sxm:8", "-o", "-")
+    Path("priced.toml").write_text(WORKLOAD.replace('cluster = "types.toml"', "").replace("slow", "h100-sxm"))
+    catalogue = sp.read_devices()["h100-sxm"]
+    for pricing, price in (("spot", catalogue.spot.price), ("reserved", catalogue.reserved.price)):
+        plan = strict(run(*argv, "--pricing", pricing)[1])
+        assert plan["price"] == pytest.approx(price * sum(stage["devices"] for stage in plan["stages"]))
+    listed = "AcceleratorName,AcceleratorCount,Region,Price\nH100,1,x,1.0\nH100,8,x,16.0\n"
+    Path("list.csv").write_text(listed)
+    whole = strict(run(*argv, "--prices", "list.csv", "--whole-machines")[1])
+    assert whole["price"] == 16.0
+    assert strict(run(*argv, "--prices", "list.csv")[1])["price"] < 8.0

@@ -3,7 +3,7 @@
 import pytest
 
 import stageplan as sp
-from stageplan.readers.prices import read_prices
+from stageplan.readers.prices import Machine, read_machines
 
 HEAD = "InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Price,SpotPrice,Region,Zone\n"
 ROWS = """\
@@ -13,6 +13,12 @@ g4dn.xlarge,4.0,16.0,T4,1.0,,0.5,,eu-west-1,euw1-az1
 p4de.24xlarge,96.0,1152.0,A100-80GB,8.0,"{'Gpus': [{'Name': 'A100', 'Count': 8}]}",27.44,,us-east-1,use1-az2
 m6i.large,2.0,8.0,,,,0.096,0.03,us-east-1,use1-az2
 """
+
+
+def read_prices(*arguments, **named):
+    """Return the cheapest price of each accelerator."""
+    found = sorted(read_machines(*arguments, **named), key=lambda machine: -machine.price)
+    return {machine.name: machine.price for machine in found}
 
 
 @pytest.fixture
@@ -106,10 +112,68 @@ def test_prices_of_a_list_replace_those_of_the_catalogue(prices):
     assert sp.make_cluster(["l4:2@0.6"], devices).types[0].price == 0.6
 
 
-@pytest.mark.parametrize("options", [{"region": "us-east-1"}, {"spot": True}])
-def test_a_region_and_spot_go_with_a_list(options):
-    with pytest.raises(ValueError, match="requires a price list; prices must be given"):
-        sp.read_devices(**options)
+def test_a_region_goes_with_a_list():
+    with pytest.raises(ValueError, match="region requires a price list; prices must be given"):
+        sp.read_devices(region="us-east-1")
+
+
+def test_a_list_has_no_reserved_prices(prices):
+    assert sp.read_devices(prices=prices, pricing="spot")["t4"].price == 0.1
+    with pytest.raises(
+        ValueError, match="pricing is 'reserved'; it must be 'on-demand' or 'spot', as a price"
+    ):
+        sp.read_devices(prices=prices, pricing="reserved")
+
+
+def test_prices_of_the_catalogue():
+    devices = sp.read_devices()
+    for pricing, rate in (("spot", devices["h100-sxm"].spot), ("reserved", devices["h100-sxm"].reserved)):
+        assert rate.source
+        assert rate.date
+        priced = sp.read_devices(pricing=pricing)
+        assert priced["h100-sxm"].price == rate.price < devices["h100-sxm"].price
+        assert priced["t4"].price is None
+    with pytest.raises(
+        ValueError, match="pricing is 'free'; it must be one of 'on-demand', 'spot', 'reserved'"
+    ):
+        sp.read_devices(pricing="free")
+
+
+GOOGLE = """\
+a2-ultragpu-1g,12,170,,,,1.1,0.5,us-central1,a
+a2-ultragpu-8g,96,1360,,,,8.8,4.4,us-central1,a
+g2-standard-24,24,96,,,,1.0,0.4,us-central1,a
+,,,A100-80GB,1,,3.9,1.5,us-central1,a
+,,,A100-80GB,8,,31.2,12.0,us-central1,a
+,,,A100-80GB,1,,4.0,1.5,elsewhere,a
+,,,L4,2,,1.12,0.4,us-central1,a
+,,,P4,1,,0.6,0.2,us-central1,a
+,,,tpu-v6e-8,1,tpu-v6e-8,21.6,9.72,us-east5,a
+"""
+
+
+def test_accelerators_that_are_listed_without_their_machine():
+    """Its price is added where the list has it."""
+    found = read_machines(HEAD + GOOGLE)
+    assert found == [
+        Machine("a100-80gb", 1, 5.0),
+        Machine("a100-80gb", 8, 5.0),
+        Machine("a100-80gb", 1, 4.0),
+        Machine("l4", 2, pytest.approx(1.06)),
+        Machine("p4", 1, 0.6),
+        Machine("tpu-v6e", 8, pytest.approx(2.7)),
+    ]
+    assert read_prices(HEAD + GOOGLE, spot=True)["a100-80gb"] == 1.5
+    assert read_machines(HEAD + GOOGLE, region="us-central1", spot=True)[0] == Machine("a100-80gb", 1, 2.0)
+
+
+def test_whole_machines_have_the_price_of_machines_of_their_size(tmp_path):
+    path = tmp_path / "vms.csv"
+    path.write_text(HEAD + "small,1,1,H100,1.0,,2.0,,r,z\nlarge,1,1,H100,8.0,,24.0,,r,z\n")
+    assert sp.read_devices(prices=path)["h100-sxm"].price == 2.0
+    assert sp.read_devices(prices=path, whole_machines=True)["h100-sxm"].price == 3.0
+    path.write_text(HEAD + "small,1,1,H100,1.0,,2.0,,r,z\n")
+    assert sp.read_devices(prices=path, whole_machines=True)["h100-sxm"].price is None
 
 
 def test_errors_name_the_list(prices):

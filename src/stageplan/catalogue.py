@@ -96,7 +96,7 @@ def _in_one_machine(type_: DeviceType, device: Device) -> DeviceType:
 
 def device_table(devices: Mapping[str, Device]) -> Group:
     """Make a table of devices: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
-    head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
+    head = ("device", "$/h", "spot", "reserved", "GB", "memory", *PRECISIONS, "link", "network", "machine")
     rows = [head, *(_cells(device) for device in devices.values())]
     units = "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"
     tables = [table(rows, left=(0,)), units]
@@ -119,6 +119,7 @@ def _cells(device: Device) -> tuple[str, ...]:
     return (
         device.name,
         _scaled(device.price, 1),
+        *(_scaled(None if rate is None else rate.price, 1) for rate in (device.spot, device.reserved)),
         _scaled(device.memory, 1e9),
         _scaled(device.memory_bandwidth, 1e9),
         *(_scaled(device.peak.get(precision), 1e12) for precision in PRECISIONS),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, cast, get_args
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from .arguments import check_number
 from .cluster import DeviceType
@@ -23,7 +24,7 @@ from .fields import (
     whole,
 )
 
-__all__ = ["PRECISIONS", "Device", "Efficiency", "Precision"]
+__all__ = ["PRECISIONS", "PRICINGS", "Device", "Efficiency", "Precision", "Pricing", "Rate"]
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -74,6 +75,34 @@ class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.compute_fraction
 
 
+Pricing = Literal["on-demand", "spot", "reserved"]
+PRICINGS: tuple[Pricing, ...] = get_args(Pricing)
+
+
+class Rate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price, and where it is from.
+
+    Parameters
+    ----------
+    price : float
+        $/hour of one device.
+    source, date : str
+        Source of the price, and date of access.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field has a wrong type, or a value that is not allowed.
+    """
+
+    price: Price
+    source: Text = ""
+    date: Text = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "rate")
+
+
 class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model of computing device: an entry of the catalogue.
 
@@ -95,7 +124,9 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_machine : int
         Number of devices in a machine.
     price : float, optional
-        $/hour of one device; None if not known.
+        $/hour of one device, on demand; None if not known.
+    spot, reserved : Rate, optional
+        Prices of one device that may be taken away, and of one that is reserved.
     price_names : sequence of str
         Names of the device in price lists.
     hardware_names : sequence of str
@@ -138,6 +169,8 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     network: Bandwidth | None = None
     per_machine: Annotated[int, whole(1, 2**53, "devices")] = 1
     price: Price | None = None
+    spot: Rate | None = None
+    reserved: Rate | None = None
     price_names: Annotated[tuple[str, ...], Meta(description="a list of names in price lists")] = ()
     hardware_names: Annotated[
         tuple[str, ...], Meta(description="a list of names that the device reports of itself")
@@ -163,6 +196,13 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     f"efficiency has {show(precision)}; it must have precisions of peak alone: "
                     f"{', '.join(self.peak)} (device {show(self.name)})"
                 )
+
+    def with_pricing(self, pricing: Pricing) -> Device:
+        """Return the device at the catalogue's price of a kind; None where that is not known."""
+        if pricing == "on-demand":
+            return self
+        rate = self.spot if pricing == "spot" else self.reserved
+        return replace(self, price=None if rate is None else rate.price)
 
     def seconds(
         self, flops: float, bytes: float, precision: str, kind: Kind = "", *, train: bool = False

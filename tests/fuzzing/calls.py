@@ -180,7 +180,7 @@ def _calls() -> tuple[Call, ...]:
         Call(sp.read_workload, {"path": "ctr", "batch": 2.0}),
         Call(sp.read_cluster, {"path": "gpus"}),
         Call(sp.read_goal, {"path": "ctr"}),
-        Call(sp.read_devices, {"path": None, "prices": None, "region": None, "spot": False}),
+        Call(sp.read_devices, {"path": None, "prices": None, "region": None, "pricing": "spot"}),
         Call(sp.write_workload, {"workload": workload, "path": "w.toml"}),
         Call(sp.Policy.load, {"path": "p.npz"}),
         Call(result.policy.plan, {"problem": problem}),  # type: ignore[union-attr]

@@ -90,8 +90,8 @@ def _devices(path: Path) -> object:
 
 
 def _prices(path: Path) -> object:
-    for region, spot in ((None, False), ("east-1", True)):
-        read_devices(prices=path, region=region, spot=spot)
+    for region, pricing in ((None, "on-demand"), ("east-1", "spot")):
+        read_devices(prices=path, region=region, pricing=pricing)
     return True
 
 

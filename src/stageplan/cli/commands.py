@@ -17,7 +17,7 @@ _FLAG_WORDS = (
     *Goal.__struct_fields__,
     *("seed", "population", "initial", "cell", "policy", "accept", "target", "threads"),
     *("points", "gap", "max_throughput"),
-    *("device", "prices", "region", "spot"),
+    *("device", "prices", "region", "pricing"),
     *("batch", "sequence", "layers", "precision", "measure", "on", "repeats", "max_spread"),
     *("microbatches", "max_seconds"),
     *("workers", "shard", "rows"),

@@ -88,7 +88,7 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
         exported = export(plan, arguments.to, script=arguments.script) if plan.feasible else None
         print_notes(arguments)
         return exported
-    for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "spot"):
+    for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "pricing"):
         if getattr(arguments, name.replace("-", "_")):
             raise ValueError(f"--{name} requires --workload")
     if not saved.feasible:

@@ -13,7 +13,7 @@ import msgspec
 from ..arguments import count_threads
 from ..catalogue import make_cluster
 from ..cluster import Cluster
-from ..device import Device
+from ..device import PRICINGS, Device, Pricing
 from ..fields import show
 from ..goal import Goal, Objective
 from ..output import print_note
@@ -94,7 +94,11 @@ def add_catalogue(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     add("--catalogue", metavar="FILE", help="additional devices, in TOML or JSON")
     add("--prices", metavar="CSV", help="price list in SkyPilot's format, instead of the catalogue's prices")
     add("--region", help="use the prices of this region; default: the cheapest region")
-    add("--spot", action="store_true", help="use spot prices of the list instead of on-demand prices")
+    add(
+        "--pricing",
+        choices=PRICINGS,
+        help="prices of the catalogue, or of the list, which has no reserved ones; default: on-demand",
+    )
     return group
 
 
@@ -117,7 +121,7 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
     goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
-    cluster = _cluster(arguments)
+    cluster = _cluster(arguments, goal.whole_machines)
     count_threads(getattr(arguments, "threads", None))
     problem = Problem(workload, cluster, goal)
     notes = (_notes_on_prices(arguments, cluster), _notes_on_gradients(problem), _notes_on_workspace(problem))
@@ -136,7 +140,7 @@ def _notes_on_prices(arguments: argparse.Namespace, cluster: Cluster) -> Iterato
     source = arguments.cluster or arguments.workload
     if not arguments.device and not has_prices(source):
         yield f"{source} has no prices; each device is assumed to cost 1 $/hour"
-    usual = read_devices(arguments.catalogue) if arguments.prices else {}
+    usual = read_devices(arguments.catalogue, pricing=_pricing(arguments)) if arguments.prices else {}
     for type_ in cluster.types:
         known = usual[type_.name].price if type_.name in usual else None
         if type_.price == 0:
@@ -166,12 +170,12 @@ def _notes_on_workspace(problem: Problem) -> Iterator[str]:
         )
 
 
-def _cluster(arguments: argparse.Namespace) -> Cluster:
+def _cluster(arguments: argparse.Namespace, whole_machines: bool) -> Cluster:
     if arguments.device:
         if arguments.cluster is not None:
             raise ValueError(f"--cluster is {arguments.cluster}; it must not be given with --device")
-        return make_cluster(arguments.device, read_catalogue(arguments))
-    for name in ("catalogue", "prices", "region", "spot"):
+        return make_cluster(arguments.device, read_catalogue(arguments, whole_machines))
+    for name in ("catalogue", "prices", "region", "pricing"):
         if getattr(arguments, name):
             raise ValueError(f"--{name} requires --device; at least one device must be given")
     if arguments.cluster is not None:
@@ -182,8 +186,16 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
         raise ValueError(f"{error}, or --cluster or --device must be given") from None
 
 
-def read_catalogue(arguments: argparse.Namespace) -> dict[str, Device]:
+def read_catalogue(arguments: argparse.Namespace, whole_machines: bool = False) -> dict[str, Device]:
     """Read the catalogue that the flags describe."""
     return read_devices(
-        arguments.catalogue, prices=arguments.prices, region=arguments.region, spot=arguments.spot
+        arguments.catalogue,
+        prices=arguments.prices,
+        region=arguments.region,
+        pricing=_pricing(arguments),
+        whole_machines=whole_machines,
     )
+
+
+def _pricing(arguments: argparse.Namespace) -> Pricing:
+    return arguments.pricing or "on-demand"

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..arguments import check_choice
 from ..cluster import Cluster
-from ..device import Device
+from ..device import PRICINGS, Device, Pricing
 from ..goal import Goal
 from ..workload import Workload
 from . import dnn_partitioning, documents, pipedream
 from .bounded import about, as_path, from_json, from_toml, read_bytes, to_text
-from .prices import read_prices
+from .prices import Machine, read_machines
 
 __all__ = ["read_cluster", "read_devices", "read_goal", "read_workload"]
 
@@ -151,7 +152,8 @@ def read_devices(
     *,
     prices: str | os.PathLike[str] | None = None,
     region: str | None = None,
-    spot: bool = False,
+    pricing: Pricing = "on-demand",
+    whole_machines: bool = False,
 ) -> dict[str, Device]:
     """Read the catalogue of devices.
 
@@ -165,8 +167,10 @@ def read_devices(
         the catalogue's, and the price of a device that is not in the list is None.
     region : str, optional
         Only prices of this region.
-    spot : bool
-        Spot prices, not those on demand.
+    pricing : {"on-demand", "spot", "reserved"}
+        Which prices; a price list has no reserved ones.
+    whole_machines : bool
+        Only prices in the list of machines that have `Device.per_machine` devices.
 
     Returns
     -------
@@ -178,7 +182,8 @@ def read_devices(
     OSError
         A file cannot be read.
     ValueError
-        A file is not valid, or has no prices of the region; region or spot without a price list.
+        A file is not valid, or has no prices of the region; a region without a price list, or reserved prices
+        of one.
 
     Examples
     --------
@@ -187,19 +192,20 @@ def read_devices(
     >>> t4.peak["fp16"], t4.memory, t4.price
     (65000000000000.0, 16000000000.0, 0.526)
     """
-    if prices is None and (region is not None or spot):
-        raise ValueError(
-            f"{'region' if region is not None else 'spot'} requires a price list; prices must be given"
-        )
+    check_choice("pricing", pricing, PRICINGS)
+    if prices is None and region is not None:
+        raise ValueError("region requires a price list; prices must be given")
     devices = _devices(_data() / CATALOGUE)
     if path is not None:
         devices |= _devices(as_path("path", path))
     if prices is None:
-        return devices
+        return {name: device.with_pricing(pricing) for name, device in devices.items()}
+    if pricing == "reserved":
+        raise ValueError("pricing is 'reserved'; it must be 'on-demand' or 'spot', as a price list has those")
     file = as_path("prices", prices)
     with about(file):
-        listed = read_prices(to_text(read_bytes(file)), region, spot)
-    return {name: _priced(device, listed) for name, device in devices.items()}
+        machines = read_machines(to_text(read_bytes(file)), region, pricing == "spot")
+    return {name: _priced(device, machines, whole_machines) for name, device in devices.items()}
 
 
 def _devices(file: Traversable) -> dict[str, Device]:
@@ -210,9 +216,14 @@ def _devices(file: Traversable) -> dict[str, Device]:
         return documents.read_devices(source.content)
 
 
-def _priced(device: Device, listed: dict[str, float]) -> Device:
+def _priced(device: Device, machines: list[Machine], whole: bool) -> Device:
     """Give a device the cheapest price that is listed under one of its names, or None."""
-    known = [listed[name.lower()] for name in device.price_names if name.lower() in listed]
+    names = {name.lower() for name in device.price_names}
+    known = [
+        machine.price
+        for machine in machines
+        if machine.name in names and (not whole or machine.devices == device.per_machine)
+    ]
     return msgspec.structs.replace(device, price=min(known, default=None))
 
 

@@ -6,7 +6,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..fields import printable, show
 
@@ -17,15 +18,46 @@ COLUMNS = ("AcceleratorName", "AcceleratorCount", "Region")
 _SLICE = re.compile(r"(tpu-v\d+[a-z]*)-([1-9]\d{0,5})")
 _COUNTED_IN_CHIPS = ("tpu-v5litepod", "tpu-v6e")
 
+# Google lists accelerators without the machine that they are in, and the machine in a row of its own: the
+# machine of so many accelerators, as SkyPilot starts them. TPUs come with theirs.
+_HOSTS: dict[str, str | dict[int, str]] = {
+    "a100": "a2-highgpu-{}g",
+    "a100-80gb": "a2-ultragpu-{}g",
+    "h100": "a3-highgpu-{}g",
+    "h100-mega": "a3-megagpu-{}g",
+    "h200": "a3-ultragpu-{}g",
+    "b200": "a4-highgpu-{}g",
+    "l4": {1: "g2-standard-4", 2: "g2-standard-24", 4: "g2-standard-48", 8: "g2-standard-96"},
+    "t4": {1: "n1-highmem-4", 2: "n1-highmem-8", 4: "n1-highmem-16"},
+    "v100": {1: "n1-highmem-8", 2: "n1-highmem-16", 4: "n1-highmem-32", 8: "n1-highmem-64"},
+}
 
-def read_prices(text: str, region: str | None = None, spot: bool = False) -> dict[str, float]:
-    """Read the cheapest price of each accelerator.
+
+class Machine(NamedTuple):
+    """Accelerators that are rented together: their name, their number, and $/hour of each."""
+
+    name: str
+    devices: float
+    price: float
+
+
+class _Row(NamedTuple):
+    machine: str | None  # "": listed without the machine; None: the list has no such column
+    accelerator: str
+    number: float
+    region: str
+    price: float
+
+
+def read_machines(text: str, region: str | None = None, spot: bool = False) -> list[Machine]:
+    """Read machines with accelerators.
 
     Parameters
     ----------
     text
         A CSV with the columns AcceleratorName, AcceleratorCount, Region, and Price or SpotPrice ($/hour of
-        the machine). Other columns are ignored, and so are rows without an accelerator, a count or a price.
+        the machine), and perhaps InstanceType, which is empty where an accelerator is listed without the
+        machine. Other columns are ignored, and so are rows without an accelerator, a count or a price.
     region
         Only rows of this region; default: all.
     spot
@@ -33,8 +65,8 @@ def read_prices(text: str, region: str | None = None, spot: bool = False) -> dic
 
     Returns
     -------
-    dict of str to float
-        $/hour of one accelerator, by its name in lower case: the machine's price divided by the number of
+    list of Machine
+        Names are in lower case; $/hour of one accelerator is the machine's price divided by the number of
         its accelerators. A slice of TPUs, as tpu-v4-8, counts by its chips, under the name tpu-v4.
 
     Raises
@@ -45,31 +77,50 @@ def read_prices(text: str, region: str | None = None, spot: bool = False) -> dic
 
     Notes
     -----
-    Some clouds (Google's, for example) list an accelerator without the machine that it is in.
+    Google's accelerators are listed without the machine that they are in; its price is added if the list has
+    the machine in the same region.
     """
     try:
-        return _cheapest(csv.DictReader(io.StringIO(text)), region, "SpotPrice" if spot else "Price")
+        rows = list(_rows(csv.DictReader(io.StringIO(text)), region, "SpotPrice" if spot else "Price"))
     except csv.Error as error:
         raise ValueError(f"it is not a valid CSV: {error}") from None
+    hosts: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row.machine and not row.accelerator:
+            place = (row.region, row.machine)
+            hosts[place] = min(row.price, hosts.get(place, math.inf))
+    return [_machine(row, hosts) for row in rows if row.accelerator]
 
 
-def _cheapest(rows: csv.DictReader[str], region: str | None, column: str) -> dict[str, float]:
+def _machine(row: _Row, hosts: dict[tuple[str, str], float]) -> Machine:
+    name, chips = _chips(row.accelerator.lower())
+    host = _host(name, row.number) if row.machine == "" else ""
+    price = row.price + hosts.get((row.region, host), 0.0)
+    return Machine(name, row.number * chips, price / (row.number * chips))
+
+
+def _host(name: str, number: float) -> str:
+    """Return the machine of so many accelerators of a name, or ""."""
+    named = _HOSTS.get(name, "")
+    return named.format(int(number)) if isinstance(named, str) else named.get(int(number), "")
+
+
+def _rows(rows: csv.DictReader[str], region: str | None, column: str) -> Iterator[_Row]:
     _check_columns(rows.fieldnames or [], (*COLUMNS, column))
-    cheapest: dict[str, float] = {}
     regions: set[str] = set()
     for row in rows:
         if None in row or None in row.values():  # how the reader marks fields that are too many or too few
             columns = len(rows.fieldnames or [])
             raise ValueError(f"line {rows.line_num} is incomplete or too long; it must have {columns} fields")
         regions.add(row["Region"])
-        listed = row["AcceleratorName"] and row["AcceleratorCount"] and row[column]
+        accelerator, machine = row["AcceleratorName"], row.get("InstanceType")
+        listed = row[column] and (row["AcceleratorCount"] if accelerator else machine)
         if listed and region in (None, row["Region"]):
-            name, chips = _chips(row["AcceleratorName"].lower())
-            price, count = (_number(row, field, rows.line_num) for field in (column, "AcceleratorCount"))
-            cheapest[name] = min(price / (count * chips), cheapest.get(name, math.inf))
+            price = _number(row, column, rows.line_num)
+            number = _number(row, "AcceleratorCount", rows.line_num) if accelerator else 0.0
+            yield _Row(machine, accelerator, number, row["Region"], price)
     if region is not None and region not in regions:
         raise ValueError(f"region is {show(region)}; it must be one of the file's: {_some(regions)}")
-    return cheapest
 
 
 def _chips(name: str) -> tuple[str, float]:
