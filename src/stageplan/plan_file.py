@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from .goal import Goal, Objective
 from .plan import Plan, Violation
 from .problem import Problem
 from .readers.bounded import about, as_path, from_json, read_bytes
+from .readers.mistaken import refuse_other_plans
 from .solve import Status
 from .workload import Conditions
 
@@ -169,8 +171,21 @@ def read_plan(path: str | os.PathLike[str]) -> SavedPlan:
     """
     file = as_path("path", path)
     with about(file):
-        saved: SavedPlan = from_json(read_bytes(file), SavedPlan, "JSON of a plan")
+        raw = read_bytes(file)
+        try:
+            saved: SavedPlan = from_json(raw, SavedPlan, "JSON of a plan")
+        except ValueError:
+            _refuse_other_kinds(file, raw)
+            raise
         return saved
+
+
+def _refuse_other_kinds(file: Path, raw: bytes) -> None:
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return
+    refuse_other_plans(file, document)
 
 
 def restore(problem: Problem, saved: SavedPlan) -> Plan:

@@ -78,6 +78,8 @@ def load(
     if example is not None:
         raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
     if not name.startswith(HUGGING_FACE):
+        if Path(name).name == "config.json":
+            raise ValueError(f"model is {show(name)}; a configuration is given as {HUGGING_FACE}{name}")
         return modules.made(name, options, on)
     with _needs("transformers"):
         from . import huggingface

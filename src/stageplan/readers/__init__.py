@@ -18,6 +18,7 @@ from ..goal import Goal
 from ..workload import Workload
 from . import dnn_partitioning, documents, pipedream
 from .bounded import about, as_path, from_json, from_toml, read_bytes, to_text
+from .mistaken import refuse_document, refuse_model
 from .prices import Machine, read_machines
 
 __all__ = ["read_cluster", "read_devices", "read_goal", "read_workload"]
@@ -252,12 +253,15 @@ def _cluster(source: _Source) -> Cluster:
 
 def _open(path: str | os.PathLike[str]) -> _Source:
     """Read a file, or a built-in example, and detect its format."""
-    return _read(_find(as_path("path", path)))
+    file = as_path("path", path)
+    with about(file):
+        refuse_model(file)
+    return _read(_find(file))
 
 
 def _read(file: Traversable) -> _Source:
     with about(file):
-        return _Source(file, Path(file.name).stem, *_recognize(read_bytes(file)))
+        return _Source(file, Path(file.name).stem, *_recognize(file, read_bytes(file)))
 
 
 def _find(path: Path) -> Traversable:
@@ -282,23 +286,24 @@ def _data() -> Traversable:
     return resources.files("stageplan") / "data"
 
 
-def _recognize(raw: bytes) -> tuple[str, Any]:
+def _recognize(file: Traversable, raw: bytes) -> tuple[str, Any]:
     """(format, content) of a file."""
     if not raw.strip():
         raise ValueError(f"it is empty; it must be {FORMATS}")
     text = to_text(raw)
     if text.lstrip().startswith("{"):
-        return _recognize_document(from_json(text))
+        return _recognize_document(file, from_json(text))
     if pipedream.recognizes(text):
         return "pipedream", text
     try:
         document = from_toml(text)
     except ValueError as error:
         raise ValueError(f"{error}; it must be {FORMATS}") from None
-    return _recognize_document(document)
+    return _recognize_document(file, document)
 
 
-def _recognize_document(document: dict[str, Any]) -> tuple[str, Any]:
+def _recognize_document(file: Traversable, document: dict[str, Any]) -> tuple[str, Any]:
+    refuse_document(file, document)
     if dnn_partitioning.recognizes(document):
         return "dnn-partitioning", document
     for format_, field in (("workload", "layers"), ("cluster", "types"), ("devices", "devices")):
