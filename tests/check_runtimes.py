@@ -2,10 +2,11 @@
 
     python tests/check_runtimes.py [--downloads FOLDER] [--write]
 
-Plans of several architectures in 2, 3 and 4 stages, with 1 and 2 replicas, are exported.  The runtime's own
-code reads each export, and has to give each rank the planned layers; its numbering of ranks and its default
-partition have to be the predicted ones.  Only functions and classes that parse, partition or number ranks are
-run, cut out of the runtimes' files.  For torch, four processes train by an export, and one alone.
+Plans of several architectures in 2, 3 and 4 stages, with 1 and 2 replicas of 1 and 2 devices, are exported.
+The runtime's own code reads each export, and has to give each rank the planned layers; its numbering of ranks
+and its default partition have to be the predicted ones.  Only functions and classes that parse, partition or
+number ranks are run, cut out of the runtimes' files.  For torch, four processes train by an export, and one
+alone.  TensorRT-LLM, llama.cpp and exo are not fetched: their tests follow their documentation.
 
 `--write` updates the lists in ``src/stageplan/data/architectures.json`` from what was fetched; without it
 they are compared.  pip downloads about 600 MB.
@@ -27,6 +28,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from unittest.mock import patch
 
+import msgspec
 import numpy as np
 from pipeline_processes import run_workers
 from runtime_sources import extract, fetch, other_blocks, sglang_architectures, vllm_architectures
@@ -39,8 +41,11 @@ DATA = Path(sp.__file__).parent / "data" / "architectures.json"
 
 
 @cache
-def plans(mode):
-    """List plans of each model on two types of one speed: stages of random sizes, 1 or 2 replicas."""
+def plans(mode, degrees=(1, 2)):
+    """List plans of each model on two types of one speed: stages of random sizes, 1 or 2 replicas.
+
+    A replica runs by tensor parallelism over each of `degrees`.
+    """
     rng, made = np.random.default_rng(0), []
     fast = sp.DeviceType(name="a100-80g", price=1.0, capacity=1e15)
     other = sp.DeviceType(name="other", price=1.0, capacity=1e15, like="a100-80g")
@@ -48,17 +53,26 @@ def plans(mode):
     for model in MODELS:
         workload = sp.profile(f"hf:{model}", devices=["a100-80g"], mode=mode, sequence=64)
         blocks = [i for i, layer in enumerate(workload.layers) if layer.kind == "block"]
-        for replicas, stages in itertools.product((1, 2), (2, 3, 4)):
-            goal = sp.Goal(objective="throughput", max_devices_per_stage=replicas)
-            problem = sp.Problem(workload, cluster, goal)
+        for degree, replicas, stages in itertools.product(degrees, (1, 2), (2, 3, 4)):
+            goal = sp.Goal(objective="throughput", max_devices_per_stage=replicas * degree)
+            problem = sp.Problem(workload if degree == 1 else shared(workload, degree), cluster, goal)
             for _ in range(TRIES):
                 cuts = rng.choice(blocks[1:], stages - 1, replace=False)
                 scheme = [sum(layer >= cuts) % 2 for layer in range(problem.n_layers)]
                 plan = sp.Plan.of(problem, scheme)
-                if all(stage.devices == replicas for stage in plan.stages):
+                if all(stage.devices == replicas * degree for stage in plan.stages):
                     made.append(plan)
                     break
     return made
+
+
+def shared(workload, degree):
+    """Return a workload whose layers run only by tensor parallelism."""
+    layers = [
+        msgspec.structs.replace(layer, compute={f"{t}/tp{degree}": s for t, s in layer.compute.items()})
+        for layer in workload.layers
+    ]
+    return msgspec.structs.replace(workload, layers=layers)
 
 
 def blocks_of(plan):
@@ -115,8 +129,10 @@ def vllm(release):
         agrees = ranges(indices, blocks, stages) == blocks_of(plan)
         envs.VLLM_PP_LAYER_PARTITION = None
         agrees &= counts_agree(plan, exported, map(len, ranges(indices, blocks, stages)))
-        order = np.arange(replicas * stages).reshape(replicas, stages)  # its initialize_model_parallel
-        agrees &= ranks_match(exported, lambda rank, order=order: place_in(order, rank)[::-1])
+        degree = option(words, "--tensor-parallel-size")
+        ranks = np.arange(replicas * stages * degree)  # its initialize_model_parallel
+        order = ranks.reshape(replicas, stages, degree)
+        agrees &= ranks_match(exported, lambda rank, order=order: place_in(order, rank)[1::-1])
         yield agrees
 
 
@@ -136,10 +152,10 @@ def sglang(release):
         with patch.dict(os.environ, environment):
             agrees = ranges(indices, blocks, stages) == blocks_of(plan)
         agrees &= counts_agree(plan, exported, map(len, ranges(indices, blocks, stages)))
-        order = np.arange(replicas * stages).reshape(
-            replicas, stages
-        )  # a group of processes for each replica
-        agrees &= ranks_match(exported, lambda rank, order=order: place_in(order, rank)[::-1])
+        degree = option(words, "--tp-size")
+        ranks = np.arange(replicas * stages * degree)  # a group of processes for each replica
+        order = ranks.reshape(replicas, stages, degree)
+        agrees &= ranks_match(exported, lambda rank, order=order: place_in(order, rank)[1::-1])
         yield agrees
 
 
@@ -166,9 +182,11 @@ def megatron(release):
         layout = layout_class(words[words.index("--pipeline-model-parallel-layout") + 1], stages)
         layout.validate_layer_layout(option(words, "--num-layers"), None)
         agrees = [layout.get_layer_id_list(pp_rank=rank) for rank in range(stages)] == blocks_of(plan)
-        replicas = len(exported.ranks) // stages
-        groups = numbering(tp=1, ep=1, dp=replicas, pp=stages, cp=1, order="tp-cp-ep-dp-pp").get_ranks("pp")
-        places = {rank: (s, r) for r, group in enumerate(groups) for s, rank in enumerate(group)}
+        degree = option(words, "--tensor-model-parallel-size")
+        replicas = len(exported.ranks) // (stages * degree)
+        made = numbering(tp=degree, ep=1, dp=replicas, pp=stages, cp=1, order="tp-cp-ep-dp-pp")
+        groups = enumerate(made.get_ranks("pp"))  # one for each device of each replica
+        places = {rank: (s, g // degree) for g, group in groups for s, rank in enumerate(group)}
         yield agrees and ranks_match(exported, places.get)
 
 
@@ -222,9 +240,10 @@ def torchtitan(release):
         agrees &= parsed.pipeline_parallel_degree == len(plan.stages)
         default = split["_generate_llm_fqn_per_model_part"](len(stages), blocks)
         agrees &= tuple(map(len, default)) == exported.comparison.default_layers
-        replicas = parsed.data_parallel_replicate_degree
-        order = np.arange(replicas * len(stages)).reshape(len(stages), replicas)  # its build_mesh
-        yield agrees and ranks_match(exported, lambda rank, order=order: place_in(order, rank))
+        replicas, degree = parsed.data_parallel_replicate_degree, parsed.tensor_parallel_degree
+        ranks = np.arange(replicas * len(stages) * degree)  # its build_mesh
+        order = ranks.reshape(len(stages), replicas, degree)
+        yield agrees and ranks_match(exported, lambda rank, order=order: place_in(order, rank)[:2])
 
 
 def without_future(config_class):
@@ -276,7 +295,7 @@ def deepspeed(release):
     modules = {"deepspeed": ModuleType("deepspeed"), "deepspeed.pipe": ModuleType("deepspeed.pipe")}
     modules["deepspeed.pipe"].PipelineModule = PipelineModule
     modules["deepspeed.pipe"].TiedLayerSpec = Spec
-    for plan in plans("train"):
+    for plan in plans("train", (1,)):
         exported, namespace = sp.export(plan, "deepspeed"), {}
         with patch.dict(sys.modules, modules):
             exec(exported.text, namespace)
@@ -330,7 +349,8 @@ def paddle(release):
         ]
         uniform = segment(layers, stages, method="uniform").do_segment()
         agrees &= tuple(np.diff(uniform)) == exported.comparison.default_layers
-        dims = [len(exported.ranks) // stages, stages, 1, 1, 1, 1]
+        degree = plan.stages[0].devices // plan.stages[0].replicas
+        dims = [len(exported.ranks) // (stages * degree), stages, 1, 1, 1, degree]
         coordinates = topology(dims=dims).get_coord
         yield agrees and ranks_match(exported, lambda rank, of=coordinates: (of(rank).pipe, of(rank).data))
 

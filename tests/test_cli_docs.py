@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import stageplan as sp
+from stageplan.writers import RUNTIMES, limits_of
 
 TOP = Path(__file__).parents[1]
+RUNTIMES_PAGE = TOP / "src/stageplan/docs/runtimes.md"
 PAGES = sorted((TOP / "src/stageplan/docs").glob("*.md"))
 
 
@@ -17,6 +19,8 @@ def test_pages_are_listed_with_their_titles(run):
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "contributing  Contributing to stageplan",
+        "files         Files",
+        "runtimes      Runtimes",
         "schedules     Strategies, schedules and memory",
         "serving       Serving language models",
         "sweeps        Sweeps",
@@ -30,10 +34,8 @@ def test_a_page_is_printed_as_it_is(run, page):
 
 
 def test_an_unknown_page_is_refused(refused):
-    assert (
-        refused("docs", "../goal")
-        == "PAGE is '../goal'; it must be one of contributing, schedules, serving, sweeps, words"
-    )
+    pages = ", ".join(page.stem for page in PAGES)
+    assert refused("docs", "../goal") == f"PAGE is '../goal'; it must be one of {pages}"
 
 
 @pytest.mark.parametrize("page", [*PAGES, TOP / "native/README.md"], ids=lambda page: page.stem)
@@ -49,6 +51,19 @@ def test_functions_that_are_named_exist():
     )
     for name in re.findall(r"`(_?[a-zA-Z_]+)`", text):
         assert re.search(rf"\b{name}\b", sources), name
+
+
+def test_the_page_on_runtimes_has_what_each_can_run():
+    rows = re.findall(r"^\| ([\w-]+) \| (.*?) \| (.*?) \| (.*?) \|", RUNTIMES_PAGE.read_text(), re.M)
+    assert sorted(row[0] for row in rows[1:]) == sorted(RUNTIMES)
+    for name, cuts, strategies, schedules in rows[1:]:
+        limits = limits_of(name)
+        assert cuts.partition(" ")[0] == ("any" if limits.cuts != "blocks" else "a")
+        assert ("tensor" in strategies) == limits.tensor_parallel
+        assert ("expert" in strategies) == limits.expert_parallel
+        assert ("recompute" in strategies) == limits.recompute
+        known = {"none": (), "1F1B": ("1f1b",), "GPipe, 1F1B": ("gpipe", "1f1b")}
+        assert known[schedules] == limits.schedules
 
 
 def test_files_of_the_page_on_schedules_are_planned(run):

@@ -49,6 +49,7 @@ __all__ = [
     "SplitModule",
     "Target",
     "export",
+    "limits_of",
     "solve_for",
     "split_module",
     "target",
@@ -233,6 +234,11 @@ def export(plan: Plan, to: str, *, script: bool = False) -> Export:
     compare = _compare_placement if to == "device-map" else _compare
     note = "; ".join(filter(None, (moved, written.note)))
     return Export(to, *written._replace(note=note), compare(plan, default))
+
+
+def limits_of(runtime: str) -> Limits:
+    """Return what a runtime can run."""
+    return _WRITERS[runtime].LIMITS
 
 
 def target(problem: Problem, runtime: str) -> Target:
