@@ -148,14 +148,14 @@ def test_infeasible_plans_are_refused():
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
-@pytest.mark.parametrize("mode", ["train", "inference", None])
+@pytest.mark.parametrize("mode", ["train", "inference", "decode", None])
 def test_a_plan_for_training_is_not_for_serving_and_the_reverse(to, mode):
     plan = plan_of(language_model(blocks=6, mode=mode), [0] * 3 + [1] * 6)
     serving = ("vllm", "sglang", "tensorrt-llm", "llama-cpp", "exo")
     only = dict.fromkeys(serving, "inference") | dict.fromkeys(
         ("torchtitan", "deepspeed", "megatron", "paddle"), "train"
     )
-    if mode is None or only.get(to, mode) == mode:
+    if mode is None or only.get(to) in (None, "train" if mode == "train" else "inference"):
         assert sp.export(plan, to).value
     else:
         with pytest.raises(
@@ -412,12 +412,24 @@ def test_expert_parallelism(to, words):
         assert "--expert-model-parallel-size 2 " in both
 
 
-def experts_plan(strategy, **goal):
-    """Plan two stages of two devices each."""
+def test_experts_of_all_replicas_are_divided_by_vllm():
+    note = "experts are divided among all replicas, which takes less memory than planned"
+    assert sp.export(experts_plan("ep2", limit=4), "vllm").note == note
+    assert sp.export(experts_plan("tp2", limit=4), "vllm").note == ""
+
+
+def experts_plan(strategy, limit=2, **goal):
+    """Plan two stages of two devices each, or of `limit` devices."""
     problem = shared_plan(counts=(2, 2), **goal).problem
     columns = {"column_type": [0, 1], "column_degree": [2, 2], "column_strategy": [strategy] * 2}
     plain = sp.Problem.from_arrays(
-        problem.compute, problem.price, limit=[2, 2], objective="throughput", **columns, **goal
+        problem.compute,
+        problem.price,
+        limit=[limit] * 2,
+        objective="throughput",
+        same_replicas=True,
+        **columns,
+        **goal,
     )
     plain = plain.replace(layer_kinds=problem.layer_kinds, layer_names=problem.layer_names)
     return sp.Plan.of(plain, [0] * 4 + [1] * 5)

@@ -32,14 +32,18 @@ def write(partition: Partition) -> Written:
     listed = ",".join(map(str, counts))
     degree = partition.degree
     shared = "" if degree == 1 else f" --tensor-parallel-size {degree}"
-    shared += " --enable-expert-parallel" if partition.way.parallel == "ep" else ""
+    experts = partition.way.parallel == "ep"
+    shared += " --enable-expert-parallel" if experts else ""
+    notes = [_pool(partition)]
+    if experts and partition.replicas() > 1:
+        notes.append("experts are divided among all replicas, which takes less memory than planned")
     replicas = "" if partition.replicas() == 1 else f" --data-parallel-size {partition.replicas()}"
     flags = f" --pipeline-parallel-size {len(counts)}{shared}{replicas}{_serving_flags(partition)}"
     return Written(
         listed,
         f"export VLLM_PP_LAYER_PARTITION={listed}\n# vllm serve MODEL{flags}\n",
         partition.ranks_by_replica(),
-        _pool(partition),
+        "; ".join(filter(None, notes)),
     )
 
 
