@@ -18,6 +18,7 @@ from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload, most
 from .columns import Column, Seconds, divided, exchange, merge, note_offers, offers
+from .fusion import fused
 from .kv_cache import NUMBER
 from .machine import PLACES, check_measured, note_measured
 from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, note_shared, training
@@ -175,7 +176,8 @@ def profile(
     weights, which are whole while it runs.  Gradients that replicas all-reduce are those of the weights, and
     half as much again with `zero` 3, where the weights are exchanged twice.
 
-    Where a language model decodes, an example is one token of one sequence, so that examples/s of a plan are
+    Where a language model is served, products of the same value run as one, and so do all operations between
+    two products.  Where it decodes, an example is one token of one sequence, so that examples/s of a plan are
     tokens/s.  A step reads the weights once, whatever its batch, and the keys and values of each sequence; it
     is a captured graph, without `Device.launch_seconds`.  `Layer.compute_parallel` is the part of it that
     more replicas take less time for: what is not reading weights or starting kernels.  A cache of keys and
@@ -252,6 +254,8 @@ def profile(
     columns: list[Column] = []
     for division in asked.divisions:
         part = divided(network, division)
+        if serves is not None:
+            part = part._replace(trace=fused(part.trace, part.cuts))
         traced = part.trace.layers(part.cuts)
         add_unused(part.trace, traced)
         cached = [] if serves is None else add_caches(part, traced, serves, division.degree)
@@ -259,7 +263,7 @@ def profile(
         further: Further = [{} for _ in traced]
         if prompts is not None and serves is not None:
             prompt = divided(prompts, division)
-            reading = prompt.trace.layers(prompt.cuts)
+            reading = fused(prompt.trace, prompt.cuts).layers(prompt.cuts)
             add_caches(prompt, reading, serves.prompt, division.degree)
             waits, _ = _seconds(how._replace(graphs=graphs), prompt, reading, division)
             fixed, _ = _seconds(how, part, weights_alone(part, traced), division)

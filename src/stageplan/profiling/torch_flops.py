@@ -73,6 +73,11 @@ def kind_of(func: Any) -> Kind:
     return "convolution" if "convolution" in name else ""
 
 
+def is_product(func: Any) -> bool:
+    """Whether an operator multiplies matrices, convolves or attends."""
+    return func.overloadpacket in PRODUCTS or func.overloadpacket in flop_registry
+
+
 def is_each(func: Any) -> bool:
     """Whether an operator makes each number of numbers at the same place alone, or copies it."""
     name = func.name().partition("::")[2].partition(".")[0].removesuffix("_")

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import first_line
 from .calls import Call
 from .tensors import stored_in, tensors_in, to_meta
-from .torch_flops import flops, is_each, kind_of, passes
+from .torch_flops import flops, is_each, is_product, kind_of, passes
 from .trace import Kernel, Operation, Reduce, Trace, Weight
 from .twin import make_twin
 
@@ -322,7 +322,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         count, known = flops(func, args, kwargs, result)
         if not known:
             self.trace.note_uncounted(str(packet), moved)
-        self._record(Kernel(count, moved, kind_of(func)), read, written, is_each(func))
+        self._record(Kernel(count, moved, kind_of(func)), read, written, func)
         return result
 
     def _note_question(self, packet: Any, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
@@ -356,7 +356,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         touched = experts_touched(experts, rows, self._choices.get(rows, 1))
         return _bytes(args[1]) * (1 - touched / experts)
 
-    def _record(self, kernel: Kernel, read: Iterable[int], written: Mapping[int, Tensor], each: bool) -> None:
+    def _record(self, kernel: Kernel, read: Iterable[int], written: Mapping[int, Tensor], func: Any) -> None:
         if self._backward_of is not None:
             if kernel.flops or kernel.bytes:
                 self.trace.backward.append((self._backward_of, kernel))
@@ -365,7 +365,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weights = tuple(self._weights[storage] for storage in read if storage in self._weights)
         writes = tuple((self._new_value(storage), _bytes(tensor)) for storage, tensor in written.items())
         self.trace.operations.append(
-            Operation(kernel.flops, kernel.bytes, reads, writes, weights, kernel.kind, each)
+            Operation(
+                kernel.flops,
+                kernel.bytes,
+                reads,
+                writes,
+                weights,
+                kernel.kind,
+                is_each(func),
+                is_product(func),
+            )
         )
 
     def _new_value(self, storage: int) -> int:

@@ -38,6 +38,7 @@ class Operation(NamedTuple):
     weights: tuple[int, ...]  # which it reads
     kind: Kind = ""
     each: bool = False  # whether it makes each number of numbers at the same place alone
+    product: bool = False  # whether it multiplies matrices, convolves or attends
 
 
 class Reduce(NamedTuple):
