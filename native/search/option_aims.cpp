@@ -14,7 +14,8 @@ constexpr int kCuts = 16;              // approximate number of cuts in the firs
 constexpr int kTimes = 24;             // stage times of the first search, over all groups
 constexpr int kMinTimes = 4;           // of each group
 constexpr int kMaxGroups = 16;         // that are searched
-constexpr double kShortest = 0.02;     // ratio of the shortest stage time to the longest
+constexpr double kShortest = 0.02;     // ratio of the last of these times to the first
+constexpr int kFurther = 4;            // part of them tried beyond the best one, if that is near the last
 constexpr double kSlowest = 2;         // ratio of the longest to that of the initial scheme
 constexpr double kFillAndDrain = 1.3;  // typical ratio of a plan's time to its slowest stage
 constexpr int kNear = 5;               // rounds of the second search, near the best stage time
@@ -68,10 +69,11 @@ void OptionAims::try_groups(double longest) {
   for (int i = 0; i < tried; ++i) {
     double time = longest;
     Pressure pressure(problem_.types);
-    for (int t = 0; t < times; ++t, time *= ratio) {
+    for (int t = 0, best = 0; t < times || t - best <= times / kFurther; ++t, time *= ratio) {
       pressure.pass = 1;
       const OptionWeights first = weights(pressure, best_score_.price, kFillAndDrain * time);
       if (!improve({time, first, i * groups / tried}, pressure)) break;
+      if (best_.time == time) best = t;
     }
   }
 }
