@@ -289,7 +289,7 @@ void Island::restart() {
   if (problem_.by_options()) {
     const OptionAim aim = next_aim();
     scorer_ = std::make_shared<Scorer>(problem_, aim.time, Allowed::stage, aim.weights);
-    return fill(cheapest_at(problem_, aim));
+    return fill(cheapest_at(*scorer_, aim));
   }
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
@@ -299,12 +299,14 @@ void Island::restart() {
   fill({});
 }
 
-// An aim near the stage time of an elite, where stages are chosen among options.
+// An aim near that of an elite, where stages are chosen among options.
 OptionAim Island::next_aim() {
   Rng rng(seed_, 2 * index_ + 1, generation_ + 1);
-  OptionAim aim = aim_;
-  const double time = slowest_stage(*scorer_, elites_.draw(rng).scheme.data());
-  aim.time = rng.below(2) == 0 ? time : nearby_time(time, rng);
+  OptionAim aim = aim_of(*scorer_, elites_.draw(rng).scheme.data());
+  aim.group = aim_.group;
+  aim.weights.device = aim_.weights.device;
+  if (rng.below(2) == 0) aim.time = nearby_time(aim.time, rng);
+  if (rng.below(2) == 0) aim.weights.pass = aim_.weights.pass;
   aim.weights.pass *= std::ldexp(1 + rng.uniform(), -rng.below(2));
   aim.weights.sync *= std::ldexp(1 + rng.uniform(), -rng.below(2));
   if (limited_)

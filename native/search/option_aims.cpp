@@ -32,25 +32,38 @@ const OptionGroup& group_of(const Problem& problem, const OptionAim& aim) {
   return problem.option_lists().options().groups()[aim.group];
 }
 
-}  // namespace
-
-Genes cheapest_at(const Problem& problem, const OptionAim& aim) {
-  const OptionTable table(problem, aim.time, group_of(problem, aim), aim.weights);
-  return cheapest_by_position(problem, table, aim.weights);
+// That with which the cost of a plan of this price and time falls fastest.
+double pass_weight(const Problem& problem, double price, double time) {
+  return problem.columns->schedule != Schedule::none && time > 0 ? price / time / problem.columns->microbatches
+                                                                 : 0;
 }
 
-double slowest_stage(const Scorer& exact, const std::int8_t* scheme) {
+}  // namespace
+
+Genes cheapest_at(const Scorer& scorer, const OptionAim& aim) {
+  const OptionTable* const table = scorer.by_options()->table(0, aim.group);
+  return table ? cheapest_by_position(scorer.problem(), *table, aim.weights) : Genes();
+}
+
+OptionAim aim_of(const Scorer& exact, const std::int8_t* scheme) {
+  const Problem& problem = exact.problem();
   std::vector<Stage> stages;
-  merge(exact.problem(), exact.loads(), scheme, stages);
-  Provisioner provisioner(exact.problem());
-  provisioner.best(stages, kSteps);
-  double slowest = 0;
-  for (const Option& option : provisioner.chosen()) slowest = std::max(slowest, option.time);
-  return slowest;
+  merge(problem, exact.loads(), scheme, stages);
+  Provisioner provisioner(problem);
+  const Score score = provisioner.best(stages, kSteps);
+  OptionAim aim{};
+  double sync = 0;
+  for (const Option& option : provisioner.chosen()) {
+    aim.time = std::max(aim.time, option.time);
+    sync = std::max(sync, option.sync);
+  }
+  aim.weights.pass = pass_weight(problem, score.price, score.time);
+  if (sync > kMuchSync * score.time) aim.weights.sync = sync;
+  return aim;
 }
 
 OptionAim OptionAims::search(const Genes& scheme) {
-  const double slowest = slowest_stage(exact_, scheme.data());
+  const double slowest = aim_of(exact_, scheme.data()).time;
   best_score_ = exact_.score(scheme.data());
   elites_.add(problem_, best_score_, scheme);
   best_ = {slowest, weights(best_pressure_, best_score_.price, best_score_.time), 0};
@@ -169,11 +182,9 @@ bool OptionAims::press(Pressure& pressure, const Plan& plan) const {
   return plan.score.violation > 0;
 }
 
-// The weight of pass time is that with which the cost of a plan of this price and time falls fastest.
 OptionWeights OptionAims::weights(const Pressure& pressure, double price, double time) const {
   OptionWeights weights;
-  if (problem_.columns->schedule != Schedule::none && time > 0)
-    weights.pass = pressure.pass * price / time / problem_.columns->microbatches;
+  weights.pass = pressure.pass * pass_weight(problem_, price, time);
   const double mean = std::accumulate(problem_.price.begin(), problem_.price.end(), 0.0) / problem_.types;
   for (int t = 0; t < problem_.types; ++t)
     weights.device.push_back(problem_.price[t] + pressure.devices[t] * std::max(problem_.price[t], mean));

@@ -15,11 +15,11 @@ struct OptionAim {
   int group = 0;  // of Options::groups
 };
 
-// The scheme of least weight for an aim; empty if none keeps to it.
-Genes cheapest_at(const Problem& problem, const OptionAim& aim);
+// The scheme of least weight for the aim of a scorer; empty if none keeps to it, or the tables take too much memory.
+Genes cheapest_at(const Scorer& scorer, const OptionAim& aim);
 
-// The slowest stage of a scheme's best plan, seconds per example.
-double slowest_stage(const Scorer& exact, const std::int8_t* scheme);
+// The aim that leads to a scheme's best plan, but for weights of devices.
+OptionAim aim_of(const Scorer& exact, const std::int8_t* scheme);
 
 // Searches for the aims whose cheapest schemes are best for the goal.
 class OptionAims {
