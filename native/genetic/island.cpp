@@ -20,6 +20,8 @@ constexpr int kRestartAfter = 16;  // generations without improvement before a r
 constexpr int kSteps = 256;        // devices beyond the goal's that exact scoring considers
 constexpr double kFarFromBest = 1.5;   // factor on the best objective at which the sequence of targets ends
 constexpr int kOptionSteps = 1 << 12;  // of provisioning where stages are chosen among options
+constexpr double kAimSpread = 0.2;     // relative width of stage times around an elite's, there
+constexpr size_t kGivenElites = 32;    // elites in the first population of a new aim
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
 bool at_target(const Problem& problem) {
@@ -104,7 +106,9 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       limited_(problem.limits_devices()) {
   if (!elites_.empty() && !problem_.by_options()) window_search_.emplace(problem_);
   fill(index == 0 ? initial_population.schemes : Genes());
-  if (index == 0)  // also those for which the population has no room
+  if (index == 0 && problem.by_options())
+    provision(elites_.best().scheme.data());
+  else if (index == 0)  // also those for which the population has no room
     for (size_t i = 0; i < initial_population.schemes.size(); i += layers_)
       provision(&initial_population.schemes[i]);
 }
@@ -289,7 +293,11 @@ void Island::restart() {
   if (problem_.by_options()) {
     const OptionAim aim = next_aim();
     scorer_ = std::make_shared<Scorer>(problem_, aim.time, Allowed::stage, aim.weights);
-    return fill(cheapest_at(*scorer_, aim));
+    Genes given = cheapest_at(*scorer_, aim);
+    const auto& elites = elites_.all();
+    for (size_t i = 0; i < std::min(kGivenElites, elites.size()); ++i)
+      given.insert(given.end(), elites[i].scheme.begin(), elites[i].scheme.end());
+    return fill(given);
   }
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
     scorer_ = std::make_shared<Scorer>(problem_, kSteps);
@@ -305,10 +313,10 @@ OptionAim Island::next_aim() {
   OptionAim aim = aim_of(*scorer_, elites_.draw(rng).scheme.data());
   aim.group = aim_.group;
   aim.weights.device = aim_.weights.device;
-  if (rng.below(2) == 0) aim.time = nearby_time(aim.time, rng);
-  if (rng.below(2) == 0) aim.weights.pass = aim_.weights.pass;
-  aim.weights.pass *= std::ldexp(1 + rng.uniform(), -rng.below(2));
-  aim.weights.sync *= std::ldexp(1 + rng.uniform(), -rng.below(2));
+  if (rng.below(8) > 0) aim.time *= 1 + kAimSpread * (rng.uniform() - 0.5);
+  if (rng.below(8) == 0) aim.weights.pass = aim_.weights.pass;
+  if (rng.below(2) == 0) aim.weights.pass *= std::ldexp(1 + rng.uniform(), -rng.below(2));
+  if (rng.below(2) == 0) aim.weights.sync *= std::ldexp(1 + rng.uniform(), -rng.below(2));
   if (limited_)
     for (double& price : aim.weights.device) price *= std::ldexp(1 + rng.uniform(), -rng.below(2));
   return aim;

@@ -18,10 +18,11 @@ constexpr double kShortest = 0.02;     // ratio of the last of these times to th
 constexpr int kFurther = 4;            // part of them tried beyond the best one, if that is near the last
 constexpr double kSlowest = 2;         // ratio of the longest to that of the initial scheme
 constexpr double kFillAndDrain = 1.3;  // typical ratio of a plan's time to its slowest stage
-constexpr int kNear = 5;               // rounds of the second search, near the best stage time
-constexpr double kNearRatio = 0.93;    // ratio of its first stage time to the best
+constexpr size_t kBest = 6;            // stage times of the second search, with half as far cuts
+constexpr size_t kBestFine = 3;        // of the last search, with all cuts
+constexpr double kNear = 0.93;         // ratio of a stage time near the best one to that
 constexpr int kSchemes = 6;            // for one stage time, with weights from the one before
-constexpr int kFineSchemes = 3;        // of them, if all of many cuts are tried
+constexpr int kFineSchemes = 3;        // of them, after the first search
 constexpr double kAlike = 1.05;        // ratio of weights that are not told apart
 constexpr double kMuchSync = 0.005;    // part of a plan's time above which all-reduce is limited
 constexpr double kLessSync = 0.5;      // limit for the next scheme, relative to this one's
@@ -31,6 +32,8 @@ constexpr double kScarce = 0.5;        // step of a device multiplier, for an ex
 const OptionGroup& group_of(const Problem& problem, const OptionAim& aim) {
   return problem.option_lists().options().groups()[aim.group];
 }
+
+int first_stride(const Problem& problem) { return std::max(1, problem.layers / kCuts); }
 
 // That with which the cost of a plan of this price and time falls fastest.
 double pass_weight(const Problem& problem, double price, double time) {
@@ -64,14 +67,19 @@ OptionAim aim_of(const Scorer& exact, const std::int8_t* scheme) {
 
 OptionAim OptionAims::search(const Genes& scheme) {
   const double slowest = aim_of(exact_, scheme.data()).time;
+  for (size_t i = 0; i < schemes_.size(); i += scheme.size()) scores_.push_back(exact_.score(&schemes_[i]));
   best_score_ = exact_.score(scheme.data());
   elites_.add(problem_, best_score_, scheme);
   best_ = {slowest, weights(best_pressure_, best_score_.price, best_score_.time), 0};
   if (!(slowest > 0)) return best_;
-  stride_ = std::max(1, problem_.layers / kCuts);
+  stride_ = first_stride(problem_);
   try_groups(std::min(kSlowest * slowest, problem_.goal_time()));
+  stride_ = (stride_ + 1) / 2;
+  try_best(kBest);
+  improve_near(kNear);
+  improve_near(1 / kNear);
   stride_ = 1;
-  try_near();
+  try_best(kBestFine);
   return best_;
 }
 
@@ -91,16 +99,14 @@ void OptionAims::try_groups(double longest) {
   }
 }
 
-// Steps get smaller if they do not improve.
-void OptionAims::try_near() {
-  improve_near(1);
-  double ratio = kNearRatio;
-  for (int round = 0; round < kNear; ++round) {
-    const double time = best_.time;
-    improve_near(ratio);
-    improve_near(1 / ratio);
-    if (best_.time == time) ratio = std::sqrt(ratio);
-  }
+// Again with more cuts: the best stage times so far.
+void OptionAims::try_best(size_t count) {
+  std::vector<Candidate> tried = std::move(candidates_);
+  candidates_.clear();
+  std::ranges::stable_sort(
+      tried, [&](const Candidate& a, const Candidate& b) { return better(problem_, a.score, b.score); });
+  if (tried.size() > count) tried.erase(tried.begin() + static_cast<std::ptrdiff_t>(count), tried.end());
+  for (Candidate& one : tried) improve(one.aim, one.pressure);
 }
 
 void OptionAims::improve_near(double ratio) {
@@ -112,12 +118,14 @@ void OptionAims::improve_near(double ratio) {
 // there is none.
 bool OptionAims::improve(OptionAim aim, Pressure& pressure) {
   Score best;
-  const bool fine = stride_ == 1 && problem_.layers >= 2 * kCuts;
-  for (int i = 0; i < (fine ? kFineSchemes : kSchemes); ++i) {
+  candidates_.push_back({aim, pressure, {}});
+  const bool first = stride_ == first_stride(problem_);
+  for (int i = 0; i < (first ? kSchemes : kFineSchemes); ++i) {
     const OptionTable table(problem_, aim.time, group_of(problem_, aim), aim.weights, stride_);
     const Genes scheme = cheapest_by_position(problem_, table, aim.weights, stride_);
     if (scheme.empty()) return i > 0;
-    keep(aim, pressure, scheme);
+    const Score score = keep(aim, pressure, scheme);
+    if (better(problem_, score, candidates_.back().score)) candidates_.back() = {aim, pressure, score};
     const Plan plan = plan_at(table, scheme);
     const bool pressed = press(pressure, plan), tighten = plan.sync > kMuchSync * plan.score.time;
     const OptionWeights next = weights(pressure, plan.score.price, plan.score.time);
@@ -133,16 +141,19 @@ bool OptionAims::improve(OptionAim aim, Pressure& pressure) {
   return true;
 }
 
-void OptionAims::keep(const OptionAim& aim, const Pressure& pressure, const Genes& scheme) {
+Score OptionAims::keep(const OptionAim& aim, const Pressure& pressure, const Genes& scheme) {
   for (size_t i = 0; i < schemes_.size(); i += scheme.size())
-    if (std::equal(scheme.begin(), scheme.end(), schemes_.begin() + static_cast<std::ptrdiff_t>(i))) return;
+    if (std::equal(scheme.begin(), scheme.end(), schemes_.begin() + static_cast<std::ptrdiff_t>(i)))
+      return scores_[i / scheme.size()];
   const Score score = exact_.score(scheme.data());
   schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
+  scores_.push_back(score);
   elites_.add(problem_, score, scheme);
-  if (!better(problem_, score, best_score_)) return;
+  if (!better(problem_, score, best_score_)) return score;
   best_ = aim;
   best_pressure_ = pressure;
   best_score_ = score;
+  return score;
 }
 
 OptionAims::Plan OptionAims::plan_at(const OptionTable& table, const Genes& scheme) {

@@ -15,7 +15,8 @@ struct OptionAim {
   int group = 0;  // of Options::groups
 };
 
-// The scheme of least weight for the aim of a scorer; empty if none keeps to it, or the tables take too much memory.
+// The scheme of least weight for the aim of a scorer; empty if none keeps to it, or the tables take too much
+// memory.
 Genes cheapest_at(const Scorer& scorer, const OptionAim& aim);
 
 // The aim that leads to a scheme's best plan, but for weights of devices.
@@ -50,11 +51,18 @@ class OptionAims {
     std::vector<std::int64_t> devices;  // of each type
   };
 
+  // The best of the schemes for a stage time.
+  struct Candidate {
+    OptionAim aim;
+    Pressure pressure;
+    Score score;
+  };
+
   void try_groups(double longest);
-  void try_near();
+  void try_best(size_t count);
   void improve_near(double ratio);
   bool improve(OptionAim aim, Pressure& pressure);
-  void keep(const OptionAim& aim, const Pressure& pressure, const Genes& scheme);
+  Score keep(const OptionAim& aim, const Pressure& pressure, const Genes& scheme);
   Plan plan_at(const OptionTable& table, const Genes& scheme);
   bool press(Pressure& pressure, const Plan& plan) const;
   OptionWeights weights(const Pressure& pressure, double price, double time) const;
@@ -63,7 +71,9 @@ class OptionAims {
   const Problem& problem_;
   Elites& elites_;
   Genes& schemes_;
-  int stride_ = 1;  // of the cuts
+  std::vector<Score> scores_;          // of the schemes
+  std::vector<Candidate> candidates_;  // at the present cuts
+  int stride_ = 1;                     // of the cuts
   OptionAim best_{};
   Pressure best_pressure_;
   Score best_score_;
