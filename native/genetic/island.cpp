@@ -20,7 +20,8 @@ constexpr int kRestartAfter = 16;  // generations without improvement before a r
 constexpr int kSteps = 256;        // devices beyond the goal's that exact scoring considers
 constexpr double kFarFromBest = 1.5;   // factor on the best objective at which the sequence of targets ends
 constexpr int kOptionSteps = 1 << 12;  // of provisioning where stages are chosen among options
-constexpr double kAimSpread = 0.2;     // relative width of stage times around an elite's, there
+constexpr double kNearAims = 0.2;      // width, as a logarithm, of most stage times around an elite's, there
+constexpr double kFarAims = 3;         // of the others
 constexpr size_t kGivenElites = 32;    // elites in the first population of a new aim
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
@@ -313,7 +314,10 @@ OptionAim Island::next_aim() {
   OptionAim aim = aim_of(*scorer_, elites_.draw(rng).scheme.data());
   aim.group = aim_.group;
   aim.weights.device = aim_.weights.device;
-  if (rng.below(8) > 0) aim.time *= 1 + kAimSpread * (rng.uniform() - 0.5);
+  const double spread = rng.below(4) == 0 ? kFarAims : kNearAims,
+               ratio = std::exp(spread * (rng.uniform() - 0.5));
+  aim.time *= ratio;
+  aim.weights.pass /= ratio * ratio;  // for a plan of the same cost
   if (rng.below(8) == 0) aim.weights.pass = aim_.weights.pass;
   if (rng.below(2) == 0) aim.weights.pass *= std::ldexp(1 + rng.uniform(), -rng.below(2));
   if (rng.below(2) == 0) aim.weights.sync *= std::ldexp(1 + rng.uniform(), -rng.below(2));

@@ -20,7 +20,8 @@ constexpr double kSlowest = 2;         // ratio of the longest to that of the in
 constexpr double kFillAndDrain = 1.3;  // typical ratio of a plan's time to its slowest stage
 constexpr size_t kBest = 6;            // stage times of the second search, with half as far cuts
 constexpr size_t kBestFine = 3;        // of the last search, with all cuts
-constexpr double kNear = 0.93;         // ratio of a stage time near the best one to that
+constexpr int kNear = 2;               // rounds of it near the best stage time
+constexpr double kNearRatio = 0.93;    // ratio of its first stage time to the best
 constexpr int kSchemes = 6;            // for one stage time, with weights from the one before
 constexpr int kFineSchemes = 3;        // of them, after the first search
 constexpr double kAlike = 1.05;        // ratio of weights that are not told apart
@@ -76,8 +77,7 @@ OptionAim OptionAims::search(const Genes& scheme) {
   try_groups(std::min(kSlowest * slowest, problem_.goal_time()));
   stride_ = (stride_ + 1) / 2;
   try_best(kBest);
-  improve_near(kNear);
-  improve_near(1 / kNear);
+  try_near();
   stride_ = 1;
   try_best(kBestFine);
   return best_;
@@ -107,6 +107,17 @@ void OptionAims::try_best(size_t count) {
       tried, [&](const Candidate& a, const Candidate& b) { return better(problem_, a.score, b.score); });
   if (tried.size() > count) tried.erase(tried.begin() + static_cast<std::ptrdiff_t>(count), tried.end());
   for (Candidate& one : tried) improve(one.aim, one.pressure);
+}
+
+// Steps get smaller if they do not improve.
+void OptionAims::try_near() {
+  double ratio = kNearRatio;
+  for (int round = 0; round < kNear; ++round) {
+    const double time = best_.time;
+    improve_near(ratio);
+    improve_near(1 / ratio);
+    if (best_.time == time) ratio = std::sqrt(ratio);
+  }
 }
 
 void OptionAims::improve_near(double ratio) {

@@ -60,6 +60,7 @@ class OptionAims {
 
   void try_groups(double longest);
   void try_best(size_t count);
+  void try_near();
   void improve_near(double ratio);
   bool improve(OptionAim aim, Pressure& pressure);
   Score keep(const OptionAim& aim, const Pressure& pressure, const Genes& scheme);
