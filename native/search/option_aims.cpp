@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kSteps = 256;            // of provisioning
 constexpr int kCuts = 16;              // approximate number of cuts in the first search, over all aims
-constexpr int kTimes = 24;             // stage times of the first search, over all groups
+constexpr int kTimes = 40;             // stage times of the first search, over all groups
 constexpr int kMinTimes = 4;           // of each group
 constexpr int kMaxGroups = 16;         // that are searched
 constexpr double kShortest = 0.02;     // ratio of the last of these times to the first
