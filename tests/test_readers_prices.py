@@ -167,6 +167,16 @@ def test_accelerators_that_are_listed_without_their_machine():
     assert read_machines(HEAD + GOOGLE, region="us-central1", spot=True)[0] == Machine("a100-80gb", 1, 2.0)
 
 
+def test_slices_of_all_sizes_at_one_price_have_no_price():
+    """SkyPilot lists 700 $/hour where it knows none."""
+    rows = [f"x,1,1,tpu-v6e-{n},1,,700.0,{price},r,z\n" for n, price in ((1, 700.0), (8, 9.7), (256, 700.0))]
+    rows.append("x,1,1,tpu-v6e-8,1,,21.6,700.0,s,z\n")
+    text = HEAD + "".join(rows)
+    assert read_prices(text) == {"tpu-v6e": pytest.approx(2.7)}
+    assert read_machines(text, region="r") == []
+    assert [machine.devices for machine in read_machines(text, region="r", spot=True)] == [8]
+
+
 def test_whole_machines_have_the_price_of_machines_of_their_size(tmp_path):
     path = tmp_path / "vms.csv"
     path.write_text(HEAD + "small,1,1,H100,1.0,,2.0,,r,z\nlarge,1,1,H100,8.0,,24.0,,r,z\n")

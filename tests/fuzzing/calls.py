@@ -172,7 +172,8 @@ def _calls() -> tuple[Call, ...]:
         ),
         Call(sp.repair, {"problem": problem}),
         Call(sp.verify, {"problem": problem, "plan": result.plan}),
-        Call(sp.export, {"plan": result.plan, "to": "json"}),
+        Call(sp.export, {"plan": result.plan, "to": "torch", "script": True}),
+        Call(sp.solve_for, {"problem": problem, "runtime": "torch", "method": "greedy"}),
         Call(sp.fit_parallel_fraction, {"devices": [1, 2, 4], "seconds": [1.0, 0.6, 0.4]}),
         Call(
             sp.fit_overlapped_fractions, {"devices": [1, 2, 4, 8, 16], "seconds": [1.0, 0.6, 0.4, 0.3, 0.3]}

@@ -78,18 +78,27 @@ def read_machines(text: str, region: str | None = None, spot: bool = False) -> l
     Notes
     -----
     Google's accelerators are listed without the machine that they are in; its price is added if the list has
-    the machine in the same region.
+    the machine in the same region. Slices of several sizes that have one price are left out: it stands for a
+    price that is not known.
     """
     try:
         rows = list(_rows(csv.DictReader(io.StringIO(text)), region, "SpotPrice" if spot else "Price"))
     except csv.Error as error:
         raise ValueError(f"it is not a valid CSV: {error}") from None
     hosts: dict[tuple[str, str], float] = {}
+    slices: dict[tuple[str, str, float], set[str]] = {}
     for row in rows:
         if row.machine and not row.accelerator:
             place = (row.region, row.machine)
             hosts[place] = min(row.price, hosts.get(place, math.inf))
-    return [_machine(row, hosts) for row in rows if row.accelerator]
+        slices.setdefault(_placeholder(row), set()).add(row.accelerator.lower())
+    known = (row for row in rows if row.accelerator and len(slices[_placeholder(row)]) == 1)
+    return [_machine(row, hosts) for row in known]
+
+
+def _placeholder(row: _Row) -> tuple[str, str, float]:
+    """Return what rows have in common that list a TPU whose price is not known: any size has one price."""
+    return _SLICE.sub(r"\1", row.accelerator.lower()), row.region, row.price
 
 
 def _machine(row: _Row, hosts: dict[tuple[str, str], float]) -> Machine:
