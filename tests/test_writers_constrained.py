@@ -26,7 +26,11 @@ def language_models(draw):
     kinds = [*front, *["block"] * blocks, *ends]
     names = [f"{kind}{i}" for i, kind in enumerate(kinds)]
     seconds = st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0])
-    strategies = draw(st.sampled_from([(), ("tp2",), ("recompute",), ("tp2", "recompute"), ("half", "tp2")]))
+    strategies = draw(
+        st.sampled_from(
+            [(), ("tp2",), ("recompute",), ("tp2", "recompute"), ("half", "tp2"), ("ep2", "tp2+recompute")]
+        )
+    )
     types = draw(st.sampled_from(["a", "b", "ab"]))
     columns = ["a", "b", *(f"{t}/{s}" for s in strategies for t in types)]
     layers = [
@@ -42,7 +46,8 @@ def language_models(draw):
         layers=layers,
         ties=[tie for tie in ties if tie[0] != tie[1]],
         architecture=draw(st.sampled_from(ARCHITECTURES)),
-        mode=draw(st.sampled_from([None, None, None, "train", "inference"])),
+        mode=draw(st.sampled_from([None, None, None, "train", "inference", "decode"])),
+        zero=draw(st.sampled_from([None, None, 0, 1, 2])),
     )
     types = [
         sp.DeviceType(
