@@ -53,11 +53,13 @@ def test_an_opened_store_is_the_same(store):
 def test_a_file_has_the_same_bytes_whatever_memory_held_before(tmp_path):
     pa = pytest.importorskip("pyarrow")
     store = Store.make(tmp_path, made(), 3, "parquet")
-    solved = solve_chunk(store.sweep, 0, 2)
-    found = set()
-    for i in range(60):
-        for size in range(8, 800, 8):  # freed at once, and reused by what is written
-            np.frombuffer(pa.allocate_buffer(size), np.uint8)[:] = i + 1
+    solved = solve_chunk(store.sweep, 4, 8)  # of two groups
+    found, held = set(), []
+    for i in range(100):
+        for size in range(8, 2000, 50):  # most is freed at once, and reused by what is written
+            held.append(pa.allocate_buffer(size))
+            np.frombuffer(held[-1], np.uint8)[:] = i + 1
+        del held[: 30 + i % 7]
         found.add(store.encode(0, solved).to_pybytes())
     assert len(found) == 1
 

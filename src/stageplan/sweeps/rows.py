@@ -150,11 +150,11 @@ def _texts(column: Coded) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(lengths), buffers)
 
 
-def _joined(raw: Sequence[bytes], codes: Array, lengths: Array) -> bytes:
+def _joined(raw: list[bytes], codes: Array, lengths: Array) -> bytes:
     """Join the texts of all rows."""
     used = {raw[code] for code in np.flatnonzero(np.bincount(codes))}
     if len(used) == 1:
-        return used.pop() * len(codes)
+        return bytes(used.pop() * len(codes))
     width = max(map(len, raw))
     padded = np.frombuffer(b"".join(text.ljust(width) for text in raw), np.uint8).reshape(-1, width)
     joined: bytes = padded[codes][np.arange(width) < lengths[:, None]].tobytes()
