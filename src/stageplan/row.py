@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
+
+from .fields import fields_of
+from .goal import Goal
 
 if TYPE_CHECKING:
     from .solve import Result
 
+_PLAIN = {bool: "bool", int: "int64", float: "float64"}
+
+
+def _type_of(annotation: Any) -> str | None:
+    """Return the type of the column of a field; None for a text."""
+    return _PLAIN.get(annotation) or next(filter(None, map(_type_of, get_args(annotation))), None)
+
+
 TYPES = {
-    "problem": "string", "objective": "string", "examples": "float64", "min_throughput": "float64",
-    "max_duration": "float64", "max_cost": "float64", "max_price": "float64", "overlap": "bool",
-    "merge": "string", "split": "bool", "max_devices_per_stage": "int64", "schedule": "string",
-    "microbatches": "int64", "batch": "int64", "max_stages": "int64", "whole_machines": "bool",
-    "same_strategy": "bool", "same_replicas": "bool", "fixed_price": "float64", "method": "string",
-    "seed": "uint64", "status": "string", "cost": "float64", "throughput": "float64", "price": "float64",
-    "violation": "float64", "bound": "float64", "gap": "float64", "stages": "int64", "devices": "int64",
+    "problem": "string",
+    **{field.name: _type_of(field.type) or "string" for field in fields_of(Goal)},
+    "fixed_price": "float64", "method": "string", "seed": "uint64", "status": "string",
+    "cost": "float64", "throughput": "float64", "price": "float64", "violation": "float64",
+    "bound": "float64", "gap": "float64", "stages": "int64", "devices": "int64",
     "evaluations": "int64", "generations": "int64", "work": "int64", "scheme": "list<int8>",
     "error": "string",
 }  # fmt: skip
