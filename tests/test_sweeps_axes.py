@@ -113,6 +113,18 @@ def test_divisors_keep_what_is_zipped_with_the_axis():
             "microbatches.divisors_of is 'batch'; it must be another",
         ),
         (
+            {
+                "microbatches": {"divisors_of": "batch"},
+                "batch": {"divisors_of": "max_stages"},
+                "max_stages": 4,
+            },
+            "microbatches.divisors_of is 'batch'; it must be another axis of the sweep, with values ",
+        ),
+        (
+            {"seed": {"divisors_of": "limit.a"}, "limit.a": [0, 2]},
+            "seed has the divisors of limit.a; all values of limit.a must be whole numbers from 1",
+        ),
+        (
             {"microbatches": {"divisors_of": "split"}, "split": "none"},
             "split has 'none'; each of its values must be true or false",
         ),

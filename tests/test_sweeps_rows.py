@@ -72,3 +72,13 @@ print("pandas" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_lists_of_names_are_texts():
+    layer = sp.Layer(name="a", compute={"t4": 1.0, "t4/tp2": 0.6})
+    axes = {"workload": sp.Workload(name="n", layers=[layer]), "device": [["t4:2@0.5"]]}
+    sweep = sp.Sweep.of(axes | {"strategies": [[""], ["", "tp2"]]})
+    rows = lines(solve_chunk(sweep, 0, 2))
+    assert [(row["device"], row["strategies"]) for row in rows] == [
+        ("t4:2@0.5", "plain"), ("t4:2@0.5", "plain tp2"),
+    ]  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from small_sweeps import LAB, NET, made
 
 import stageplan as sp
-from stageplan.sweeps.sweep import Sweep
+from stageplan.sweeps.sweep import Problems, Sweep
 
 
 def test_set_ups_are_all_combinations():
@@ -70,6 +70,23 @@ def test_strategies_that_are_allowed():
     axes = {"workload": sp.Workload(name="n", layers=[layer]), "cluster": cluster}
     sweep = Sweep.of(axes | {"strategies": [[""], ["", "tp2"], ["tp4"]]})
     assert [sweep.problem(i).column_strategy for i in range(3)] == [None, ("", "tp2"), ("tp4",)]
+
+
+def test_a_workload_that_needs_a_batch():
+    layers = [sp.Layer(name="a", compute={"t": 1.0}, update=0.1, activations=2.0)]
+    cluster = sp.Cluster(name="c", types=[sp.DeviceType(name="t", price=1.0)])
+    axes = {
+        "workload": sp.Workload(name="n", layers=layers),
+        "cluster": cluster,
+        "schedule": ["gpipe", "1f1b"],
+    }
+    sweep = sp.Sweep.of(axes | {"batch": [4, 6], "microbatches": {"divisors_of": "batch"}})
+    goals = [sweep.problem(i).goal for i in range(len(sweep))]
+    expected = [(4, 1), (4, 2), (4, 4), (6, 1), (6, 2), (6, 3), (6, 6)]
+    assert [(goal.batch, goal.microbatches) for goal in goals] == expected * 2
+    problems = Problems(sweep)
+    for i, group in enumerate(sweep.groups(0, len(sweep))):
+        assert problems.of(group.values) == sweep.problem(i)
 
 
 def test_a_sweep_is_the_same_when_read_again():

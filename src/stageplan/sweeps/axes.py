@@ -134,8 +134,10 @@ def _divisors_of(groups: list[dict[str, Any]], name: str) -> Any:
 def _take_divisors(groups: list[dict[str, Any]], name: str) -> tuple[str, str]:
     """Remove the axis of the divisors of another axis; return both names."""
     of = _divisors_of(groups, name)
-    if not any(of in group for group in groups) or of == name:
-        raise ValueError(f"{name}.divisors_of is {show(of)}; it must be another axis of the sweep")
+    if not any(of in group for group in groups) or _divisors_of(groups, of) is not None:
+        raise ValueError(
+            f"{name}.divisors_of is {show(of)}; it must be another axis of the sweep, with values of its own"
+        )
     for group in groups:
         group.pop(name, None)
     return name, of
@@ -146,8 +148,8 @@ def _with_divisors(dimension: Dimension, name: str, of: str) -> Dimension:
     if of not in dimension.axes:
         return dimension
     values = listed(dimension.axes[of])
-    if not all(isinstance(value, int) for value in values):
-        raise ValueError(f"{name} has the divisors of {of}; all values of {of} must be whole numbers")
+    if not all(isinstance(value, int) and value >= 1 for value in values):
+        raise ValueError(f"{name} has the divisors of {of}; all values of {of} must be whole numbers from 1")
     pairs = [(place, divisor) for place, value in enumerate(values) for divisor in _divisors(value)]
     axes: dict[str, tuple[Any, ...] | Range] = {
         other: tuple(items[place] for place, _ in pairs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,14 @@ from msgspec import Struct
 from ..arguments import check_number
 from ..cluster import Cluster
 from ..fields import show
+from ..goal import Goal
 from ..problem import Problem
 from .axes import ARRAYS, BY_TYPE, Dimension, Places, Range, base, dimensions, numbers
 from .documents import Documents, Network
 from .strategies import with_strategies
 
 _MOST = 2**53  # set-ups
+_LOWERED = 64  # problems that are kept, each of another workload, cluster or strategies
 
 
 class Group(NamedTuple):
@@ -235,7 +236,7 @@ class Problems:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._lowered = lru_cache(maxsize=64)(self._lower)
+        self._lowered: dict[tuple[Any, ...], Problem] = {}
 
     def of(self, values: Mapping[str, Any]) -> Problem:
         """Return the problem of a group, without what differs in it.
@@ -246,17 +247,25 @@ class Problems:
             The values do not go together.
         """
         strategies = tuple(values["strategies"]) if "strategies" in values else None
-        problem = self._lowered(values["workload"], self._cluster(values), strategies)
-        return problem.replace(**self._goal(values))
+        names = values["workload"], self._cluster(values), strategies
+        goal = Goal(**self._goal(values))
+        if names in self._lowered:
+            return self._lowered[names].replace(**msgspec.structs.asdict(goal))
+        if len(self._lowered) >= _LOWERED:
+            self._lowered.clear()
+        problem = self._lowered[names] = self._lower(*names, goal)
+        return problem
 
     def describe(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the rows of a group have in common."""
         cluster = self._sweep.clusters[self._cluster(values)]
-        texts = {"device": " ".join, "strategies": ", ".join}
         return {
             "method": "exact",
             "seed": 0,
-            **{axis: texts[axis](value) if axis in texts else value for axis, value in values.items()},
+            **{
+                axis: _text(value) if isinstance(value, (list, tuple)) else value
+                for axis, value in values.items()
+            },
             **self._goal(values),
             "problem": f"{self._sweep.workloads[values['workload']].workload.name} on {cluster.name}",
             "fixed_price": cluster.fixed_price,
@@ -271,11 +280,16 @@ class Problems:
             return " ".join(values["device"])
         return str(values.get("cluster") or self._sweep.workloads[values["workload"]].cluster)
 
-    def _lower(self, workload: str, cluster: str, strategies: tuple[str, ...] | None) -> Problem:
+    def _lower(self, workload: str, cluster: str, strategies: tuple[str, ...] | None, goal: Goal) -> Problem:
         network = self._sweep.workloads[workload].workload
         if strategies is not None:
             network = with_strategies(network, strategies)
-        return Problem(network, self._sweep.clusters[cluster])
+        return Problem(network, self._sweep.clusters[cluster], goal)
+
+
+def _text(names: Sequence[str]) -> str:
+    """Write devices or strategies in a row."""
+    return " ".join(name or "plain" for name in names)
 
 
 def _check_size(made: Sequence[Dimension]) -> None:
