@@ -51,5 +51,5 @@ def write_files(folder):
 
 
 def contents(directory):
-    """Return the files of all chunks by their names."""
-    return {path.name: path.read_bytes() for path in sorted((directory / "chunks").iterdir())}
+    """Return the files of all chunks by their names, without what killed workers left."""
+    return {path.name: path.read_bytes() for path in sorted((directory / "chunks").glob("[!.]*"))}

@@ -192,6 +192,7 @@ def test_a_failed_write_names_the_file_and_leaves_nothing(store, monkeypatch):
         write(store, 1)
     assert caught.value.filename == str(store.path(1))
     assert contents(store.directory) == before
+    assert not list(store.directory.rglob(".*"))
 
 
 def test_merged_rows_are_those_of_the_chunks(store, tmp_path):
