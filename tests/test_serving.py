@@ -120,6 +120,9 @@ def test_prompts():
     assert serving.tokens_per_second == 50 * 2 / 8
     assert serving.time_per_token is None
     assert serving.time_to_first_token == 3 + 8
+    replicas = plan_of(workload, [0, 0, 0], max_devices_per_stage=2).serving()
+    assert replicas.tokens_per_second == pytest.approx(2 * 50 * 2 / 7)
+    assert replicas.time_to_first_token == 7  # a prompt is read by one of them
 
 
 def test_what_is_not_known_is_none():

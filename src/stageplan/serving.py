@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from .fields import show
 from .verify_options import column_of
@@ -72,36 +74,38 @@ def serving_of(plan: Plan) -> Serving:
         raise ValueError(f"schedule is {show(goal.schedule)}; it must be absent where a model is served")
     context, concurrency = float(conditions.context or 0), float(conditions.concurrency or 0)
     rooms = tuple(room_of(plan, stage) for stage in plan.stages)
-    through = conditions.batch * math.fsum(stage.compute + stage.transfer / 2 for stage in plan.stages)
     if conditions.mode == "prefill":
         return Serving(
             tokens_per_second=plan.throughput * context,
             time_per_token=None,
-            time_to_first_token=through,
+            time_to_first_token=_alone(plan, plan.problem.compute * conditions.batch, conditions.batch),
             room=rooms,
         )
     # A step of the next token begins when that of the last one is through all stages.
+    through = conditions.batch * math.fsum(stage.compute + stage.transfer / 2 for stage in plan.stages)
     step = max(concurrency * plan.time, through)
+    prefill = plan.problem.prefill
     return Serving(
         tokens_per_second=concurrency / step if step > 0 else math.inf,
         time_per_token=step,
-        time_to_first_token=_first_token(plan, context),
+        time_to_first_token=None if prefill is None else _alone(plan, prefill, context),
         room=rooms,
     )
 
 
-def _first_token(plan: Plan, context: float) -> float | None:
-    """Seconds of one prompt; each token of it is passed on between stages as one that is decoded is."""
-    problem = plan.problem
-    if problem.prefill is None:
-        return None
-    seconds = []
+def _alone(plan: Plan, compute: npt.NDArray[np.float64], examples: float) -> float:
+    """Seconds of a pass through all stages, on one replica of each, by the seconds of the layers.
+
+    It passes on the tensors of some examples between stages: both ends of a transfer count it, and it happens
+    once.
+    """
+    problem, seconds = plan.problem, []
     for stage in plan.stages:
         t = int(problem.label_types[stage.label])
         beta = float(problem.transfer_parallel[t])
         moved = stage.transfer / (1 - beta + beta / stage.replicas)
-        own = problem.prefill[list(stage.layers), column_of(problem, stage, t)]
-        seconds += [*own.tolist(), context * moved / 2]  # both ends of a transfer count it, and it comes once
+        own = compute[list(stage.layers), column_of(problem, stage, t)]
+        seconds += [*own.tolist(), examples * moved / 2]
     return math.fsum(seconds)
 
 

@@ -248,28 +248,20 @@ def profile(
     notes = [*network.notes, *network.trace.notes()]
     if len(asked.divisions) > 1:
         notes += note_offers(types if measured is None else [*types, measured], asked.divisions)
-    how = How(types, measure, measured, mode, graphs or mode == "decode", repeats, max_spread)
+    how = How(types, measure, measured, mode, graphs, repeats, max_spread)
     whole: list[TracedLayer] = []
     spread = np.zeros(len(network.cuts))
     columns: list[Column] = []
     for division in asked.divisions:
-        part = divided(network, division)
-        if serves is not None:
-            part = part._replace(trace=fused(part.trace, part.cuts))
+        part = _part(network, division, serves)
         traced = part.trace.layers(part.cuts)
         add_unused(part.trace, traced)
         cached = [] if serves is None else add_caches(part, traced, serves, division.degree)
         seconds, apart = _seconds(how, part, traced, division)
         further: Further = [{} for _ in traced]
         if prompts is not None and serves is not None:
-            prompt = divided(prompts, division)
-            reading = fused(prompt.trace, prompt.cuts).layers(prompt.cuts)
-            add_caches(prompt, reading, serves.prompt, division.degree)
-            waits, _ = _seconds(how._replace(graphs=graphs), prompt, reading, division)
-            fixed, _ = _seconds(how, part, weights_alone(part, traced), division)
-            further = _of_decoding(seconds, fixed, waits)
-            for layer, other in zip(traced, reading, strict=True):
-                layer.workspace = max(layer.workspace, other.workspace)
+            prompt = _part(prompts, division, serves)
+            further = _of_decoding(how, part, traced, prompt, serves, division, seconds)
         columns += _columns(part, traced, division, trains, seconds, further, again=asked.recompute)
         if division.degree == 1:
             whole, spread = traced, apart
@@ -280,6 +272,12 @@ def profile(
         notes.append(note_measured(measure, on or "cpu"))
     notes += note_shared(whole, network, trains)
     return _workload(network, whole, trains, serves, columns, spread, list(dict.fromkeys(notes)))
+
+
+def _part(network: Network, division: Division, serves: Served | None) -> Network:
+    """Make the part of a network that one device has; one that is served runs as runtimes run it."""
+    part = divided(network, division)
+    return part if serves is None else part._replace(trace=fused(part.trace, part.cuts))
 
 
 def _check_shape(shape: Sequence[int] | None) -> None:
@@ -365,7 +363,7 @@ def _seconds(
 def _estimate(
     layers: Sequence[TracedLayer], device: Device, precision: str, mode: Mode, graphs: bool
 ) -> Seconds:
-    launch = 0.0 if graphs else device.launch_seconds
+    launch = 0.0 if graphs or mode == "decode" else device.launch_seconds
 
     def add_up(kernels: Kernels, launch: float) -> float:
         busy = 0.0
@@ -389,21 +387,37 @@ def _carry(here: Seconds, base: Seconds, other: Seconds) -> Seconds:
 
 
 def _of_decoding(
-    step: Mapping[str, Seconds], alone: Mapping[str, Seconds], prompt: Mapping[str, Seconds]
+    how: How,
+    step: Network,
+    layers: Sequence[TracedLayer],
+    prompt: Network,
+    serves: Served,
+    division: Division,
+    seconds: Mapping[str, Seconds],
 ) -> list[dict[str, Any]]:
-    """Fields of layers that decode: the fraction of a step that replicas divide, and the time of a prompt."""
-    names = list(step)
-    whole = np.array([step[name].forward for name in names])
-    fixed = np.array([alone[name].forward for name in names])
-    divided = 1 - np.divide(fixed, whole, out=np.zeros_like(whole), where=whole > 0)
-    waits = np.array([prompt[name].forward for name in names])
-    return [
-        {
-            "compute_parallel": dict(zip(names, fractions, strict=True)),
-            "prefill": dict(zip(names, times, strict=True)),
+    """Fields of layers that decode: the fraction of a step that replicas divide, and the time of a prompt.
+
+    The workspace of the layers becomes that of a prompt where it is larger.
+    """
+    reading = prompt.trace.layers(prompt.cuts)
+    add_caches(prompt, reading, serves.prompt, division.degree)
+    for layer, other in zip(layers, reading, strict=True):
+        layer.workspace = max(layer.workspace, other.workspace)
+    waits, _ = _seconds(how._replace(mode="prefill"), prompt, reading, division)
+    alone, _ = _seconds(how, step, weights_alone(step, layers), division)
+    fields: list[dict[str, Any]] = []
+    for index in range(len(layers)):
+        times = {name: float(other.forward[index]) for name, other in waits.items()}
+        fractions = {
+            name: _divided_fraction(float(alone[name].forward[index]), float(whole.forward[index]))
+            for name, whole in seconds.items()
         }
-        for fractions, times in zip(np.clip(divided, 0, 1).T.tolist(), waits.T.tolist(), strict=True)
-    ]
+        fields.append({"compute_parallel": fractions, "prefill": times})
+    return fields
+
+
+def _divided_fraction(alone: float, whole: float) -> float:
+    return max(0.0, 1 - alone / whole) if whole > 0 else 1.0
 
 
 # Workload -----------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ def balance(plan: Plan) -> Balanced:
     if not conditions.served or goal.schedule is not None or len(plan.stages) == 1:
         return Balanced(plan)
     before = plan.serving().sequences
-    bounds = _best_bounds(plan)
-    if math.isinf(before) or bounds is None:
+    bounds = None if math.isinf(before) else _best_bounds(plan)
+    if bounds is None:
         return Balanced(plan)
     labels = [stage.label for stage in plan.stages]
     sizes = np.diff(bounds)
