@@ -110,7 +110,7 @@ def test_a_tied_embedding_is_divided_with_the_head():
 
 
 def test_other_sizes_are_rounded_up():
-    _, _, (_, own) = parts(llama(intermediate_size=95, vocab_size=63), inputs(), 2)
+    _, _, (_, own) = parts(llama(intermediate_size=95, vocab_size=63, pad_token_id=62), inputs(), 2)
     assert (
         own["model.layers.0.mlp.up_proj.weight"] == own["model.layers.0.mlp.down_proj.weight"] == 4 * 48 * 32
     )
@@ -177,6 +177,24 @@ def test_networks_that_have_the_number_of_heads_in_their_shapes_divide_the_rest(
     names = ("attn.c_attn.weight", "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias")
     assert [own[f"{block}.{name}"] / whole[f"{block}.{name}"] for name in names] == [1, 0.5, 0.5, 0.5, 1]
     assert part[block].forward_reduces == part[block].backward_reduces == {4 * TOKENS * 16: 1}
+
+
+class Named(nn.Module):
+    """Calls its parts with named arguments, one of them without an own product."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.act, self.down = nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8)
+        self.tp_plan = {"up": "colwise", "act": "local_params", "down": "rowwise"}
+
+    def forward(self, x):
+        return self.down(input=self.act(input=self.up(input=x)))
+
+
+def test_parts_may_be_called_with_named_arguments():
+    _, part, (whole, own) = parts(Named(), torch.rand(2, 8, requires_grad=True), 2, layers=["up"])
+    assert part["up"].forward_reduces == {4 * 2 * 8: 1}
+    assert own["up.weight"] == own["down.weight"] == whole["up.weight"] / 2
 
 
 def test_unknown_styles_are_refused():

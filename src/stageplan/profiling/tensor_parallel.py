@@ -163,6 +163,8 @@ def _shared_heads(modules: Mapping[str, Any], plan: Plan, degree: int) -> Any:
 
 def _change(part: Any, style: str, degree: int, network: Any, note: Note) -> None:
     """Make the forward of a module do what a device does around its part of it."""
+    if style == "embedding_rowwise":
+        part.padding_idx = None  # only one device has it
     if style == ATTENTION:
         part.forward = _attention(part, degree, note)
     elif style == "ep_dispatch_experts":
@@ -174,21 +176,21 @@ def _change(part: Any, style: str, degree: int, network: Any, note: Note) -> Non
 def _around(part: Any, style: str, degree: int, network: Any, note: Note) -> Callable[..., Any]:
     forward = part.forward
 
-    def run(x: Tensor, *rest: Any, **named: Any) -> Any:
+    def run(*args: Any, **named: Any) -> Any:
         if style in COLUMNS:
-            note(x, backward=True)
+            note(_first(args, named), backward=True)
         elif style == "moe_tp_experts":
-            for tensor in (x, *rest[1:2]):  # and the weights of the routes
+            for tensor in (args[0], *args[2:3]):  # tokens, and the weights of their routes
                 note(tensor, backward=True)
         elif style in SPLIT:
-            note(x, 0.5, backward=True)
-            x = x[..., : part.weight.shape[-1]]
+            note(args[0], 0.5, backward=True)
+            args = (args[0][..., : part.weight.shape[-1]], *args[1:])
         elif style == "embedding_rowwise":
-            x = x % len(part.weight)
+            args = (args[0] % len(part.weight), *args[1:])
         elif style == "replicated_with_grad_allreduce":
             for weight in part.parameters(recurse=False):
                 note(weight, backward=True)
-        made = forward(x, *rest, **named)
+        made = forward(*args, **named)
         if style in GATHERED:
             made = _gather(made, -1, _width(part))
             note(made, 0.5)
@@ -199,6 +201,11 @@ def _around(part: Any, style: str, degree: int, network: Any, note: Note) -> Cal
         return made
 
     return run
+
+
+def _first(args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """Return the first argument of a call."""
+    return args[0] if args else next(iter(named.values()))
 
 
 def _width(part: Any) -> int:
