@@ -70,6 +70,12 @@ def stage_of(module, inputs, index, device, mesh):
     if pipe.num_stages != len(STAGES):
         raise SystemExit(f"the module has {{pipe.num_stages}} stages; the plan has {{len(STAGES)}}")
     return pipe, pipe.build_stage(index, device, mesh["pp"].get_group())
+
+
+def report(line):
+    """Print a line in one write: all ranks of a machine share the output."""
+    sys.stdout.write(line + "\\n")
+    sys.stdout.flush()
 '''
 
 _TRAINING = """\
@@ -107,7 +113,7 @@ def main(name):
             loss = torch.stack(losses).mean().item()
             rate = len(part_of(target, replica, device)[0]) * REPLICAS / (time.perf_counter() - began)
             done = f"iteration {{number}}, replica {{replica}}"
-            print(f"{{done}}: loss {{loss:.6f}}, {{rate:.4g}} examples/s", flush=True)
+            report(f"{{done}}: loss {{loss:.6f}}, {{rate:.4g}} examples/s")
     dist.destroy_process_group()
 '''
 
@@ -133,7 +139,7 @@ def main(name):
             output = schedule.eval(*(inputs if index == 0 else ()))
         if output is not None:
             rate = len(inputs[0]) * REPLICAS / (time.perf_counter() - began)
-            print(f"batch {{number}}, replica {{replica}}: {{rate:.4g}} examples/s", flush=True)
+            report(f"batch {{number}}, replica {{replica}}: {{rate:.4g}} examples/s")
     dist.destroy_process_group()
 '''
 
