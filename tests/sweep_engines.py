@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from small_sweeps import made
+from small_sweeps import contents, made, write_files
 
 import stageplan as sp
+from stageplan import cli
 
 
 def on_mpi(directory):
@@ -25,6 +26,10 @@ def on_dask(directory):
         Client(cluster) as client,
     ):
         sp.sweep(made(), directory, executor=client)
+        write_files(directory.parent)
+        file, other = directory.parent / "sweep.toml", directory.parent / "by-command"
+        assert cli.main(["sweep", str(file), "-o", str(other), "--dask", cluster.scheduler_address]) == 0
+        assert len(contents(other)) == 4
 
 
 def on_submitit(directory):

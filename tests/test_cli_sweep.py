@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -113,26 +112,6 @@ def test_the_slurm_script_runs_all_shards(sweep):
         }
         subprocess.run(["sh", "job.sh"], env=environment, check=True, capture_output=True)
     assert contents(Path("it's rows")) == contents(Path("reference"))
-
-
-def test_a_dask_scheduler(sweep):
-    if find_spec("distributed") is None:
-        pytest.skip("distributed is not installed")
-    code = """
-import sys
-from distributed import LocalCluster
-from stageplan.cli import main
-if __name__ == "__main__":
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
-        sys.exit(main(["sweep", "sweep.toml", "-o", "rows", "--dask", cluster.scheduler_address]))
-"""
-    Path("dask_sweep.py").write_text(code)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "dask_sweep.py"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "4 of 4 chunks are complete" in done.stdout
 
 
 def test_dask_is_named_where_it_is_absent(bad, monkeypatch):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-OF_AXES = {"set_up": "int64", "workload": "string", "cluster": "string", "device": "string"} | {
+OF_AXES = {
+    "set_up": "int64", "workload": "string", "cluster": "string", "device": "string",
     "strategies": "string", "price": "float64", "limit": "int64", "capacity": "float64",
 }  # fmt: skip
 """Types of the columns before those of `TYPES`; those by device type are named as their axes."""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -128,7 +129,7 @@ class Store:
 
     def done(self) -> set[int]:
         """Return the chunks that have a file."""
-        names = re.compile(rf"(\d{{8}})\.{self.rows_format}")
+        names = re.compile(rf"(\d{{8,}})\.{self.rows_format}")
         found = map(names.fullmatch, os.listdir(self.directory / CHUNKS))
         return {number for match in found if match and (number := int(match[1])) < self.chunks}
 
@@ -213,13 +214,11 @@ class Store:
     def _merge_parquet(self, stream: IO[bytes]) -> None:
         import pyarrow.parquet as pq
 
-        writer = None
-        for table in self._large_tables():
-            if writer is None:
-                writer = pq.ParquetWriter(stream, table.schema, compression="zstd")
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
+        tables = self._large_tables()
+        first = next(tables)
+        with pq.ParquetWriter(stream, first.schema, compression="zstd") as writer:
+            for table in chain([first], tables):
+                writer.write_table(table)
 
     def _large_tables(self) -> Iterator[pa.Table]:
         """Yield the rows of neighbouring chunks together, as one row group of a file."""
