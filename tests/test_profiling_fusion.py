@@ -74,3 +74,36 @@ def test_products_of_the_same_value_run_as_one():
     alone = trace.operations[3]._replace(reads=(2,))
     trace.operations[3] = alone
     assert times(trace, CUTS[:1])[1] == (100, 1020)
+
+
+def test_attention_in_several_operations_runs_as_one():
+    """It reads no mask, which depends on no weights, and writes no scores, of 5,000 bytes."""
+    trace = Trace(
+        operations=[
+            product(100, 1000, (), (0, 10.0)),
+            other(0, 900, (), (9, 900.0)),
+            product(7, 5020, (0,), (1, 5000.0), weights=()),
+            other(5, 10_900, (1, 9), (2, 5000.0)),
+            product(8, 5020, (0, 2), (3, 10.0), weights=()),
+            product(100, 1000, (3,), (4, 10.0)),
+        ],
+        weights={0: Weight("w", 980.0, True)},
+    )
+    together = fused(trace, CUTS[:1])
+    attention = together.operations[2]
+    assert (attention.flops, attention.bytes, attention.kind) == (15, 20, "attention")
+    assert [operation.flops for operation in together.operations] == [100, 0, 15, 0, 0, 100]
+    (layer,) = together.layers(CUTS[:1])
+    assert layer.workspace == 10 + 900  # the mask is made
+    (before,) = trace.layers(CUTS[:1])
+    assert before.workspace > 10_000
+    three = Trace([*trace.operations, product(1, 10, (4,), (5, 5.0), weights=())], weights=trace.weights)
+    assert [operation.kind for operation in fused(three, CUTS[:1]).operations] == [""] * 7
+
+
+def test_values_in_between_take_no_memory():
+    trace = Trace(operations=[*(other(1, 200, (i,), (i + 1, 100.0)) for i in range(4))])
+    (layer,) = trace.layers(CUTS[:1])
+    assert layer.workspace == 200
+    (layer,) = fused(trace, CUTS[:1]).layers(CUTS[:1])
+    assert layer.workspace == 100

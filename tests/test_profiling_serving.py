@@ -26,6 +26,10 @@ MIXTRAL = {
     "model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": 8,
     "num_experts_per_tok": 2, "hidden_size": 128, "intermediate_size": 512,
 }  # fmt: skip
+GPT_OSS = {
+    "model_type": "gpt_oss", "architectures": ["GptOssForCausalLM"], "num_local_experts": 4, "head_dim": 8,
+    "num_experts_per_tok": 1, "sliding_window": 16,
+}  # fmt: skip
 BLOCK = 2 * 64 * 64 + 2 * 64 * 16 + 3 * 64 * 96  # numbers of the products of a block: q and o, k and v, mlp
 HEAD = 64 * 50
 BYTES = {"memory": 1e12, "compute_fraction": 1, "bandwidth_fraction": 1}
@@ -130,6 +134,14 @@ def test_windows_bound_prompts_and_steps(served):
     )
     pairs = 200 * 201 // 2 - (16 * 17 // 2 + 184 * 16)
     assert full.flops - within.flops == pairs * 2 * 2 * 8 * 8
+
+
+def test_attention_in_several_operations_is_one(served):
+    """Layers with and without a window in turn; no table of all pairs of tokens is in memory."""
+    blocks = blocks_of(served("prefill", fields=GPT_OSS, context=200))
+    pairs = 200 * 201 // 2 - (16 * 17 // 2 + 184 * 16)
+    assert blocks[1].flops - blocks[0].flops == pairs * 2 * 2 * 8 * 8
+    assert all(block.workspace < 8 * 200 * 200 * 4 for block in blocks)
 
 
 def test_a_cache_of_fewer_bits_is_smaller_and_faster(served):

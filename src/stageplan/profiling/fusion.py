@@ -13,7 +13,8 @@ def fused(trace: Trace, cuts: Sequence[Cut]) -> Trace:
 
     Products of one value, such as queries, keys and values, are one of all their weights.  What runs between
     two products or attention, such as norms, rotations, activations and sums, reads what none of it makes
-    and writes what others read: values in between stay in registers.
+    and writes what others read: values in between stay in registers.  Where a layer has two products without
+    weights, these are attention, of queries with keys and with values, and run as one with all between them.
 
     Parameters
     ----------
@@ -25,9 +26,10 @@ def fused(trace: Trace, cuts: Sequence[Cut]) -> Trace:
     Returns
     -------
     Trace
-        With the same operations, of which those that run as part of an earlier one take no time.
+        With the same operations, of which those that run as part of an earlier one take no time and make
+        nothing.
     """
-    operations = _joined_products(trace.operations, cuts)
+    operations = _joined_products(_joined_attention(trace, cuts), cuts)
     last = {value: index for index, operation in enumerate(operations) for value in operation.reads}
     sizes = {value: bytes_ for operation in operations for value, bytes_ in operation.writes}
     for run in _runs(operations, cuts):
@@ -39,14 +41,55 @@ def fused(trace: Trace, cuts: Sequence[Cut]) -> Trace:
         bytes_ = sum(sizes.get(value, 0.0) for value in read | written)
         bytes_ += sum(trace.weights[weight].bytes for weight in weights)
         moved = sum(operation.bytes for operation in together)  # a table of which some rows are read has more
-        operations[run[0]] = operations[run[0]]._replace(
-            flops=sum(operation.flops for operation in together),
-            bytes=min(bytes_, moved),
-            weights=tuple(sorted(weights)),
+        _put_together(
+            operations,
+            run,
+            operations[run[0]]._replace(
+                flops=sum(operation.flops for operation in together),
+                bytes=min(bytes_, moved),
+                reads=tuple(sorted(read)),
+                writes=tuple((value, sizes[value]) for value in sorted(written)),
+                weights=tuple(sorted(weights)),
+            ),
         )
-        for index in run[1:]:
-            operations[index] = operations[index]._replace(flops=0.0, bytes=0.0)
     return replace(trace, operations=operations)
+
+
+def _put_together(operations: list[Operation], run: Sequence[int], one: Operation) -> None:
+    """Put one operation in the place of the first of several; the others keep their weights alone."""
+    for index in run:
+        operations[index] = operations[index]._replace(flops=0.0, bytes=0.0, reads=(), writes=())
+    operations[run[0]] = one
+
+
+def _joined_attention(trace: Trace, cuts: Sequence[Cut]) -> list[Operation]:
+    """Put the operations of attention together, of layers that have it in several; masks are not read."""
+    operations = list(trace.operations)
+    last = {value: index for index, operation in enumerate(operations) for value in operation.reads}
+    made = trace.made_with_weights()
+    alone: dict[int, list[int]] = {}
+    for index, operation in enumerate(operations):
+        if operation.product and not operation.weights:
+            alone.setdefault(place(cuts, index), []).append(index)
+    for products in alone.values():
+        if len(products) != 2 or any(operations[index].kind for index in products):
+            continue
+        run = range(products[0], products[1] + 1)
+        together = [operations[index] for index in run]
+        own = {value for operation in together for value, _ in operation.writes}
+        read = {value for operation in together for value in operation.reads if value in made} - own
+        written = {value for value in own if last.get(value, len(operations)) > run[-1]}
+        one = Operation(
+            flops=sum(operations[index].flops for index in products),
+            bytes=sum(made[value][1] for value in read | written),
+            reads=tuple(sorted(read)),
+            writes=tuple((value, made[value][1]) for value in sorted(written)),
+            weights=tuple({weight for operation in together for weight in operation.weights}),
+            kind="attention",
+            product=True,
+        )
+        _put_together(operations, run, one)
+    return operations
 
 
 def _joined_products(operations: Sequence[Operation], cuts: Sequence[Cut]) -> list[Operation]:
@@ -66,7 +109,7 @@ def _joined_products(operations: Sequence[Operation], cuts: Sequence[Cut]) -> li
                 bytes=one.bytes + operation.bytes - again,
                 weights=(*one.weights, *operation.weights),
             )
-            joined[index] = operation._replace(flops=0.0, bytes=0.0)
+            joined[index] = operation._replace(flops=0.0, bytes=0.0, reads=())
     return joined
 
 

@@ -180,13 +180,12 @@ def _attend(block: TracedLayer, flops: float, bytes_: float) -> None:
 
 
 def _attend_within(block: TracedLayer, cache: LayerCache, served: Served) -> None:
-    """Have the attention of a block work within its window alone, for which a trace has a mask."""
+    """Have each token of a prompt attend to its past alone, in a window if any; traces may have masks."""
     own = next((kernel for kernel in block.forward if kernel.kind == "attention"), None)
-    if own is None or cache.window is None or cache.window >= served.context:
-        return
-    _take(block, own)
-    flops = served.batch * cache.pairs(served.context) * cache.token_flops
-    block.forward[own._replace(flops=min(flops, own.flops))] += 1
+    if own is not None:
+        _take(block, own)
+        flops = served.batch * cache.pairs(served.context) * cache.token_flops
+        block.forward[own._replace(flops=min(flops, own.flops))] += 1
 
 
 def _take(block: TracedLayer, kernel: Kernel) -> None:
