@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from msgspec.structs import replace
+
 import stageplan as sp
 
 # Tokens/s of one sequence in bf16 on 1 to 8 A100-80G, power-limited to 330 W, after a prompt of 5 tokens (200
@@ -65,6 +67,7 @@ def plan() -> None:
                 precision="bf16",
                 strategies=["tp=2,4,8"],
             )
+            workload = replace(workload, name="llama-3-70b")
             result = sp.solve(sp.Problem(workload, cluster, goal), stop=sp.MaxRuntime(60))
             print(f"{groups} groups: {result.status}, {result.plan.throughput:,.0f} tokens/s")
             found += [result] if result.plan.feasible else []
