@@ -210,13 +210,11 @@ def test_processes_that_divide_a_network_have_its_loss_and_the_predicted_weights
     pytest.importorskip("transformers")
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("torch has no gloo")
-    from benchmarks.support.tensor_parallel import decoder, example, run
+    from benchmarks.support.tensor_parallel import decoder, example, gradient_bytes, run
 
     ran = run(SIZES, batch=2, tokens=16, degree=2, steps=1)
     options = {"devices": ["h100-sxm"], "strategies": ["tp=2"], "optimizer": "sgd"}
     workload = sp.profile(decoder(SIZES), example(2, 16), **options)
-    tables = [layer.gradients for layer in workload.layers]
-    own = sum(table["h100-sxm/tp2"] if isinstance(table, dict) else table for table in tables)
     for rank in ran:
         assert rank.together == pytest.approx(rank.alone, rel=1e-6)
-        assert rank.bytes == own
+        assert rank.bytes == gradient_bytes(workload, "h100-sxm/tp2")

@@ -12,17 +12,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+import stageplan as sp
+
 CONTEXT = multiprocessing.get_context("spawn")
 TIMEOUT = 300.0  # seconds
 
 
 class Ran(NamedTuple):
-    """What a process saw: losses, alone and together, bytes of its weights, and least CPU seconds."""
+    """What a process saw: losses, alone and together, bytes of its weights, and its least CPU seconds."""
 
     alone: float
     together: float
     bytes: int
-    step: float  # of the part
+    whole: float  # of a step, alone
+    step: float  # of a step of its part, together
     reduce_large: float  # of all-reduces of 2 MB and 4 bytes
     reduce_small: float
 
@@ -40,6 +43,12 @@ def example(batch: int, tokens: int) -> dict[str, Tensor]:
     """Make a batch for which the decoder gives a loss."""
     ids = torch.randint(64, (batch, tokens), generator=torch.Generator().manual_seed(1))
     return {"input_ids": ids, "labels": ids}
+
+
+def gradient_bytes(workload: sp.Workload, column: str) -> float:
+    """Bytes of the gradients of a device, which are those of its weights."""
+    tables = (layer.gradients for layer in workload.layers)
+    return sum(table[column] if isinstance(table, Mapping) else table for table in tables)
 
 
 def run(sizes: Mapping[str, int], batch: int, tokens: int, degree: int, steps: int) -> list[Ran]:
@@ -70,10 +79,6 @@ def _rank(
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=degree)
     module: Any = decoder(sizes)
-    alone = module(**inputs).loss.item()
-    apply_tensor_parallelism(
-        module, init_device_mesh("cpu", (degree,)), module._expand_parallel_plan(module.tp_plan)
-    )
 
     def step() -> float:
         module.zero_grad()
@@ -81,10 +86,14 @@ def _rank(
         loss.backward()
         return float(loss.detach())
 
+    alone, whole = step(), _least(step, steps)
+    mesh = init_device_mesh("cpu", (degree,))
+    apply_tensor_parallelism(module, mesh, module._expand_parallel_plan(module.tp_plan))
     together = step()
     held = sum(_own(weight).numel() * _own(weight).element_size() for weight in module.parameters())
     large, small = torch.zeros(2**19), torch.zeros(1)
     seconds = {
+        "whole": whole,
         "step": _least(step, steps),
         "reduce_large": _least(lambda: dist.all_reduce(large), 5 * steps),
         "reduce_small": _least(lambda: dist.all_reduce(small), 5 * steps),

@@ -10,7 +10,7 @@ process from a profile measured here, and the all-reduces from the time of two o
 import torch
 
 import stageplan as sp
-from benchmarks.support.tensor_parallel import decoder, example, run
+from benchmarks.support.tensor_parallel import decoder, example, gradient_bytes, run
 from stageplan.profiling.machine import hardware_name
 
 SIZES = {
@@ -21,13 +21,12 @@ SIZES = {
     "num_key_value_heads": 4,
     "vocab_size": 4096,
 }
-BATCH, TOKENS, DEGREE, STEPS = 4, 256, 2, 12
+BATCH, TOKENS, DEGREE, STEPS = 4, 256, 2, 8
 LARGE = 2.0**21  # bytes of the larger all-reduce
 
 
 def main() -> None:
     ran = run(SIZES, BATCH, TOKENS, DEGREE, STEPS)
-    slowest = max(rank.step for rank in ran)
     latency = max(rank.reduce_small for rank in ran)
     link = LARGE * 2 * (DEGREE - 1) / DEGREE / (max(rank.reduce_large for rank in ran) - latency)
     here = sp.Device(
@@ -51,21 +50,19 @@ def main() -> None:
         optimizer="sgd",
         max_spread=0.2,
     )
-    whole, part = (
-        sum(layer.compute[name] for layer in workload.layers) for name in ("here", f"here/tp{DEGREE}")
-    )
-    held = sum(
-        layer.gradients[f"here/tp{DEGREE}"] for layer in workload.layers if isinstance(layer.gradients, dict)
-    )
-    held += sum(layer.gradients for layer in workload.layers if not isinstance(layer.gradients, dict))
-    print(f"loss alone {ran[0].alone:.9g}, together {', '.join(f'{rank.together:.9g}' for rank in ran)}")
-    print(
-        f"bytes of weights a process: predicted {held:.0f}, had {', '.join(str(rank.bytes) for rank in ran)}"
-    )
+    column = f"here/tp{DEGREE}"
+    whole, part = (sum(layer.compute[name] for layer in workload.layers) for name in ("here", column))
+    together = ", ".join(f"{rank.together:.9g}" for rank in ran)
+    print(f"loss alone {ran[0].alone:.9g}, together {together}")
+    had = ", ".join(str(rank.bytes) for rank in ran)
+    print(f"bytes of weights a process: predicted {gradient_bytes(workload, column):.0f}, had {had}")
     print(f"all-reduce by gloo: {latency * 1e6:.0f} us, {link / 1e9:.2f} GB/s")
+    slowest = max(rank.whole for rank in ran)
+    print(f"a step of one process: {whole:.4f} s in the profile, {slowest:.4f} s with the other beside it")
+    slowest = max(rank.step for rank in ran)
     print(
-        f"a step, CPU seconds: one process measured {whole:.4f}; one of {DEGREE} predicted {part:.4f}, "
-        f"took {slowest:.4f}: predicted / taken = {part / slowest:.2f}"
+        f"a step of one of {DEGREE} processes: predicted {part:.4f} s, took {slowest:.4f} s, "
+        f"predicted / taken {part / slowest:.2f}"
     )
 
 
