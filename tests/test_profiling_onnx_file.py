@@ -287,6 +287,13 @@ def test_empty_networks_are_refused(tmp_path, model, reason):
         profile(path)
 
 
+def test_devices_do_not_divide_a_file(residual):
+    with pytest.raises(
+        ValueError, match="strategy tp=2 cannot divide an ONNX file; the model must be a torch"
+    ):
+        sp.profile(residual, devices=["h100-sxm"], strategies=["tp=2"])
+
+
 def test_functions_that_call_themselves_are_refused(tmp_path):
     function = helper.make_function(
         "local", "Twice", ["a"], ["b"], [helper.make_node("Twice", ["a"], ["b"], domain="local")],

@@ -44,6 +44,14 @@ class Fixed(Attending):
         return self.d(self.c(x.softmax(-1)).relu())
 
 
+class Rotated(Part):
+    """Halves of the numbers change places between the products."""
+
+    def forward(self, x):
+        left, right = self.a(x).chunk(2, -1)
+        return self.b(torch.cat([-right, left], -1))
+
+
 class Normed(Part):
     def forward(self, x):
         return self.b(self.a(x).softmax(-1)) + self.d(self.c(x).relu())
@@ -91,6 +99,7 @@ def divided(module, layers=("a",), attention=True):
     [
         (Gated(), {"a", "b"}, {"d"}),
         (Attending(), {"a", "b", "c"}, {"d"}),
+        (Rotated(), {"a"}, {"b"}),
         (Normed(), {"c"}, {"d"}),
         (Leaking(), set(), set()),
         (Again(), set(), set()),
@@ -131,7 +140,7 @@ def test_torch_attention_is_divided_by_heads_that_a_degree_divides():
 
 def test_plans_of_modules_are_taken_first():
     module = Stack()
-    assert own_plan(module, Division(2)) is None
+    assert own_plan(module, Division(2)) == ({}, {})
     module.tp_plan = {
         "stem": "colwise_rep",
         "blocks.*.parts": "replicate",
@@ -140,7 +149,7 @@ def test_plans_of_modules_are_taken_first():
     plan = own_plan(module, Division(2))
     assert plan.modules == {"stem": "colwise_rep"} | {f"blocks.{i}.parts": "replicate" for i in range(3)}
     assert plan.parameters == {"blocks.1.parts.0.weight": "colwise"}
-    with pytest.raises(ValueError, match="its configuration has no plan for experts"):
+    with pytest.raises(ValueError, match="it has no ep_plan, as configurations of experts have"):
         own_plan(module, Division(2, experts=True))
     module.ep_plan = {"blocks.*.parts": "grouped_gemm"}
     plan = own_plan(module, Division(2, experts=True))
@@ -148,6 +157,26 @@ def test_plans_of_modules_are_taken_first():
     assert plan.parameters == {}  # what is below a module with whole experts has their styles alone
 
 
+def test_pairs_are_found_in_blocks_that_a_plan_leaves_out():
+    module = Stack()
+    module.tp_plan = {"stem": "colwise_gather_output"}
+    part = read(module, torch.rand(2, 4)).divide(Division(2))
+    assert part.notes[0].endswith("whole on each device: norm, out")
+    module.tp_plan |= {"blocks.0.parts.0": "colwise", "blocks.0.parts.2": "rowwise"}
+    part = read(module, torch.rand(2, 4)).divide(Division(2))
+    assert "blocks.*.parts.*, norm, out" in part.notes[0]
+
+
+@pytest.mark.parametrize("plan", [["stem"], {"stem": None}, "colwise"])
+def test_plans_are_tables_of_texts(plan):
+    module = Stack()
+    module.tp_plan = plan
+    with pytest.raises(
+        ValueError, match=r"strategy tp=2 cannot divide Stack: its tp_plan is .*; it must be a table"
+    ):
+        read(module, torch.rand(2, 4)).divide(Division(2))
+
+
 def test_networks_without_pairs_are_refused():
-    with pytest.raises(ValueError, match="strategy tp=2 cannot be used: no pair of products was found"):
+    with pytest.raises(ValueError, match="strategy tp=2 cannot be used: nothing was found that it divides"):
         read(Leaking(), torch.rand(2, 3, 8)).divide(Division(2))

@@ -95,9 +95,7 @@ def test_fewer_heads_than_devices_are_copied():
 
 @pytest.mark.parametrize("degree", [3, 8])
 def test_heads_that_cannot_be_divided_are_refused(degree):
-    words = (
-        f"strategy tp={degree} cannot be that of .*q_proj has 4 heads; the number of devices must divide them"
-    )
+    words = f"strategy tp={degree} cannot divide .*q_proj has 4 heads; the number of devices must divide them"
     with pytest.raises(ValueError, match=words):
         parts(llama(), inputs(), degree)
 
@@ -134,9 +132,7 @@ def test_whole_experts_exchange_tokens():
     assert part[name].backward_reduces == {WIDTH: 1, WIDTH / 2: 3}
     _, part, _ = parts(mixtral(), inputs(), 2, "inference", experts=True)
     assert part[name].forward_reduces == {WIDTH: 2}
-    with pytest.raises(
-        ValueError, match=r"ep=3 cannot be that of .* has 4 experts; the number of devices must"
-    ):
+    with pytest.raises(ValueError, match=r"ep=3 cannot divide .* has 4 experts; the number of devices must"):
         parts(mixtral(num_attention_heads=3, num_key_value_heads=3, head_dim=8), inputs(), 3, experts=True)
 
 
@@ -201,7 +197,7 @@ def test_unknown_styles_are_refused():
     module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     module.tp_plan = {"0": "diagonal"}
     with pytest.raises(
-        ValueError, match="tp=2 cannot be that of Sequential: its plan has 'diagonal'; it must"
+        ValueError, match="tp=2 cannot divide Sequential: its plan has 'diagonal'; styles are"
     ):
         parts(module, torch.rand(2, 4), 2)
 

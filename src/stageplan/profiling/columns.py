@@ -41,7 +41,7 @@ def divided(network: Network, division: Division) -> Network:
     if division.degree == 1:
         return network
     if network.divide is None:
-        raise ValueError(f"strategy {division} cannot be that of an ONNX file; it must be of a torch module")
+        raise ValueError(f"strategy {division} cannot divide an ONNX file; the model must be a torch module")
     return network.divide(division)
 
 

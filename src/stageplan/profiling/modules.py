@@ -181,7 +181,7 @@ def _divide(loaded: Loaded, network: Network, options: Options, division: Divisi
     try:
         plan, traced = _divided(loaded, network, options, division)
     except ValueError as error:
-        raise ValueError(f"strategy {division} cannot be that of {network.name}: {error}") from error
+        raise ValueError(f"strategy {division} cannot divide {network.name}: {error}") from error
     cuts = _cut(traced, options)
     if [cut.name for cut in cuts] != [cut.name for cut in network.cuts]:
         raise ValueError(f"strategy {division} changes the layers of {network.name}; layers must be given")
@@ -202,9 +202,13 @@ def _divided(loaded: Loaded, network: Network, options: Options, division: Divis
         part = partial(divide, plan=plan, degree=division.degree)
         return plan, _trace(loaded, network.precision, options, lambda twin, note: part(twin, note=note))
 
-    if (own := own_plan(loaded.module, division)) is not None:
+    def pairs(attention: bool) -> Plan:
+        found = rule(loaded.module, network.trace, network.cuts, division.degree, attention=attention)
+        return Plan({**found.modules, **own.modules}, own.parameters)
+
+    own = own_plan(loaded.module, division)
+    if own.has_pairs:
         return run(own)
-    pairs = partial(rule, loaded.module, network.trace, network.cuts, division.degree)
     try:
         return run(pairs(attention=True))
     except ValueError:  # it has the number of its heads in its shapes

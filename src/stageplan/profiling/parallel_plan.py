@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from ..fields import show
 from .strategies import Division
 from .tensor_parallel import ATTENTION, Plan, is_transposed
 from .trace import Cut, Operation, Trace, place
@@ -16,8 +17,8 @@ from .trace import Cut, Operation, Trace, place
 LISTED = 6  # modules that a note names
 
 
-def own_plan(module: nn.Module, division: Division) -> Plan | None:
-    """Read the plan that a module has, as those of transformers do; None if it has none.
+def own_plan(module: nn.Module, division: Division) -> Plan:
+    """Read the plan that a module has, as those of transformers do; empty if it has none.
 
     The plan is a table ``tp_plan`` from paths to styles, in which ``*`` stands for a number; where experts
     stay whole, ``ep_plan`` takes the place of what it has for the same modules.
@@ -25,21 +26,26 @@ def own_plan(module: nn.Module, division: Division) -> Plan | None:
     Raises
     ------
     ValueError
-        Experts are to stay whole, and it has no plan for that.
+        A plan is not a table of texts; experts are to stay whole, and it has no plan for that.
     """
-    styles: Mapping[str, str] = getattr(module, "tp_plan", None) or {}
+    styles = _table(module, "tp_plan")
     if division.experts:
-        experts: Mapping[str, str] = getattr(module, "ep_plan", None) or {}
+        experts = _table(module, "ep_plan")
         if not experts:
-            raise ValueError("its configuration has no plan for experts; it must be one with tp")
+            raise ValueError("it has no ep_plan, as configurations of experts have; the strategy must be tp")
         kept = {path: style for path, style in styles.items() if not _is_in(_general(path), experts)}
         styles = {**kept, **experts}
-    if not styles:
-        return None
     modules, parameters = module.named_modules(), module.named_parameters()
     return Plan(
         _known(styles, (path for path, _ in modules)), _known(styles, (path for path, _ in parameters))
     )
+
+
+def _table(module: nn.Module, name: str) -> Mapping[str, str]:
+    styles = getattr(module, name, None) or {}
+    if not isinstance(styles, Mapping) or not all(isinstance(style, str) for style in styles.values()):
+        raise ValueError(f"its {name} is {show(styles)}; it must be a table from paths to styles")
+    return styles
 
 
 def _is_in(path: str, others: Mapping[str, str]) -> bool:
@@ -58,7 +64,7 @@ def _known(styles: Mapping[str, str], paths: Iterable[str]) -> dict[str, str]:
 
 
 def rule(module: nn.Module, trace: Trace, cuts: Sequence[Cut], degree: int, *, attention: bool) -> Plan:
-    """Divide what a network without a plan of its own does in pairs of products.
+    """Divide what a network whose own plan has no products in its blocks does in pairs of products.
 
     The first products of a pair are divided by columns and the second by rows, where nothing in the same
     layer reads what the first make but operations on each number alone, or attention, and then the second.
@@ -97,7 +103,7 @@ def note_divided(whole: Trace, part: Trace, division: Division) -> str:
     """
     shared = {number for number, weight in whole.weights.items() if part.weights[number] != weight}
     if not shared:
-        raise ValueError(f"strategy {division} cannot be used: no pair of products was found to divide")
+        raise ValueError(f"strategy {division} cannot be used: nothing was found that it divides")
     owner = {number: weight.name.rpartition(".")[0] for number, weight in whole.weights.items()}
     total = sum(weight.bytes for weight in whole.weights.values())
     share = sum(whole.weights[number].bytes for number in shared) / total

@@ -195,9 +195,10 @@ def profile(
 
     Of tensor and expert parallelism, times and bytes are those of one device: its part of a network is
     traced, or measured, as the whole one is.  What is divided is in the plan of a configuration of
-    transformers, or in the ``tp_plan`` that a module has, a table from paths to the same styles.  Elsewhere,
-    pairs of `torch.nn.Linear` are divided, the first ones by columns and the next by rows, if between them
-    are operations on each number alone or attention, and the heads of `torch.nn.MultiheadAttention`.  All
+    transformers, or in the ``tp_plan`` that a module has, a table from paths to the same styles.  If blocks
+    have none there, pairs of `torch.nn.Linear` are divided, the first ones by columns and the next by rows,
+    if between them are operations on each number alone or attention, and the heads of
+    `torch.nn.MultiheadAttention`.  All
     else is whole on each device, and a note says what.  All-reduces over the link of a machine are added, one
     for the gradient of each tensor that products read.  A degree must divide the heads; heads of keys and
     values that are fewer than devices are copied.  Experts have even shares of the tokens.  Devices are of

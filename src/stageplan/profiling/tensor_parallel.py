@@ -44,6 +44,11 @@ class Plan(NamedTuple):
     modules: Mapping[str, str]
     parameters: Mapping[str, str]
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether it divides more than embeddings, and products whose results are gathered."""
+        return not {*self.modules.values(), *self.parameters.values()} <= {*EMBEDDINGS, *GATHERED}
+
 
 def divide(module: nn.Module, plan: Plan, degree: int, note: Note) -> None:
     """Make a module the part of one device.
@@ -70,7 +75,7 @@ def divide(module: nn.Module, plan: Plan, degree: int, note: Note) -> None:
     """
     unknown = {*plan.modules.values(), *plan.parameters.values()} - STYLES
     if unknown:
-        raise ValueError(f"its plan has {show(min(unknown))}; it must have {', '.join(sorted(STYLES))}")
+        raise ValueError(f"its plan has {show(min(unknown))}; styles are {', '.join(sorted(STYLES))}")
     modules = dict(module.named_modules())
     sizes = dict(_shared_heads(modules, plan, degree))
     divided = _divide_weights(modules, plan, degree, sizes)
@@ -119,6 +124,8 @@ def is_transposed(part: Any) -> bool:
 
 def _dimension(style: str, weight: Tensor, part: nn.Module) -> int | None:
     """Which dimension of a parameter a style divides; None for none."""
+    if weight.dim() == 0:
+        return None
     if is_transposed(part) and weight.dim() == 2:
         return 1 if style in COLUMNS else 0 if style in ROWS else None
     if style in EMBEDDINGS:
@@ -236,7 +243,7 @@ def _experts(part: Any, degree: int, note: Note) -> Callable[..., Tensor]:
     In training each device sends the tokens of its part of the batch to their experts and back, all-to-all,
     and gathers the results; in inference each has all tokens, and the results are added up.
     """
-    forward, experts = part.forward, part.num_experts
+    forward, experts = part.forward, getattr(part, "num_experts", 1)
 
     def run(hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
         tokens, routes = index.shape

@@ -162,7 +162,7 @@ ELEMENTWISE = {
     "polar",
     "rrelu_with_noise",
 }
-COPIES = {"_to_copy", "clone", "copy", "native_dropout"}
+COPIES = {"_to_copy", "cat", "clone", "copy", "native_dropout"}
 SUMS = {
     "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_embedding_bag", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "binary_cross_entropy", "bincount", "bucketize", "cummax", "cummin",
