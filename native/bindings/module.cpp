@@ -1,7 +1,29 @@
 // The module that Python imports; nothing outside this folder knows Python.
+#include <exception>
+#include <stdexcept>
+
 #include "bindings/bind.h"
 #include "kernels/instruction_set.h"
 #include "model/ties.h"
+
+namespace {
+
+namespace py = pybind11;
+
+// What the core refuses is raised as the package's own class of a ValueError.
+void raise_input_errors() {
+  static const py::handle input_error =
+      py::object(py::module_::import("stageplan.errors").attr("InputError")).release();
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const std::invalid_argument& error) {
+      PyErr_SetString(input_error.ptr(), error.what());
+    }
+  });
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_core, m) {
   using namespace stageplan;
@@ -9,6 +31,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("TOLERANCE") = kTolerance;
   m.attr("TIE") = kTie;
   m.attr("MAX_DEVICES") = kMaxDevices;
+  raise_input_errors();
   bind_stop(m);
   bind_columns(m);
   bind_problem(m);

@@ -4,6 +4,7 @@ from ._version import __version__
 from .catalogue import make_cluster
 from .cluster import Cluster, DeviceType
 from .device import Device, Efficiency
+from .errors import ExecutorError, InputError, InputTypeError, StageplanError
 from .goal import Goal
 from .learning.policy import Policy
 from .pareto import Front, Point, pareto
@@ -47,10 +48,13 @@ __all__ = [
     "Device",
     "DeviceType",
     "Efficiency",
+    "ExecutorError",
     "Export",
     "FirstFeasible",
     "Front",
     "Goal",
+    "InputError",
+    "InputTypeError",
     "Layer",
     "MaxEvaluations",
     "MaxGenerations",
@@ -71,6 +75,7 @@ __all__ = [
     "Simulation",
     "SplitModule",
     "Stage",
+    "StageplanError",
     "Stop",
     "Suggestion",
     "Sweep",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InputError, InputTypeError
 from .fields import as_float, show
 
 LARGEST = 1e60  # number of a problem; its inverse is the smallest one above 0
@@ -35,7 +36,7 @@ def check_number(
     """
     allowed = _allowed(above, minimum, maximum, whole)
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(f"{name} is {show(value)}; it must be {allowed}")
+        raise InputTypeError(f"{name} is {show(value)}; it must be {allowed}")
     number = int(value) if isinstance(value, Integral) else as_float(value)
     outside = (
         not abs(number) <= sys.float_info.max
@@ -44,7 +45,7 @@ def check_number(
         or (maximum is not None and number > maximum)
     )
     if outside:
-        raise ValueError(f"{name} is {show(value)}; it must be {allowed}")
+        raise InputError(f"{name} is {show(value)}; it must be {allowed}")
 
 
 def _allowed(above: float | None, minimum: float | None, maximum: float | None, whole: bool) -> str:
@@ -71,9 +72,9 @@ def as_floats(name: str, values: object) -> npt.NDArray[np.float64]:
     try:
         array = np.asarray(values)
     except ValueError:
-        raise ValueError(f"{name} is ragged; it must be an array of numbers") from None
+        raise InputError(f"{name} is ragged; it must be an array of numbers") from None
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} has dtype {array.dtype}; it must be an array of real numbers")
+        raise InputTypeError(f"{name} has dtype {array.dtype}; it must be an array of real numbers")
     return array.astype(np.float64)
 
 
@@ -84,13 +85,13 @@ def as_tuple(name: str, values: object, allowed: str) -> tuple[Any, ...]:
             return tuple(values)  # type: ignore[arg-type]
     except TypeError:
         pass
-    raise TypeError(f"{name} is {show(values)}; it must be {allowed}")
+    raise InputTypeError(f"{name} is {show(values)}; it must be {allowed}")
 
 
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ValueError unless a value is one of `choices`."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise ValueError(f"{name} is {show(value)}; it must be one of {', '.join(repr(c) for c in choices)}")
+        raise InputError(f"{name} is {show(value)}; it must be one of {', '.join(repr(c) for c in choices)}")
 
 
 def count_threads(threads: int | None) -> int:

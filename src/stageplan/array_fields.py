@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from . import strategies
 from .arguments import as_floats, check_number
+from .errors import InputError, InputTypeError
 from .fields import show
 from .workload import Conditions
 
@@ -43,7 +44,7 @@ def fields_of_arrays(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     compute = as_floats("compute", given["compute"])
     if compute.ndim != 2 or compute.size == 0:
-        raise ValueError(f"compute has shape {compute.shape}; it must be (layers, types), each 1 or more")
+        raise InputError(f"compute has shape {compute.shape}; it must be (layers, types), each 1 or more")
     layers, columns = compute.shape
     types = columns if given["column_type"] is None else np.size(given["price"])
     by_strategy = _fields_of_strategies(given, compute.shape, types)
@@ -83,7 +84,7 @@ def _fields_of_strategies(given: Mapping[str, Any], shape: tuple[int, ...], type
     layers, columns = shape
     fields |= strategies.optional_arrays(given, layers, columns, types)
     if given["column_type"] is not None and len(fields["column_type"]) != columns:
-        raise ValueError(
+        raise InputError(
             f"compute has shape {shape}; "
             f"it must have a column for each of {len(fields['column_type'])} in column_type"
         )
@@ -106,7 +107,7 @@ def replaced_field(problem: Problem, name: str, value: Any) -> Any:
         check_number(name, value, minimum=0)
         return float(value)
     if name not in ("layer_names", "layer_kinds", "type_names"):
-        raise TypeError(f"{name} cannot be replaced; it must be an array, names, or a field of the goal")
+        raise InputTypeError(f"{name} cannot be replaced; it must be an array, names, or a field of the goal")
     return _names(name, value, problem.n_types if name == "type_names" else layers)
 
 
@@ -134,11 +135,11 @@ def _shaped(
     if array.shape == shape:
         return array
     if exact or default is not None:
-        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
+        raise InputError(f"{name} has shape {array.shape}; it must be {shape}")
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
-        raise ValueError(f"{name} has shape {array.shape}; it must broadcast to {shape}") from None
+        raise InputError(f"{name} has shape {array.shape}; it must broadcast to {shape}") from None
 
 
 def _memory(memory: npt.ArrayLike | None, layers: int, columns: int) -> Array:
@@ -149,9 +150,9 @@ def _memory(memory: npt.ArrayLike | None, layers: int, columns: int) -> Array:
 
 def _names(name: str, values: Any, count: int) -> tuple[str, ...]:
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{name} is {show(values)}; it must be a list of texts")
+        raise InputTypeError(f"{name} is {show(values)}; it must be a list of texts")
     if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} texts; it must have {count}")
+        raise InputError(f"{name} has {len(values)} texts; it must have {count}")
     return tuple(values)
 
 
@@ -159,7 +160,7 @@ def _tensors(tensors: Tensors | None, layers: int) -> tuple[tuple[int, tuple[int
     if tensors is None:
         return ()
     if not isinstance(tensors, (list, tuple)):
-        raise TypeError(f"tensors is {show(tensors)}; it must be a list of (producer, consumers, bytes)")
+        raise InputTypeError(f"tensors is {show(tensors)}; it must be a list of (producer, consumers, bytes)")
     result = []
     for i, tensor in enumerate(tensors):
         name = f"tensors[{i}]"
@@ -167,7 +168,7 @@ def _tensors(tensors: Tensors | None, layers: int) -> tuple[tuple[int, tuple[int
             producer, consumers, size = tensor
             consumers = tuple(consumers)
         except (TypeError, ValueError):
-            raise TypeError(
+            raise InputTypeError(
                 f"{name} is {show(tensor)}; it must be (producer layer, consumer layers, bytes)"
             ) from None
         for field, layer in [("producer", producer), *(("consumers", c) for c in consumers)]:
@@ -180,6 +181,6 @@ def _tensors(tensors: Tensors | None, layers: int) -> tuple[tuple[int, tuple[int
 def _check_layer(name: str, layer: object, layers: int) -> None:
     allowed = f"a layer from 0 to {layers - 1}"
     if isinstance(layer, bool) or not isinstance(layer, Integral):
-        raise TypeError(f"{name} is {show(layer)}; it must be {allowed}")
+        raise InputTypeError(f"{name} is {show(layer)}; it must be {allowed}")
     if not 0 <= int(layer) < layers:
-        raise ValueError(f"{name} is {show(layer)}; it must be {allowed}")
+        raise InputError(f"{name} is {show(layer)}; it must be {allowed}")

@@ -12,6 +12,7 @@ import msgspec
 from .arguments import as_tuple
 from .cluster import Cluster, DeviceType
 from .device import PRECISIONS, Device
+from .errors import InputError, InputTypeError
 from .fields import show
 from .output import compose, table
 from .readers import read_devices
@@ -66,18 +67,18 @@ def make_cluster(specs: Iterable[str], devices: Mapping[str, Device] | None = No
 def check_catalogue(name: str, devices: object) -> None:
     """Raise TypeError unless an argument maps names to devices."""
     if not isinstance(devices, Mapping) or not all(isinstance(device, Device) for device in devices.values()):
-        raise TypeError(f"{name} is {show(devices)}; it must be a dict of devices by name")
+        raise InputTypeError(f"{name} is {show(devices)}; it must be a dict of devices by name")
 
 
 def _device_type(spec: str, catalogue: Mapping[str, Device]) -> DeviceType:
     match = _SPEC.fullmatch(spec) if isinstance(spec, str) else None
     if match is None:
-        raise ValueError(
+        raise InputError(
             f"device is {show(spec)}; it must be NAME, NAME:COUNT or NAME:COUNT@PRICE, as a100-80g:8@3.43"
         )
     name, count, price = match["name"], match["count"], match["price"]
     if name not in catalogue:
-        raise ValueError(f"device is {show(spec)}; its name must be one of {', '.join(catalogue)}")
+        raise InputError(f"device is {show(spec)}; its name must be one of {', '.join(catalogue)}")
     return catalogue[name].to_type(None if count is None else int(count), _price(spec, price))
 
 
@@ -85,7 +86,7 @@ def _price(spec: str, text: str | None) -> float | None:
     try:
         return None if text is None else float(text)
     except ValueError:
-        raise ValueError(f"device is {show(spec)}; its price must be a number of $/hour") from None
+        raise InputError(f"device is {show(spec)}; its price must be a number of $/hour") from None
 
 
 def _in_one_machine(type_: DeviceType, device: Device) -> DeviceType:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from .errors import InputError
 from .fields import (
     Bandwidth,
     Capacity,
@@ -109,7 +110,7 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         named = _STRATEGY.fullmatch(strategy)
         degree = int((named and named[1]) or 1)
         if not named or degree > MAX_DEGREE:
-            raise ValueError(
+            raise InputError(
                 f"strategy {show(strategy)} of device type {show(self.name)} has no number of devices; "
                 f"it must be in the type's strategies, or have a name such as 'tp4'"
             )
@@ -163,14 +164,14 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for place, type_ in enumerate(self.types):
             first = index.setdefault(type_.name, place)
             if first != place:
-                raise ValueError(
+                raise InputError(
                     f"types[{place}].name is {show(type_.name)}; "
                     f"it must differ from types[{first}].name, the same ({owner})"
                 )
         for place, type_ in enumerate(self.types):
             chain = self._chain(type_)
             if len(set(chain)) < len(chain):
-                raise ValueError(
+                raise InputError(
                     f"types[{place}].like is {show(type_.like)}; it must not be cyclic, "
                     f"as {' -> '.join(chain)} is ({owner})"
                 )

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from .arguments import check_number
 from .cluster import DeviceType
+from .errors import InputError
 from .fields import (
     Bandwidth,
     Capacity,
@@ -192,7 +193,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_fields(self, f"device {show(self.name)}")
         for precision in self.efficiency:
             if precision not in self.peak:
-                raise ValueError(
+                raise InputError(
                     f"efficiency has {show(precision)}; it must have precisions of peak alone: "
                     f"{', '.join(self.peak)} (device {show(self.name)})"
                 )
@@ -242,7 +243,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_number("flops", flops, minimum=0)
         check_number("bytes", bytes, minimum=0)
         if not isinstance(precision, str) or precision not in self.peak:
-            raise ValueError(
+            raise InputError(
                 f"precision is {show(precision)}; it must be one that {self.name} has: {', '.join(self.peak)}"
             )
         known = cast(Precision, precision)
@@ -284,7 +285,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if devices == 1:
             return 0.0
         if self.link is None:
-            raise ValueError(f"link of {self.name} is None; it must be given for an all-reduce")
+            raise InputError(f"link of {self.name} is None; it must be given for an all-reduce")
         return self.link_latency + bytes * 2 * (devices - 1) / devices / (self.link_fraction * self.link)
 
     def to_type(self, limit: int | None = None, price: float | None = None) -> DeviceType:
@@ -311,7 +312,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         price = self.price if price is None else price
         if price is None:
-            raise ValueError(f"price of {self.name} is not known; it must be given, as in {self.name}:8@1.50")
+            raise InputError(f"price of {self.name} is not known; it must be given, as in {self.name}:8@1.50")
         return DeviceType(
             name=self.name,
             price=price,

@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
+from .errors import InputError, InputTypeError
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -71,7 +73,7 @@ class FrozenDict(dict[K, V]):
     """A dict that cannot be changed, and so can be hashed."""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a FrozenDict cannot be changed; make a new one")
+        raise InputTypeError("a FrozenDict cannot be changed; make a new one")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
@@ -186,7 +188,7 @@ def _check_field(field: FieldInfo, value: Any, owner: str) -> None:
     try:
         msgspec.convert(value, field.type)
     except _REFUSED as error:
-        kind = ValueError if isinstance(error, ValueError) and ", got " not in str(error) else TypeError
+        kind = InputError if isinstance(error, ValueError) and ", got " not in str(error) else InputTypeError
         raise kind(f"{_complaint(field, value, error)} ({owner})") from None
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
+from .errors import InputError
 from .fields import Count, Positive, check_fields, positive, whole
 
 Objective = Literal["cost", "throughput", "price"]
@@ -73,7 +74,7 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     >>> sp.Goal(max_price=-1)
     Traceback (most recent call last):
         ...
-    ValueError: max_price is -1; it must be more than 0 $/hour and finite, or absent (goal)
+    stageplan.errors.InputError: max_price is -1; it must be more than 0 $/hour and finite, or absent (goal)
     """
 
     objective: Objective = "cost"
@@ -99,15 +100,15 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_fields(self, "goal")
         if self.schedule is None:
             if self.microbatches is not None:
-                raise ValueError(
+                raise InputError(
                     f"microbatches is {self.microbatches}; it must be absent without a schedule (goal)"
                 )
             return
         if self.microbatches is None or self.batch is None:
             name = "batch" if self.batch is None else "microbatches"
-            raise ValueError(f"{name} is absent; it must be given with a schedule (goal)")
+            raise InputError(f"{name} is absent; it must be given with a schedule (goal)")
         if self.batch % self.microbatches:
-            raise ValueError(
+            raise InputError(
                 f"batch is {self.batch}; it must be a multiple of microbatches, {self.microbatches} (goal)"
             )
 

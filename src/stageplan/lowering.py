@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .cluster import Cluster, DeviceType
+from .errors import InputError
 from .strategies import ABSENT
 from .workload import Layer, Workload, most
 
@@ -174,7 +175,7 @@ def _compute(layer: Layer, column: _Column) -> float:
     seconds = _seconds(layer.compute, layer, column)
     if math.isnan(seconds):
         under = f" under strategy {column.strategy!r}" if column.strategy else ""
-        raise ValueError(
+        raise InputError(
             f"layer {layer.name!r} has no time on device type {column.type.name!r}{under}; "
             f"it must be in the layer's compute, or the type must be like one that is"
         )
@@ -201,6 +202,6 @@ def _entry(layer: Layer, field: str, column: _Column) -> float:
     for key in (*column.keys, *column.names):
         if key in value:
             return float(value[key])
-    raise ValueError(
+    raise InputError(
         f"layer {layer.name!r} has no {field} for device type {column.type.name!r}; its table must have one"
     )

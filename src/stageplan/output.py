@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from .errors import InputError
 from .fields import printable
 from .interrupts import held
 from .stop import Progress
@@ -229,9 +230,9 @@ def check_output(flag: str, path: Path | None) -> None:
         return
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
-        raise ValueError(f"{flag} is {path}; its directory {folder} does not exist")
+        raise InputError(f"{flag} is {path}; its directory {folder} does not exist")
     if path.is_dir():
-        raise ValueError(f"{flag} is {path}, a directory; it must be a file")
+        raise InputError(f"{flag} is {path}, a directory; it must be a file")
     for needed in (folder, path) if path.is_file() else (path if path.exists() else folder,):
         if not os.access(needed, os.W_OK):
-            raise ValueError(f"{flag} is {path}; {needed} is not writable")
+            raise InputError(f"{flag} is {path}; {needed} is not writable")

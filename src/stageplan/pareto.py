@@ -16,6 +16,7 @@ import numpy.typing as npt
 from . import _core
 from ._version import __version__
 from .arguments import LARGEST, check_choice, check_number
+from .errors import InputError, InputTypeError
 from .fields import show
 from .output import compose, table, to_text
 from .plan import Plan
@@ -236,7 +237,7 @@ def pareto(
     _check(problem, against, points, gap, max_throughput)
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
-            raise TypeError(f"{name} is {show(value)}; it must be callable")
+            raise InputTypeError(f"{name} is {show(value)}; it must be callable")
     search = _Search(problem.replace(objective=against), stop, callback)
     try:
         front = _search(search, problem, against, points, gap, max_throughput)
@@ -391,11 +392,11 @@ def _check(
     if gap is not None:
         check_number("gap", gap, minimum=0)
         if points is not None:
-            raise ValueError(f"gap is {gap!r} and points is {points!r}; one of them must be left out")
+            raise InputError(f"gap is {gap!r} and points is {points!r}; one of them must be left out")
     if max_throughput is not None:
         check_number("max_throughput", max_throughput, above=0)
     if problem.goal.merge != "adjacent":
-        raise ValueError(f"merge is {problem.goal.merge!r}; a front requires merge 'adjacent'")
+        raise InputError(f"merge is {problem.goal.merge!r}; a front requires merge 'adjacent'")
 
 
 def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tuple[float, float]:
@@ -412,7 +413,7 @@ def _end(search: _Search, cheapest: Result, max_throughput: float | None) -> tup
         if max_throughput is not None:  # no plan as fast was found: the front ends at the cheapest
             return cheapest.plan.time, 0.0
         reason = str(error).partition(", which ")[2]
-        raise ValueError(f"max_throughput is None; it must be given, for {reason}") from None
+        raise InputError(f"max_throughput is None; it must be given, for {reason}") from None
     fastest = search.solve(problem)
     return fastest.plan.time, 1 / fastest.bound if fastest.bound > 0 else 0.0
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .errors import InputError, InputTypeError
 from .output import compose, table, to_text
 from .problem import Problem, check_problem
 
@@ -336,20 +337,26 @@ class Plan:
     __repr__ = __str__
 
 
+def check_plan(plan: object) -> None:
+    """Raise TypeError unless it is a `Plan`."""
+    if not isinstance(plan, Plan):
+        raise InputTypeError(f"plan is {type(plan).__name__}; it must be a Plan")
+
+
 def _row(problem: Problem, scheme: npt.ArrayLike) -> npt.NDArray[np.int8]:
     try:
         array = np.asarray(scheme)
     except ValueError:
-        raise ValueError(
+        raise InputError(
             f"scheme is ragged; it must be one label for each of {problem.n_layers} layers"
         ) from None
     if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"scheme has dtype {array.dtype}; it must be whole numbers")
+        raise InputTypeError(f"scheme has dtype {array.dtype}; it must be whole numbers")
     if array.shape != (problem.n_layers,):
-        raise ValueError(f"scheme has shape {array.shape}; it must be ({problem.n_layers},)")
+        raise InputError(f"scheme has shape {array.shape}; it must be ({problem.n_layers},)")
     wrong = np.flatnonzero((array < 0) | (array >= problem.n_labels))
     if wrong.size:
-        raise ValueError(
+        raise InputError(
             f"scheme[{wrong[0]}] is {array[wrong[0]]}; it must be a label from 0 to {problem.n_labels - 1}"
         )
     row = array.astype(np.int8)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
+from .errors import InputError
 from .goal import Goal, Objective
 from .plan import Plan, Violation
 from .problem import Problem
@@ -197,7 +198,7 @@ def restore(problem: Problem, saved: SavedPlan) -> Plan:
         The scheme does not fit the problem, or its labels have another meaning there.
     """
     if saved.goal is not None and _labelling(saved.goal) != _labelling(problem.goal):
-        raise ValueError(
+        raise InputError(
             f"its labels are those of a plan with {_labelling(saved.goal)} and cannot be read with "
             f"{_labelling(problem.goal)}"
         )

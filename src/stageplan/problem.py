@@ -15,6 +15,7 @@ from . import _core, strategies
 from .arguments import as_floats, check_number
 from .array_fields import ARRAYS, Tensors, fields_of_arrays, frozen, replaced_field
 from .cluster import Cluster
+from .errors import InputError, InputTypeError
 from .fields import printable, show
 from .goal import Goal, Objective
 from .lowering import lower
@@ -166,9 +167,9 @@ class Problem:
 
     def __init__(self, workload: Workload, cluster: Cluster, goal: Goal | None = None) -> None:
         if not isinstance(workload, Workload):
-            raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")
+            raise InputTypeError(f"workload is {type(workload).__name__}; it must be a Workload")
         if not isinstance(cluster, Cluster):
-            raise TypeError(f"cluster is {type(cluster).__name__}; it must be a Cluster")
+            raise InputTypeError(f"cluster is {type(cluster).__name__}; it must be a Cluster")
         self._set(lower(workload, cluster), goal=Goal() if goal is None else goal)
 
     @classmethod
@@ -437,7 +438,7 @@ class Problem:
 
     def _set(self, fields: dict[str, Any], goal: Goal) -> None:
         if not isinstance(goal, Goal):
-            raise TypeError(f"goal is {show(goal)}; it must be a Goal")
+            raise InputTypeError(f"goal is {show(goal)}; it must be a Goal")
         goal = _with_groups(goal, fields["conditions"])
         state: dict[str, Any] = {name: frozen(fields[name]) for name in ARRAYS}
         state |= {name: fields[name] for name in (*_REST, *_OPTIONAL)}
@@ -452,7 +453,7 @@ class Problem:
         goal = self.goal
         maximum = goal.max_devices_per_stage
         if maximum is not None and maximum > _core.MAX_DEVICES:
-            raise ValueError(f"max_devices_per_stage is {maximum}; it must be at most {_core.MAX_DEVICES:,}")
+            raise InputError(f"max_devices_per_stage is {maximum}; it must be at most {_core.MAX_DEVICES:,}")
         data = _core.ProblemData()
         data.layers, data.types = self.n_layers, self.n_types
         for name, array in self._core_arrays().items():
@@ -573,4 +574,4 @@ def _kind_code(kind: str) -> int:
 def check_problem(problem: object) -> None:
     """Raise TypeError unless it is a `Problem`."""
     if not isinstance(problem, Problem):
-        raise TypeError(f"problem is {type(problem).__name__}; it must be a Problem")
+        raise InputTypeError(f"problem is {type(problem).__name__}; it must be a Problem")

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import count_threads
+from .errors import InputError, InputTypeError
 from .fields import show
 from .problem import Problem, check_problem
 
@@ -45,11 +46,11 @@ def as_schemes(problem: Problem, schemes: Any, name: str = "schemes") -> Schemes
     """
     if not isinstance(schemes, np.ndarray) or schemes.dtype != np.int8:
         kind = schemes.dtype if isinstance(schemes, np.ndarray) else type(schemes).__name__
-        raise TypeError(f"{name} is {kind}; it must be a numpy array of int8")
+        raise InputTypeError(f"{name} is {kind}; it must be a numpy array of int8")
     if schemes.ndim != 2 or schemes.shape[1] != problem.n_layers:
-        raise ValueError(f"{name} has shape {schemes.shape}; it must be (n, {problem.n_layers})")
+        raise InputError(f"{name} has shape {schemes.shape}; it must be (n, {problem.n_layers})")
     if not schemes.flags.c_contiguous:
-        raise ValueError(f"{name} is not C-contiguous; it must be, because it is read in place")
+        raise InputError(f"{name} is not C-contiguous; it must be, because it is read in place")
     return schemes
 
 
@@ -120,13 +121,13 @@ _THREAD_GENES = 1 << 18
 
 def _check_out(out: Scores, count: int, priced: bool) -> None:
     if not isinstance(out, Scores):
-        raise TypeError(f"out is {type(out).__name__}; it must be Scores")
+        raise InputTypeError(f"out is {type(out).__name__}; it must be Scores")
     for name, array in out._asdict().items():
         if name == "price" and array is None and not priced:
             continue
         fits = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == (count,)
         if not (fits and array.flags.carray):
             kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else show(array)
-            raise ValueError(
+            raise InputError(
                 f"out.{name} is {kind}; it must be a writeable float64 array of shape ({count},)"
             )

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InputError
 from .fields import show
 from .verify_options import column_of
 
@@ -66,12 +67,12 @@ def serving_of(plan: Plan) -> Serving:
     """Compute what a plan serves, as `Plan.serving`."""
     conditions, goal = plan.problem.conditions, plan.problem.goal
     if not conditions.served:
-        raise ValueError(
+        raise InputError(
             f"mode of the workload is {show(conditions.mode)}; it must be 'prefill' or 'decode', with a "
             "context and a concurrency"
         )
     if goal.schedule is not None:
-        raise ValueError(f"schedule is {show(goal.schedule)}; it must be absent where a model is served")
+        raise InputError(f"schedule is {show(goal.schedule)}; it must be absent where a model is served")
     context, concurrency = float(conditions.context or 0), float(conditions.concurrency or 0)
     rooms = tuple(room_of(plan, stage) for stage in plan.stages)
     if conditions.mode == "prefill":

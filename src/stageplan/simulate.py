@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import check_number
+from .errors import InputError
 from .output import compose, table, to_text
 from .plan import Plan, Stage
 from .problem import Problem
@@ -125,10 +126,10 @@ def simulate(plan: Plan, forward: float | None) -> Simulation:
     """Run one iteration of a plan's schedule: see `Plan.simulate`."""
     problem, goal = plan.problem, plan.problem.goal
     if goal.schedule is None or goal.microbatches is None or goal.batch is None:
-        raise ValueError("goal.schedule is None; it must be 'gpipe' or '1f1b' to be simulated")
+        raise InputError("goal.schedule is None; it must be 'gpipe' or '1f1b' to be simulated")
     passes = 2 * goal.microbatches * len(plan.stages)
     if passes > MAX_PASSES:
-        raise ValueError(f"the schedule has {passes:,} passes; it must have at most {MAX_PASSES:,}")
+        raise InputError(f"the schedule has {passes:,} passes; it must have at most {MAX_PASSES:,}")
     if forward is None:
         forward = FORWARD if problem.conditions.mode in (None, "train") else 1.0
     check_number("forward", forward, above=0, maximum=1)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from . import _core
 from ._version import __version__
 from .arguments import check_choice, check_number, count_threads
+from .errors import InputError, InputTypeError
 from .fields import show
 from .learning.policy import CELLS, Cell, Policy
 from .output import compose, to_text
@@ -301,7 +302,7 @@ def solve(
     """
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
-            raise TypeError(f"{name} is {show(value)}; it must be callable")
+            raise InputTypeError(f"{name} is {show(value)}; it must be callable")
     check_problem(problem)
     check_choice("method", method, METHODS)
     _check_only_reinforce(method, cell=cell, policy=policy, accept=accept)
@@ -388,25 +389,25 @@ def with_result(error: Exception, result: object) -> Exception:
 def _check_only_reinforce(method: Method, *, cell: object, policy: object, accept: object) -> None:
     for name, value in (("cell", cell), ("policy", policy), ("accept", accept)):
         if value is not None and method != "reinforce":
-            raise ValueError(f"{name} is given with method {method!r}; it requires method 'reinforce'")
+            raise InputError(f"{name} is given with method {method!r}; it requires method 'reinforce'")
     if cell is not None:
         check_choice("cell", cell, CELLS)
     if accept is not None:
         check_choice("accept", accept, ACCEPT)
     if policy is not None and not isinstance(policy, Policy):
-        raise TypeError(f"policy is {type(policy).__name__}; it must be a Policy")
+        raise InputTypeError(f"policy is {type(policy).__name__}; it must be a Policy")
     if policy is not None and cell not in (None, policy.cell):
-        raise ValueError(f"cell is {cell!r}; it must be that of the policy, {policy.cell!r}")
+        raise InputError(f"cell is {cell!r}; it must be that of the policy, {policy.cell!r}")
 
 
 def _with_shortest_duration(problem: Problem) -> Problem:
     """Return the problem whose optimal plan has the shortest duration within the limits."""
     if problem.goal.max_cost is None:
-        raise ValueError("accept is 'incumbent' without max_cost; the goal must have this threshold")
+        raise InputError("accept is 'incumbent' without max_cost; the goal must have this threshold")
     try:
         return problem.replace(objective="throughput")
     except ValueError as error:
-        raise ValueError(f"accept is 'incumbent', as if {error}") from None
+        raise InputError(f"accept is 'incumbent', as if {error}") from None
 
 
 def _make_search(
@@ -476,14 +477,14 @@ def _first_schemes(
     if initial is None:
         return none
     if method not in SEEDED:
-        raise ValueError(
+        raise InputError(
             f"initial is given with method {method!r}; it requires {', '.join(repr(m) for m in SEEDED)}"
         )
     if not isinstance(initial, str):
         return as_schemes(problem, initial, "initial")
     check_choice("initial", initial, ("relaxation",))
     if problem.goal.merge != "adjacent":
-        raise ValueError("initial is 'relaxation' with merge 'type'; it requires merge 'adjacent'")
+        raise InputError("initial is 'relaxation' with merge 'type'; it requires merge 'adjacent'")
     exact = exact_search(problem, none)
     exact.advance(_RELAXATION_WORK)
     return exact.tried.reshape(-1, problem.n_layers)

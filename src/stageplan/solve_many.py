@@ -14,6 +14,7 @@ import numpy.typing as npt
 from . import _core
 from ._version import __version__
 from .arguments import as_floats, check_choice, check_number, count_threads
+from .errors import InputError
 from .plan import Plan
 from .problem import Problem, check_problem
 from .solve import POPULATION, STAGNATION, Result, optimal_status
@@ -109,7 +110,7 @@ class Results(Sequence[Result]):
         if not isinstance(i, int):
             return [self[j] for j in i]
         if not self.solved[i]:
-            raise ValueError(f"set-up {i} was not solved: the call was interrupted before")
+            raise InputError(f"set-up {i} was not solved: the call was interrupted before")
         plan = Plan.of(self.problem_of(i), self.schemes[i])
         progress = Progress(
             generation=int(self.generations[i]),
@@ -242,18 +243,18 @@ def _rows(given: dict[str, Any], problem: Problem) -> tuple[dict[str, Floats], i
         name: len(array) for name, array in arrays.items() if array.ndim == (2 if name in _BY_TYPE else 1)
     }
     if not many:
-        raise ValueError("no argument differs between set-ups; one must have an entry or a row per set-up")
+        raise InputError("no argument differs between set-ups; one must have an entry or a row per set-up")
     (first, count), *others = many.items()
     for name, other in others:
         if other != count:
-            raise ValueError(f"{name} is of {other} set-ups; it must be of {count}, as {first} is")
+            raise InputError(f"{name} is of {other} set-ups; it must be of {count}, as {first} is")
     rows = {}
     for name, array in arrays.items():
         shape = (count, problem.n_types) if name in _BY_TYPE else (count,)
         if array.shape not in (shape, shape[1:]):
-            raise ValueError(f"{name} has shape {array.shape}; it must be {shape} or {shape[1:]}")
+            raise InputError(f"{name} has shape {array.shape}; it must be {shape} or {shape[1:]}")
         if name in _ABSENT and np.any(array < 0):
-            raise ValueError(f"{name} has a number below 0; all must be 0 or more")
+            raise InputError(f"{name} has a number below 0; all must be 0 or more")
         rows[name] = np.ascontiguousarray(np.broadcast_to(array, shape))
     return rows, count
 

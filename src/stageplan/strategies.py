@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from .arguments import as_floats
+from .errors import InputError, InputTypeError
 from .fields import show
 from .goal import Goal
 
@@ -75,7 +76,7 @@ def listed_options(given: Mapping[str, Any], layers: int, types: int) -> ListedO
         arrays[name] = np.broadcast_to(default, time.shape) if value is None else as_floats(name, value)
     for name, array in arrays.items():
         if array.ndim != 1 or len(array) != len(arrays["first"]) or len(array) == 0:
-            raise ValueError(
+            raise InputError(
                 f"{name} has shape {array.shape}; it must have one entry for each option, as first does"
             )
     listed = ListedOptions(**{name: _fixed(array) for name, array in arrays.items()})
@@ -83,7 +84,7 @@ def listed_options(given: Mapping[str, Any], layers: int, types: int) -> ListedO
     outside |= (listed.type < 0) | (listed.type >= types)
     if outside.any():
         i = int(np.flatnonzero(outside)[0])
-        raise ValueError(
+        raise InputError(
             f"option {i} is of layers {listed.first[i]} to {listed.last[i]} on type {listed.type[i]}; "
             f"layers must be from 0 to {layers - 1}, in order, and types from 0 to {types - 1}"
         )
@@ -97,20 +98,20 @@ def column_fields(given: Mapping[str, Any], types: int) -> dict[str, Any]:
         return dict.fromkeys(names)
     type_ = np.arange(types) if given["column_type"] is None else _whole("column_type", given["column_type"])
     if type_.ndim != 1 or type_.size == 0:
-        raise ValueError(f"column_type has shape {type_.shape}; it must be one device type a column")
+        raise InputError(f"column_type has shape {type_.shape}; it must be one device type a column")
     for t in range(types):
         if t not in type_:
-            raise ValueError(f"column_type has no column of type {t}; it must have one or more of each type")
+            raise InputError(f"column_type has no column of type {t}; it must have one or more of each type")
     degree = np.ones(len(type_)) if given["column_degree"] is None else given["column_degree"]
     degree = _whole("column_degree", degree)
     if degree.shape != type_.shape:
-        raise ValueError(f"column_degree has shape {degree.shape}; it must be {type_.shape}, as column_type")
+        raise InputError(f"column_degree has shape {degree.shape}; it must be {type_.shape}, as column_type")
     strategy = given["column_strategy"]
     strategy = _default_strategies(type_, degree) if strategy is None else _texts(strategy, len(type_))
     seen = set()
     for place, pair in enumerate(zip(type_.tolist(), strategy, strict=True)):
         if pair in seen:
-            raise ValueError(
+            raise InputError(
                 f"column_strategy[{place}] is {show(pair[1])}; it must differ from others of type {pair[0]}"
             )
         seen.add(pair)
@@ -128,7 +129,7 @@ def optional_arrays(given: Mapping[str, Any], layers: int, columns: int, types: 
         if value is not None:
             value = as_floats(name, [np.inf if v is None else v for v in value] if _is_list(value) else value)
             if value.shape != (types,):
-                raise ValueError(f"{name} has shape {value.shape}; it must be ({types},)")
+                raise InputError(f"{name} has shape {value.shape}; it must be ({types},)")
             value = _fixed(value)
         found[name] = value
     return found
@@ -140,7 +141,7 @@ def by_column(name: str, value: object, layers: int, columns: int) -> Array:
     if array.shape == (layers,):
         array = array[:, None]
     if array.shape not in ((layers, 1), (layers, columns)):
-        raise ValueError(f"{name} has shape {array.shape}; it must be ({layers},) or ({layers}, {columns})")
+        raise InputError(f"{name} has shape {array.shape}; it must be ({layers},) or ({layers}, {columns})")
     return _fixed(np.broadcast_to(array, (layers, columns)))
 
 
@@ -196,7 +197,7 @@ def check_together(fields: Mapping[str, Any], goal: Goal) -> None:
     """Raise ValueError where one of these needs another one that is absent."""
     check_batch(fields, goal, "update")
     if goal.whole_machines and fields["machine"] is None:
-        raise ValueError(
+        raise InputError(
             "whole_machines is True; machine must be given, the devices of a machine of each type"
         )
 
@@ -204,7 +205,7 @@ def check_together(fields: Mapping[str, Any], goal: Goal) -> None:
 def check_batch(fields: Mapping[str, Any], goal: Goal, name: str) -> None:
     """Raise ValueError where there is an array of this name, but no batch."""
     if goal.batch is None and fields[name] is not None and np.any(fields[name]):
-        raise ValueError(f"batch is absent; it must be given where there are {name}")
+        raise InputError(f"batch is absent; it must be given where there are {name}")
 
 
 def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
@@ -287,16 +288,16 @@ def _default_strategies(type_: npt.NDArray[Any], degree: npt.NDArray[Any]) -> tu
 
 def _texts(values: Any, count: int) -> tuple[str, ...]:
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"column_strategy is {show(values)}; it must be a list of texts")
+        raise InputTypeError(f"column_strategy is {show(values)}; it must be a list of texts")
     if len(values) != count:
-        raise ValueError(f"column_strategy has {len(values)} texts; it must have {count}")
+        raise InputError(f"column_strategy has {len(values)} texts; it must have {count}")
     return tuple(values)
 
 
 def _whole(name: str, values: object) -> npt.NDArray[np.int32]:
     array = as_floats(name, values)
     if array.size and not (np.all(array == np.floor(array)) and np.all(np.abs(array) < 2**31)):
-        raise ValueError(f"{name} has numbers that are not whole; it must be an array of whole numbers")
+        raise InputError(f"{name} has numbers that are not whole; it must be an array of whole numbers")
     return array.astype(np.int32)
 
 

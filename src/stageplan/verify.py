@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .plan import Plan, Stage
+from .errors import InputError
+from .plan import Plan, Stage, check_plan
 from .problem import Problem, check_problem
 from .verify_options import check_option, check_same, time_by_schedule, unsupported
 
@@ -76,14 +77,13 @@ def verify(problem: Problem, plan: Plan) -> Verified:
     Verified(cost=7.0, throughput=1.0, price=7.0, feasible=True)
     """
     check_problem(problem)
-    if not isinstance(plan, Plan):
-        raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
+    check_plan(plan)
     scheme = plan.scheme.tolist()
     if len(scheme) != problem.n_layers or not all(0 <= label < problem.n_labels for label in scheme):
-        raise ValueError(f"plan.scheme is not a scheme of {problem.name}; it must be one label per layer")
+        raise InputError(f"plan.scheme is not a scheme of {problem.name}; it must be one label per layer")
     merged = list(_merge(problem, scheme))
     if [(s.label, s.layers) for s in plan.stages] != merged:
-        raise ValueError("plan.stages are not the stages of plan.scheme")
+        raise InputError("plan.stages are not the stages of plan.scheme")
     for i, stage in enumerate(plan.stages):
         name, slowest = f"plan.stages[{i}]", max(other.time for other in plan.stages)
         if problem.by_options:
@@ -91,7 +91,7 @@ def verify(problem: Problem, plan: Plan) -> Verified:
         else:
             _check_stage(problem, scheme, stage, name, slowest)
         if stage.bottleneck != (stage.time >= slowest):
-            raise ValueError(
+            raise InputError(
                 f"{name}.bottleneck is {stage.bottleneck}; the slowest stage takes {slowest:g} s"
             )
     return _check_whole(problem, plan)
@@ -143,9 +143,9 @@ def _time(problem: Problem, scheme: list[int], layers: tuple[int, ...], t: int, 
 def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, slowest: float) -> None:
     t, k = int(problem.label_types[stage.label]), stage.devices
     if stage.type != problem.type_names[t]:
-        raise ValueError(f"{name}.type is {stage.type!r}; its label is of type {problem.type_names[t]!r}")
+        raise InputError(f"{name}.type is {stage.type!r}; its label is of type {problem.type_names[t]!r}")
     if k < 1:
-        raise ValueError(f"{name}.devices is {k}; it must be 1 or more")
+        raise InputError(f"{name}.devices is {k}; it must be 1 or more")
     compute, transfer = stage_times(problem, scheme, stage.layers, t, k)
     runs = problem.compute[:, t]
     check_same(f"{name}.compute", stage.compute, compute, _SUMS * float(runs[np.isfinite(runs)].sum()))
@@ -159,7 +159,7 @@ def _check_stage(problem: Problem, scheme: list[int], stage: Stage, name: str, s
     check_same(f"{name}.memory", stage.memory, memory, _SUMS * float(problem.memory.sum()))
     check_same(f"{name}.price", stage.price, float(problem.price[t]) * k)
     if k > 1 and _time(problem, scheme, stage.layers, t, k - 1) < slowest * (1 - _ROUNDING):
-        raise ValueError(f"{name}.devices is {k}; one less is sufficient for the throughput of the plan")
+        raise InputError(f"{name}.devices is {k}; one less is sufficient for the throughput of the plan")
 
 
 def _check_whole(problem: Problem, plan: Plan) -> Verified:
@@ -180,7 +180,7 @@ def _check_whole(problem: Problem, plan: Plan) -> Verified:
     check_same("plan.duration", plan.duration, examples * plan.time)
     if plan.feasible != found.feasible or bool(plan.violations) == found.feasible:
         broken = ", ".join(_broken(problem, plan)) or "none"
-        raise ValueError(f"plan.violations name {len(plan.violations)} limits; broken are: {broken}")
+        raise InputError(f"plan.violations name {len(plan.violations)} limits; broken are: {broken}")
     return found
 
 

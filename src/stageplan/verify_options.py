@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InputError
 from .plan import Plan, Stage
 from .problem import Problem
 
@@ -23,7 +24,7 @@ def check_same(name: str, stated: float, found: float, scale: float = 0.0) -> No
     """
     tolerance = _ROUNDING * scale * 1e-3
     if not (stated == found or math.isclose(stated, found, rel_tol=_ROUNDING, abs_tol=tolerance)):
-        raise ValueError(f"{name} is {stated:.12g}; recomputed it is {found:.12g}")
+        raise InputError(f"{name} is {stated:.12g}; recomputed it is {found:.12g}")
 
 
 def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
@@ -31,7 +32,7 @@ def check_option(problem: Problem, plan: Plan, index: int, name: str) -> None:
     stage = plan.stages[index]
     t = int(problem.label_types[stage.label])
     if stage.type != problem.type_names[t]:
-        raise ValueError(f"{name}.type is {stage.type!r}; its label is of type {problem.type_names[t]!r}")
+        raise InputError(f"{name}.type is {stage.type!r}; its label is of type {problem.type_names[t]!r}")
     check_same(f"{name}.price", stage.price, float(problem.price[t]) * stage.devices)
     flying = in_flight(problem, len(plan.stages) - index)
     check_same(f"{name}.in_flight", stage.in_flight, flying)
@@ -108,7 +109,7 @@ def column_of(problem: Problem, stage: Stage, t: int) -> int:
     for column, (u, strategy) in enumerate(zip(problem.column_type, problem.column_strategy, strict=True)):
         if (u, strategy) == (t, stage.strategy):
             return column
-    raise ValueError(f"{stage.type} has no strategy {stage.strategy!r}")
+    raise InputError(f"{stage.type} has no strategy {stage.strategy!r}")
 
 
 def in_flight(problem: Problem, stages_to_end: int) -> int:
@@ -179,4 +180,4 @@ def _check_listed(problem: Problem, stage: Stage, t: int, name: str) -> None:
     _, fullest = _share(problem, 1)
     memory = o.memory + stage.in_flight * fullest * o.activations
     if not (same & np.isclose(memory, stage.memory, rtol=_ROUNDING, atol=0)).any():
-        raise ValueError(f"{name} is none of the options of its layers on {problem.type_names[t]}")
+        raise InputError(f"{name} is none of the options of its layers on {problem.type_names[t]}")

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from .errors import InputError
 from .fields import (
     FINITE,
     Bytes,
@@ -148,7 +149,7 @@ class Layer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         compute = FrozenDict({type_: None if time == inf else time for type_, time in self.compute.items()})
         force_setattr(self, "compute", compute)
         if all(time is None for time in compute.values()):
-            raise ValueError(
+            raise InputError(
                 f"compute is {show(self.compute)}; it must have a finite time for 1 device type or more "
                 f"(layer {show(self.name)})"
             )
@@ -191,7 +192,7 @@ class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_fields(self, owner)
         for index, consumer in enumerate(self.consumers):
             if consumer == self.producer:
-                raise ValueError(
+                raise InputError(
                     f"consumers[{index}] is {show(consumer)}; it must not be the producer ({owner})"
                 )
         _refuse_repeats("consumers", self.consumers, owner)
@@ -335,7 +336,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _require_known(where: str, name: str, known: set[str], owner: str) -> None:
     if name not in known:
-        raise ValueError(f"{where} is {show(name)}; it must be the name of a layer ({owner})")
+        raise InputError(f"{where} is {show(name)}; it must be the name of a layer ({owner})")
 
 
 def _refuse_repeats(where: str, names: Iterable[str], owner: str, part: str = "") -> None:
@@ -343,6 +344,6 @@ def _refuse_repeats(where: str, names: Iterable[str], owner: str, part: str = ""
     for index, name in enumerate(names):
         if first.setdefault(name, index) != index:
             earlier = f"{where}[{first[name]}]{part}"
-            raise ValueError(
+            raise InputError(
                 f"{where}[{index}]{part} is {show(name)}; it must differ from {earlier}, the same ({owner})"
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from .errors import InputTypeError
 from .output import to_json, write_whole
 from .readers.bounded import as_path
 from .workload import Workload
@@ -50,7 +51,7 @@ def write_workload(workload: Workload, path: str | os.PathLike[str]) -> None:
     True
     """
     if not isinstance(workload, Workload):
-        raise TypeError(f"workload is {type(workload).__name__}; it must be a Workload")
+        raise InputTypeError(f"workload is {type(workload).__name__}; it must be a Workload")
     path = as_path("path", path)
     content = encode(workload, path)
     write_whole(path, lambda stream: stream.write(content))

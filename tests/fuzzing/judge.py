@@ -19,7 +19,7 @@ def complaint(error: BaseException) -> str | None:
         return "more memory than allowed"
     if isinstance(error, OSError) and error.errno is not None:
         return None
-    if type(error) not in (ValueError, TypeError, ImportError):
+    if not isinstance(error, (stageplan.StageplanError, ImportError)):
         return f"raises {type(error).__name__}"
     if not _is_own(error.__traceback__):
         return f"{type(error).__name__} of other code"

@@ -6,6 +6,7 @@ import argparse
 from typing import NoReturn
 
 from .._version import __version__
+from ..errors import InputError
 from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
@@ -62,7 +63,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are sentences, like all others."""
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+        raise InputError(message)
 
 
 def _parser() -> _Parser:

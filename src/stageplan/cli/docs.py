@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib import resources
 
+from ..errors import InputError
 from ..fields import show
 from ..output import compose, print_out, table
 from .status import FEASIBLE, exit_statuses
@@ -25,7 +26,7 @@ def _docs(arguments: argparse.Namespace) -> int:
     elif arguments.page in pages:
         print_out(pages[arguments.page].rstrip("\n"))
     else:
-        raise ValueError(f"PAGE is {show(arguments.page)}; it must be one of {', '.join(pages)}")
+        raise InputError(f"PAGE is {show(arguments.page)}; it must be one of {', '.join(pages)}")
     return FEASIBLE
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from ..examples import files, headlines
 from ..fields import show
 from ..output import compose, print_out, table, write_whole
@@ -38,15 +39,15 @@ def list_examples() -> Group:
 def _example(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         if arguments.output is not None:
-            raise ValueError("--output requires NAME")
+            raise InputError("--output requires NAME")
         print_out(list_examples())
         return FEASIBLE
     names = [name for field in _KINDS.values() for name in headlines(field)]
     if arguments.name not in names:
-        raise ValueError(f"NAME is {show(arguments.name)}; it must be one of {', '.join(names)}")
+        raise InputError(f"NAME is {show(arguments.name)}; it must be one of {', '.join(names)}")
     folder: Path = arguments.output or Path()
     if not folder.is_dir():
-        raise ValueError(f"--output is {folder}; it must be an existing directory")
+        raise InputError(f"--output is {folder}; it must be an existing directory")
     contents = {folder / name: text.encode() for name, text in files(arguments.name).items()}
     new = {path: content for path, content in contents.items() if not _has(path, content)}
     for path, content in new.items():
@@ -64,5 +65,5 @@ def _has(path: Path, content: bytes) -> bool:
     if path.is_file() and path.read_bytes() == content:
         return True
     if path.exists() or path.is_symlink():
-        raise ValueError(f"{path} exists with other content; it is not overwritten")
+        raise InputError(f"{path} exists with other content; it is not overwritten")
     return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import plan_file
 from ..catalogue import device_table
 from ..device import Device
+from ..errors import InputError
 from ..fields import sentence, show
 from ..output import (
     check_output,
@@ -52,7 +53,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
     if arguments.script and arguments.to != "torch":
-        raise ValueError(f"--script requires --to torch; it is given with --to {arguments.to}")
+        raise InputError(f"--script requires --to torch; it is given with --to {arguments.to}")
     ranks = _ranks_file(output, arguments.to)
     check_output("--output", output)
     check_output("--output", ranks)
@@ -90,7 +91,7 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
         return exported
     for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "pricing"):
         if getattr(arguments, name.replace("-", "_")):
-            raise ValueError(f"--{name} requires --workload")
+            raise InputError(f"--{name} requires --workload")
     if not saved.feasible:
         return None
     written = write(Partition.of_saved(saved), arguments.to, arguments.script)
@@ -127,7 +128,7 @@ def _fitted(path: str, devices: Mapping[str, Device]) -> dict[str, Device]:
     measured = read_measured(path)
     with about(Path(path)):
         if measured.device not in devices:
-            raise ValueError(f"device is {show(measured.device)}; it must be one of {', '.join(devices)}")
+            raise InputError(f"device is {show(measured.device)}; it must be one of {', '.join(devices)}")
         fit = fit_efficiency(devices[measured.device], measured)
     print_note(
         f"fitted to {len(measured.kernels)} kernels in {measured.precision}: estimates are "

@@ -14,6 +14,7 @@ from ..arguments import count_threads
 from ..catalogue import make_cluster
 from ..cluster import Cluster
 from ..device import PRICINGS, Device, Pricing
+from ..errors import InputError
 from ..fields import show
 from ..goal import Goal, Objective
 from ..output import print_note
@@ -173,17 +174,17 @@ def _notes_on_workspace(problem: Problem) -> Iterator[str]:
 def _cluster(arguments: argparse.Namespace, whole_machines: bool) -> Cluster:
     if arguments.device:
         if arguments.cluster is not None:
-            raise ValueError(f"--cluster is {arguments.cluster}; it must not be given with --device")
+            raise InputError(f"--cluster is {arguments.cluster}; it must not be given with --device")
         return make_cluster(arguments.device, read_catalogue(arguments, whole_machines))
     for name in ("catalogue", "prices", "region", "pricing"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name} requires --device; at least one device must be given")
+            raise InputError(f"--{name} requires --device; at least one device must be given")
     if arguments.cluster is not None:
         return read_cluster(arguments.cluster)
     try:
         return read_cluster(arguments.workload)
     except ValueError as error:
-        raise ValueError(f"{error}, or --cluster or --device must be given") from None
+        raise InputError(f"{error}, or --cluster or --device must be given") from None
 
 
 def read_catalogue(arguments: argparse.Namespace, whole_machines: bool = False) -> dict[str, Device]:

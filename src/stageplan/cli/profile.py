@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cluster import Cluster, DeviceType
+from ..errors import InputError
 from ..goal import Goal
 from ..output import check_output, deliver, print_note, print_out, write_and_print
 from ..plan import Plan
@@ -154,9 +155,9 @@ def _profile(arguments: argparse.Namespace) -> int:
     """Profile, print a table of the layers, write the workload, and run a pipeline of it where asked to."""
     check_output("--output", arguments.output)
     if arguments.check is not None and arguments.measure is None:
-        raise ValueError("--check compares with what is measured here; --measure must be given")
+        raise InputError("--check compares with what is measured here; --measure must be given")
     if arguments.check is not None and arguments.on == "cuda":
-        raise ValueError("--check runs the stages on the processor; --on must be cpu, or absent")
+        raise InputError("--check runs the stages on the processor; --on must be cpu, or absent")
     saved = None if arguments.check in (None, BEST) else read_plan(arguments.check)
     workload = profile(
         arguments.model,
@@ -211,7 +212,7 @@ def _plan_here(workload: Workload, type_: str, saved: SavedPlan | None) -> Plan:
         return solve(problem).plan
     names = [name for stage in saved.stages for name in stage.layers]
     if names != list(problem.layer_names):
-        raise ValueError(
+        raise InputError(
             "--check is a plan for another model; its layers must be those of this profile, in order"
         )
     return Plan.of(problem, [place % 2 for place, stage in enumerate(saved.stages) for _ in stage.layers])

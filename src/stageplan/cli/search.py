@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import interrupts, plan_file
+from ..errors import InputError
 from ..fields import sentence
 from ..learning.policy import CELLS, Policy
 from ..output import check_output, compose, deliver, print_note, progress_line, write_and_print
@@ -101,7 +102,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     _check_save_policy(arguments)
     for name, methods in _USES.items():
         if getattr(arguments, name) is not None and arguments.method not in methods:
-            raise ValueError(
+            raise InputError(
                 f"--{name} requires --method {', '.join(methods)}; {arguments.method} ignores it"
             )
     stop = _stop(arguments)
@@ -150,9 +151,9 @@ def _check_save_policy(arguments: argparse.Namespace) -> None:
         return
     check_output("--save-policy", path)
     if arguments.method != "reinforce":
-        raise ValueError(f"--save-policy requires --method reinforce; {arguments.method} trains no policy")
+        raise InputError(f"--save-policy requires --method reinforce; {arguments.method} trains no policy")
     if output is not None and os.path.realpath(output) == os.path.realpath(path):
-        raise ValueError(f"--save-policy is {path}, the same file as --output; it must be another one")
+        raise InputError(f"--save-policy is {path}, the same file as --output; it must be another one")
 
 
 def _deliver_plan(arguments: argparse.Namespace, problem: Problem | Target, result: Result) -> bool:
@@ -274,9 +275,9 @@ def _score(arguments: argparse.Namespace) -> int:
 
 def _score_plan(arguments: argparse.Namespace) -> int:
     if arguments.target is not None:
-        raise ValueError("--target requires schemes in an .npy; a plan is provisioned for its goal")
+        raise InputError("--target requires schemes in an .npy; a plan is provisioned for its goal")
     if arguments.threads is not None:
-        raise ValueError("--threads requires schemes in an .npy; a plan is scored by one thread")
+        raise InputError("--threads requires schemes in an .npy; a plan is scored by one thread")
     saved = plan_file.read_plan(arguments.schemes)
     problem = make_problem(arguments, saved.goal)
     with about(arguments.schemes):
@@ -308,7 +309,7 @@ def _read_schemes(path: Path, problem: Problem) -> Schemes:
         try:
             return as_schemes(problem, map_npy(path), "the array")
         except TypeError as error:
-            raise ValueError(str(error)) from None
+            raise InputError(str(error)) from None
 
 
 def _summary(problem: Problem, scores: Scores) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import interrupts
+from ..errors import InputError
 from ..output import check_output, deliver, print_out, status_line
 from ..sweeps.results import SweepResults
 from ..sweeps.run import sweep
@@ -63,20 +64,20 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if arguments.sweep in _ACTIONS:
         return _act(arguments)
     if arguments.directory is not None:
-        raise ValueError(f"DIR is {arguments.directory}; it requires merge or front before it")
+        raise InputError(f"DIR is {arguments.directory}; it requires merge or front before it")
     if arguments.output is None:
-        raise ValueError("--output is missing; it must be the directory of the sweep")
+        raise InputError("--output is missing; it must be the directory of the sweep")
     if arguments.status:
         return _status(arguments)
     if arguments.sweep is None:
-        raise ValueError("SWEEP.toml is missing; stageplan sweep --example prints one")
+        raise InputError("SWEEP.toml is missing; stageplan sweep --example prints one")
     return _print_script(arguments) if arguments.slurm is not None else _run(arguments)
 
 
 def _act(arguments: argparse.Namespace) -> int:
     """Merge the rows of a directory, or find the front over them."""
     if arguments.directory is None:
-        raise ValueError(f"DIR is missing; {arguments.sweep} must have the directory of a sweep")
+        raise InputError(f"DIR is missing; {arguments.sweep} must have the directory of a sweep")
     results = SweepResults.open(arguments.directory)
     if arguments.sweep == "front":
         check_output("--output", arguments.output)
@@ -84,7 +85,7 @@ def _act(arguments: argparse.Namespace) -> int:
         deliver(arguments.output, front, front.to_dict())
         return FEASIBLE if front.rows else NO_PLAN
     if arguments.output is None:
-        raise ValueError("--output is missing; it must be the file to write")
+        raise InputError("--output is missing; it must be the file to write")
     check_output("--output", arguments.output)
     results.merge(arguments.output)
     print_out(f"wrote {sum(results.statuses.values()):,} rows to {arguments.output}")
@@ -126,7 +127,7 @@ def _line(results: SweepResults) -> str:
 def _shard(text: str) -> tuple[int, int]:
     match = _SHARD.fullmatch(text)
     if match is None:
-        raise ValueError(f"--shard is {text}; it must be I/N, as 1/8 to 8/8")
+        raise InputError(f"--shard is {text}; it must be I/N, as 1/8 to 8/8")
     return int(match[1]), int(match[2])
 
 
@@ -148,7 +149,7 @@ def _print_script(arguments: argparse.Namespace) -> int:
     """Print a script whose array tasks are the shards of a sweep."""
     tasks = arguments.slurm
     if tasks < 1:
-        raise ValueError(f"--slurm is {tasks}; it must be a number of tasks, at least 1")
+        raise InputError(f"--slurm is {tasks}; it must be a number of tasks, at least 1")
     name = re.sub(r"[^\w.-]+", "-", read_sweep(arguments.sweep).name)
     run = [sys.executable, "-m", "stageplan", "sweep", str(Path(arguments.sweep).absolute())]
     run += ["--output", str(arguments.output.absolute())]

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ..errors import InputError
 from ..output import to_json
 from .digests import sha256
 from .environment import GIB
@@ -208,19 +209,19 @@ def _model(spec: Spec, preset: dict[str, int]) -> dict[str, int]:
     given = _given_fields(spec.service.model, "layers", "width", "heads", "vocabulary", "classes")
     for name, value in given.items():
         if name not in preset:
-            raise ValueError(
+            raise InputError(
                 f"service.model.{name} is {value}; for {spec.task} it must be absent, and one of "
                 f"{', '.join(preset)} may be given"
             )
     text = spec.task == "causal-language-model" and spec.data.file is not None
     sizes = preset | ({"vocabulary": _BYTE_VALUES} if text else {}) | given
     if text and sizes["vocabulary"] < _BYTE_VALUES:
-        raise ValueError(
+        raise InputError(
             f"service.model.vocabulary is {sizes['vocabulary']}; for a text it must be {_BYTE_VALUES} or more"
         )
     divisor = sizes.get("heads", _NORM_GROUPS if spec.task == "image-classification" else 1)
     if sizes["width"] % divisor:
-        raise ValueError(f"service.model.width is {sizes['width']}; it must be a multiple of {divisor}")
+        raise InputError(f"service.model.width is {sizes['width']}; it must be a multiple of {divisor}")
     return sizes
 
 

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 from msgspec import Meta, Struct
 
+from ..errors import InputError
 from ..fields import FINITE, Name, check_fields, not_negative, show
 from ..output import write_whole
 from ..readers.bounded import about, from_toml, read_bytes, to_text
@@ -100,7 +101,7 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_fields(self, f"metric {show(self.name)}")
         if self.max is None and self.min is None and self.equals is None:
-            raise ValueError(f"max is absent; max, min or equals must be given (metric {show(self.name)})")
+            raise InputError(f"max is absent; max, min or equals must be given (metric {show(self.name)})")
 
     def failure(self, value: object) -> str:
         """Say which limits a value breaks; empty where it is within all of them."""
@@ -159,7 +160,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_fields(self, f"case {show(self.name)}")
         if not re.fullmatch(r"[A-Za-z0-9_]+\.py", self.command[0]):
-            raise ValueError(
+            raise InputError(
                 f"command[0] is {show(self.command[0])}; it must be a .py file of the project "
                 f"(case {show(self.name)})"
             )
@@ -180,19 +181,19 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         seen = set(BUILT_IN)
         for place, case in enumerate(self.case):
             if case.name in seen:
-                raise ValueError(
+                raise InputError(
                     f"case[{place}].name is {show(case.name)}; it must differ from all other names"
                 )
             seen.add(case.name)
         for place, case in enumerate(self.case):
             for need in case.needs:
                 if need not in seen:
-                    raise ValueError(f"case[{place}].needs has {show(need)}; it must be the name of a case")
+                    raise InputError(f"case[{place}].needs has {show(need)}; it must be the name of a case")
         try:
             self.ordered()
         except CycleError as error:
             cycle = " -> ".join(reversed(error.args[1]))
-            raise ValueError(f"case needs must not be cyclic, as {cycle} is") from None
+            raise InputError(f"case needs must not be cyclic, as {cycle} is") from None
 
     def ordered(self) -> list[Case]:
         """Return the cases, each after those that it needs, otherwise in the order of the file."""
@@ -260,7 +261,7 @@ def run_cases(
     script = read_script(directory / CASES_FILE)
     chosen = [case for case in script.ordered() if mode in case.modes]
     if not chosen:
-        raise ValueError(f"mode is {mode}; {directory / CASES_FILE} has no case of it")
+        raise InputError(f"mode is {mode}; {directory / CASES_FILE} has no case of it")
     for name in (TEST_FILE, JUNIT_FILE):
         (directory / name).unlink(missing_ok=True)
     start = time.monotonic()
@@ -409,11 +410,11 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         numbers = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ValueError("was not written") from None
+        raise InputError("was not written") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not valid JSON: {error}") from None
+        raise InputError(f"is not valid JSON: {error}") from None
     if not isinstance(numbers, dict):
-        raise ValueError("does not map names to numbers")
+        raise InputError("does not map names to numbers")
     return numbers
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..cluster import Cluster
+from ..errors import InputError
 from ..fields import Count
 from ..goal import Goal
 from ..output import to_json
@@ -252,12 +253,12 @@ def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) 
     try:
         planned = msgspec.json.decode(text, type=_PlannedPipeline)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
+        raise InputError(
             f"extend.pipeline.plan is {name}; it must be a valid plan in JSON: {error}"
         ) from None
     max_devices = max(stage.devices for stage in planned.stages)
     if max_devices > 1 and "replicas" not in steps:
-        raise ValueError(
+        raise InputError(
             f"extend.pipeline.plan is {name}, which gives a stage {max_devices} devices; then "
             "'replicas' must be in extend.steps"
         )
@@ -269,7 +270,7 @@ def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) 
         )
     layers, names = [layer for stage in planned.stages for layer in stage.layers], layer_names(spec)
     if layers != names:
-        raise ValueError(
+        raise InputError(
             f"extend.pipeline.plan is {name}, which has the layers {', '.join(layers)}; they must be "
             f"{', '.join(names)}, in this order"
         )

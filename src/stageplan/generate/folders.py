@@ -22,6 +22,7 @@ from typing import IO
 
 import msgspec
 
+from ..errors import InputError
 from ..output import to_json, write_whole
 from .digests import sha256
 from .layout import PROJECT, TEST
@@ -76,13 +77,13 @@ def id_for(directory: Path) -> str:
     """
     outer = next((parent for parent in directory.parents if run_id(parent) is not None), None)
     if outer is not None:
-        raise ValueError(f"directory is {directory}; it must not be inside {outer}, the directory of a run")
+        raise InputError(f"directory is {directory}; it must not be inside {outer}, the directory of a run")
     if os.path.lexists(directory) and not directory.is_dir():
-        raise ValueError(f"directory is {directory}, a file; it must be a directory, or a new one")
+        raise InputError(f"directory is {directory}, a file; it must be a directory, or a new one")
     run = run_id(directory)
     if run is None and not _is_empty(directory):
         marker = "damaged" if os.path.lexists(directory / MARKER) else "absent"
-        raise ValueError(
+        raise InputError(
             f"directory is {directory}; it must be new, empty, or made by an earlier run, whose marker "
             f"{MARKER} is {marker}"
         )
@@ -118,7 +119,7 @@ def owned(directory: Path, run: str) -> Iterator[None]:
         try:
             _lock(marker)
         except BlockingIOError:
-            raise ValueError(f"directory is {directory}; another run is using it") from None
+            raise InputError(f"directory is {directory}; another run is using it") from None
         marker.seek(0)
         found = _id_in(marker)
         if found is None:
@@ -126,7 +127,7 @@ def owned(directory: Path, run: str) -> Iterator[None]:
             marker.flush()
             os.fsync(marker.fileno())
         elif found != run:  # it was marked since it was checked
-            raise ValueError(f"directory is {directory}; another run is using it")
+            raise InputError(f"directory is {directory}; another run is using it")
         yield
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from msgspec import Struct
 
+from ..errors import StageplanError
 from ..output import compose, table, to_json, to_text, write_whole
 from ..readers.bounded import from_json, read_bytes
 from .digests import sha256
@@ -25,7 +26,7 @@ Mode = Literal["quick", "infer", "full"]
 Training = Literal["quick", "full"]
 
 
-class StepError(RuntimeError):
+class StepError(StageplanError, RuntimeError):
     """A failed step; one sentence says which, and why.
 
     Parameters

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..cluster import DeviceType
+from ..errors import InputError
 from ..fields import Bytes, Positive, check_fields, not_negative, positive, whole
 from ..readers.bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from ..readers.documents import build
@@ -100,7 +101,7 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_fields(self, "model")
         if self.width is not None and self.heads is not None and self.width % self.heads:
-            raise ValueError(f"heads is {self.heads}; it must divide width, {self.width} (model)")
+            raise InputError(f"heads is {self.heads}; it must divide width, {self.width} (model)")
 
 
 class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -414,12 +415,12 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Fill in the task's default shape and metric, and check given ones."""
         service, shape, metrics = self.service, _SHAPES[self.task], _METRICS[self.task]
         if service.input_shape and len(service.input_shape) != len(shape):
-            raise ValueError(
+            raise InputError(
                 f"service.input_shape is {list(service.input_shape)}; for {self.task} it must be "
                 f"{_SHAPE_WORDS[self.task]}"
             )
         if service.metric is not None and service.metric not in metrics:
-            raise ValueError(
+            raise InputError(
                 f"service.metric is {service.metric!r}; for {self.task} it must be one of "
                 f"{', '.join(map(repr, metrics))}"
             )
@@ -435,9 +436,9 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         parts += [("accumulation" in extend.steps, "accumulation", extend.accumulation)]
         for used, name, count in parts:
             if used and batch % count:
-                raise ValueError(f"extend.{name} is {count}; it must divide service.batch, {batch}")
+                raise InputError(f"extend.{name} is {count}; it must divide service.batch, {batch}")
         if pipelined and not self.hardware.types and extend.pipeline.plan is None:
-            raise ValueError(
+            raise InputError(
                 "hardware.types is empty; to plan a pipeline it must be a list of 1 device type or more, "
                 "or extend.pipeline.plan must name a plan file"
             )

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ..arguments import check_choice
+from ..errors import InputError
 from ..output import compose, to_text, write_whole
 from . import basic, cases, environment, extended, folders
 from .digests import code, digest, sha256
@@ -187,7 +188,7 @@ def run_test(
     run_id = folders.run_id(root)
     if run_id is None or not (root / SPEC_FILE).is_file():
         needed = f"{folders.MARKER} and {SPEC_FILE}"
-        raise ValueError(f"directory is {directory}; it must be made by an earlier run, with {needed} in it")
+        raise InputError(f"directory is {directory}; it must be made by an earlier run, with {needed} in it")
     spec = read_spec(root / SPEC_FILE)
     target = target_of(spec, root, run_id)
     target.check()
@@ -209,7 +210,7 @@ def _check_files(spec: Spec) -> None:
     files["extend.pipeline.plan"] = spec.extend.pipeline.plan
     for field, file in files.items():
         if file is not None and not Path(file).is_file():
-            raise ValueError(f"{field} is {file}; it must be an existing file")
+            raise InputError(f"{field} is {file}; it must be an existing file")
 
 
 @contextmanager

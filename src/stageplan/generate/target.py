@@ -21,6 +21,7 @@ from typing import IO, Literal
 
 from msgspec import Struct
 
+from ..errors import InputError
 from .digests import digest
 from .folders import MARKER, marker_text, replace, scratch
 from .results import StepError
@@ -259,7 +260,7 @@ class Ssh(Target):
         arguments = ["sh", "-c", _CLAIM, "sh", self._directory, MARKER, text, how]
         status, output, stderr = _run_process([*self._ssh, shlex.join(arguments)], COPY_LIMIT, self.name)
         if status == _FOREIGN:
-            raise ValueError(
+            raise InputError(
                 f"ssh.directory is {self._directory}; on {self.name} it must be new, empty, or made by the "
                 f"run in {self.root} (with its {MARKER})"
             )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from ..errors import InputError
 from ..fields import show
 from ..plan import Plan
 from ..problem import Problem, check_problem
@@ -139,7 +140,7 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
         if self._layer == self.problem.n_layers:
             raise gymnasium.error.ResetNeeded("no layer is left to place; call reset first")
         if not self.action_space.contains(action):
-            raise ValueError(
+            raise InputError(
                 f"action is {show(action)}; it must be a label from 0 to {self.problem.n_labels - 1}"
             )
         self._scheme[self._layer] = action

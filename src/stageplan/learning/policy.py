@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .. import _core, strategies
 from ..arguments import check_choice
+from ..errors import InputError
 from ..fields import printable
 from ..output import write_whole
 from ..plan import Plan
@@ -156,18 +157,18 @@ class Policy:
             try:
                 return _read(read_npz(file, ("format", *(field.name for field in fields(cls)))))
             except ValueError as error:
-                raise ValueError(f"it is not a valid policy file: {error}") from None
+                raise InputError(f"it is not a valid policy file: {error}") from None
 
     def check(self, problem: Problem) -> None:
         """Raise ValueError if a problem has other device types or labels."""
         check_problem(problem)
         if problem.type_names != self.type_names:
-            raise ValueError(
+            raise InputError(
                 f"problem has device types {printable(', '.join(problem.type_names))}; "
                 f"they must be those of the policy, {printable(', '.join(self.type_names))}"
             )
         if problem.n_labels != self.n_labels:
-            raise ValueError(
+            raise InputError(
                 f"problem has {problem.n_labels} labels; it must have as many as the policy, {self.n_labels} "
                 "(split and merge determine the number)"
             )
@@ -209,9 +210,9 @@ def _read(arrays: dict[str, Any]) -> Policy:
     """Make a policy from the arrays of a file, after checking them."""
     for name in ("format", *(field.name for field in fields(Policy))):
         if name not in arrays:
-            raise ValueError(f"it has no {name}")
+            raise InputError(f"it has no {name}")
     if _texts(arrays, "format", 0) != (_FORMAT,):
-        raise ValueError(f"its format is not {_FORMAT!r}")
+        raise InputError(f"its format is not {_FORMAT!r}")
     policy = Policy(
         cell=_texts(arrays, "cell", 0)[0],  # type: ignore[arg-type]
         type_names=_texts(arrays, "type_names", 1),
@@ -228,13 +229,13 @@ def _read(arrays: dict[str, Any]) -> Policy:
     )
     check_choice("cell", policy.cell, CELLS)
     if not 1 <= policy.n_labels <= 128:
-        raise ValueError(f"n_labels is {policy.n_labels}; it must be from 1 to 128")
+        raise InputError(f"n_labels is {policy.n_labels}; it must be from 1 to 128")
     if not ((policy.schemes >= 0) & (policy.schemes < policy.n_labels)).all():
-        raise ValueError(f"schemes has other labels; they must be from 0 to {policy.n_labels - 1}")
+        raise InputError(f"schemes has other labels; they must be from 0 to {policy.n_labels - 1}")
     if np.isinf(policy.baseline):
-        raise ValueError(f"baseline is {policy.baseline}; it must be finite, or NaN for none")
+        raise InputError(f"baseline is {policy.baseline}; it must be finite, or NaN for none")
     if (policy.second_moment < 0).any():
-        raise ValueError("second_moment has numbers below 0")
+        raise InputError("second_moment has numbers below 0")
     policy.learned()  # checks the number of weights
     return policy
 
@@ -242,27 +243,27 @@ def _read(arrays: dict[str, Any]) -> Policy:
 def _texts(arrays: dict[str, Any], name: str, dimensions: int) -> tuple[str, ...]:
     array = arrays[name]
     if array.ndim != dimensions or array.dtype.kind != "U" or not array.dtype.isnative:
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; it must be text")
+        raise InputError(f"{name} is {array.dtype} of shape {array.shape}; it must be text")
     if (np.atleast_1d(array).view(np.uint32) > sys.maxunicode).any():
-        raise ValueError(f"{name} has characters that do not exist")
+        raise InputError(f"{name} has characters that do not exist")
     return tuple(str(text) for text in np.atleast_1d(array))
 
 
 def _array(arrays: dict[str, Any], name: str, dtype: npt.DTypeLike, dimensions: int) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] = arrays[name]
     if array.dtype != dtype or array.ndim != dimensions:
-        raise ValueError(
+        raise InputError(
             f"{name} is {array.dtype} of shape {array.shape}; it must be {np.dtype(dtype)}, {dimensions}-D"
         )
     if array.dtype == np.float32 and not np.isfinite(array).all():
-        raise ValueError(f"{name} has numbers that are not finite")
+        raise InputError(f"{name} has numbers that are not finite")
     return array
 
 
 def _whole(arrays: dict[str, Any], name: str) -> int:
     value, maximum = arrays[name], 2**64 - 1 if name == "seed" else 2**62  # the others are incremented
     if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) <= maximum:
-        raise ValueError(f"{name} is {value}; it must be a whole number from 0 to {maximum}")
+        raise InputError(f"{name} is {value}; it must be a whole number from 0 to {maximum}")
     return int(value)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .._core import PolicyShape
 from ..arguments import as_floats, check_choice, check_number
+from ..errors import InputError
 from .policy import CELLS
 
 try:
@@ -109,9 +110,9 @@ class PolicyModule(nn.Module):
         """
         flat = as_floats("weights", weights)
         if flat.shape != (self.shape.weights,):
-            raise ValueError(f"weights has shape {flat.shape}; it must be ({self.shape.weights},)")
+            raise InputError(f"weights has shape {flat.shape}; it must be ({self.shape.weights},)")
         if not np.isfinite(flat).all():
-            raise ValueError(f"weights[{np.flatnonzero(~np.isfinite(flat))[0]}] is not finite; all must be")
+            raise InputError(f"weights[{np.flatnonzero(~np.isfinite(flat))[0]}] is not finite; all must be")
         begin = 0
         with torch.no_grad():
             for parameter in self._parameters_in_order():

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ..errors import InputError
 from ..fields import show
 from .trace import Cut, Trace
 
@@ -40,7 +41,7 @@ def find_cuts(trace: Trace, calls: Sequence[Call]) -> list[Cut]:
     tree = _Tree(trace, calls)
     layers = list(tree.open(0))
     if len(layers) == 1 and (again := tree.repeated(0)) is not None:
-        raise ValueError(
+        raise InputError(
             f"layers cannot be told: module {show(again)} runs again after others; its layers must be given"
         )
     return _cuts(layers, tree)
@@ -59,10 +60,10 @@ def cuts_at(trace: Trace, calls: Sequence[Call], paths: Sequence[str]) -> list[C
         first.setdefault(call.path, index)
     for place, path in enumerate(paths):
         if path not in first:
-            raise ValueError(f"layers[{place}] is {show(path)}; it must be the path of a module that runs")
+            raise InputError(f"layers[{place}] is {show(path)}; it must be the path of a module that runs")
         for other in paths[:place]:
             if path == other or path.startswith(f"{other}.") or other.startswith(f"{path}."):
-                raise ValueError(f"layers[{place}] is {show(path)}; it must not overlap with {show(other)}")
+                raise InputError(f"layers[{place}] is {show(path)}; it must not overlap with {show(other)}")
     chosen = [index for index, call in enumerate(calls) if call.path in set(paths)]
     return _cuts(_first_runs(chosen, calls), _Tree(trace, calls))
 
@@ -85,7 +86,7 @@ def _first_runs(chosen: Sequence[int], calls: Sequence[Call]) -> list[int]:
     for index in chosen:
         path = calls[index].path
         if path in first and path != next(reversed(first)):
-            raise ValueError(
+            raise InputError(
                 f"layers has {show(path)}, which runs again after others; layers must run one after another"
             )
         first.setdefault(path, index)

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import check_choice, check_number
-from ..plan import Plan
+from ..errors import InputError
+from ..plan import Plan, check_plan
 from ..workload import Mode
 from .models import load
 from .network import MODES, Options
@@ -131,8 +132,7 @@ def check(
         An argument is not as it has to be; a stage has several devices, or layers that are not neighbours.
     """
     check_choice("mode", mode, MODES)
-    if not isinstance(plan, Plan):
-        raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
+    check_plan(plan)
     stages = len(plan.stages)
     microbatches = 4 * stages if microbatches is None else microbatches
     check_number("microbatches", microbatches, minimum=stages, whole=True)
@@ -140,7 +140,7 @@ def check(
     check_number("max_seconds", max_seconds, above=0)
     for number, stage in enumerate(plan.stages, start=1):
         if stage.devices != 1:
-            raise ValueError(
+            raise InputError(
                 f"plan has {stage.devices} devices in stage {number}; each stage must have 1 here"
             )
     options = Options(mode, precision, batch, sequence, shape, None)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device import Device
+from ..errors import InputError
 from .network import Network
 from .strategies import Division
 from .trace import TracedLayer
@@ -41,7 +42,7 @@ def divided(network: Network, division: Division) -> Network:
     if division.degree == 1:
         return network
     if network.divide is None:
-        raise ValueError(f"strategy {division} cannot divide an ONNX file; the model must be a torch module")
+        raise InputError(f"strategy {division} cannot divide an ONNX file; the model must be a torch module")
     return network.divide(division)
 
 
@@ -59,7 +60,7 @@ def note_offers(devices: Sequence[Device], divisions: Sequence[Division]) -> lis
         None has it.
     """
     if not devices:
-        raise ValueError(
+        raise InputError(
             f"strategy {divisions[-1]} needs the link of the device that is measured; it must be in the "
             f"catalogue"
         )
@@ -68,7 +69,7 @@ def note_offers(devices: Sequence[Device], divisions: Sequence[Division]) -> lis
         without = [device for device in devices if not offers(device, division)]
         reasons = ", ".join(f"{device.name} has {_linked(device)}" for device in without)
         if len(without) == len(devices):
-            raise ValueError(f"strategy {division} needs as many linked devices in a machine; {reasons}")
+            raise InputError(f"strategy {division} needs as many linked devices in a machine; {reasons}")
         if without:
             notes.append(f"strategy {division} needs as many linked devices in a machine; {reasons}")
     return notes

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError, InputTypeError
+
 __all__ = ["ParallelFit", "fit_overlapped_fractions", "fit_parallel_fraction"]
 
 Array = npt.NDArray[np.float64]
@@ -100,11 +102,11 @@ def fit_overlapped_fractions(
     counts, times = _checked(devices, seconds)
     distinct = np.unique(counts)
     if times.ndim != 1:
-        raise ValueError(
+        raise InputError(
             f"seconds has shape {times.shape}; it must be one time for each of {counts.size} counts"
         )
     if distinct.size < _FEWEST_COUNTS:
-        raise ValueError(
+        raise InputError(
             f"devices has {distinct.size} different counts; it must have at least {_FEWEST_COUNTS} "
             "to part two laws"
         )
@@ -114,7 +116,7 @@ def fit_overlapped_fractions(
     # Two more parameters and the position of the bend must be justified by a better fit.
     dear = math.exp(3 * math.log(times.size) / times.size)
     if max(single, _ROUNDING) <= dear * max(best, _ROUNDING):
-        raise ValueError("seconds do not bend; they must be of two laws, one at few devices and one at many")
+        raise InputError("seconds do not bend; they must be of two laws, one at few devices and one at many")
     return laws[0], laws[1]
 
 
@@ -139,10 +141,10 @@ def _deviation(fit: ParallelFit, times: int) -> float:
 def _checked(devices: npt.ArrayLike, seconds: npt.ArrayLike) -> tuple[Array, Array]:
     counts, times = _numbers("devices", devices), _numbers("seconds", seconds)
     if counts.ndim != 1:
-        raise ValueError(f"devices has shape {counts.shape}; it must be a list of counts")
+        raise InputError(f"devices has shape {counts.shape}; it must be a list of counts")
     if times.ndim not in (1, 2) or len(times) != len(counts):
         n = len(counts)
-        raise ValueError(f"seconds has shape {times.shape}; it must be ({n},) or ({n}, layers), as devices")
+        raise InputError(f"seconds has shape {times.shape}; it must be ({n},) or ({n}, layers), as devices")
     for name, values, good, allowed in (
         ("devices", counts, (counts >= 1) & (counts == np.floor(counts)), "a whole number, 1 or more"),
         ("seconds", times, (times > 0) & np.isfinite(times), "more than 0 seconds and finite"),
@@ -150,9 +152,9 @@ def _checked(devices: npt.ArrayLike, seconds: npt.ArrayLike) -> tuple[Array, Arr
         wrong = np.argwhere(~good)
         if wrong.size:
             place = ", ".join(map(str, wrong[0]))
-            raise ValueError(f"{name}[{place}] is {values[tuple(wrong[0])]:g}; it must be {allowed}")
+            raise InputError(f"{name}[{place}] is {values[tuple(wrong[0])]:g}; it must be {allowed}")
     if np.unique(counts).size < 2:
-        raise ValueError(f"devices has {np.unique(counts).size} different counts; it must have at least 2")
+        raise InputError(f"devices has {np.unique(counts).size} different counts; it must have at least 2")
     return counts, times
 
 
@@ -160,9 +162,9 @@ def _numbers(name: str, values: npt.ArrayLike) -> Array:
     try:
         array = np.asarray(values)
     except ValueError:
-        raise ValueError(f"{name} is ragged; it must be an array of numbers") from None
+        raise InputError(f"{name} is ragged; it must be an array of numbers") from None
     if array.size and array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} has dtype {array.dtype}; it must be an array of real numbers")
+        raise InputTypeError(f"{name} has dtype {array.dtype}; it must be an array of real numbers")
     return array.astype(np.float64)
 
 

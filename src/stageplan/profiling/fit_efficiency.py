@@ -11,6 +11,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from ..device import Device, Efficiency, Precision
+from ..errors import InputError
 from ..fields import Bytes, Name, Positive, check_fields, not_negative, show
 from ..readers.bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from ..readers.documents import build
@@ -112,7 +113,7 @@ def fit_efficiency(device: Device, measured: MeasuredKernels) -> EfficiencyFit:
     change much, on grids of the three numbers that close in on the best.
     """
     if measured.precision not in device.peak:
-        raise ValueError(
+        raise InputError(
             f"precision is {show(measured.precision)}; it must be one that {device.name} has: "
             f"{', '.join(device.peak)}"
         )

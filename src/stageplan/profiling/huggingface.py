@@ -21,6 +21,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
+from ..errors import InputError
 from ..fields import first_line, sentence, show
 from ..readers.bounded import about, read_bytes, to_text
 from ..workload import MAX_LAYERS
@@ -45,7 +46,7 @@ HEADS = (
 )
 
 
-class _ExampleError(ValueError):
+class _ExampleError(InputError):
     """An error of this module; its message is a complete sentence."""
 
 
@@ -55,9 +56,9 @@ def load(name: str, options: Options, on: str | None) -> Loaded:
     try:
         made = _example_for(network, options)
     except _ExampleError as error:
-        raise ValueError(str(error)) from None
+        raise InputError(str(error)) from None
     except Exception as error:  # the configuration may lack any field, or hold anything in it
-        raise ValueError(
+        raise InputError(
             f"model is {show('hf:' + name)}; no example can be made: {first_line(error)}"
         ) from None
     return given(network, made, options, name)._replace(advice=ADVICE)
@@ -72,12 +73,12 @@ def tokens_for(module: object, example: object, options: Options) -> dict[str, A
         There is an example; it is not a network of transformers, or has fewer positions.
     """
     if example is not None:
-        raise ValueError(
+        raise InputError(
             f"example is given; it must be absent where mode is {options.mode!r}: its tokens are those of "
             "context"
         )
     if not isinstance(module, transformers.PreTrainedModel):
-        raise ValueError(
+        raise InputError(
             f"model is {show(module)}; it must be a network of transformers where mode is {options.mode!r}"
         )
     return _example_for(module, options) | {"use_cache": False}  # its cache is counted by its configuration
@@ -119,7 +120,7 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
         except Exception as error:  # the only common base of what transformers raises
             too_deep = isinstance(error, RecursionError)
             reason = "it is nested too deeply" if too_deep else " ".join(str(error).split())
-            raise ValueError(
+            raise InputError(
                 sentence(f"model is {show('hf:' + name)}; transformers cannot build it: {reason}")
             ) from error
 
@@ -130,7 +131,7 @@ def _check_layers(fields: Mapping[Any, Any]) -> None:
         if isinstance(value, dict):
             _check_layers(value)
         elif ("layers" in str(name) or name == "n_layer") and isinstance(value, int) and value > MAX_LAYERS:
-            raise ValueError(f"{name} is {value}; it must be at most {MAX_LAYERS}")
+            raise InputError(f"{name} is {value}; it must be at most {MAX_LAYERS}")
 
 
 def _build(config: PreTrainedConfig, architecture: str | None, dtype: torch.dtype) -> nn.Module:
@@ -142,7 +143,7 @@ def _build(config: PreTrainedConfig, architecture: str | None, dtype: torch.dtyp
         if type(config) in auto._model_mapping:
             network = auto.from_config(config, dtype=dtype)
             return network
-    raise ValueError(f"model type {config.model_type} has none of {', '.join(HEADS)}")
+    raise InputError(f"model type {config.model_type} has none of {', '.join(HEADS)}")
 
 
 @contextmanager
@@ -166,7 +167,7 @@ def _configuration(name: str) -> tuple[dict[str, Any], str | None]:
         return {"model_type": name}, None
     path = Path(name, "config.json") if Path(name).is_dir() else Path(name)
     if path.suffix != ".json":
-        raise ValueError(
+        raise InputError(
             f"model is {show('hf:' + name)}; it must be hf: and one of {', '.join(known)}, a model type of "
             f"transformers, as bert, or the path of a config.json"
         )
@@ -179,13 +180,13 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
         try:
             fields = json.loads(text)  # which has Infinity, as some configurations do
         except ValueError as error:
-            raise ValueError(f"it is not valid JSON: {error}") from None
+            raise InputError(f"it is not valid JSON: {error}") from None
         except RecursionError:
-            raise ValueError("it is nested too deeply") from None
+            raise InputError("it is nested too deeply") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
-        raise ValueError(f"{path}: it has no model_type; it must be a configuration of transformers")
+        raise InputError(f"{path}: it has no model_type; it must be a configuration of transformers")
     if fields["model_type"] not in CONFIG_MAPPING:
-        raise ValueError(f"{path}: model_type is {show(fields['model_type'])}; transformers does not know it")
+        raise InputError(f"{path}: model_type is {show(fields['model_type'])}; transformers does not know it")
     architectures = fields.get("architectures")
     return fields, architectures[0] if isinstance(architectures, list) and architectures else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from ..errors import InputError
 from ..fields import show
 
 # Bytes of a number in the cache; fp8, int8 and int4 are those of quantised caches, without their scales.
@@ -81,10 +82,10 @@ def layer_caches(config: Any, precision: str) -> list[LayerCache]:
     """
     text = config.get_text_config()
     if config.is_encoder_decoder or _field(text, "num_hidden_layers") is None:
-        raise ValueError(f"model type {config.model_type} is not a decoder")
+        raise InputError(f"model type {config.model_type} is not a decoder")
     for name in LOOPS:
         if (loops := _field(text, name) or 1) != 1:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {loops}; it must be 1, since caches of layers in a loop are not known"
             )
     return [_layer(*layer, NUMBER[precision]) for layer in _layers(text)]
@@ -111,7 +112,7 @@ def _layer(config: Any, kind: str | None, number: float) -> LayerCache:
     if kind is None or kind in WITHOUT:
         return LayerCache(0.0, None)
     if kind not in WHOLE and kind not in WINDOWS:
-        raise ValueError(f"layer_types has {show(kind)}, a kind of layers whose cache is not known")
+        raise InputError(f"layer_types has {show(kind)}, a kind of layers whose cache is not known")
     window = _first(config, WINDOWS[kind]) if kind in WINDOWS else None
     numbers, flops, heads = _attention(config, "swa_" if window else "")
     return LayerCache(number * numbers, window, flops, heads)
@@ -131,7 +132,7 @@ def _attention(config: Any, prefix: str) -> tuple[int, float, int]:
         config.hidden_size // heads if heads else None
     )
     if not size:
-        raise ValueError(f"model type {config.model_type} does not say how many heads it has, or their size")
+        raise InputError(f"model type {config.model_type} does not say how many heads it has, or their size")
     both = size + (_first(config, (prefix + "v_head_dim", "v_head_dim")) or size)
     shared = _heads(config, heads, prefix)
     return both * shared, 2.0 * heads * both, shared

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..device import Device
+from ..errors import InputError
 from ..fields import show
 
 PLACES = ("cpu", "cuda")  # as torch names them
@@ -41,7 +42,7 @@ def _gpu() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        raise ValueError("on is 'cuda', but there is no GPU here that torch can use; it must be 'cpu'")
+        raise InputError("on is 'cuda', but there is no GPU here that torch can use; it must be 'cpu'")
     return torch.cuda.get_device_name()
 
 
@@ -67,7 +68,7 @@ def check_measured(measure: object, on: str, known: Mapping[str, Device]) -> Non
     if measure == on:
         return
     if not isinstance(measure, str) or measure not in known:
-        raise ValueError(
+        raise InputError(
             f"measure is {show(measure)}; it must be {on!r} or the name of a device of the catalogue that is "
             f"this machine's {noun}, {show(own)}"
         )
@@ -76,7 +77,7 @@ def check_measured(measure: object, on: str, known: Mapping[str, Device]) -> Non
         called = (
             f"which calls itself {' or '.join(map(show, names))}" if names else "which has no hardware_names"
         )
-        raise ValueError(
+        raise InputError(
             f"measure is {show(measure)}, {called}, but this machine's {noun} calls itself {show(own)}; "
             f"it must be {on!r} or a device with that name"
         )

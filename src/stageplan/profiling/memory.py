@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..errors import InputError
 from ..workload import Mode
 from .network import Network
 from .trace import TracedLayer
@@ -54,7 +55,7 @@ def training(mode: Mode, optimizer: str | None, zero: int | None) -> Training | 
         return Training(optimizer or "adam", zero or 0)
     for name, value in (("optimizer", optimizer), ("zero", zero)):
         if value is not None:
-            raise ValueError(f"{name} is {value!r}; it must be absent where mode is {mode!r}")
+            raise InputError(f"{name} is {value!r}; it must be absent where mode is {mode!r}")
     return None
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..fields import show
 from .network import Network, Options
 
@@ -50,7 +51,7 @@ def read_model(
         with _quiet(name):
             return modules.read(loaded, options, measured=on is not None)
     if example is not None:
-        raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
+        raise InputError(f"example is given, but model is {show(name)}; an example goes with a module")
     with _needs("onnx"):
         from . import onnx_file
     return onnx_file.read(Path(name), options)
@@ -76,10 +77,10 @@ def load(
         return loaded
     name = os.fspath(model)
     if example is not None:
-        raise ValueError(f"example is given, but model is {show(name)}; an example goes with a module")
+        raise InputError(f"example is given, but model is {show(name)}; an example goes with a module")
     if not name.startswith(HUGGING_FACE):
         if Path(name).name == "config.json":
-            raise ValueError(f"model is {show(name)}; a configuration is given as {HUGGING_FACE}{name}")
+            raise InputError(f"model is {show(name)}; a configuration is given as {HUGGING_FACE}{name}")
         return modules.made(name, options, on)
     with _needs("transformers"):
         from . import huggingface

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError, InputTypeError
 from ..fields import first_line, show
 from . import calls, torch_times
 from .network import Network, Options
@@ -52,14 +53,14 @@ def given(module: Any, example: Any, options: Options, name: str | None = None) 
         It is not a module; there is no example.
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"model is {show(module)}; it must be a torch module, {FORMS}")
+        raise InputTypeError(f"model is {show(module)}; it must be a torch module, {FORMS}")
     check_parts(module)
     if example is None:
-        raise ValueError("example is None; it must be what the module is called with, a batch")
+        raise InputError("example is None; it must be what the module is called with, a batch")
     args, kwargs = _arguments(example)
     tensors = tensors_in((args, kwargs))
     if any(tensor.is_nested for tensor in tensors):
-        raise ValueError("example has a nested tensor; tensors must have one shape")
+        raise InputError("example has a nested tensor; tensors must have one shape")
     if options.mode == "prefill" and "logits_to_keep" in inspect.signature(module.forward).parameters:
         kwargs = kwargs | {"logits_to_keep": 1}  # the first new token comes of the last one's
     batch = options.batch or next((len(tensor) for tensor in tensors if tensor.dim()), 1)
@@ -73,7 +74,7 @@ def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (example,), {}
     if isinstance(example, (tuple, list)):
         return tuple(example), {}
-    raise TypeError(
+    raise InputTypeError(
         f"example is {show(example)}; it must be a tensor, a tuple of arguments, or a table of named ones"
     )
 
@@ -83,7 +84,7 @@ def check_place(module: nn.Module, on: str) -> None:
     place = on if on == "cpu" else f"{on}:{torch.cuda.current_device()}"
     others = {str(tensor.device) for tensor in chain(module.parameters(), module.buffers())} - {place}
     if others:
-        raise ValueError(
+        raise InputError(
             f"model has weights on {' and '.join(sorted(others))}; "
             f"they must be on {place}, where it is to run"
         )
@@ -124,7 +125,7 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
     own = _precision(module)
     precision = options.precision or own
     if measured and DTYPES[precision] != DTYPES[own]:
-        raise ValueError(f"precision is {show(precision)}, but the module is measured as it is, in {own}")
+        raise InputError(f"precision is {show(precision)}, but the module is measured as it is, in {own}")
     traced = _trace(loaded, precision, options)
     cuts = _cut(traced, options)
     network = Network(
@@ -181,10 +182,10 @@ def _divide(loaded: Loaded, network: Network, options: Options, division: Divisi
     try:
         plan, traced = _divided(loaded, network, options, division)
     except ValueError as error:
-        raise ValueError(f"strategy {division} cannot divide {network.name}: {error}") from error
+        raise InputError(f"strategy {division} cannot divide {network.name}: {error}") from error
     cuts = _cut(traced, options)
     if [cut.name for cut in cuts] != [cut.name for cut in network.cuts]:
-        raise ValueError(f"strategy {division} changes the layers of {network.name}; layers must be given")
+        raise InputError(f"strategy {division} changes the layers of {network.name}; layers must be given")
 
     def measure(repeats: int, max_spread: float) -> torch_times.Times:
         part = loaded._replace(module=copy.deepcopy(loaded.module))
@@ -271,7 +272,7 @@ def _precision(module: nn.Module) -> str:
     for precision, known in DTYPES.items():
         if dtype == known:
             return precision
-    raise ValueError(f"model has weights of {dtype}; they must be of {', '.join(DTYPES)}")
+    raise InputError(f"model has weights of {dtype}; they must be of {', '.join(DTYPES)}")
 
 
 def _made_up(example: Any, name: str, options: Options) -> Any:
@@ -282,27 +283,27 @@ def _made_up(example: Any, name: str, options: Options) -> Any:
         return torch.rand(tuple(options.shape))
     if options.sequence is not None:
         return torch.zeros((batch, options.sequence), dtype=torch.long)
-    raise ValueError(f"shape is None; {show(name)} gives no example, so shape or sequence must be given")
+    raise InputError(f"shape is None; {show(name)} gives no example, so shape or sequence must be given")
 
 
 def _make(name: str, on: str | None) -> tuple[Any, Any]:
     """Call a function, of the working directory too, for a module and, where it likes, an example."""
     package, _, function = name.partition(":")
     if not (function.isidentifier() and all(part.isidentifier() for part in package.split("."))):
-        raise ValueError(f"model is {show(name)}; it must be {FORMS}")
+        raise InputError(f"model is {show(name)}; it must be {FORMS}")
     sys.path.insert(0, os.getcwd())
     try:
         made = getattr(importlib.import_module(package), function)()
     except Exception as error:  # whatever the function does
-        raise ValueError(f"model is {show(name)}; it cannot be made: {first_line(error)}") from error
+        raise InputError(f"model is {show(name)}; it cannot be made: {first_line(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
-        raise ValueError(f"model is {show(name)}, which gives {show(made)}; it must give a torch module")
+        raise InputError(f"model is {show(name)}, which gives {show(made)}; it must give a torch module")
     if on is not None:
         try:
             module.to(on)
         except Exception as error:  # of the device's memory, or of weights without values
-            raise ValueError(f"model is {show(name)}; it cannot run on {on}: {first_line(error)}") from error
+            raise InputError(f"model is {show(name)}; it cannot run on {on}: {first_line(error)}") from error
     return module, example

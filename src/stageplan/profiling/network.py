@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
+from ..errors import InputError
 from ..workload import SERVING, Mode
 from .strategies import Division
 from .trace import Cut, Trace
@@ -48,7 +49,7 @@ class Options(NamedTuple):
         if self.shape is None:
             return self.batch or 1
         if self.batch not in (None, self.shape[0]):
-            raise ValueError(
+            raise InputError(
                 f"batch is {self.batch}; it must be the first of shape, {self.shape[0]}, or absent"
             )
         return self.shape[0]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import inliner
 
+from ..errors import InputError
 from ..fields import first_line, show
 from ..readers.bounded import about, read_bytes
 from .network import Network, Options
@@ -96,11 +97,11 @@ def _one_line() -> Iterator[None]:
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"it is not a valid ONNX file: {first_line(error)}") from error
+        raise InputError(f"it is not a valid ONNX file: {first_line(error)}") from error
 
 
 def _refuse(repeats: int, max_spread: float) -> Any:
-    raise ValueError("measure is given, but an ONNX file is only estimated; it must be absent")
+    raise InputError("measure is given, but an ONNX file is only estimated; it must be absent")
 
 
 # Sizes --------------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ def _fix_sizes(graph: Any, options: Options, known: dict[str, int]) -> int:
     weights |= {weight.values.name for weight in graph.sparse_initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs:
-        raise ValueError("it has no inputs, so its batch size is not known")
+        raise InputError("it has no inputs, so its batch size is not known")
     for place, value in enumerate(inputs):
         _fix_input(value, options.shape if place == 0 else None, options, known)
     return _batch(inputs[0], options.batch)
@@ -127,15 +128,15 @@ def _fix_input(value: Any, shape: Sequence[int] | None, options: Options, known:
         value.type.CopyFrom(kept)
         kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
-        raise ValueError(f"input {called} is a {kind.replace('_', ' ')}; it must be a tensor")
+        raise InputError(f"input {called} is a {kind.replace('_', ' ')}; it must be a tensor")
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         if shape is None:
-            raise ValueError(f"input {called} has no shape; shape must be given, for the first input alone")
+            raise InputError(f"input {called} has no shape; shape must be given, for the first input alone")
         tensor.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in shape)
     dimensions = tensor.shape.dim
     if shape is not None and len(shape) != len(dimensions):
-        raise ValueError(
+        raise InputError(
             f"shape is {show(tuple(shape))}; it must have {len(dimensions)} sizes, as input {called}"
         )
     for axis, dimension in enumerate(dimensions):
@@ -173,7 +174,7 @@ def _batch(first: Any, given: int | None) -> int:
         return given or 1
     size = int(dimensions[0].dim_value)
     if given not in (None, size):
-        raise ValueError(f"batch is {given}; it must be {size}, as input {show(first.name)} has, or absent")
+        raise InputError(f"batch is {given}; it must be {size}, as input {show(first.name)} has, or absent")
     return size
 
 
@@ -185,7 +186,7 @@ def _size(dimension: Any, axis: int, name: str, options: Options, known: Mapping
     size = options.examples() if axis == 0 else options.sequence
     if size is None:
         called = dimension.dim_param or axis
-        raise ValueError(
+        raise InputError(
             f"input {show(name)} has no size for dimension {show(called)}; shape or sequence must be given"
         )
     return size
@@ -271,9 +272,9 @@ class _Graph:
         try:
             return flops(node, self.flat.values.shape)
         except UnknownShapeError as error:
-            raise ValueError(f"node {show(node_name(node))} cannot be counted; {error}") from None
+            raise InputError(f"node {show(node_name(node))} cannot be counted; {error}") from None
         except (ArithmeticError, LookupError, TypeError, ValueError):
-            raise ValueError(unfit(node)) from None
+            raise InputError(unfit(node)) from None
 
     def _copy(self, weight: int) -> int:
         """Copy a vector for each of its uses: exporters merge vectors of equal values."""
@@ -312,7 +313,7 @@ class _Graph:
     def cuts(self, trace: Trace, layers: Sequence[str] | int | None) -> list[Cut]:
         """Cut at given nodes, or where names change at a depth, or where a single tensor passes on."""
         if not self.nodes:
-            raise ValueError("it has no nodes; a network to be placed must have some")
+            raise InputError("it has no nodes; a network to be placed must have some")
         if layers is None:
             starts = _single_tensors(trace)
         elif isinstance(layers, int):
@@ -357,7 +358,7 @@ class _Graph:
             if layer not in places:
                 called = [name for name in places if name.startswith(f"{layer}:")]
                 rest = f"one of {', '.join(map(show, called[:9]))}" if called else "the name of a node"
-                raise ValueError(f"layers[{index}] is {show(layer)}; it must be {rest}")
+                raise InputError(f"layers[{index}] is {show(layer)}; it must be {rest}")
         return sorted({places[layer] for layer in layers})
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from ..errors import InputError
 from ..fields import show
 from .onnx_flops import flops
 from .onnx_nodes import attribute, domain, node_name, unfit
@@ -64,10 +65,10 @@ class Flat:
             try:
                 self.BODIES[original.op_type](self, original, names)
             except (AttributeError, LookupError, TypeError):
-                raise ValueError(unfit(original)) from None
+                raise InputError(unfit(original)) from None
             return
         if any(item.type in (item.GRAPH, item.GRAPHS) for item in original.attribute):
-            raise ValueError(
+            raise InputError(
                 f"node {show(node_name(original))} is of type {original.op_type}, with a graph of its own, "
                 f"whose operations cannot be counted; such graphs are read of If, Loop and Scan alone"
             )
@@ -80,10 +81,10 @@ class Flat:
 
     def _emit(self, node: Any) -> None:
         if len(self.nodes) == MOST_NODES:
-            raise ValueError(f"it has more than {MOST_NODES} nodes, with the rounds of its loops")
+            raise InputError(f"it has more than {MOST_NODES} nodes, with the rounds of its loops")
         for name in filter(None, node.output):
             if name in self._made:
-                raise ValueError(f"{show(name)} is made by two nodes; names of values must be unique")
+                raise InputError(f"{show(name)} is made by two nodes; names of values must be unique")
             self._made.add(name)
         self.nodes.append(node)
         self.loops.append(self._loop)
@@ -96,7 +97,7 @@ class Flat:
         condition = self.values.value(node.input[0])
         branches = [attribute(node, name, None) for name in ("then_branch", "else_branch")]
         if None in branches:
-            raise ValueError(f"node {show(node_name(node))} is an If without two branches")
+            raise InputError(f"node {show(node_name(node))} is an If without two branches")
         if condition is not None and condition.size == 1:
             chosen = branches[0 if bool(condition.item()) else 1]
             names.alias(original.output, self._branch(original, chosen, names))
@@ -107,7 +108,7 @@ class Flat:
         second = self._branch(original, branches[1], names, "else/")
         costs = self._cost(start, middle, first), self._cost(middle, len(self.nodes), second)
         if not all(abs(a - b) <= 0.01 * max(a, b) for a, b in zip(*costs, strict=False)):
-            raise ValueError(
+            raise InputError(
                 f"node {show(node_name(node))} is an If whose branches cost {costs[0][0]:.4g} and "
                 f"{costs[1][0]:.4g} FLOPs, with weights of {costs[0][1]:.4g} and {costs[1][1]:.4g} bytes; "
                 f"which one runs is not known"
@@ -138,7 +139,7 @@ class Flat:
         rounds = self.values.value(count) if count else None
         begins = self.values.value(condition) if condition else np.array(True)
         if rounds is None or rounds.size != 1 or begins is None or begins.size != 1:
-            raise ValueError(f"node {called} is a Loop; how many rounds it runs is not known")
+            raise InputError(f"node {called} is a Loop; how many rounds it runs is not known")
         total = int(rounds.item()) if begins.item() else 0
         scanned: list[list[str]] = [[] for _ in body.output[1 + len(state) :]]
         for number, inner in self._each_round(original, names, total):
@@ -164,7 +165,7 @@ class Flat:
         node = names.rename(original)
         body, called = attribute(node, "body", None), show(node_name(node))
         if self.values.opsets.get("", 1) < 9:
-            raise ValueError(
+            raise InputError(
                 f"node {called} is a Scan of opset {self.values.opsets.get('', 1)}; 9 or more can be read"
             )
         width = attribute(node, "num_scan_inputs", 0)
@@ -174,7 +175,7 @@ class Flat:
         try:
             total = min(self.values.shape(name)[axis] for name, axis in zip(inputs, axes, strict=False))
         except ValueError as error:
-            raise ValueError(f"node {called} is a Scan; {error}") from None
+            raise InputError(f"node {called} is a Scan; {error}") from None
         scanned: list[list[str]] = [[] for _ in body.output[split:]]
         for number, inner in self._each_round(original, names, total):
             inner.alias([value.name for value in body.input[:split]], state)
@@ -198,7 +199,7 @@ class Flat:
             for number in range(total):
                 self._rounds += 1
                 if self._rounds > MOST_NODES:
-                    raise ValueError(f"its loops have more than {MOST_NODES} rounds")
+                    raise InputError(f"its loops have more than {MOST_NODES} rounds")
                 yield number, names.inside(original, number=f"{number}/")
         finally:
             self._loop = loop

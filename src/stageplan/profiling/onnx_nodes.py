@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from ..errors import InputError
 from ..fields import show
 
 Shape = tuple[int, ...]
@@ -15,7 +16,7 @@ ShapeOf = Callable[[str], Shape]  # of a value; UnknownShapeError where it is no
 MICROSOFT = "com.microsoft"  # operators of ONNX Runtime
 
 
-class UnknownShapeError(ValueError):
+class UnknownShapeError(InputError):
     """The shape of a value is not known."""
 
 

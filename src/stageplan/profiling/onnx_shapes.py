@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ..errors import InputError
 from .onnx_nodes import MICROSOFT, Shape, ShapeOf, attribute, domain, past_tokens
 from .onnx_products import attended, grouped, projected_sizes
 
@@ -31,7 +32,7 @@ def _multiplied(left: int, right: int) -> Callable[[Any, ShapeOf], list[Shape]]:
 
     def rule(node: Any, shape: ShapeOf) -> list[Shape]:
         if attribute(node, "transBatchA", 0) or attribute(node, "transBatchB", 0):
-            raise ValueError("batches are transposed")
+            raise InputError("batches are transposed")
         a, b = _matrices(shape(node.input[left]), shape(node.input[right]))
         rows = a[-1] if attribute(node, "transA", 0) else a[-2]
         columns = b[-2] if attribute(node, "transB", 0) else b[-1]
@@ -42,7 +43,7 @@ def _multiplied(left: int, right: int) -> Callable[[Any, ShapeOf], list[Shape]]:
 
 def _matrices(a: Shape, b: Shape) -> tuple[Shape, Shape]:
     if min(len(a), len(b)) < 2:
-        raise ValueError("a factor is a vector")
+        raise InputError("a factor is a vector")
     return a, b
 
 

@@ -18,6 +18,7 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from ..errors import InputError
 from ..fields import first_line, show
 from .onnx_nodes import Shape, UnknownShapeError, attribute, domain, node_name, qualified, unfit
 from .onnx_shapes import output_shapes
@@ -96,7 +97,7 @@ class Values:
             return
         dims = tuple(tensor.dims)
         if any(size < 0 for size in dims):
-            raise ValueError(f"tensor {show(name)} has shape {show(dims)}; sizes must be 0 or more")
+            raise InputError(f"tensor {show(name)} has shape {show(dims)}; sizes must be 0 or more")
         self.constants[name] = Tensor(type_ or tensor.data_type, dims)
         self.set(name, self.constants[name])
         if not type_ and prod(dims) <= SMALL and self._has_values(name, tensor):
@@ -251,12 +252,12 @@ def _read_values(tensor: Any, folder: Path) -> bool:
     path = folder / where["location"]
     size = math.ceil(prod(tensor.dims) * BITS[tensor.data_type] / 8)
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        raise ValueError(f"there is no file {show(where['location'])}")
+        raise InputError(f"there is no file {show(where['location'])}")
     with path.open("rb") as stream:
         stream.seek(int(where.get("offset", 0)))
         raw = stream.read(size)
     if len(raw) < size:
-        raise ValueError(f"the file {show(where['location'])} is too short")
+        raise InputError(f"the file {show(where['location'])} is too short")
     tensor.raw_data = raw
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
@@ -265,5 +266,5 @@ def _read_values(tensor: Any, folder: Path) -> bool:
 
 def _checked(name: str, shape: Shape) -> Shape:
     if prod(shape) > MOST_NUMBERS:
-        raise ValueError(f"{show(name)} has shape {show(shape)}; it must have 2**60 numbers or fewer")
+        raise InputError(f"{show(name)} has shape {show(shape)}; it must have 2**60 numbers or fewer")
     return shape

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import InputError
 from ..fields import show
 from .strategies import Division
 from .tensor_parallel import ATTENTION, Plan, is_transposed
@@ -32,7 +33,7 @@ def own_plan(module: nn.Module, division: Division) -> Plan:
     if division.experts:
         experts = _table(module, "ep_plan")
         if not experts:
-            raise ValueError("it has no ep_plan, as configurations of experts have; the strategy must be tp")
+            raise InputError("it has no ep_plan, as configurations of experts have; the strategy must be tp")
         kept = {path: style for path, style in styles.items() if not _is_in(_general(path), experts)}
         styles = {**kept, **experts}
     modules, parameters = module.named_modules(), module.named_parameters()
@@ -103,7 +104,7 @@ def note_divided(whole: Trace, part: Trace, division: Division) -> str:
     """
     shared = {number for number, weight in whole.weights.items() if part.weights[number] != weight}
     if not shared:
-        raise ValueError(f"strategy {division} cannot be used: nothing was found that it divides")
+        raise InputError(f"strategy {division} cannot be used: nothing was found that it divides")
     owner = {number: weight.name.rpartition(".")[0] for number, weight in whole.weights.items()}
     total = sum(weight.bytes for weight in whole.weights.values())
     share = sum(whole.weights[number].bytes for number in shared) / total

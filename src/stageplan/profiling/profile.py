@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..arguments import as_tuple, check_choice, check_number
 from ..catalogue import check_catalogue
 from ..device import Device
+from ..errors import InputError, InputTypeError
 from ..fields import show
 from ..output import compose, table
 from ..readers import read_devices
@@ -237,7 +238,7 @@ def profile(
         check_choice("kv_cache", kv_cache, tuple(NUMBER))
     serves = served(mode, context, concurrency, batch, kv_cache, sequence, shape)
     if serves is not None and measure is not None:
-        raise ValueError(f"measure is {show(measure)}; it must be absent where mode is {mode!r}")
+        raise InputError(f"measure is {show(measure)}; it must be absent where mode is {mode!r}")
     _check_shape(shape)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
@@ -286,7 +287,7 @@ def _check_shape(shape: Sequence[int] | None) -> None:
         return
     sizes = shape if isinstance(shape, (list, tuple)) else ()
     if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
-        raise ValueError(f"shape is {show(shape)}; it must be a list of whole numbers, 1 or more")
+        raise InputError(f"shape is {show(shape)}; it must be a list of whole numbers, 1 or more")
 
 
 def _check_layers(layers: object) -> None:
@@ -295,7 +296,7 @@ def _check_layers(layers: object) -> None:
     if isinstance(layers, int):
         check_number("layers", layers, minimum=1, whole=True)
     elif isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
-        raise TypeError(f"layers is {show(layers)}; it must be a list of paths, or a depth")
+        raise InputTypeError(f"layers is {show(layers)}; it must be a list of paths, or a depth")
 
 
 def _devices(
@@ -308,14 +309,14 @@ def _devices(
         check_choice("on", on, PLACES)
     if measure is None:
         if on is not None:
-            raise ValueError(f"on is {show(on)}, which says where to measure; measure must be given too")
+            raise InputError(f"on is {show(on)}, which says where to measure; measure must be given too")
         if not types:
-            raise ValueError("device is missing; at least one device, or measure, must be given")
+            raise InputError("device is missing; at least one device, or measure, must be given")
         return types, None
     known = {**catalogue} | {type_.name: type_ for type_ in types}
     check_measured(measure, on or "cpu", known)
     if types and measure not in known:
-        raise ValueError(
+        raise InputError(
             f"measure is {show(measure)}, and the catalogue has no device of that name; it must have one, "
             f"because times of other devices are the measured ones times the ratio of two estimates"
         )
@@ -326,7 +327,7 @@ def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
     if isinstance(device, Device):
         return device
     if not isinstance(device, str) or device not in catalogue:
-        raise ValueError(f"device is {show(device)}; it must be one of {', '.join(catalogue)}")
+        raise InputError(f"device is {show(device)}; it must be one of {', '.join(catalogue)}")
     return catalogue[device]
 
 

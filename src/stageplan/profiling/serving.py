@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import InputError
 from ..fields import first_line, show
 from ..workload import SERVING, Mode
 from .kv_cache import LayerCache, layer_caches
@@ -76,7 +77,7 @@ def served(
         return None
     _refuse({"sequence": sequence, "shape": shape}, f"where mode is {mode!r}, whose tokens are of context")
     if context is None:
-        raise ValueError(
+        raise InputError(
             f"context is None; it must be given where mode is {mode!r}: the tokens of a sequence"
         )
     if mode == "prefill":
@@ -84,7 +85,7 @@ def served(
     concurrency = concurrency or batch or 1
     batch = batch or concurrency
     if concurrency % batch:
-        raise ValueError(
+        raise InputError(
             f"concurrency is {concurrency}; it must be a multiple of batch, {batch}, the sequences of a step"
         )
     return Served(mode, context, concurrency, batch, precision)
@@ -93,7 +94,7 @@ def served(
 def _refuse(given: Mapping[str, object], where: str) -> None:
     for name, value in given.items():
         if value is not None:
-            raise ValueError(f"{name} is {show(value)}; it must be absent {where}")
+            raise InputError(f"{name} is {show(value)}; it must be absent {where}")
 
 
 def add_caches(network: Network, layers: Sequence[TracedLayer], served: Served, degree: int = 1) -> list[str]:
@@ -152,18 +153,18 @@ def _caches(network: Network, blocks: int, precision: str) -> list[LayerCache]:
     """Describe the caches of the blocks of a network."""
     if network.config is None or not network.architecture.endswith(GENERATE):
         name = network.architecture or network.name
-        raise ValueError(
+        raise InputError(
             f"model is {show(name)}, which is not a network of transformers that generates text; mode must "
             "not be 'prefill' or 'decode'"
         )
     try:
         caches = layer_caches(network.config, precision)
     except Exception as error:  # a configuration may lack any field, or hold anything in it
-        raise ValueError(
+        raise InputError(
             f"model is {show(network.name)}; its cache is not known: {first_line(error)}"
         ) from None
     if blocks != len(caches):
-        raise ValueError(
+        raise InputError(
             f"{blocks} layers are blocks of the network's {len(caches)}; where it is served, layers must be "
             "cut at its blocks, as they are by default"
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..arguments import as_tuple
 from ..cluster import MAX_DEGREE, RECOMPUTE
+from ..errors import InputError
 from ..fields import show
 from ..workload import Mode
 
@@ -64,13 +65,13 @@ def parse(texts: object, mode: Mode) -> Strategies:
         where = f"strategies[{index}] is {show(text)}"
         if text == RECOMPUTE:
             if mode != "train":
-                raise ValueError(f"{where}; it must be absent where mode is {mode!r}")
+                raise InputError(f"{where}; it must be absent where mode is {mode!r}")
             recompute = True
             continue
         found = _DIVIDED.fullmatch(text) if isinstance(text, str) else None
         degrees: Sequence[int] = [int(degree) for degree in found[2].split(",")] if found else ()
         if not found or max(degrees) > MAX_DEGREE:
-            raise ValueError(f"{where}; it must be 'recompute', or degrees as in 'tp=2,4' or 'ep=8'")
+            raise InputError(f"{where}; it must be 'recompute', or degrees as in 'tp=2,4' or 'ep=8'")
         divisions |= dict.fromkeys(Division(degree, found[1] == "ep" and degree > 1) for degree in degrees)
     return Strategies(tuple(divisions), recompute)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import InputError
 from ..fields import show
 from .torch_module import Note
 
@@ -75,7 +76,7 @@ def divide(module: nn.Module, plan: Plan, degree: int, note: Note) -> None:
     """
     unknown = {*plan.modules.values(), *plan.parameters.values()} - STYLES
     if unknown:
-        raise ValueError(f"its plan has {show(min(unknown))}; styles are {', '.join(sorted(STYLES))}")
+        raise InputError(f"its plan has {show(min(unknown))}; styles are {', '.join(sorted(STYLES))}")
     modules = dict(module.named_modules())
     sizes = dict(_shared_heads(modules, plan, degree))
     divided = _divide_weights(modules, plan, degree, sizes)
@@ -141,7 +142,7 @@ def _dimension(style: str, weight: Tensor, part: nn.Module) -> int | None:
 
 def _divide_experts(part: Any, experts: int, degree: int, path: str) -> None:
     if experts % degree:
-        raise ValueError(f"{path} has {experts} experts; the number of devices must divide them")
+        raise InputError(f"{path} has {experts} experts; the number of devices must divide them")
     if hasattr(part, "num_experts"):
         part.num_experts = experts // degree
 
@@ -158,7 +159,7 @@ def _shared_heads(modules: Mapping[str, Any], plan: Plan, degree: int) -> Any:
         if heads % degree == 0:
             continue
         if name not in KEYS or degree % heads:
-            raise ValueError(f"{path} has {heads} heads; the number of devices must divide them")
+            raise InputError(f"{path} has {heads} heads; the number of devices must divide them")
         groups = getattr(attention, "num_key_value_groups", None)
         if name == "k_proj" and groups is not None:
             attention.num_key_value_groups = groups * heads // degree

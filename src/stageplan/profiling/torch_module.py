@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..errors import InputError
 from ..fields import first_line
 from .calls import Call
 from .tensors import stored_in, tensors_in, to_meta
@@ -106,7 +107,7 @@ def trace(
                     run_backward(outputs)
     except Exception as error:  # whatever the module does
         name, reason = type(module).__name__, first_line(error)
-        raise ValueError(
+        raise InputError(
             f"module {name} cannot run without values, on the meta device: {reason} "
             f"(called with {_described(args, kwargs)}){advice}"
         ) from error
@@ -149,7 +150,7 @@ def run_backward(outputs: Any) -> None:
     loss = getattr(outputs, "loss", None)
     ends = [end for end in tensors_in(outputs if loss is None else loss) if end.requires_grad]
     if not ends:
-        raise ValueError("none of its outputs depends on weights that train")
+        raise InputError("none of its outputs depends on weights that train")
     torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
 
 
@@ -345,7 +346,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _answer(self, question: Tensor) -> bool:
         answer = self._answers.get(self._storage(question))
         if answer is None:
-            raise ValueError("what it does depends on the values of a tensor")
+            raise InputError("what it does depends on the values of a tensor")
         return answer
 
     def _untouched(self, packet: Any, args: tuple[Any, ...]) -> float:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..errors import InputError
 from .tensors import tensors_in
 from .torch_module import run_backward
 
@@ -88,7 +89,7 @@ def measure(
                 break
     times = _times(samples)
     if (spread := median(times.spread)) > max_spread:
-        raise ValueError(
+        raise InputError(
             f"max_spread is {max_spread:g}, but {len(samples)} repeats are {spread:.3g} apart; measure with "
             f"more repeats, or on a machine that does less besides"
         )

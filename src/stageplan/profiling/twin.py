@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..errors import InputError
 from ..fields import first_line, show
 from .tensors import tensors_in, to_meta
 
@@ -20,12 +21,12 @@ def check_parts(module: nn.Module) -> None:
     for path, part in module.named_modules():
         where = f"module {show(path)}" if path else "it"
         if isinstance(part, torch.jit.ScriptModule):
-            raise ValueError(
+            raise InputError(
                 f"model cannot be read: {where} is scripted or traced, and hides its parts; "
                 f"the module that it was made from must be given"
             )
         if any(map(is_lazy, chain(part._parameters.values(), part._buffers.values()))):
-            raise ValueError(
+            raise InputError(
                 f"model cannot be read: {where} has parameters of unknown size; "
                 f"it must run once before it is profiled"
             )
@@ -46,7 +47,7 @@ def make_twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
             memo[id(tensor)] = _empty(tensor, dtype)
         return copy.deepcopy(module, memo)
     except Exception as error:  # whatever an attribute does
-        raise ValueError(f"model cannot be copied{_culprit(module, memo)}: {first_line(error)}") from error
+        raise InputError(f"model cannot be copied{_culprit(module, memo)}: {first_line(error)}") from error
 
 
 def _culprit(module: nn.Module, memo: Mapping[int, Any]) -> str:

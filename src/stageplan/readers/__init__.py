@@ -14,6 +14,7 @@ import msgspec
 from ..arguments import check_choice
 from ..cluster import Cluster
 from ..device import PRICINGS, Device, Pricing
+from ..errors import InputError
 from ..goal import Goal
 from ..workload import Workload
 from . import dnn_partitioning, documents, pipedream
@@ -195,14 +196,14 @@ def read_devices(
     """
     check_choice("pricing", pricing, PRICINGS)
     if prices is None and region is not None:
-        raise ValueError("region requires a price list; prices must be given")
+        raise InputError("region requires a price list; prices must be given")
     devices = _devices(_data() / CATALOGUE)
     if path is not None:
         devices |= _devices(as_path("path", path))
     if prices is None:
         return {name: device.with_pricing(pricing) for name, device in devices.items()}
     if pricing == "reserved":
-        raise ValueError("pricing is 'reserved'; it must be 'on-demand' or 'spot', as a price list has those")
+        raise InputError("pricing is 'reserved'; it must be 'on-demand' or 'spot', as a price list has those")
     file = as_path("prices", prices)
     with about(file):
         machines = read_machines(to_text(read_bytes(file)), region, pricing == "spot")
@@ -213,7 +214,7 @@ def _devices(file: Traversable) -> dict[str, Device]:
     source = _read(file)
     with about(file):
         if source.format != "devices":
-            raise ValueError("it holds no devices; it must hold a catalogue")
+            raise InputError("it holds no devices; it must hold a catalogue")
         return documents.read_devices(source.content)
 
 
@@ -237,7 +238,7 @@ def _workload(source: _Source) -> Workload:
         case "pipedream":
             return pipedream.read_workload(source.content, source.name)
     held = "a cluster" if source.format == "cluster" else "a catalogue of devices"
-    raise ValueError(f"it holds {held}; it must hold a workload")
+    raise InputError(f"it holds {held}; it must hold a workload")
 
 
 def _cluster(source: _Source) -> Cluster:
@@ -247,8 +248,8 @@ def _cluster(source: _Source) -> Cluster:
         case "dnn-partitioning":
             return dnn_partitioning.read_cluster(source.content, source.name)
     if source.format == "devices":
-        raise ValueError("it holds a catalogue of devices; it must hold a cluster")
-    raise ValueError("it holds a workload and names no cluster; it must hold a cluster")
+        raise InputError("it holds a catalogue of devices; it must hold a cluster")
+    raise InputError("it holds a workload and names no cluster; it must hold a cluster")
 
 
 def _open(path: str | os.PathLike[str]) -> _Source:
@@ -289,7 +290,7 @@ def _data() -> Traversable:
 def _recognize(file: Traversable, raw: bytes) -> tuple[str, Any]:
     """(format, content) of a file."""
     if not raw.strip():
-        raise ValueError(f"it is empty; it must be {FORMATS}")
+        raise InputError(f"it is empty; it must be {FORMATS}")
     text = to_text(raw)
     if text.lstrip().startswith("{"):
         return _recognize_document(file, from_json(text))
@@ -298,7 +299,7 @@ def _recognize(file: Traversable, raw: bytes) -> tuple[str, Any]:
     try:
         document = from_toml(text)
     except ValueError as error:
-        raise ValueError(f"{error}; it must be {FORMATS}") from None
+        raise InputError(f"{error}; it must be {FORMATS}") from None
     return _recognize_document(file, document)
 
 
@@ -309,7 +310,7 @@ def _recognize_document(file: Traversable, document: dict[str, Any]) -> tuple[st
     for format_, field in (("workload", "layers"), ("cluster", "types"), ("devices", "devices")):
         if field in document:
             return format_, document
-    raise ValueError(
+    raise InputError(
         "it has no layers (a workload), no types (a cluster), and no nodes and edges (dnn-partitioning); "
         f"it must be {FORMATS}"
     )

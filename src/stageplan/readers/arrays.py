@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError
 from ..fields import first_line
 from .bounded import check_size
 
@@ -40,7 +41,7 @@ def map_npy(path: Path) -> Array:
         with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
             return np.lib.format.open_memmap(path, mode="r")
     except _DAMAGED as error:
-        raise ValueError(f"it is not a valid .npy file: {first_line(error)}") from None
+        raise InputError(f"it is not a valid .npy file: {first_line(error)}") from None
 
 
 def read_npz(path: Path, names: Iterable[str]) -> dict[str, Array]:
@@ -61,7 +62,7 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, Array]:
                 check_size(sum(member.file_size for member in found))
                 return {members[member.filename]: _read_member(archive, member) for member in found}
         except _DAMAGED as error:
-            raise ValueError(f"it is not a valid .npz file: {first_line(error)}") from None
+            raise InputError(f"it is not a valid .npz file: {first_line(error)}") from None
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
@@ -78,4 +79,4 @@ def _check_header(stream: IO[bytes], member: zipfile.ZipInfo) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stream)
     if math.prod(shape) * dtype.itemsize > member.file_size:
-        raise ValueError(f"{member.filename} is shorter than its header says")
+        raise InputError(f"{member.filename} is shorter than its header says")

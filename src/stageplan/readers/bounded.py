@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from ..errors import InputError, InputTypeError
 from ..fields import sentence, show
 
 MAX_BYTES = 256 * 2**20
@@ -37,10 +38,10 @@ def as_path(name: str, value: object) -> Path:
         It has zero bytes, which no file's name may have.
     """
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"{name} is {show(value)}; it must be a path")
+        raise InputTypeError(f"{name} is {show(value)}; it must be a path")
     path = os.fspath(value)
     if not isinstance(path, str) or "\0" in path:
-        raise ValueError(f"{name} is {show(path)}; it must be a text without zero bytes")
+        raise InputError(f"{name} is {show(path)}; it must be a text without zero bytes")
     return Path(path)
 
 
@@ -50,9 +51,9 @@ def about(file: Path | Traversable) -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise ValueError(sentence(f"{file}: it is nested too deeply to be read")) from None
+        raise InputError(sentence(f"{file}: it is nested too deeply to be read")) from None
     except ValueError as error:
-        raise ValueError(sentence(f"{file}: {error}")) from None
+        raise InputError(sentence(f"{file}: {error}")) from None
 
 
 def read_bytes(file: Path | Traversable, limit: int = MAX_BYTES) -> bytes:
@@ -76,7 +77,7 @@ def read_bytes(file: Path | Traversable, limit: int = MAX_BYTES) -> bytes:
 def check_size(size: int, limit: int = MAX_BYTES) -> None:
     """Raise ValueError if there are more than `limit` bytes to read."""
     if size > limit:
-        raise ValueError(f"it has more than {limit >> 20} MB; it must have at most that")
+        raise InputError(f"it has more than {limit >> 20} MB; it must have at most that")
 
 
 def to_text(raw: bytes) -> str:
@@ -84,9 +85,9 @@ def to_text(raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8; the file must be text") from None
+        raise InputError(f"byte {error.start} is not UTF-8; the file must be text") from None
     if "\0" in text:
-        raise ValueError("it has zero bytes; the file must be text")
+        raise InputError("it has zero bytes; the file must be text")
     return text
 
 
@@ -95,17 +96,17 @@ def from_json(text: str | bytes, type: Any = Any, name: str = "JSON") -> Any:
     try:
         return msgspec.json.decode(text, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"it is not valid {name}: {error}") from None
+        raise InputError(f"it is not valid {name}: {error}") from None
 
 
 def from_toml(text: str) -> dict[str, Any]:
     """Decode TOML; ValueError where it is not valid, or beyond the limits."""
     check_size(len(text), MAX_TOML_BYTES)
     if _LONG_KEY.search(text):
-        raise ValueError(f"it has a key of more than {MAX_KEY_PARTS} parts; it must have at most that")
+        raise InputError(f"it has a key of more than {MAX_KEY_PARTS} parts; it must have at most that")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"it is not valid TOML: {error}") from None
+        raise InputError(f"it is not valid TOML: {error}") from None
     except ValueError:  # Python's limit
-        raise ValueError("it is not valid TOML: it has a number of too many digits") from None
+        raise InputError("it is not valid TOML: it has a number of too many digits") from None

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from ..cluster import Cluster, DeviceType
+from ..errors import InputError
 from ..fields import FINITE, Bytes, Capacity, DeviceLimit, Text, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
@@ -153,20 +154,20 @@ def _build(struct: type[S], document: Any, where: str) -> S:
     try:
         check_fields(built, built.owner)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}.{error}" if where else str(error)) from None
+        raise InputError(f"{where}.{error}" if where else str(error)) from None
     return built
 
 
 def _graph(document: dict[str, Any]) -> _Graph:
     for key in ("nodes", "edges"):
         if not isinstance(document[key], list):
-            raise ValueError(f"{key} is {show(document[key])}; it must be a list")
+            raise InputError(f"{key} is {show(document[key])}; it must be a list")
     if not 1 <= len(document["nodes"]) <= MAX_NODES:
-        raise ValueError(f"nodes has {len(document['nodes'])} items; it must have 1 to {MAX_NODES}")
+        raise InputError(f"nodes has {len(document['nodes'])} items; it must have 1 to {MAX_NODES}")
     nodes: dict[int, _Node] = {}
     for index, node in enumerate(_build_all(_Node, document["nodes"], "nodes")):
         if node.id in nodes:
-            raise ValueError(f"nodes[{index}].id is {show(node.id)}; it must differ from the ids before it")
+            raise InputError(f"nodes[{index}].id is {show(node.id)}; it must differ from the ids before it")
         nodes[node.id] = node
     edges = _build_all(_Edge, document["edges"], "edges")
     _check_edges(nodes, edges)
@@ -178,14 +179,14 @@ def _check_edges(nodes: dict[int, _Node], edges: list[_Edge]) -> None:
     for index, edge in enumerate(edges):
         for key, end in (("sourceId", edge.source_id), ("destId", edge.dest_id)):
             if end not in nodes:
-                raise ValueError(f"edges[{index}].{key} is {show(end)}; it must be the id of a node")
+                raise InputError(f"edges[{index}].{key} is {show(end)}; it must be the id of a node")
         if edge.source_id == edge.dest_id:
-            raise ValueError(
+            raise InputError(
                 f"edges[{index}].destId is {show(edge.dest_id)}; it must differ from the sourceId"
             )
         cost = costs.setdefault(edge.source_id, edge.cost)
         if cost != edge.cost:
-            raise ValueError(
+            raise InputError(
                 f"edges[{index}].cost is {edge.cost}; "
                 f"it must be {cost}, as on the other edges of node {show(edge.source_id)}"
             )
@@ -197,7 +198,7 @@ def _merge(graph: _Graph, pairs: list[tuple[int, int]]) -> dict[int, int]:
     group_of = _groups(graph)
     count = len(set(group_of.values()))
     if count > MAX_LAYERS:
-        raise ValueError(f"nodes make {count} layers; they must make at most {MAX_LAYERS}")
+        raise InputError(f"nodes make {count} layers; they must make at most {MAX_LAYERS}")
     while cycle := find_cycle(_between(pairs, group_of)):
         merged = set(cycle)
         group_of = {id_: cycle[0] if group in merged else group for id_, group in group_of.items()}

@@ -11,6 +11,7 @@ from msgspec import NODEFAULT, Meta
 from ..arguments import check_choice
 from ..cluster import Cluster
 from ..device import Device
+from ..errors import InputError
 from ..fields import allowed, check_fields, fields_of, show
 from ..goal import Goal
 from ..workload import Workload
@@ -62,7 +63,7 @@ def read_devices(document: dict[str, Any]) -> dict[str, Device]:
     devices: dict[str, Device] = {}
     for index, device in enumerate(build(CatalogueDocument, document).devices):
         if devices.setdefault(device.name, device) is not device:
-            raise ValueError(
+            raise InputError(
                 f"devices[{index}].name is {show(device.name)}; it must differ from those before"
             )
     return devices
@@ -104,24 +105,24 @@ def build(struct: type[S], document: Any, where: str = "") -> S:
         Says the path of a bad field, its value and what is allowed.
     """
     if not isinstance(document, dict):
-        raise ValueError(f"{where} is {show(document)}; it must be a table")
+        raise InputError(f"{where} is {show(document)}; it must be a table")
     fields = {field.encode_name: field for field in fields_of(struct)}
     prefix = f"{where}." if where else ""
     for key in document:
         if key not in fields:
-            raise ValueError(
+            raise InputError(
                 f"{prefix}{show(key)[1:-1]} is not a known field; it must be one of {', '.join(fields)}"
             )
     for key, field in fields.items():
         if key not in document and field.default is NODEFAULT and field.default_factory is NODEFAULT:
-            raise ValueError(f"{prefix}{key} is missing; it must be {allowed(field)}")
+            raise InputError(f"{prefix}{key} is missing; it must be {allowed(field)}")
     parts = {
         fields[key].name: _part(fields[key].type, value, prefix + key) for key, value in document.items()
     }
     try:
         return struct(**parts)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{prefix}{error}") from None
+        raise InputError(f"{prefix}{error}") from None
 
 
 def _part(type_: Any, value: Any, where: str) -> Any:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from .. import _core
+from ..errors import InputError
 from ..fields import show
 
 Node = TypeVar("Node", bound=Hashable)
@@ -60,7 +61,7 @@ def refuse_cycle(edges: Iterable[tuple[Node, Node]]) -> None:
         names = [show(node) for node in cycle]
         named = names if len(names) <= MAX_NAMED else [*names[:MAX_NAMED], "..."]
         around = " -> ".join([*named, names[0]])
-        raise ValueError(f"edges go round in a cycle of {len(names)} nodes, {around}; there must be none")
+        raise InputError(f"edges go round in a cycle of {len(names)} nodes, {around}; there must be none")
 
 
 def linear_order(edges: Iterable[tuple[int, int]], tensors: Tensors, devices: Sequence[Devices]) -> Order:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
+from ..errors import InputError
 from ..fields import show
 from ..workload import MAX_LAYERS, Layer, Tensor, Workload
 from .order import Devices, linear_order, refuse_cycle
@@ -69,7 +70,7 @@ def read_workload(text: str, name: str) -> Workload:
     refuse_cycle(edges)
     ids = [id_ for id_, node in nodes.items() if not node.is_input]
     if not 1 <= len(ids) <= MAX_LAYERS:
-        raise ValueError(f"it has {len(ids)} nodes besides the inputs; it must have 1 to {MAX_LAYERS}")
+        raise InputError(f"it has {len(ids)} nodes besides the inputs; it must have 1 to {MAX_LAYERS}")
     consumers: dict[str, list[str]] = {}
     for source, target in edges:
         if not nodes[source].is_input and not nodes[target].is_input:
@@ -113,14 +114,14 @@ def _parse(text: str) -> tuple[dict[str, _Node], list[tuple[str, str]]]:
     for number, line in _lines(text):
         if node := _NODE.fullmatch(line):
             if node["id"] in nodes:
-                raise ValueError(
+                raise InputError(
                     f"line {number}: the id {show(node['id'])} is taken; each node must have its own"
                 )
             nodes[node["id"]] = _node(node, number)
         elif edge := _EDGE.fullmatch(line):
             edges.setdefault((edge[1], edge[2]), number)
         else:
-            raise ValueError(f"line {number} is {show(line)}; it must be a node or an edge")
+            raise InputError(f"line {number} is {show(line)}; it must be a node or an edge")
     for (source, target), number in edges.items():
         _check_edge(source, target, nodes, number)
     return nodes, list(edges)
@@ -151,15 +152,15 @@ def _number(match: re.Match[str], field: str, number: int) -> float:
         parts = [-inf]
     if not all(0 <= part < inf for part in parts):
         allowed = "a number, 0 or more and finite" + (", or a list of them" if field == "activation" else "")
-        raise ValueError(f"line {number}: the {field} field is {show(text)}; it must be {allowed}")
+        raise InputError(f"line {number}: the {field} field is {show(text)}; it must be {allowed}")
     return sum(parts)
 
 
 def _check_edge(source: str, target: str, nodes: dict[str, _Node], number: int) -> None:
     if source == target:
-        raise ValueError(
+        raise InputError(
             f"line {number}: the edge leads from {show(source)} to itself; it must lead to another node"
         )
     for end in (source, target):
         if end not in nodes:
-            raise ValueError(f"line {number}: the edge names {show(end)}; it must name a node of the file")
+            raise InputError(f"line {number}: the edge names {show(end)}; it must name a node of the file")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ..errors import InputError
 from ..fields import printable, show
 
 COLUMNS = ("AcceleratorName", "AcceleratorCount", "Region")
@@ -84,7 +85,7 @@ def read_machines(text: str, region: str | None = None, spot: bool = False) -> l
     try:
         rows = list(_rows(csv.DictReader(io.StringIO(text)), region, "SpotPrice" if spot else "Price"))
     except csv.Error as error:
-        raise ValueError(f"it is not a valid CSV: {error}") from None
+        raise InputError(f"it is not a valid CSV: {error}") from None
     hosts: dict[tuple[str, str], float] = {}
     slices: dict[tuple[str, str, float], set[str]] = {}
     for row in rows:
@@ -120,7 +121,7 @@ def _rows(rows: csv.DictReader[str], region: str | None, column: str) -> Iterato
     for row in rows:
         if None in row or None in row.values():  # how the reader marks fields that are too many or too few
             columns = len(rows.fieldnames or [])
-            raise ValueError(f"line {rows.line_num} is incomplete or too long; it must have {columns} fields")
+            raise InputError(f"line {rows.line_num} is incomplete or too long; it must have {columns} fields")
         regions.add(row["Region"])
         accelerator, machine = row["AcceleratorName"], row.get("InstanceType")
         listed = row[column] and (row["AcceleratorCount"] if accelerator else machine)
@@ -129,7 +130,7 @@ def _rows(rows: csv.DictReader[str], region: str | None, column: str) -> Iterato
             number = _number(row, "AcceleratorCount", rows.line_num) if accelerator else 0.0
             yield _Row(machine, accelerator, number, row["Region"], price)
     if region is not None and region not in regions:
-        raise ValueError(f"region is {show(region)}; it must be one of the file's: {_some(regions)}")
+        raise InputError(f"region is {show(region)}; it must be one of the file's: {_some(regions)}")
 
 
 def _chips(name: str) -> tuple[str, float]:
@@ -144,7 +145,7 @@ def _chips(name: str) -> tuple[str, float]:
 def _check_columns(found: Sequence[str], needed: Sequence[str]) -> None:
     for name in needed:
         if name not in found:
-            raise ValueError(f"it has no column {name}; it must be a CSV with columns {', '.join(needed)}")
+            raise InputError(f"it has no column {name}; it must be a CSV with columns {', '.join(needed)}")
 
 
 def _number(row: dict[str, str], field: str, line: int) -> float:
@@ -154,7 +155,7 @@ def _number(row: dict[str, str], field: str, line: int) -> float:
         value = math.nan
     if not 0 <= value < math.inf or (field == "AcceleratorCount" and not value):
         allowed = "more than 0" if field == "AcceleratorCount" else "0 or more"
-        raise ValueError(f"{field} in line {line} is {show(row[field])}; it must be a number, {allowed}")
+        raise InputError(f"{field} in line {line} is {show(row[field])}; it must be a number, {allowed}")
     return value
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from ..arguments import check_choice, check_number
+from ..errors import InputError
 from ..fields import Capacity, DeviceLimit, Name, Price, allowed, fields_of, show, whole
 from ..goal import Goal
 from ..solve import Method
@@ -98,7 +99,7 @@ def dimensions(product: Mapping[str, Any], zipped: Sequence[Mapping[str, Any]]) 
     names = [name for group in groups for name in group]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(_TWICE.format(name))
+            raise InputError(_TWICE.format(name))
     divided = [_take_divisors(groups, name) for name in names if _divisors_of(groups, name) is not None]
     made = [_dimension(group) for group in groups if group]
     for name, of in divided:
@@ -111,13 +112,13 @@ def _flat(axes: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, values in axes.items():
         if name in BY_TYPE and not isinstance(values, Mapping):
-            raise ValueError(f"{name} is {show(values)}; it must be a table by device type")
+            raise InputError(f"{name} is {show(values)}; it must be a table by device type")
         for full, of_axis in _by_type(name, values) if name in BY_TYPE else [(name, values)]:
             if base(full) not in FIELDS or ("." in full) != (base(full) in BY_TYPE):
                 known = [f"{field}.TYPE" if field in BY_TYPE else field for field in FIELDS]
-                raise ValueError(f"{show(full)[1:-1]} is not an axis; it must be one of {', '.join(known)}")
+                raise InputError(f"{show(full)[1:-1]} is not an axis; it must be one of {', '.join(known)}")
             if full in flat:
-                raise ValueError(_TWICE.format(full))
+                raise InputError(_TWICE.format(full))
             flat[full] = of_axis
     return flat
 
@@ -135,7 +136,7 @@ def _take_divisors(groups: list[dict[str, Any]], name: str) -> tuple[str, str]:
     """Remove the axis of the divisors of another axis; return both names."""
     of = _divisors_of(groups, name)
     if not any(of in group for group in groups) or _divisors_of(groups, of) is not None:
-        raise ValueError(
+        raise InputError(
             f"{name}.divisors_of is {show(of)}; it must be another axis of the sweep, with values of its own"
         )
     for group in groups:
@@ -149,7 +150,7 @@ def _with_divisors(dimension: Dimension, name: str, of: str) -> Dimension:
         return dimension
     values = listed(dimension.axes[of])
     if not all(isinstance(value, int) and value >= 1 for value in values):
-        raise ValueError(f"{name} has the divisors of {of}; all values of {of} must be whole numbers from 1")
+        raise InputError(f"{name} has the divisors of {of}; all values of {of} must be whole numbers from 1")
     pairs = [(place, divisor) for place, value in enumerate(values) for divisor in _divisors(value)]
     axes: dict[str, tuple[Any, ...] | Range] = {
         other: tuple(items[place] for place, _ in pairs)
@@ -168,7 +169,7 @@ def _dimension(group: Mapping[str, Any]) -> Dimension:
     (first, values), *others = axes.items()
     for name, other in others:
         if len(other) != len(values):
-            raise ValueError(
+            raise InputError(
                 f"{name} has {len(other)} values; it must have {len(values)}, as {first} in its zip"
             )
     return Dimension(axes)
@@ -182,7 +183,7 @@ def _values(name: str, given: Any) -> tuple[Any, ...] | Range:
         given = given.tolist()
     values = tuple(given) if isinstance(given, (list, tuple, range)) else (given,)
     if not values:
-        raise ValueError(f"{name} has no values; it must have 1 or more")
+        raise InputError(f"{name} has no values; it must have 1 or more")
     return tuple(_checked(name, value) for value in values)
 
 
@@ -196,7 +197,7 @@ def _checked(name: str, value: Any) -> Any:
     try:
         return msgspec.convert(value, field.type)
     except msgspec.ValidationError:
-        raise ValueError(f"{name} has {show(value)}; each of its values must be {_allowed(name)}") from None
+        raise InputError(f"{name} has {show(value)}; each of its values must be {_allowed(name)}") from None
 
 
 def _allowed(name: str) -> str:
@@ -207,7 +208,7 @@ def _range(name: str, given: Mapping[str, Any]) -> tuple[Any, ...] | Range:
     """Make a range by its step, or by its number of points, evenly or logarithmically spaced."""
     keys = set(given) - {"from", "to"}
     if not {"from", "to"} <= set(given) or keys not in (set(), {"step"}, {"points"}, {"points", "spacing"}):
-        raise ValueError(
+        raise InputError(
             f"{name} is {show(dict(given))}; a table must have from and to, and may have step, or points and "
             f"spacing; or it must have divisors_of, an axis"
         )
@@ -215,7 +216,7 @@ def _range(name: str, given: Mapping[str, Any]) -> tuple[Any, ...] | Range:
     check_number(f"{name}.from", start)
     check_number(f"{name}.to", stop)
     if stop < start:
-        raise ValueError(f"{name}.to is {show(stop)}; it must be at least {name}.from, {show(start)}")
+        raise InputError(f"{name}.to is {show(stop)}; it must be at least {name}.from, {show(start)}")
     if "points" in keys:
         return _points(name, start, stop, given["points"], given.get("spacing", "linear"))
     step = given.get("step", 1)
@@ -251,7 +252,7 @@ def listed(values: tuple[Any, ...] | Range) -> tuple[Any, ...]:
     if not isinstance(values, Range):
         return values
     if values.count > _MOST:
-        raise ValueError(f"a range has {values.count:,} values; here it must have at most {_MOST:,}")
+        raise InputError(f"a range has {values.count:,} values; here it must have at most {_MOST:,}")
     numbers = values.at(np.arange(values.count))
     return tuple(
         numbers.astype(np.int64).tolist() if np.all(numbers == np.floor(numbers)) else numbers.tolist()

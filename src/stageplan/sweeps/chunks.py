@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import InputError
 from ..fields import first_line, sentence
 from ..problem import Problem
 from ..row import TYPES
@@ -170,6 +171,6 @@ def chunk_size(sweep: Sweep) -> int:
         work += outcomes.work
         errors += outcomes.errors
     if len(errors) == tried:
-        raise ValueError(f"no set-up can be solved: {errors[0]}")
+        raise InputError(f"no set-up can be solved: {errors[0]}")
     seconds = work / tried / _WORK_PER_SECOND + _SET_UP_SECONDS + _GROUP_SECONDS / sweep.group_size
     return max(1, min(_MOST, round(1 / seconds)))

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ..catalogue import make_cluster
 from ..cluster import Cluster
+from ..errors import InputError
 from ..fields import show
 from ..goal import Goal
 from ..readers import read_cluster, read_goal, read_workload
@@ -51,7 +52,7 @@ class Documents:
         if not isinstance(value, (Workload, Cluster)):
             return value
         if self._given.setdefault(value.name, value) != value:
-            raise ValueError(f"{show(value.name)} is the name of two workloads or clusters; they must differ")
+            raise InputError(f"{show(value.name)} is the name of two workloads or clusters; they must differ")
         return value.name
 
     def read(self, axes: Mapping[str, Any]) -> tuple[dict[str, Network], dict[str, Cluster]]:
@@ -78,7 +79,7 @@ class Documents:
         given = self._given.get(name)
         if given is not None:
             if not isinstance(given, Workload):
-                raise ValueError(f"workload has {show(name)}, a cluster; it must be a workload")
+                raise InputError(f"workload has {show(name)}, a cluster; it must be a workload")
             return Network(workload=given, goal=Goal(), cluster=cluster)
         path = self._path(name)
         return Network(workload=read_workload(path), goal=read_goal(path) or Goal(), cluster=cluster)
@@ -86,18 +87,18 @@ class Documents:
     def _cluster(self, name: str) -> Cluster:
         given = self._given.get(name)
         if isinstance(given, Workload):
-            raise ValueError(f"cluster has {show(name)}, a workload; it must be a cluster")
+            raise InputError(f"cluster has {show(name)}, a workload; it must be a cluster")
         return read_cluster(self._path(name)) if given is None else given
 
     def _cluster_of(self, name: str) -> Cluster:
         if name in self._given:
-            raise ValueError(
+            raise InputError(
                 f"cluster is missing; it must be an axis where {show(name)} is not read from a file"
             )
         try:
             return read_cluster(self._path(name))
         except ValueError as error:
-            raise ValueError(f"{error}, or cluster or device must be an axis") from None
+            raise InputError(f"{error}, or cluster or device must be an axis") from None
 
     def _path(self, name: str) -> str | Path:
         """Return a path beside the sweep's file, or else the name as it is, such as that of an example."""

@@ -8,6 +8,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from ..errors import InputTypeError
 from ..fields import first_line, show
 
 Engine = Executor | Callable[..., Iterable[Any]] | None
@@ -25,7 +26,7 @@ class Failure(NamedTuple):
 def check_engine(engine: object) -> None:
     """Raise TypeError unless it is an executor or a function like `map`."""
     if not (engine is None or callable(getattr(engine, "submit", None)) or callable(engine)):
-        raise TypeError(
+        raise InputTypeError(
             f"executor is {show(engine)}; it must be an executor of concurrent.futures or a function like map"
         )
 

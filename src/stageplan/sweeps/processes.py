@@ -14,12 +14,13 @@ from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any
 
+from ..errors import StageplanError
 from ..fields import first_line
 
 _Task = tuple[Future[Any], tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]
 
 
-class WorkerDiedError(RuntimeError):
+class WorkerDiedError(StageplanError, RuntimeError):
     """A worker ended before its task."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..output import compose, table, to_text
 from ..readers.bounded import as_path
 from .front import SweepFront, front_of
@@ -106,12 +107,12 @@ class SweepResults:
         """
         path, suffix = as_path("output", output), f".{self._store.rows_format}"
         if path.suffix != suffix:
-            raise ValueError(f"output is {path}; it must be a file {suffix}, as the rows of the sweep are")
+            raise InputError(f"output is {path}; it must be a file {suffix}, as the rows of the sweep are")
         if path.resolve().parent == (self.directory / CHUNKS).resolve():
-            raise ValueError(f"output is {path}; it must not be among the chunks of the sweep")
+            raise InputError(f"output is {path}; it must not be among the chunks of the sweep")
         missing = self._store.chunks - len(self._store.done())
         if missing:
-            raise ValueError(f"{self.directory}: {missing:,} of {self._store.chunks:,} chunks are missing")
+            raise InputError(f"{self.directory}: {missing:,} of {self._store.chunks:,} chunks are missing")
         self._store.merge(path)
         self._store.remove_scratch()
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..arguments import as_tuple, check_choice, check_number, count_threads
+from ..errors import ExecutorError, InputError
 from ..fields import first_line, sentence, show
 from ..readers.bounded import as_path
 from .chunks import chunk_size, fail_chunk, solve_chunk
@@ -93,7 +94,7 @@ def sweep(
     TypeError, ValueError
         An argument is not allowed; the directory is not of this sweep, or a file in it is damaged; no set-up
         of a sample can be solved.
-    RuntimeError
+    ExecutorError
         The executor broke down; `resume` continues.
 
     Examples
@@ -106,7 +107,7 @@ def sweep(
     """
     check_engine(executor)
     if executor is not None and workers is not None:
-        raise ValueError("workers is given with executor; only one of them may be")
+        raise InputError("workers is given with executor; only one of them may be")
     if workers is not None:
         check_number("workers", workers, minimum=1, maximum=4096, whole=True)
     if threads is None and (executor is not None or workers is not None):
@@ -136,7 +137,7 @@ def _check_shard(shard: object) -> tuple[int, int]:
         check_number("shard", of, minimum=1, maximum=2**31, whole=True)
         check_number("shard", index, minimum=1, maximum=of, whole=True)
     except (TypeError, ValueError):
-        raise ValueError(
+        raise InputError(
             f"shard is {show(shard)}; it must be (i, n) with whole numbers, 1 <= i <= n"
         ) from None
     return index, of
@@ -150,13 +151,13 @@ def _store(sweep: Sweep, directory: str | os.PathLike[str], continues: bool, row
         return Store.make(path, sweep, chunk_size(sweep), rows)
     store = Store.open(path)
     if not store.is_of(sweep):
-        raise ValueError(
+        raise InputError(
             f"directory is {path}, that of another sweep; it must be new, empty or of this sweep"
         )
     if not continues:
-        raise ValueError(f"directory is {path}, which has chunks of this sweep; resume continues them")
+        raise InputError(f"directory is {path}, which has chunks of this sweep; resume continues them")
     if rows not in (None, store.rows_format):
-        raise ValueError(f"rows is {rows!r}; it must be {store.rows_format!r}, as in {path}")
+        raise InputError(f"rows is {rows!r}; it must be {store.rows_format!r}, as in {path}")
     check_pyarrow(store.rows_format)
     return store
 
@@ -187,7 +188,7 @@ class _Run:
         except KeyboardInterrupt:
             return self._results(interrupted=True)
         except BrokenExecutor as error:
-            raise RuntimeError(f"the executor broke down: {first_line(error)}; {self._kept()}") from error
+            raise ExecutorError(f"the executor broke down: {first_line(error)}; {self._kept()}") from error
         return self._results()
 
     def _try(self, engine: Any, task: Callable[[int], Any], numbers: Sequence[int]) -> dict[int, str]:

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from .._version import __version__
+from ..errors import InputError
 from ..fields import show
 from ..output import write_whole
 from ..readers.bounded import about, from_json
@@ -88,7 +89,7 @@ class Store:
         """
         file = directory / DESCRIPTION
         if directory.is_dir() and not file.exists():
-            raise ValueError(f"{directory} is not the directory of a sweep; it has no {DESCRIPTION}")
+            raise InputError(f"{directory} is not the directory of a sweep; it has no {DESCRIPTION}")
         return cls(directory, file.read_bytes())
 
     @classmethod
@@ -160,7 +161,7 @@ class Store:
             first, last = self.span(number)
             start = f'{{"set_up":{first},'.encode()
             if len(lines) != last - first or not raw.startswith(start) or not raw.endswith(b"\n"):
-                raise ValueError("it does not have the rows of its chunk")
+                raise InputError("it does not have the rows of its chunk")
         return Counter(line.status for line in lines)
 
     def table(self, number: int, columns: list[str] | None = None) -> pa.Table:
@@ -179,12 +180,12 @@ class Store:
                 with pq.ParquetFile(self.path(number)) as file:
                     mark = (file.metadata.metadata or {}).get(b"stageplan")
                     if mark != self._mark(number).encode():
-                        raise ValueError("it is not of this sweep and chunk")
+                        raise InputError("it is not of this sweep and chunk")
                     return file.read(columns, use_threads=False)
             except (pa.ArrowException, OSError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
-                raise ValueError(f"it is not a whole Parquet file: {error}") from None
+                raise InputError(f"it is not a whole Parquet file: {error}") from None
 
     def lines(self, number: int, type_: Any = dict[str, Any]) -> list[Any]:
         """Read the rows of a chunk from its JSON Lines, as values of a type."""
@@ -237,7 +238,7 @@ def opened(directory: str, digest: str) -> Store:
     """Open a directory once in each process, and check that it has not changed."""
     store = Store.open(Path(directory))
     if store.digest != digest:
-        raise ValueError(f"{directory} has changed since the sweep began; it is of another one now")
+        raise InputError(f"{directory} has changed since the sweep began; it is of another one now")
     return store
 
 
@@ -252,14 +253,14 @@ def vacant(directory: Path) -> bool:
     if not os.path.lexists(directory):
         return True
     if not directory.is_dir():
-        raise ValueError(f"directory is {directory}, a file; it must be a directory, or a new one")
+        raise InputError(f"directory is {directory}, a file; it must be a directory, or a new one")
     found = [name for name in os.listdir(directory) if name != CHUNKS and not _SCRATCH.fullmatch(name)]
     chunks = directory / CHUNKS
     found += os.listdir(chunks) if chunks.is_dir() else []
     if (directory / DESCRIPTION).exists():  # the last question, since another shard may begin meanwhile
         return False
     if found:
-        raise ValueError(f"directory is {directory}; it must be new, empty, or the directory of a sweep")
+        raise InputError(f"directory is {directory}; it must be new, empty, or the directory of a sweep")
     return True
 
 
@@ -280,10 +281,10 @@ def _decode(file: Path, raw: bytes) -> Description:
         format_ = document.get("format") if isinstance(document, dict) else None
         name, _, version = format_.rpartition(" ") if isinstance(format_, str) else ("", "", "")
         if name != _NAME or not version.isdecimal():
-            raise ValueError("it is not the description of a sweep")
+            raise InputError("it is not the description of a sweep")
         writer = document.get("version")
         if int(version) != _VERSION or writer != __version__:
-            raise ValueError(
+            raise InputError(
                 f"its format is {show(format_)}, written by version {show(writer)}; this version, "
                 f"{__version__!r}, continues only its own sweeps, {f'{_NAME} {_VERSION}'!r}"
             )
@@ -295,7 +296,7 @@ def _lines(raw: bytes, type_: Any) -> list[Any]:
     try:
         return msgspec.json.Decoder(type_).decode_lines(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"it is not valid JSON Lines: {error}") from None
+        raise InputError(f"it is not valid JSON Lines: {error}") from None
 
 
 def _parquet(table: pa.Table, mark: str) -> pa.Buffer:

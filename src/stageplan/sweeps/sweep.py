@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ..arguments import check_number
 from ..cluster import Cluster
+from ..errors import InputError, InputTypeError
 from ..fields import show
 from ..goal import Goal
 from ..problem import Problem
@@ -118,6 +119,9 @@ class Sweep(Struct, frozen=True, kw_only=True):
         for field, value in (("work", work), ("chunk", chunk)):
             if value is not None:
                 check_number(field, value, minimum=1, maximum=2**53, whole=True)
+        for field, group in (("product", product), *(("zip", group) for group in zip)):
+            if not isinstance(group, Mapping):
+                raise InputTypeError(f"{field} is {show(group)}; it must be a dict of axes")
         documents = Documents(Path(folder))
         product, zip = documents.named(product), [documents.named(group) for group in zip]
         made = dimensions(product, zip)
@@ -217,7 +221,7 @@ class Sweep(Struct, frozen=True, kw_only=True):
             for cluster in self.clusters.values() if name in BY_TYPE else ():
                 known = [each.name for each in cluster.types]
                 if type_ not in known:
-                    raise ValueError(
+                    raise InputError(
                         f"{axis} is an axis, and cluster {show(cluster.name)} has no type {show(type_)}; "
                         f"it must be one of {', '.join(known)}"
                     )
@@ -294,9 +298,9 @@ def _text(names: Sequence[str]) -> str:
 
 def _check_size(made: Sequence[Dimension]) -> None:
     if prod(map(len, made)) > _MOST:
-        raise ValueError(f"the sweep has more than {_MOST:,} set-ups; it must have at most that")
+        raise InputError(f"the sweep has more than {_MOST:,} set-ups; it must have at most that")
     names = [name for dimension in made for name in dimension.axes]
     if "workload" not in names:
-        raise ValueError("workload is missing; it must be an axis of one value or more")
+        raise InputError("workload is missing; it must be an axis of one value or more")
     if "cluster" in names and "device" in names:
-        raise ValueError("cluster and device are both axes; only one of them may be")
+        raise InputError("cluster and device are both axes; only one of them may be")

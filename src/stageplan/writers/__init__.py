@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import msgspec
 
 from ..arguments import check_choice
+from ..errors import InputError
 from ..fields import printable
-from ..plan import Plan
+from ..plan import Plan, check_plan
 from ..problem import Problem, check_problem
 from ..solve import Method, Result
 from ..verify import stage_times
@@ -221,10 +222,9 @@ def export(plan: Plan, to: str, *, script: bool = False) -> Export:
     >>> exported.ranks[1]
     Rank(rank=1, stage=1, replica=0, device_type='type1')
     """
-    if not isinstance(plan, Plan):
-        raise TypeError(f"plan is {type(plan).__name__}; it must be a Plan")
+    check_plan(plan)
     if not plan.feasible:
-        raise ValueError(f"the plan is not feasible: {'; '.join(map(str, plan.violations))}")
+        raise InputError(f"the plan is not feasible: {'; '.join(map(str, plan.violations))}")
     written = write(Partition.of(plan), to, script)
     moved = ""
     if to == "vllm":
@@ -257,7 +257,7 @@ def target(problem: Problem, runtime: str) -> Target:
         _WRITERS[runtime].write(partition)
         return Target.of(problem, runtime, limits)
     except ValueError as error:
-        raise ValueError(f"{runtime} can run no plan of this problem: {error}") from None
+        raise InputError(f"{runtime} can run no plan of this problem: {error}") from None
 
 
 def solve_for(problem: Problem, runtime: str, method: Method = "auto", **options: Any) -> Result:
@@ -304,13 +304,13 @@ def write(partition: Partition, to: str, script: bool = False) -> Written:
     """Convert a partition to a runtime's configuration, or to a script."""
     check_choice("to", to, RUNTIMES)
     if script and to != "torch":
-        raise ValueError(f"script requires to 'torch'; it is {to!r}")
+        raise InputError(f"script requires to 'torch'; it is {to!r}")
     try:
         partition.check()
         _WRITERS[to].LIMITS.check(partition)
         return (torch_script if script else _WRITERS[to]).write(partition)
     except ValueError as error:
-        raise ValueError(f"{to} cannot run this plan: {error}") from None
+        raise InputError(f"{to} cannot run this plan: {error}") from None
 
 
 def _compare(plan: Plan, default: Default) -> Comparison:

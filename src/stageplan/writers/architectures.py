@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from ..errors import InputError
 from .partition import Partition
 
 
@@ -27,8 +28,8 @@ def check_pipeline(partition: Partition, runtime: str) -> None:
     known = _known()[runtime]
     version = f"{known['package']} {known['version']}"
     if architecture in known["no_pipelines"]:
-        raise ValueError(f"{version} has no pipelines for {architecture}")
-    raise ValueError(
+        raise InputError(f"{version} has no pipelines for {architecture}")
+    raise InputError(
         f"{version} has no class for {architecture} (without architecture in the workload, it is not checked)"
     )
 
@@ -49,7 +50,7 @@ def check_blocks(partition: Partition) -> None:
     """
     architecture = partition.conditions.architecture
     if architecture in _known()["megatron"]["other_blocks"]:
-        raise ValueError(
+        raise InputError(
             f"blocks of {architecture} are not all transformer layers, which the runtime's layout counts"
         )
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError
 from ..plan import Plan
 from ..problem import Problem
 from ..repair import Repair, repair
@@ -47,9 +48,9 @@ class Target:
             The runtime runs no stages of layers that are not adjacent, or no listed options.
         """
         if problem.options is not None:
-            raise ValueError("it lists the options of stages, whose strategies are not known")
+            raise InputError("it lists the options of stages, whose strategies are not known")
         if limits.adjacent and problem.goal.merge == "type":
-            raise ValueError(
+            raise InputError(
                 "merge is 'type'; it must be 'adjacent', as each stage must be a run of adjacent layers"
             )
         constrained = _with_strategies(problem, limits)
@@ -108,7 +109,7 @@ def _with_strategies(problem: Problem, limits: Limits) -> Problem:
     kept = [limits.runs(strategy, degree) for strategy, degree in columns]
     if not any(kept):
         names = ", ".join(dict.fromkeys(problem.column_strategy))
-        raise ValueError(f"it knows none of the strategies of the device types: {names}")
+        raise InputError(f"it knows none of the strategies of the device types: {names}")
     return problem if all(kept) else keep_columns(problem, kept)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ..cluster import RECOMPUTE
+from ..errors import InputError
 from ..fields import show
 from ..workload import Mode
 from .partition import Partition, Way
@@ -92,7 +93,7 @@ class Limits(NamedTuple):
         mode = partition.conditions.mode
         if self.mode is not None and mode is not None and (mode == "train") != (self.mode == "train"):
             does = "trains" if self.mode == "train" else "serves"
-            raise ValueError(
+            raise InputError(
                 f"its workload was profiled for mode {mode!r}, and the runtime only {does} models "
                 f"(profile with --mode {self.mode})"
             )
@@ -111,7 +112,7 @@ class Limits(NamedTuple):
         )
         for bound in bounds[1:-1]:
             if not decoders.first + (not around) <= bound <= decoders.end - (not around):
-                raise ValueError(f"a stage begins with {partition.layers[bound]}; the runtime keeps {keeps}")
+                raise InputError(f"a stage begins with {partition.layers[bound]}; the runtime keeps {keeps}")
 
     def _check_ties(self, partition: Partition) -> None:
         ends = self.ties == "ends apart"
@@ -119,14 +120,14 @@ class Limits(NamedTuple):
         for tie in partition.parted_ties():
             if self._keeps_together(partition, tie):
                 names = " and ".join(partition.layers[layer] for layer in tie)
-                raise ValueError(f"{names} share weights but not a stage; the runtime {keeps}")
+                raise InputError(f"{names} share weights but not a stage; the runtime {keeps}")
 
     def _check_replicas(self, partition: Partition) -> None:
         if self.replicas == "any":
             return
         replicas = partition.replicas()
         if self.replicas == "one" and replicas > 1:
-            raise ValueError(
+            raise InputError(
                 f"its stages have {replicas} replicas; the runtime runs one of each stage "
                 "(plan with --max-devices-per-stage 1)"
             )
@@ -136,19 +137,19 @@ class Limits(NamedTuple):
             return
         for number, stage in enumerate(partition.stages, start=1):
             if not self.runs(stage.strategy, stage.degree):
-                raise ValueError(
+                raise InputError(
                     f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; "
                     f"the runtime {self._known_strategies()}"
                 )
         degrees = [stage.degree for stage in partition.stages]
         if len(set(degrees)) > 1:
-            raise ValueError(
+            raise InputError(
                 f"its stages have replicas of {', '.join(map(str, degrees))} devices; the runtime runs all "
                 "stages with the same tensor parallelism (plan with --same-strategy)"
             )
         if len({stage.way for stage in partition.stages}) > 1:
             listed = ", ".join(show(stage.strategy) for stage in partition.stages)
-            raise ValueError(
+            raise InputError(
                 f"its stages have strategies {listed}; the runtime runs all with the same one (plan with "
                 "--same-strategy)"
             )
@@ -168,7 +169,7 @@ class Limits(NamedTuple):
     def _check_zero(self, partition: Partition) -> None:
         zero = partition.conditions.zero or 0
         if zero > self.zero and self.replicas == "same":
-            raise ValueError(
+            raise InputError(
                 f"its replicas divide what they keep by ZeRO stage {zero}; the runtime has at most stage "
                 f"{self.zero} in a pipeline (profile with --zero {self.zero})"
             )
@@ -181,6 +182,6 @@ class Limits(NamedTuple):
                 if self.schedules
                 else "has no schedule of its own"
             )
-            raise ValueError(f"it is planned for schedule {schedule!r}; the runtime {runs}")
+            raise InputError(f"it is planned for schedule {schedule!r}; the runtime {runs}")
         if self.replicas != "any":
             partition.microbatches()

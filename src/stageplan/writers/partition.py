@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from ..cluster import RECOMPUTE
+from ..errors import InputError
 from ..fields import show
 from ..goal import Goal
 from ..plan import Plan, Stage
@@ -59,7 +60,7 @@ class Part(NamedTuple):
         """Return the part of a stage; one that does not tell replicas has one device for each."""
         replicas = stage.devices if stage.replicas is None else stage.replicas
         if replicas < 1 or stage.devices % replicas:
-            raise ValueError(
+            raise InputError(
                 f"a stage has {replicas} replicas on {stage.devices} devices; each must have the same number"
             )
         return cls(tuple(layers), stage.type, replicas, stage.devices // replicas, stage.strategy)
@@ -167,14 +168,14 @@ class Partition(NamedTuple):
             The file lacks layers or stages, or names a layer that it does not have.
         """
         if not saved.stages or not saved.layers:
-            raise ValueError("the plan file lacks layers and stages; pass --workload")
+            raise InputError("the plan file lacks layers and stages; pass --workload")
         names = tuple(layer.name for layer in saved.layers)
         index = {name: i for i, name in enumerate(names)}
         for name in (
             name for group in (*saved.ties, *(stage.layers for stage in saved.stages)) for name in group
         ):
             if name not in index:
-                raise ValueError(f"a stage or tie has layer {show(name)}, which is not in the plan's layers")
+                raise InputError(f"a stage or tie has layer {show(name)}, which is not in the plan's layers")
         return cls(
             names,
             tuple(layer.kind for layer in saved.layers),
@@ -191,7 +192,7 @@ class Partition(NamedTuple):
         """Check that every layer is in exactly one stage; ValueError if not."""
         placed = sorted(layer for stage in self.stages for layer in stage.layers)
         if placed != list(range(len(self.layers))):
-            raise ValueError(
+            raise InputError(
                 f"its stages have {len(placed)} layers; each of {len(self.layers)} must be in one stage"
             )
 
@@ -206,7 +207,7 @@ class Partition(NamedTuple):
         bounds = [0]
         for number, stage in enumerate(self.stages, start=1):
             if stage.layers != tuple(range(bounds[-1], bounds[-1] + len(stage.layers))):
-                raise ValueError(
+                raise InputError(
                     f"stage {number} has layers that are not adjacent; each stage must be a run "
                     "of adjacent layers (merge 'adjacent')"
                 )
@@ -224,7 +225,7 @@ class Partition(NamedTuple):
         counts = {stage.replicas for stage in self.stages}
         if len(counts) > 1:
             listed = ", ".join(str(stage.replicas) for stage in self.stages)
-            raise ValueError(
+            raise InputError(
                 f"its stages have {listed} replicas; the runtime runs the same number of each stage "
                 "(plan with --same-replicas)"
             )
@@ -252,7 +253,7 @@ class Partition(NamedTuple):
             return None
         examples, replicas = self.goal.batch // self.goal.microbatches, self.replicas()
         if examples % replicas:
-            raise ValueError(
+            raise InputError(
                 f"a microbatch has {examples} examples for {replicas} replicas; the runtime gives each the "
                 "same number (another batch or number of microbatches)"
             )
@@ -305,17 +306,17 @@ class Partition(NamedTuple):
         blocks = [i for i, kind in enumerate(self.kinds) if kind in BLOCKS]
         if not blocks:
             known = ", ".join(sorted({kind for kind in self.kinds if kind})) or "not known"
-            raise ValueError(
+            raise InputError(
                 f"it has no layer of kind {' or '.join(BLOCKS)}, which the runtime counts (kinds: {known})"
             )
         first, last = blocks[0], blocks[-1]
         if blocks != list(range(first, last + 1)):
             between = next(i for i in range(first, last) if i not in blocks)
-            raise ValueError(
+            raise InputError(
                 f"layer {self.layers[between]} is between blocks; the runtime has only blocks there"
             )
         if "embedding" not in self.kinds[:first]:
-            raise ValueError(
+            raise InputError(
                 "there is no layer of kind embedding before the blocks; the runtime runs language models"
             )
         return Decoders(first, last + 1, self.bounds())

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..plan import Plan
+from ..errors import InputError
+from ..plan import Plan, check_plan
 from .defaults import Default, even, to_bounds
 from .limits import Limits
 from .partition import Partition, Written
@@ -230,8 +231,8 @@ def split_module(
     ------
     ImportError
         torch is not installed.
-    ValueError
-        A layer is not a module of `module`, or a stage is not a run of adjacent layers.
+    TypeError, ValueError
+        `plan` is not a Plan, a layer is not a module of `module`, or a stage is not a run of adjacent layers.
 
     Examples
     --------
@@ -251,12 +252,13 @@ def split_module(
         from torch.distributed.pipelining import SplitPoint, pipeline
     except ImportError:
         raise ImportError('torch is not installed; pip install "stageplan[torch]" installs it') from None
+    check_plan(plan)
     for name in plan.problem.layer_names:
         try:
             module.get_submodule(name)
         except AttributeError:
             owner = type(module).__name__
-            raise ValueError(
+            raise InputError(
                 f"layer {name!r} is not a module of {owner}; the plan must be made for it"
             ) from None
     begins = _begins(Partition.of(plan))
@@ -267,7 +269,7 @@ def split_module(
     finally:
         _unwrap(module, begins)
     if pipe.num_stages != len(plan.stages):
-        raise ValueError(
+        raise InputError(
             f"{type(module).__name__} was split into {pipe.num_stages} stages instead of "
             f"{len(plan.stages)}; the plan must have the layers in the order in which they run"
         )

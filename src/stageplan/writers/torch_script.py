@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import InputError
 from ..fields import show
 from .partition import Partition, Written
 from .torch_pipelining import AVERAGE, SCHEDULES, TIE, begins_text, stages_text
@@ -162,7 +163,7 @@ def write(partition: Partition) -> Written:
     """
     for number, stage in enumerate(partition.stages, start=1):
         if stage.degree > 1:
-            raise ValueError(
+            raise InputError(
                 f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; the "
                 "script runs each replica on one"
             )

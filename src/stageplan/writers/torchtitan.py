@@ -5,6 +5,7 @@ A name that a model does not have is ignored there, and the module left out, so 
 
 from __future__ import annotations
 
+from ..errors import InputError
 from .defaults import Default
 from .limits import Limits
 from .partition import Partition, Written
@@ -56,7 +57,7 @@ def _names(partition: Partition) -> list[str]:
     behind = partition.kinds[decoders.end :]
     if decoders.first != 1 or behind != ("norm", "head"):
         found = ", ".join(kind or "?" for kind in (*partition.kinds[: decoders.first], "blocks", *behind))
-        raise ValueError(
+        raise InputError(
             f"its layers are {found}; the runtime's models have one embedding, blocks, a norm and a head"
         )
     return ["tok_embeddings", *(f"layers.{i}" for i in range(decoders.end - 1)), "norm", "lm_head"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from ..device import USABLE_MEMORY
+from ..errors import InputError
 from ..fields import show
 from .architectures import check_pipeline
 from .defaults import Default
@@ -60,7 +61,7 @@ def _serving_flags(partition: Partition) -> str:
     if conditions.kv_cache in (None, conditions.precision):
         return flags
     if conditions.kv_cache not in CACHE_DTYPES:
-        raise ValueError(
+        raise InputError(
             f"it is planned for a cache of {show(conditions.kv_cache)}; the runtime has one of the model's "
             f"precision, or of {', '.join(CACHE_DTYPES)}"
         )
