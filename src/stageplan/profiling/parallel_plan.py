@@ -45,7 +45,7 @@ def own_plan(module: nn.Module, division: Division) -> Plan:
 def _table(module: nn.Module, name: str) -> Mapping[str, str]:
     styles = getattr(module, name, None) or {}
     if not isinstance(styles, Mapping) or not all(isinstance(style, str) for style in styles.values()):
-        raise ValueError(f"its {name} is {show(styles)}; it must be a table from paths to styles")
+        raise InputError(f"its {name} is {show(styles)}; it must be a table from paths to styles")
     return styles
 
 
