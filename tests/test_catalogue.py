@@ -177,13 +177,10 @@ def test_efficiencies_are_read_and_checked(tmp_path):
 def test_the_table_names_every_device_and_peak():
     table = to_text(device_table(CATALOGUE))
     head, fast, slow, units = table.splitlines()
-    prices = ["$/h", "spot", "reserved"]
-    assert head.split() == ["device", *prices, "GB", "memory", *PRECISIONS, "link", "network", "machine"]
+    assert head.split() == ["device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine"]
     assert fast.split() == [
         "fast",
         "4",
-        "-",
-        "-",
         "80",
         "2000",
         "-",

@@ -166,11 +166,11 @@ def test_bad_measured_kernels_are_refused(run, changes, sentence):
 def test_devices_are_listed(run):
     status, out, err = run("devices")
     assert (status, err) == (0, "")
-    devices, efficiencies = out.split("prices are")
+    devices, rest = out.split("rates are")
     assert [line.split()[0] for line in devices.splitlines()[1:]] == list(sp.read_devices())
-    assert "a100-80g bf16 0.8 0.65 0.5 0.4 0.75 6.3 48" in [
-        " ".join(line.split()) for line in efficiencies.splitlines()
-    ]
+    lines = [" ".join(line.split()) for line in rest.splitlines()]
+    assert "a100-40g 2.745 - 1.844" in lines  # $/hour on demand, spot, reserved
+    assert "a100-80g bf16 0.8 0.65 0.5 0.4 0.75 6.3 48" in lines
     Path("mine.toml").write_text(DEVICES)
     assert run("devices", "--catalogue", "mine.toml", "-o", "mine.json")[0] == 0
     assert sp.read_devices("mine.json") == sp.read_devices("mine.toml")

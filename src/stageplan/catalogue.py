@@ -97,10 +97,13 @@ def _in_one_machine(type_: DeviceType, device: Device) -> DeviceType:
 
 def device_table(devices: Mapping[str, Device]) -> Group:
     """Make a table of devices: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
-    head = ("device", "$/h", "spot", "reserved", "GB", "memory", *PRECISIONS, "link", "network", "machine")
+    head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
     rows = [head, *(_cells(device) for device in devices.values())]
-    units = "prices are $/hour, rates GB/s, peaks dense TFLOP/s; machine: devices of one"
+    units = "rates are GB/s, peaks dense TFLOP/s; machine: devices of one"
     tables = [table(rows, left=(0,)), units]
+    if cheaper := [device for device in devices.values() if device.spot or device.reserved]:
+        rows = [("device", "$/h", "spot", "reserved"), *map(_prices, cheaper)]
+        tables.append(table(rows, left=(0,)))
     if any(device.efficiency for device in devices.values()):
         head = ("device", "precision", *_FRACTIONS, "kernel", "launch")
         rows = [head, *chain.from_iterable(map(_efficiency_rows, devices.values()))]
@@ -116,11 +119,15 @@ def _efficiency_rows(device: Device) -> Iterator[tuple[str, ...]]:
         yield device.name, precision, *fractions, *(_scaled(seconds, 1e-6) for seconds in per_operation)
 
 
+def _prices(device: Device) -> tuple[str, ...]:
+    others = (None if rate is None else rate.price for rate in (device.spot, device.reserved))
+    return device.name, *(_scaled(price, 1) for price in (device.price, *others))
+
+
 def _cells(device: Device) -> tuple[str, ...]:
     return (
         device.name,
         _scaled(device.price, 1),
-        *(_scaled(None if rate is None else rate.price, 1) for rate in (device.spot, device.reserved)),
         _scaled(device.memory, 1e9),
         _scaled(device.memory_bandwidth, 1e9),
         *(_scaled(device.peak.get(precision), 1e12) for precision in PRECISIONS),
