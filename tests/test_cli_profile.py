@@ -57,7 +57,14 @@ def test_a_model_that_is_served(tiny, tmp_path, capsys):
     assert sp.read_workload(path) == sp.profile(tiny, devices=["a100-80g"], **options)
     assert "examples/s are tokens/s" in capsys.readouterr().err
     assert main(["plan", path, "--device", "a100-80g:2", "--objective", "throughput", "-o", plan]) == 0
-    assert re.search(r"^serving: .* tokens/s, .* s per token of a sequence, ", capsys.readouterr().out, re.M)
+    out, err = capsys.readouterr()
+    assert re.search(r"^serving: .* tokens/s, .* s per token of a sequence, ", out, re.M)
+    assert err == (
+        "stageplan: note: a plan has at most 2 stages, one for each group of 3 of 6 sequences (profile with "
+        "another --batch for more)\n"
+    )
+    assert main(["plan", path, "--device", "a100-80g:2", "--max-stages", "2"]) == 0
+    assert capsys.readouterr().err == ""
     saved = read_plan(plan)
     assert saved.conditions.context == 20
     assert saved.serving.tokens_per_second > 0

@@ -68,6 +68,7 @@ def test_processes_that_hang_are_ended():
     [
         (3, {}, TypeError, "plan is int; it must be a Plan"),
         (None, {"mode": "eval"}, ValueError, "mode is 'eval'; it must be one of"),
+        (None, {"mode": "decode"}, ValueError, "mode is 'decode'; it must be one of 'train', 'inference'"),
         (None, {"microbatches": 1}, ValueError, "microbatches is 1; it must be a whole number, at least 2"),
         (None, {"steps": 0}, ValueError, "steps is 0; it must be a whole number, at least 1"),
         (None, {"max_seconds": 0}, ValueError, "max_seconds is 0; it must be a finite number, more than 0"),

@@ -126,7 +126,7 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
     count_threads(getattr(arguments, "threads", None))
     problem = Problem(workload, cluster, goal)
     notes = (_notes_on_prices(arguments, cluster), _notes_on_gradients(problem), _notes_on_workspace(problem))
-    arguments.notes = tuple(chain(*notes))
+    arguments.notes = tuple(chain(*notes, _notes_on_groups(problem, goal)))
     return problem
 
 
@@ -168,6 +168,16 @@ def _notes_on_workspace(problem: Problem) -> Iterator[str]:
         yield (
             f"the workspace of a layer has what it gathers with ZeRO {profiled.zero}, which counts for each "
             f"{profiled.batch:g} examples; profile with --batch as many as a replica runs at a time"
+        )
+
+
+def _notes_on_groups(problem: Problem, goal: Goal) -> Iterator[str]:
+    """Yield a note if a workload that decodes has fewer groups of sequences than stages were allowed."""
+    groups, served = problem.goal.max_stages, problem.conditions
+    if groups is not None and groups != goal.max_stages:
+        yield (
+            f"a plan has at most {groups} stage{'s' if groups > 1 else ''}, one for each group of "
+            f"{served.batch:g} of {served.concurrency} sequences (profile with another --batch for more)"
         )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from ..arguments import check_choice, check_number
 from ..errors import InputError
 from ..plan import Plan, check_plan
-from ..workload import Mode
+from ..workload import SERVING, Mode
 from .models import load
 from .network import MODES, Options
 
@@ -131,7 +131,7 @@ def check(
     TypeError, ValueError
         An argument is not as it has to be; a stage has several devices, or layers that are not neighbours.
     """
-    check_choice("mode", mode, MODES)
+    check_choice("mode", mode, tuple(known for known in MODES if known not in SERVING))
     check_plan(plan)
     stages = len(plan.stages)
     microbatches = 4 * stages if microbatches is None else microbatches
