@@ -182,6 +182,11 @@ def test_a_catalogue_of_ones_own(tmp_path, capsys):
             ["--device", "t4", "--input", "3xx4"],
             "argument --input: it is '3xx4'; it must be whole numbers as",
         ),
+        (
+            ["--device", "t4", "--axis", "a=0"],
+            "argument --axis: it is 'a=0'; it must be a name and a size as",
+        ),
+        (["--device", "t4", "--axis", "a=3"], "--axis is given, but model is not an ONNX file"),
         (["--device", "t4", "--input", "0x4"], "argument --input: it is '0x4'; it must be whole numbers as"),
         (
             ["--device", "t4", "--input", "3x4", "--batch", "2"],

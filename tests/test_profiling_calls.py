@@ -214,3 +214,21 @@ def test_stages_in_numbered_attributes_are_opened():
     cuts = find_cuts(*run(Stages()))
     assert names(cuts) == ["layer1.0", "layer1.1", "layer2.0", "layer2.1"]
     assert kinds(cuts) == ["block"] * 4
+
+
+def test_a_small_module_that_runs_again_is_part_of_the_layers_around_it():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.norm, self.out = nn.Linear(4, 200), nn.LayerNorm(200), nn.Linear(200, 200)
+
+        def forward(self, x):
+            return self.norm(self.out(self.norm(self.stem(x))))
+
+    trace, calls = run(Normed())
+    cuts = find_cuts(trace, calls)
+    assert names(cuts) == ["stem", "out"]
+    layers = trace.layers(cuts)
+    norm = {number for number, weight in trace.weights.items() if weight.name.startswith("norm")}
+    assert norm <= layers[0].weights & layers[1].weights  # both use it
+    assert trace.ties(layers, cuts) == (("stem", "out"),)

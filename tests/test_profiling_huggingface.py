@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import stageplan as sp  # noqa: E402
-from stageplan.profiling import huggingface  # noqa: E402
+from stageplan.profiling import huggingface, modules  # noqa: E402
+from stageplan.profiling.network import Options  # noqa: E402
 
 
 def build(name):
@@ -87,8 +88,9 @@ def test_a_wrong_configuration_is_refused(tmp_path, text, words):
         (TINY | {"architectures": ["pipeline"]}, "transformers cannot build it: 'function' object has no"),
         ({"model_type": "vit", "image_size": [1, 2, 3]}, "no example can be made: too many values"),
         (
-            {"model_type": "aimv2"},
-            r"module Aimv2Model cannot run .* \(called with input_ids 1x77\); its example is",
+            {"model_type": "superpoint", "encoder_hidden_sizes": [8, 8, 8, 8], "decoder_hidden_size": 8},
+            r"SuperPointForKeypointDetection cannot run .*depends on the values .*\(called with pixel_values "
+            r"1x3x224x224\); its example is",
         ),
     ],
 )
@@ -117,36 +119,6 @@ def test_an_unknown_name_is_refused_with_those_that_are_known():
         build("nowhere/config.json")
 
 
-@pytest.mark.parametrize(
-    ("name", "shapes"),
-    [
-        ("gpt2", {"input_ids": (2, 512)}),
-        ("t5", {"input_ids": (2, 512), "decoder_input_ids": (2, 512)}),
-        ("resnet", {"pixel_values": (2, 3, 224, 224)}),
-        ("whisper", {"input_features": (2, 80, 3000), "decoder_input_ids": (2, 448)}),
-        ("wav2vec2", {"input_values": (2, 16_000)}),
-    ],
-)
-def test_examples_are_what_networks_take(name, shapes):
-    made = huggingface.example(build(name), 2)
-    assert {key: tuple(value.shape) for key, value in made.items()} == shapes
-
-
-def test_examples_of_other_sizes():
-    assert huggingface.example(build("gpt2"), 3, sequence=7)["input_ids"].shape == (3, 7)
-    images = huggingface.example(build("resnet"), 1, shape=(1, 3, 64, 32))
-    assert images["pixel_values"].shape == (1, 3, 64, 32)
-    with pytest.raises(ValueError, match="sequence is 1025; it must be at most 1024"):
-        huggingface.example(build("gpt2"), 1, sequence=1025)
-
-
-def test_tokens_are_of_the_vocabulary_and_always_the_same(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(TINY))
-    first, second = (huggingface.example(build(str(tmp_path)), 4)["input_ids"] for _ in range(2))
-    assert torch.equal(first, second)
-    assert 0 <= first.min() < first.max() < 11
-
-
 def test_quantisation_is_left_out_and_noted(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(TINY | {"quantization_config": {"quant_method": "gptq", "bits": 4}}))
@@ -154,19 +126,73 @@ def test_quantisation_is_left_out_and_noted(tmp_path):
     assert workload.notes[0] == "quantization_config is left out: the weights count as bf16"
 
 
-def test_towers_that_a_text_does_not_run_are_noted(tmp_path):
-    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    fields = {
-        "model_type": "llava",
-        "text_config": tiny | {"model_type": "llama", "vocab_size": 31, "num_key_value_heads": 2},
-        "vision_config": tiny | {"model_type": "clip_vision_model", "image_size": 8, "patch_size": 4},
-    }
+TOWER = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def profiled(tmp_path, fields, **options):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(fields))
     own = sum(weight.numel() * weight.element_size() for weight in build(str(path)).parameters())
-    workload = sp.profile(f"hf:{path}", devices=["a100-80g"], precision="bf16", sequence=4)
+    workload = sp.profile(f"hf:{path}", devices=["a100-80g"], precision="bf16", **options)
     assert sum(layer.parameters for layer in workload.layers) == own
+    return workload
+
+
+def test_a_configuration_without_a_head_is_of_the_outermost_network_of_its_own(tmp_path):
+    text = profiled(tmp_path, TOWER | {"model_type": "siglip_text_model", "vocab_size": 9})
+    assert text.architecture == "SiglipTextModel"
+    assert [layer.kind for layer in text.layers] == ["embedding", "block", "block", "norm", "head"]
+
+
+def test_a_configuration_of_a_part_of_networks_is_refused():
+    with pytest.raises(
+        ValueError, match="model type sam_mask_decoder is of a part of networks, and has none"
+    ):
+        build("sam_mask_decoder")
+
+
+def test_buffers_that_are_made_of_constants_have_values():
+    buffers = dict(build("siglip_text_model").named_buffers())
+    [(name, positions)] = [(name, buffer) for name, buffer in buffers.items() if "position_ids" in name]
+    assert positions.tolist() == [list(range(64))], name
+
+
+def test_networks_that_run_token_by_token_are_read_with_a_short_example(tmp_path, monkeypatch):
+    fields = {"model_type": "rwkv", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 9}
+    monkeypatch.setattr(modules, "MOST_OPERATIONS", 800)
+    workload = profiled(tmp_path, fields, mode="inference")
+    assert workload.sequence == 16
     [note] = workload.notes
+    assert note.startswith("a pass over 512 tokens has more than ")
+    assert profiled(tmp_path, fields, mode="inference", sequence=17).sequence == 17
+
+
+def test_statistics_of_a_batch_may_need_two_examples():
+    train = Options("train", None, None, None, None, None)
+    loaded = huggingface.load("resnet", train, None)
+    assert (loaded.batch, {one.batch for one in loaded.others}) == (1, {1, 2})
+    loaded = huggingface.load("resnet", train._replace(batch=1), None)
+    assert {one.batch for one in loaded.others} == {1}
+
+
+LLAVA = {
+    "model_type": "llava",
+    "text_config": TOWER | {"model_type": "llama", "vocab_size": 31, "num_key_value_heads": 2},
+    "vision_config": TOWER | {"model_type": "clip_vision_model", "image_size": 8, "patch_size": 4},
+    "image_token_index": 30,
+}
+
+
+def test_towers_are_given_their_input(tmp_path):
+    workload = profiled(tmp_path, LLAVA, sequence=12)
+    assert workload.sequence == 12
+    assert [layer.name.rpartition("tower.")[2] for layer in workload.layers][:2] != ["", ""]
+    assert "multi_modal_projector" in " ".join(layer.name for layer in workload.layers)
+    assert not any("multi_modal_projector" in note for note in workload.notes)
+
+
+def test_towers_that_a_text_does_not_run_are_noted(tmp_path):
+    [note] = profiled(tmp_path, LLAVA, sequence=4).notes  # as many as the features of an image
     assert " % of the weights do not run on this example (model.vision_tower, model.multi_modal_proj" in note
 
 

@@ -126,11 +126,32 @@ def test_sizes_with_names(save_onnx):
     assert (workload.batch, workload.layers[0].flops) == (5, 2 * 5 * 7 * 4 * 8)
     assert profile(path, shape=(2, 3, 4)).layers[0].flops == 2 * 2 * 3 * 4 * 8
     with pytest.raises(
-        ValueError, match=r"net.onnx: input 'x' has no size for dimension 'tokens'; shape or sequence"
+        ValueError, match=r"net.onnx: input 'x' has no size for dimension 'tokens'; shape, sequence or axes"
     ):
         profile(path)
     with pytest.raises(ValueError, match=r"net.onnx: shape is \(2, 4\); it must have 3 sizes, as input 'x'"):
         profile(path, shape=(2, 4))
+
+
+def test_sizes_of_dimensions_one_by_one(save_onnx):
+    path = save_onnx([node("MatMul", "x w", "y")], [weight("w", 4, 8)], ["batch", "tokens", None, 4])
+    workload = profile(path, axes={"tokens": 7, "x:2": 3}, batch=5)
+    assert (workload.batch, workload.layers[0].flops) == (5, 2 * 5 * 7 * 3 * 4 * 8)
+    assert profile(path, axes={"batch": 2, "tokens": 7}, sequence=3).layers[0].flops == 2 * 2 * 7 * 3 * 4 * 8
+    with pytest.raises(ValueError, match=r"dimension 2; shape, sequence or axes .* with 'x:2'"):
+        profile(path, axes={"tokens": 7})
+    with pytest.raises(ValueError, match="axes has 'token'; it must be one of 'batch', 'tokens', 'x:2'"):
+        profile(path, axes={"token": 7})
+    with pytest.raises(ValueError, match=r"axes\['tokens'\] is 0; it must be"):
+        profile(path, axes={"tokens": 0})
+    with pytest.raises(ValueError, match="axes is given, but model is not an ONNX file"):
+        sp.profile("hf:gpt2", devices=["t4"], axes={"tokens": 7})
+
+
+@pytest.mark.parametrize("size", [0, -1, "2*batch", ""])
+def test_unusual_sizes_are_taken_as_absent(save_onnx, size):
+    path = save_onnx([node("MatMul", "x w", "y")], [weight("w", 4, 8)], ["batch", size, 4])
+    assert profile(path, batch=5, sequence=7).layers[0].flops == 2 * 5 * 7 * 4 * 8
 
 
 def test_functions_of_a_file_are_counted(tmp_path):

@@ -74,6 +74,10 @@ MICROSOFT = {
         "float[6, 8] x", "float[8, 4] g, float[4, 16, 8] a, float[4, 8, 16] b", "<k = 2> (x, x, a, , b)",
         2 * 6 * 2 * 2 * 8 * 16,
     ),
+    "QMoE": (
+        "float[6, 8] x", "uint8[4, 16, 4] a, float[4, 16] s, uint8[4, 8, 8] b, float[4, 8] t",
+        "<k = 2> (x, x, a, s, , b, t)", 2 * 6 * 2 * 2 * 8 * 16,
+    ),
 }  # fmt: skip
 
 

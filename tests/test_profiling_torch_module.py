@@ -300,6 +300,29 @@ def test_hooks_are_gone_where_it_fails(make):
     traced(module, torch.rand(3, 8))
 
 
+@pytest.mark.parametrize(
+    ("shape", "mask"),
+    [((2, 3, 8), None), ((2, 3, 5, 2, 8), None), ((2, 3, 5, 2, 8), (2, 2)), ((1, 3, 2, 5, 2, 8), (5, 2, 2))],
+)
+def test_attention_of_any_rank_is_one_operation(shape, mask):
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x):
+            query = self.layer(x)
+            bias = None if mask is None else torch.zeros(mask)
+            found = nn.functional.scaled_dot_product_attention(query, query, query, bias)
+            assert found.shape == x.shape
+            return found
+
+    trace, _ = torch_module.trace(Attention(), (torch.rand(shape),), {}, dtype=torch.float32, train=True)
+    [attention] = [operation for operation in trace.operations if operation.kind == "attention"]
+    heads = torch.zeros(shape).numel() // (shape[-2] * 8)
+    assert attention.flops == 4 * heads * shape[-2] ** 2 * 8
+
+
 def test_attention_is_put_back():
     attention = nn.functional.scaled_dot_product_attention
     with pytest.raises(ValueError, match="cannot run"):

@@ -29,6 +29,7 @@ _FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {
     "evaluations": "--max-evaluations",
     "work": "--max-work",
     "shape": "--input",
+    "axes": "--axis",
 }
 
 

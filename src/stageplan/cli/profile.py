@@ -64,6 +64,14 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     )
     add("--input", type=_shape, metavar="BxCxHxW", help="shape of a batch, such as of images")
     add(
+        "--axis",
+        type=_axis,
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="size of a dimension of an ONNX file that has none, by its name or INPUT:PLACE; repeatable",
+    )
+    add(
         "--optimizer",
         choices=OPTIMIZERS,
         help="whose state is in memory in training; default: adam (16 bytes a parameter in all)",
@@ -151,6 +159,13 @@ def _shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
+def _axis(text: str) -> tuple[str, int]:
+    name, _, size = text.rpartition("=")
+    if not name or not size.isdecimal() or not int(size):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a name and a size as tokens=128")
+    return name, int(size)
+
+
 def _profile(arguments: argparse.Namespace) -> int:
     """Profile, print a table of the layers, write the workload, and run a pipeline of it where asked to."""
     check_output("--output", arguments.output)
@@ -166,6 +181,7 @@ def _profile(arguments: argparse.Namespace) -> int:
         measure=arguments.measure,
         on=arguments.on,
         **_network(arguments),
+        axes=dict(arguments.axis),
         layers=arguments.layers.split(",") if arguments.layers else arguments.depth,
         graphs=arguments.graphs,
         repeats=arguments.repeats,

@@ -2,7 +2,8 @@
 
 From the whole network down, a module is opened into the modules that it calls while they run one after
 another; the items of a list of like modules (the blocks of a decoder, say) stay whole, and so does a module
-whose input is used again after its first part: a block with a residual connection.
+whose input is used again after its first part: a block with a residual connection.  A small module that runs
+again after others, as a norm of several inputs, is part of the layers around it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..fields import show
 from .trace import Cut, Trace
+
+SMALL = 0.01  # a share of the weights of a module, such as that of a norm, that makes no layer of its own
 
 
 class Call(NamedTuple):
@@ -113,12 +116,12 @@ class _Tree:
 
     def open(self, index: int, outermost: bool = True) -> Iterator[int]:
         """Find the layers of a call: itself, or those of the modules that it calls."""
-        children = self.children[index]
         if not self._opens(index, outermost):
             yield index
             return
-        for child in children:
-            yield from self.open(child, outermost and len(children) == 1)
+        parts = self._parts(index)
+        for child in parts:
+            yield from self.open(child, outermost and len(parts) == 1)
 
     def at_depth(self, index: int, depth: int) -> Iterator[int]:
         """Find the calls at a depth below a call."""
@@ -129,13 +132,23 @@ class _Tree:
             yield from self.at_depth(child, depth - 1)
 
     def repeated(self, index: int) -> str | None:
-        """Path of a module that a call runs more than once, if any."""
-        paths = (self.calls[child].path for child in self.children[index])
-        return next((path for path in paths if self.runs[path] > 1), None)
+        """Path of a module, not a small one, that a call runs again after others, if any."""
+        parts = (self.calls[child] for child in self._parts(index))
+        return next((part.path for part in parts if self.runs[part.path] > 1), None)
+
+    def _parts(self, index: int) -> list[int]:
+        """Find the modules that a call runs, without the small ones that run again."""
+        most = SMALL * self.calls[index].size
+        children = self.children[index]
+        return [
+            child
+            for child in children
+            if self.runs[self.calls[child].path] == 1 or self.calls[child].size > most
+        ]
 
     def _opens(self, index: int, outermost: bool) -> bool:
         call = self.calls[index]
-        if not self.children[index] or self.repeated(index) is not None:
+        if not self._parts(index) or self.repeated(index) is not None:
             return False
         if outermost:
             return True

@@ -25,7 +25,7 @@ from ..arguments import check_choice, check_number
 from ..errors import InputError
 from ..plan import Plan, check_plan
 from ..workload import SERVING, Mode
-from .models import load
+from .models import load_that_runs
 from .network import MODES, Options
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def check(
                 f"plan has {stage.devices} devices in stage {number}; each stage must have 1 here"
             )
     options = Options(mode, precision, batch, sequence, shape, None)
-    size = load(model, example, options, on="cpu").batch
+    size = load_that_runs(model, example, options).batch
     job = (plan, model, example, options, microbatches, steps)
     runs = _run(job, stages, max_seconds)
     wall = np.array([run["wall"] for run in runs]).max(axis=0).min()

@@ -6,11 +6,11 @@ in use, and among the model types of transformers, which have defaults.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -18,19 +18,20 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from ..errors import InputError
 from ..fields import first_line, sentence, show
 from ..readers.bounded import about, read_bytes, to_text
 from ..workload import MAX_LAYERS
-from .modules import DTYPES, Loaded, given
+from .huggingface_inputs import ExampleError, examples
+from .huggingface_towers import with_towers
+from .modules import DTYPES, MOST_OPERATIONS, Loaded, given
 from .network import Options
+from .values import followed, keep_buffers
 
-SEQUENCE = 512
-IMAGE = 224
-AUDIO = 16_000  # one second
+SHORT = 16  # tokens of the example of a network that runs token by token
 ADVICE = (
     "; its example is made up: where it takes other inputs, it must be profiled with an example in Python"
 )
@@ -43,25 +44,58 @@ HEADS = (
     "AutoModelForCausalLM",
     "AutoModelForImageClassification",
     "AutoModel",
+    "AutoModelForImageTextToText",
 )
-
-
-class _ExampleError(InputError):
-    """An error of this module; its message is a complete sentence."""
 
 
 def load(name: str, options: Options, on: str | None) -> Loaded:
     """Make a network by its name, as `build` takes it, and a batch; with random weights where it must run."""
     network = build(name, DTYPES[options.precision or "fp32"], on or "meta")
-    try:
-        made = _example_for(network, options)
-    except _ExampleError as error:
-        raise InputError(str(error)) from None
-    except Exception as error:  # the configuration may lack any field, or hold anything in it
-        raise InputError(
-            f"model is {show('hf:' + name)}; no example can be made: {first_line(error)}"
-        ) from None
-    return given(network, made, options, name)._replace(advice=ADVICE)
+    loaded = _with_examples(network, name, options)
+    tokens = loaded.kwargs.get("input_ids")
+    if tokens is None or options.sequence is not None or tokens.shape[-1] <= SHORT:
+        return loaded
+    note = (
+        f"a pass over {tokens.shape[-1]} tokens has more than {MOST_OPERATIONS:,} operations: the example "
+        f"has {SHORT} tokens, and sequence can ask for more"
+    )
+    shorter = _with_examples(network, name, options._replace(sequence=SHORT), (note,))
+    return loaded._replace(shorter=shorter)
+
+
+def _with_examples(network: nn.Module, name: str, options: Options, notes: tuple[str, ...] = ()) -> Loaded:
+    """Give a network the plainest of the examples that it may take, and the others to try."""
+    batches = [options.examples()]
+    if options.train and options.batch is None and options.shape is None and _has_batch_norm(network):
+        batches.append(2)  # which statistics of a batch need where it is all that they are of
+    found = []
+    for batch in batches:
+        try:
+            made = _examples(network, batch, options)
+        except ExampleError as error:
+            raise InputError(str(error)) from None
+        except Exception as error:  # the configuration may lack any field, or hold anything in it
+            raise InputError(
+                f"model is {show('hf:' + name)}; no example can be made: {first_line(error)}"
+            ) from None
+        found += [
+            given(network, example, options, name)._replace(batch=batch, advice=ADVICE, notes=notes)
+            for example in made
+        ]
+    return found[0]._replace(others=tuple(found[1:]))
+
+
+def _examples(network: nn.Module, batch: int, options: Options) -> list[dict[str, Any]]:
+    """Make the examples to try; a network that is served has text alone."""
+    if options.serves:
+        return list(examples(network, batch, options.sequence, name="context"))
+    made = list(examples(network, batch, options.sequence, options.shape))
+    full = None if options.shape is not None else with_towers(network, batch, options.sequence)
+    return made if full is None else [full, *made]
+
+
+def _has_batch_norm(network: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules())
 
 
 def tokens_for(module: object, example: object, options: Options) -> dict[str, Any]:
@@ -81,12 +115,8 @@ def tokens_for(module: object, example: object, options: Options) -> dict[str, A
         raise InputError(
             f"model is {show(module)}; it must be a network of transformers where mode is {options.mode!r}"
         )
-    return _example_for(module, options) | {"use_cache": False}  # its cache is counted by its configuration
-
-
-def _example_for(network: nn.Module, options: Options) -> dict[str, Tensor]:
-    name = "context" if options.serves else "sequence"
-    return example(network, options.examples(), options.sequence, options.shape, name)
+    tokens = next(examples(module, options.examples(), options.sequence, name="context"))
+    return tokens | {"use_cache": False}  # its cache is counted by its configuration
 
 
 def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
@@ -100,7 +130,7 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
     dtype
         Of the weights.
     device
-        ``"meta"`` for a network without values; else they are random.
+        ``"meta"`` for a network whose weights have no values; else they are random.
 
     Raises
     ------
@@ -115,8 +145,13 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
             config = AutoConfig.for_model(**fields)
             _check_layers(config.to_dict())
             config.use_cache = False  # of earlier tokens, which one pass does not use
-            with torch.device(device):
-                return _build(config, architecture, dtype)
+            if device != "meta":
+                with torch.device(device):
+                    return _build(config, architecture, dtype)
+            with followed() as values:
+                network = _build(config, architecture, dtype)
+            keep_buffers(network, values)
+            return network
         except Exception as error:  # the only common base of what transformers raises
             too_deep = isinstance(error, RecursionError)
             reason = "it is nested too deeply" if too_deep else " ".join(str(error).split())
@@ -143,7 +178,35 @@ def _build(config: PreTrainedConfig, architecture: str | None, dtype: torch.dtyp
         if type(config) in auto._model_mapping:
             network = auto.from_config(config, dtype=dtype)
             return network
-    raise InputError(f"model type {config.model_type} has none of {', '.join(HEADS)}")
+    made: nn.Module = _own_class(config)._from_config(config, dtype=dtype)
+    return made
+
+
+def _own_class(config: PreTrainedConfig) -> Any:
+    """Class of the networks of a configuration that no head is for, as of a tower: the last, the outermost.
+
+    Raises
+    ------
+    ValueError
+        The configuration is of no network: of a part, which another network makes.
+    """
+    module = type(config).__module__.replace(".configuration_", ".modeling_")
+    try:
+        classes = list(vars(importlib.import_module(module)).values())
+    except ModuleNotFoundError:
+        classes = []
+    found = [
+        class_
+        for class_ in classes
+        if isinstance(class_, type)
+        and issubclass(class_, PreTrainedModel)
+        and class_.__module__ == module
+        and class_.config_class is type(config)
+        and class_.forward is not PreTrainedModel.forward
+    ]
+    if not found:
+        raise InputError(f"model type {config.model_type} is of a part of networks, and has none of its own")
+    return found[-1]
 
 
 @contextmanager
@@ -201,70 +264,3 @@ def published() -> dict[str, dict[str, Any]]:
 def _short(name: str) -> str:
     """Name without the owner, the vendor and the version of the weights."""
     return re.sub(r"^meta-|-hf$|-v0\.\d$", "", name.lower().rpartition("/")[2])
-
-
-def example(
-    network: nn.Module,
-    batch: int,
-    sequence: int | None = None,
-    shape: Sequence[int] | None = None,
-    name: str = "sequence",
-) -> dict[str, Tensor]:
-    """Make a batch of examples of what a network of transformers takes.
-
-    Parameters
-    ----------
-    network
-        Says which inputs it takes.
-    batch
-        Number of examples.
-    sequence
-        Tokens (of audio: samples) of an example; default: 512, or the most that the network takes.
-    shape
-        Of the whole batch, instead, where the network takes images or the like.
-    name
-        What errors call `sequence`.
-
-    Raises
-    ------
-    ValueError
-        It takes something else.
-    """
-    config: Any = network.config
-    main = str(network.main_input_name)
-    text: Any = config.get_text_config()
-    tokens = _tokens(text, batch, sequence, name)
-    if main == "input_ids":
-        inputs = {main: tokens}
-    else:
-        inputs = {main: torch.rand(tuple(shape) if shape else _shape(main, config, batch, sequence))}
-    if config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = tokens
-    return inputs
-
-
-def _tokens(config: Any, batch: int, sequence: int | None, name: str) -> Tensor:
-    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_target_positions"))
-    most = next((limit for limit in limits if limit and limit > 0), sys.maxsize)
-    length = min(SEQUENCE, most) if sequence is None else sequence
-    if length > most:
-        raise _ExampleError(
-            f"{name} is {length}; it must be at most {most}, the positions that the model has"
-        )
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = getattr(config, "vocab_size", None) or 1
-    return torch.randint(vocabulary, (batch, length), generator=generator)
-
-
-def _shape(name: str, config: Any, batch: int, sequence: int | None) -> tuple[int, ...]:
-    if name == "pixel_values":
-        size = getattr(config, "image_size", None) or IMAGE
-        height, width = (size, size) if isinstance(size, int) else size
-        return batch, getattr(config, "num_channels", 3), height, width
-    if name == "input_features":
-        return batch, config.num_mel_bins, 2 * config.max_source_positions
-    if name == "input_values":
-        return batch, sequence or AUDIO
-    raise _ExampleError(
-        f"model takes {name}, which cannot be made up; it must be profiled with an example in Python"
-    )

@@ -45,6 +45,8 @@ def read_model(
     """
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     if name is None or not name.endswith(".onnx"):
+        if options.axes:
+            raise InputError("axes is given, but model is not an ONNX file, whose dimensions it sizes")
         loaded = load(model, example, options, on=on)
         from . import modules
 
@@ -85,6 +87,14 @@ def load(
     with _needs("transformers"):
         from . import huggingface
     return huggingface.load(name.removeprefix(HUGGING_FACE), options, on)
+
+
+def load_that_runs(model: torch.nn.Module | str | os.PathLike[str], example: Any, options: Options) -> Loaded:
+    """As `load`, on the processor, with the example that `read_model` takes."""
+    loaded = load(model, example, options, on="cpu")
+    from . import modules
+
+    return modules.that_runs(loaded, options)
 
 
 def _quiet(name: str | None) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from math import inf
 from typing import Any, NamedTuple
 
 import torch
@@ -24,11 +25,13 @@ from .parallel_plan import note_divided, own_plan, rule
 from .strategies import Division
 from .tensor_parallel import Plan, divide
 from .tensors import on_device_of, tensors_in
-from .torch_module import QUANTISED, Note, Traced, trace
+from .torch_module import QUANTISED, Note, TooLongError, Traced, trace
 from .trace import Cut
 from .twin import check_parts
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+MOST_OPERATIONS = 50_000  # of a forward pass of a made-up example: more where a network runs token by token
 
 FORMS = "hf:NAME, package.module:function, or the path of an .onnx file"
 
@@ -42,6 +45,9 @@ class Loaded(NamedTuple):
     batch: int
     name: str
     advice: str = ""  # where it cannot run
+    others: tuple[Loaded, ...] = ()  # with other made-up arguments, to try in turn where it cannot run
+    shorter: Loaded | None = None  # with fewer made-up tokens, to try where it has too many operations
+    notes: tuple[str, ...] = ()
 
 
 def given(module: Any, example: Any, options: Options, name: str | None = None) -> Loaded:
@@ -126,8 +132,7 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
     precision = options.precision or own
     if measured and DTYPES[precision] != DTYPES[own]:
         raise InputError(f"precision is {show(precision)}, but the module is measured as it is, in {own}")
-    traced = _trace(loaded, precision, options)
-    cuts = _cut(traced, options)
+    traced, cuts, loaded = _traced(loaded, precision, options)
     network = Network(
         loaded.name,
         traced.trace,
@@ -138,14 +143,18 @@ def read(loaded: Loaded, options: Options, measured: bool) -> Network:
         _names(module),
         _architecture(module),
         _sequence(loaded),
-        tuple(_notes(module, precision)),
+        (*loaded.notes, *_notes(module, precision)),
         module.config if _architecture(module) else None,
     )
     return network._replace(divide=partial(_divide, loaded, network, options))
 
 
 def _trace(
-    loaded: Loaded, precision: str, options: Options, divide: Callable[[nn.Module, Note], None] | None = None
+    loaded: Loaded,
+    precision: str,
+    options: Options,
+    divide: Callable[[nn.Module, Note], None] | None = None,
+    most: float = inf,
 ) -> Traced:
     return trace(
         loaded.module,
@@ -155,7 +164,40 @@ def _trace(
         train=options.train,
         advice=loaded.advice,
         divide=divide,
+        most=most,
     )
+
+
+def _traced(loaded: Loaded, precision: str, options: Options) -> tuple[Traced, list[Cut], Loaded]:
+    """Trace a module and divide it into layers, on a short example where it runs token by token."""
+    if loaded.shorter is not None:
+        for given, most in ((loaded, MOST_OPERATIONS), (loaded.shorter, 2 * MOST_OPERATIONS)):
+            try:
+                return _first_traced(given, precision, options, most)
+            except TooLongError:
+                continue
+    return _first_traced(loaded, precision, options, inf)
+
+
+def _first_traced(
+    loaded: Loaded, precision: str, options: Options, most: float
+) -> tuple[Traced, list[Cut], Loaded]:
+    """Trace a module on the first example that it runs on, layer after layer."""
+    failed: list[ValueError] = []
+    for one in (loaded, *loaded.others):
+        try:
+            traced = _trace(one, precision, options, most=most)
+            return traced, _cut(traced, options), one
+        except ValueError as error:
+            failed.append(error)
+    raise failed[0]
+
+
+def that_runs(loaded: Loaded, options: Options) -> Loaded:
+    """Choose the first of several made-up examples that a module runs on, layer after layer."""
+    if not loaded.others and loaded.shorter is None:
+        return loaded
+    return _traced(loaded, _precision(loaded.module), options)[2]
 
 
 def _measure(

@@ -62,8 +62,8 @@ def read(path: Path, options: Options) -> Network:
     path
         The file; weights beside it are not read.
     options
-        How; `shape` is that of the first input, and `batch` and `sequence` the sizes of first and other
-        dimensions that have names instead of sizes.
+        How; `shape` is that of the first input, `axes` the sizes of dimensions that have names instead of
+        sizes, and `batch` and `sequence` those of other first dimensions and of all the rest.
 
     Raises
     ------
@@ -114,9 +114,28 @@ def _fix_sizes(graph: Any, options: Options, known: dict[str, int]) -> int:
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs:
         raise InputError("it has no inputs, so its batch size is not known")
+    _check_axes(options.axes, inputs)
     for place, value in enumerate(inputs):
         _fix_input(value, options.shape if place == 0 else None, options, known)
     return _batch(inputs[0], options.batch)
+
+
+def _check_axes(axes: Mapping[str, int], inputs: Sequence[Any]) -> None:
+    """Raise ValueError unless each name in a table is that of a dimension without a size."""
+    free: dict[str, None] = {}
+    for value in inputs:
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            if dimension.dim_value <= 0:
+                free[dimension.dim_param or _placed(value.name, axis)] = None
+    for name in axes:
+        if name not in free:
+            known = f"one of {', '.join(map(show, free))}" if free else "absent: all dimensions have sizes"
+            raise InputError(f"axes has {show(name)}; it must be {known}")
+
+
+def _placed(name: str, axis: int) -> str:
+    """Name of a dimension without one: that of its input, and its place."""
+    return f"{name}:{axis}"
 
 
 def _fix_input(value: Any, shape: Sequence[int] | None, options: Options, known: dict[str, int]) -> None:
@@ -183,11 +202,14 @@ def _size(dimension: Any, axis: int, name: str, options: Options, known: Mapping
         return int(dimension.dim_value)
     if dimension.dim_param in known:
         return known[dimension.dim_param]
+    called = dimension.dim_param or _placed(name, axis)
+    if called in options.axes:
+        return options.axes[called]
     size = options.examples() if axis == 0 else options.sequence
     if size is None:
-        called = dimension.dim_param or axis
         raise InputError(
-            f"input {show(name)} has no size for dimension {show(called)}; shape or sequence must be given"
+            f"input {show(name)} has no size for dimension {show(dimension.dim_param or axis)}; shape, "
+            f"sequence or axes must be given, the last with {show(called)}"
         )
     return size
 

@@ -127,6 +127,14 @@ def _experts(node: Any, shape: ShapeOf) -> float:
     return float(2 * tokens * attribute(node, "k", 1) * sum(map(prod, matrices)))
 
 
+def _quantised_experts(node: Any, shape: ShapeOf) -> float:
+    """As experts, whose weights are of a few bits each, packed into bytes."""
+    tokens = prod(shape(node.input[0])[:-1])
+    packed = [shape(name)[1:] for name in (input_of(node, place) for place in (2, 5, 8)) if name]
+    weights = sum(map(prod, packed)) * 8 / attribute(node, "expert_weight_bits", 4)
+    return float(2 * tokens * attribute(node, "k", 1) * weights)
+
+
 PRODUCTS: dict[tuple[str, str], Callable[[Any, ShapeOf], float]] = {
     ("", "MatMul"): _product,
     ("", "MatMulInteger"): _product,
@@ -160,4 +168,5 @@ PRODUCTS: dict[tuple[str, str], Callable[[Any, ShapeOf], float]] = {
     (MICROSOFT, "MultiHeadAttention"): _headed_attention,
     (MICROSOFT, "GroupQueryAttention"): _grouped_attention,
     (MICROSOFT, "MoE"): _experts,
+    (MICROSOFT, "QMoE"): _quantised_experts,
 }

@@ -69,6 +69,7 @@ def profile(
     batch: int | None = None,
     sequence: int | None = None,
     shape: Sequence[int] | None = None,
+    axes: Mapping[str, int] | None = None,
     layers: Sequence[str] | int | None = None,
     graphs: bool = False,
     repeats: int = 40,
@@ -107,11 +108,16 @@ def profile(
     precision : {"fp32", "tf32", "fp16", "bf16"}
         Of arithmetic and of weights; default: that of the network's weights.
     batch
-        Examples in a batch; default: the first dimension of the example, or 1.
+        Examples in a batch; default: the first dimension of the example, or 1; 2 where statistics of a batch
+        need them.
     sequence
-        Tokens of an example, where the example is made up; default: 512 or the most that the network takes.
+        Tokens of an example, where the example is made up; default: 512 or the most that the network takes,
+        and fewer, with a note, where these are more than 50,000 operations.
     shape
         Of the whole batch, where it is made up of numbers.
+    axes
+        Sizes of the dimensions of an ONNX file's inputs that have none, by name; one without a name is
+        ``"INPUT:PLACE"``, as ``"tokens:1"``.
     layers
         Paths of the modules (of an ONNX file: names of the nodes) that begin a layer, or a depth; default:
         the blocks of the network, and the layers before and after them.
@@ -205,6 +211,10 @@ def profile(
     values that are fewer than devices are copied.  Experts have even shares of the tokens.  Devices are of
     one machine: a device type has no strategy of more.
 
+    What a network does may depend on values: masks, sizes and the like follow from the example and from
+    constants.  What it chooses by its weights, such as the experts of a token, is spread evenly over all
+    choices.  Other questions about values are refused.
+
     A tensor is counted twice where the network trains: its gradient comes back.  What depends on the inputs
     alone, as a mask does, passes between no layers: each stage can make it.
 
@@ -240,9 +250,11 @@ def profile(
     if serves is not None and measure is not None:
         raise InputError(f"measure is {show(measure)}; it must be absent where mode is {mode!r}")
     _check_shape(shape)
+    for name, size in (axes or {}).items():
+        check_number(f"axes[{show(name)}]", size, minimum=1, whole=True)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
-    options = Options(mode, precision, batch, sequence, shape, layers)
+    options = Options(mode, precision, batch, sequence, shape, layers, axes or {})
     if serves is not None:
         options = options._replace(batch=serves.batch, sequence=serves.tokens)
     network = read_model(model, example, options, on=None if measure is None else on or "cpu")

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..fields import first_line
 from ..plan import Plan
 from ..writers import SplitModule, split_module
-from .models import load
+from .models import load_that_runs
 from .modules import Loaded
 from .network import Options
 from .tensors import map_tensors, tensors_in
@@ -62,7 +62,7 @@ def run_stage(
     torch.manual_seed(0)
     torch.set_grad_enabled(options.train)
     try:
-        loaded = load(model, example, options, on="cpu")
+        loaded = load_that_runs(model, example, options)
         split = _split(loaded, plan, options.train)
         _meet(rank, len(plan.stages), folder, max_seconds)
         times = _time(_step(rank, split, loaded, options.train, microbatches), steps)

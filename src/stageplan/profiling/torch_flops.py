@@ -146,6 +146,7 @@ PRODUCTS: dict[Any, Callable[..., float]] = {
     aten.linalg_solve_triangular: lambda left, right, *_: left.shape[-1] * right.numel(),
     aten._trilinear: _trilinear,
     aten._cdist_forward: lambda left, right, *_: 3 * left.numel() * right.shape[-2],
+    aten._euclidean_dist: lambda left, right, *_: 2 * left.numel() * right.shape[-2],
     aten._fft_c2c: _fourier,
     aten._fft_r2c: _fourier,
     aten._fft_c2r: _fourier,
@@ -156,6 +157,7 @@ PRODUCTS: dict[Any, Callable[..., float]] = {
 ELEMENTWISE = {
     "floor_divide",
     "glu",
+    "hardswish",
     "log_sigmoid",
     "log_sigmoid_forward",
     "native_dropout",
@@ -164,7 +166,8 @@ ELEMENTWISE = {
 }
 COPIES = {"_to_copy", "cat", "clone", "copy", "native_dropout"}
 SUMS = {
-    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_embedding_bag", "adaptive_max_pool2d",
+    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_embedding_bag", "_is_all_true", "_is_any_true",
+    "_unique2", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "binary_cross_entropy", "bincount", "bucketize", "cummax", "cummin",
     "cumprod", "cumsum", "dist", "histc", "huber_loss", "index_add", "index_reduce", "isin", "kthvalue",
     "logcumsumexp", "median", "mode", "mse_loss", "multinomial", "nll_loss", "nll_loss2d",
@@ -184,20 +187,20 @@ INTERPOLATIONS = {
     "upsample_bicubic2d", "upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d"
 }  # fmt: skip
 MOVES = {
-    "_local_scalar_dense", "_to_copy", "_unsafe_index", "_unsafe_index_put", "_unsafe_masked_index",
-    "_unsafe_view", "affine_grid_generator", "arange", "as_strided", "as_strided_scatter", "bernoulli",
-    "cat", "channel_shuffle", "clone", "col2im", "complex", "constant_pad_nd", "copy", "detach",
-    "diag_embed", "diagonal", "diagonal_scatter", "embedding", "embedding_dense", "empty", "empty_like",
-    "empty_permuted", "empty_strided", "exponential", "eye", "fill", "flip", "full", "full_like",
-    "gather", "im2col", "index", "index_copy", "index_fill", "index_put", "index_select", "lift",
-    "lift_fresh", "linspace", "masked_fill", "masked_scatter", "masked_select", "max_unpool2d",
-    "max_unpool3d", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros", "nonzero",
-    "normal", "normal_functional", "ones", "ones_like", "pixel_shuffle", "pixel_unshuffle", "rand",
-    "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm",
-    "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat", "repeat_interleave",
-    "replication_pad1d", "replication_pad2d", "replication_pad3d", "resize", "roll", "rot90",
-    "scalar_tensor", "scatter", "select", "select_scatter", "set", "slice", "slice_scatter", "split",
-    "stack", "take", "tril", "tril_indices", "triu", "triu_indices", "unfold", "uniform",
-    "unsafe_split", "unsafe_split_with_sizes", "upsample_nearest1d", "upsample_nearest2d",
-    "upsample_nearest3d", "zero", "zeros", "zeros_like"
+    "_assert_async", "_local_scalar_dense", "_to_copy", "_unsafe_index", "_unsafe_index_put",
+    "_unsafe_masked_index", "_unsafe_view", "affine_grid_generator", "arange", "as_strided",
+    "as_strided_scatter", "bernoulli", "cat", "channel_shuffle", "clone", "col2im", "complex",
+    "constant_pad_nd", "copy", "detach", "diag_embed", "diagonal", "diagonal_scatter", "embedding",
+    "embedding_dense", "empty", "empty_like", "empty_permuted", "empty_strided", "exponential", "eye",
+    "fill", "flip", "full", "full_like", "gather", "im2col", "index", "index_copy", "index_fill",
+    "index_put", "index_select", "lift", "lift_fresh", "linspace", "masked_fill", "masked_scatter",
+    "masked_select", "max_unpool2d", "max_unpool3d", "new_empty", "new_empty_strided", "new_full",
+    "new_ones", "new_zeros", "nonzero", "normal", "normal_functional", "ones", "ones_like",
+    "pixel_shuffle", "pixel_unshuffle", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "random", "randperm", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
+    "repeat", "repeat_interleave", "replication_pad1d", "replication_pad2d", "replication_pad3d",
+    "resize", "roll", "rot90", "scalar_tensor", "scatter", "select", "select_scatter", "set", "slice",
+    "slice_scatter", "split", "squeeze", "stack", "take", "transpose", "tril", "tril_indices", "triu",
+    "triu_indices", "unfold", "uniform", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "zero", "zeros", "zeros_like"
 }  # fmt: skip

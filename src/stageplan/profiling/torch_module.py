@@ -1,4 +1,4 @@
-"""A pass of a torch module on the meta device, where tensors have no values, and need no memory.
+"""A pass of a torch module on the meta device, where tensors need no memory, and few have values.
 
 The module itself is left alone: its twin runs.
 """
@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -25,6 +27,7 @@ from .tensors import stored_in, tensors_in, to_meta
 from .torch_flops import flops, is_each, is_product, kind_of, passes
 from .trace import Kernel, Operation, Reduce, Trace, Weight
 from .twin import make_twin
+from .values import Constants, Values
 
 aten = torch.ops.aten
 
@@ -33,6 +36,10 @@ QUANTISED = {torch.int8, torch.uint8, torch.int16, torch.int32, torch.float8_e4m
 GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}  # read what they write, not all
 FREE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
 NOTHING = Operation(0.0, 0.0, (), (), ())
+
+
+class TooLongError(Exception):
+    """A pass has more operations than it may have."""
 
 
 class Note(Protocol):
@@ -58,6 +65,7 @@ def trace(
     train: bool,
     advice: str = "",
     divide: Callable[[nn.Module, Note], None] | None = None,
+    most: float = inf,
 ) -> Traced:
     """Record a forward pass of a module on the meta device, and a backward pass where it trains.
 
@@ -66,7 +74,8 @@ def trace(
     module
         Stays as it is.
     args, kwargs
-        Of its forward; a batch of examples.  Only the shapes of tensors count.
+        Of its forward; a batch of examples.  What follows from the values of small tensors in them, such as
+        masks, counts; else only their shapes do.
     dtype
         Of the floating-point weights and inputs.
     train
@@ -75,6 +84,8 @@ def trace(
         What the error says in addition where it cannot run.
     divide
         Makes a copy of the module the part of one of several devices, which notes its all-reduces.
+    most
+        Operations of the forward pass.
 
     Returns
     -------
@@ -82,6 +93,8 @@ def trace(
 
     Raises
     ------
+    TooLongError
+        The forward pass has more operations than `most`.
     ValueError
         The module cannot be copied, or cannot run on the meta device, as where values decide what it does.
     """
@@ -96,15 +109,19 @@ def trace(
         with ExitStack() as stack:
             eager = _compiled_modules_run_eagerly()
             grad = torch.set_grad_enabled(train)
-            for context in (_separate_operations(), eager, torch.device("meta"), grad):
+            values = Values()
+            for context in (_separate_operations(), eager, torch.device("meta"), Constants(values), grad):
                 stack.enter_context(context)
-            recorder = _Recorder(twin.train(train), stack)
+            recorder = _Recorder(twin.train(train), stack, values, most)
+            values.note_buffers(twin, module)
             with recorder, torch.autograd.graph.saved_tensors_hooks(recorder.pack, recorder.unpack):
-                outputs = recorder.run(twin, to_meta(tuple(args), dtype), to_meta(dict(kwargs), dtype))
+                outputs = recorder.run(twin, *values.given((tuple(args), dict(kwargs)), dtype))
                 if train:
                     recorder.keep(outputs)
                     recorder.begin_backward()
                     run_backward(outputs)
+    except TooLongError:
+        raise
     except Exception as error:  # whatever the module does
         name, reason = type(module).__name__, first_line(error)
         raise InputError(
@@ -165,8 +182,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Spare the import of the compiler, which is not used and takes seconds."""
         return False
 
-    def __init__(self, module: nn.Module, stack: ExitStack) -> None:
+    def __init__(self, module: nn.Module, stack: ExitStack, values: Values, most: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._known = values
+        self._most = most
         self.trace = Trace()
         self.calls: list[Call] = []
         self._open: list[int] = []  # calls that have not returned
@@ -176,7 +195,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._random: set[int] = set()  # storages of random numbers
         self._counted: dict[int, int] = {}  # storage of a sum -> how many values it is of
         self._choices: dict[int, int] = {}  # how many largest values were chosen -> of each row
-        self._kept: dict[int, Any] = {}  # storages, kept so that no address is used twice
+        self._kept: dict[int, StorageWeakRef] = {}  # storages, so that no address is used twice
         self._weights: dict[int, int] = {}  # storage -> weight
         self._buffers: set[int] = set()  # storages of the other buffers
         self._first: dict[str, int] = {}  # path of a module -> its first call
@@ -189,8 +208,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _storage(self, tensor: Tensor) -> int:
         storage = tensor.untyped_storage()
-        self._kept.setdefault(storage._cdata, storage)
-        return int(storage._cdata)
+        address = int(storage._cdata)
+        if address not in self._kept:
+            self._kept[address] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        return address
 
     def _note_held(self, name: str, tensor: Tensor) -> None:
         """Note a parameter, or a buffer, which holds weights where they are quantised."""
@@ -309,7 +330,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         packet = func.overloadpacket
         if packet is aten._local_scalar_dense:
             return self._answer(args[0])
-        result = _grouped_product(func, args, kwargs) if packet is aten._grouped_mm else func(*args, **kwargs)
+        call = _grouped_product if packet is aten._grouped_mm else self._known.call
+        result = call(func, args, kwargs)
         inputs, outputs = stored_in((args, kwargs)), stored_in(result)
         self._note_question(packet, args, outputs)
         read = {self._storage(tensor): tensor for tensor in inputs}
@@ -338,15 +360,19 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._answers[self._storage(outputs[0])] = True
         elif packet is aten.any:
             self._answers[self._storage(outputs[0])] = False
-        elif packet is aten.eq and self._counted.get(self._storage(args[0])) == args[1]:
+        elif (
+            packet is aten.eq
+            and type(args[1]) is int
+            and self._counted.get(self._storage(args[0])) == args[1]
+        ):
             self._answers[self._storage(outputs[0])] = True
         elif packet is aten.lt and self._storage(args[0]) in self._random:  # random dropping
             self._answers[self._storage(outputs[0])] = False
 
-    def _answer(self, question: Tensor) -> bool:
+    def _answer(self, question: Tensor) -> Any:
         answer = self._answers.get(self._storage(question))
-        if answer is None:
-            raise InputError("what it does depends on the values of a tensor")
+        if answer is None or self._known.of(question) is not None:
+            return self._known.number(question)
         return answer
 
     def _untouched(self, packet: Any, args: tuple[Any, ...]) -> float:
@@ -362,6 +388,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if kernel.flops or kernel.bytes:
                 self.trace.backward.append((self._backward_of, kernel))
             return
+        if len(self.trace.operations) >= self._most:
+            raise TooLongError
         reads = tuple(self._values[storage] for storage in read if storage in self._values)
         weights = tuple(self._weights[storage] for storage in read if storage in self._weights)
         writes = tuple((self._new_value(storage), _bytes(tensor)) for storage, tensor in written.items())
@@ -459,6 +487,16 @@ def _attention(
     if enable_gqa:
         groups = query.shape[-3] // key.shape[-3]
         key, value = (tensor.repeat_interleave(groups, -3) for tensor in (key, value))
+    if query.dim() > 4:  # the operation has one dimension of examples
+        shape = query.shape[:-1]
+        if attn_mask is not None:
+            attn_mask = attn_mask.expand(*shape, key.shape[-2]).flatten(0, -4)
+        query, key, value = (
+            tensor.expand(*shape[:-2], *tensor.shape[-3:-1], -1).flatten(0, -4)
+            for tensor in (query, key, value)
+        )
+        found = _attention(query, key, value, attn_mask, dropout_p, is_causal, scale)
+        return found.reshape(*shape[:-2], *found.shape[1:])
     bias = None
     if attn_mask is not None and attn_mask.is_floating_point():
         bias = attn_mask.expand(*query.shape[:-1], key.shape[-2])
