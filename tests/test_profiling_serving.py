@@ -11,6 +11,8 @@ transformers = pytest.importorskip("transformers")
 
 from networks import Stack  # noqa: E402
 
+from stageplan.groups import with_groups  # noqa: E402
+
 LLAMA = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 3, "hidden_size": 64,
     "num_attention_heads": 8, "num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 50,
@@ -107,6 +109,16 @@ def test_groups_of_sequences_bound_the_stages(served):
         assert problem.replace(max_stages=9).goal.max_stages == groups
         assert f"at most {groups} stages" in workload.notes[1] or groups == 1
     assert "so that a plan has one stage" in workload.notes[1]
+
+
+def test_groups_of_a_problem_are_those_of_another_profile(served):
+    cluster = sp.Cluster(name="c", types=[sp.DeviceType(name="bytes", price=1.0)])
+    whole, halves = (
+        sp.Problem(served("decode", context=100, concurrency=8, batch=batch), cluster) for batch in (8, 4)
+    )
+    found = with_groups(whole, 2)
+    assert found.compute[1:-2] == pytest.approx(halves.compute[1:-2], rel=1e-3)
+    assert found.compute_parallel[1:-2] == pytest.approx(halves.compute_parallel[1:-2], rel=1e-3)
 
 
 def test_a_prompt_is_one_pass_over_the_context(served):

@@ -120,6 +120,8 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "at most ${:g}/h": self.max_price,
         }
         asked = [text.format(value) for text, value in limits.items() if value is not None]
+        if self.max_stages is not None:
+            asked.append(f"at most {self.max_stages} stage{'s' if self.max_stages > 1 else ''}")
         if self.schedule is not None and self.batch is not None and self.microbatches is not None:
             examples = self.batch // self.microbatches
             asked.append(f"{self.schedule}: {self.microbatches} microbatches of {examples} examples")

@@ -558,10 +558,8 @@ class Problem:
 
 def _with_groups(goal: Goal, conditions: Conditions) -> Goal:
     """Allow no more stages than there are groups of sequences to decode: others would have nothing to do."""
-    if conditions.mode != "decode" or conditions.concurrency is None:
-        return goal
-    groups = max(1, int(conditions.concurrency // conditions.batch))
-    if goal.max_stages is not None and goal.max_stages <= groups:
+    groups = conditions.groups
+    if groups is None or (goal.max_stages is not None and goal.max_stages <= groups):
         return goal
     return msgspec.structs.replace(goal, max_stages=groups)
 

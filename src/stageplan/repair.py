@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import _core
 from .arguments import LARGEST, check_number
 from .fields import printable
+from .groups import with_groups
 from .plan import Plan, Stage
 from .problem import Problem, check_problem
 from .solve import exact_search, solve
@@ -25,7 +26,8 @@ _DIGITS = 7  # of a suggested value, so that the value shown is sufficient
 _WORK = 1 << 29  # of the exact method, in arcs and labels: for single changes, and again for combinations
 _WORK_OF_ONE = _WORK >> 5  # for one problem
 _GENERATION = 1 << 20  # what a generation of another method counts as
-_COUNTED = ("devices", "stages", "microbatches")  # units that the limit's name says already
+_STEP_SEQUENCES = "sequences of a step"
+_COUNTED = ("devices", "stages", "microbatches", "sequences")  # units that the limit's name says already
 _LEAST_ACTIVATIONS = 1e-6  # per cent
 _MOST_MICROBATCHES = 4096  # that are suggested
 _WHOLE = ("max_devices_per_stage", "max_stages")
@@ -39,7 +41,8 @@ class Change:
     ----------
     limit : str
         ``"devices of gpu"``, ``"memory of gpu"``, ``"devices per stage"``, ``"stages"``, ``"microbatches"``,
-        ``"activations"``, ``"throughput"``, ``"duration"``, ``"price"`` or ``"cost"``.
+        ``"sequences of a step"``, ``"activations"``, ``"throughput"``, ``"duration"``, ``"price"`` or
+        ``"cost"``.
     now, needed : float
         Its value in the problem, and the sufficient value.
     unit : str
@@ -100,6 +103,9 @@ class Suggestion:
         how += "; requires devices with more memory" if self.physical else ""
         if any(change.limit == "activations" for change in self.changes):
             how += "; by recomputation, which takes more time"
+        for change in self.changes:
+            if change.limit == _STEP_SEQUENCES:
+                how += f"; with more stages, of a profile with --batch {change.needed:g}"
         return f"{' and '.join(str(change) for change in self.changes)} ({how})"
 
 
@@ -227,7 +233,8 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     Repair
         Devices of each type, memory of each type, devices per stage, stages, throughput, duration, price and
         cost: one suggestion for each limit whose change alone is sufficient. With a schedule also the nearest
-        number of microbatches of the same batch, and where layers have activations, per cent of these that
+        number of microbatches of the same batch; where sequences are decoded and stages are as many as their
+        groups, smaller steps, in more groups; and where layers have activations, per cent of these that
         are kept, as with recomputation, whose time is not counted. If no change alone is sufficient,
         combinations of as few changes as were found. The number of devices of a type is not changed where
         devices are labels (split with merge ``"type"``).
@@ -261,6 +268,8 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     suggestions = _suggestions(search, problem, [[limit] for limit in limits])
     if problem.goal.schedule is not None:
         suggestions += _of_microbatches(search, problem)
+    if problem.goal.max_stages == problem.conditions.groups is not None:
+        suggestions += _of_groups(search, problem)
     if all(suggestion.physical for suggestion in suggestions):
         search.left = _WORK
         sets = _sufficient_sets(search, cheapest, [limit for limit in limits if not limit.physical])
@@ -297,6 +306,20 @@ def _of_microbatches(search: _Search, problem: Problem) -> list[Suggestion]:
             continue
         plan = Plan.of(problem.replace(microbatches=number), plan.scheme)
         return [Suggestion((Change("microbatches", now, number, "microbatches"),), proven, False, plan)]
+    return []
+
+
+def _of_groups(search: _Search, problem: Problem) -> list[Suggestion]:
+    """Suggest that fewer sequences are decoded in a step, in more groups, which allow more stages."""
+    concurrency, now = problem.conditions.concurrency or 1, problem.conditions.batch
+    numbers = range((problem.conditions.groups or 1) + 1, min(concurrency, problem.n_layers) + 1)
+    for groups in (number for number in numbers if concurrency % number == 0):
+        search.share(4)
+        changed = with_groups(problem, groups)
+        plan, _ = search.fit(changed.replace(objective="cost"))
+        if plan is not None:
+            change = Change(_STEP_SEQUENCES, now, concurrency // groups, "sequences")
+            return [Suggestion((change,), False, False, Plan.of(changed, plan.scheme))]
     return []
 
 

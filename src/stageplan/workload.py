@@ -222,6 +222,13 @@ class Conditions(Struct, frozen=True, kw_only=True):
         """Whether they are those of a language model that is served, whose sequences are known."""
         return self.mode in SERVING and self.context is not None and self.concurrency is not None
 
+    @property
+    def groups(self) -> int | None:
+        """Groups that the sequences are divided in which are decoded; None where none are."""
+        if self.mode != "decode" or self.concurrency is None:
+            return None
+        return max(1, int(self.concurrency // self.batch))
+
 
 class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A neural network to be placed.
