@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import CLUSTER, SHORT, WORKLOAD, fail, strict
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 import stageplan as sp
@@ -156,10 +157,15 @@ def test_a_device_is_written_and_not_replaced(run):
 
 
 def test_the_line_of_progress():
-    progress = sp.Progress(12, 3456, 98765, 1, 0.5, 17.25, 1e6, 3.5, 0.0, "cost")
+    problem = sp.Problem.from_arrays([[1.0]], price=[1.0])
+    scheme = np.zeros(1, np.int8)
+    progress = sp.Progress(
+        generation=12, evaluations=3456, work=98765, stagnation=1, runtime=0.5, cost=17.25, throughput=1e6,
+        price=3.5, violation=0.0, bound=17.0, objective="cost", problem=problem, scheme=scheme,
+    )  # fmt: skip
     assert output._line(progress) == "generation 12, 3,456 schemes, best $17.25 at 1e+06 examples/s"
-    assert output._line(progress._replace(objective="price")).endswith("best $3.5/h at 1e+06 examples/s")
-    assert output._line(progress._replace(violation=0.5)).endswith(" examples/s, violation 0.5")
+    assert output._line(replace(progress, objective="price")).endswith("best $3.5/h at 1e+06 examples/s")
+    assert output._line(replace(progress, violation=0.5)).endswith(" examples/s, violation 0.5")
 
 
 # Tables -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 import reference as ref
 import reference_options as options_ref
 from conftest import Draw, objective_of
+from msgspec.structs import replace
 from strategies import redraw
 
 import stageplan as sp
@@ -228,7 +229,7 @@ def test_enumerate_refuses_too_many_schemes() -> None:
 def test_the_seed_decides(method: Method) -> None:
     problem, stop = example(40, split=True), sp.MaxGenerations(3)
     results = [sp.solve(problem, method, seed=seed, stop=stop) for seed in (1, 1, 2)]
-    untimed = [(r.plan, r.evaluations, [p._replace(runtime=0) for p in r.history]) for r in results]
+    untimed = [(r.plan, r.evaluations, [replace(p, runtime=0) for p in r.history]) for r in results]
     assert untimed[0] == untimed[1]
     assert untimed[1] != untimed[2]
 
@@ -331,7 +332,7 @@ def test_result_as_a_value() -> None:
 def test_to_dict_survives_json(seed: int) -> None:
     result = sp.solve(example(), "genetic", seed=seed, stop=sp.MaxGenerations(3))
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-    assert plain.pop("search")["history"] == [p._asdict() for p in result.history]
+    assert plain.pop("search")["history"] == [p.to_dict() for p in result.history]
     assert plain == result.plan.to_dict()
 
 

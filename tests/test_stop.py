@@ -4,7 +4,9 @@ from fractions import Fraction
 from math import inf, nan
 from typing import Any
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from stageplan import (
     FirstFeasible,
@@ -12,10 +14,13 @@ from stageplan import (
     MaxGenerations,
     MaxRuntime,
     NoImprovement,
+    Problem,
     Progress,
     Stop,
     Target,
 )
+
+PROBLEM = Problem.from_arrays([[1.0]], price=[1.0])
 
 
 def progress(**fields: Any) -> Progress:
@@ -30,9 +35,12 @@ def progress(**fields: Any) -> Progress:
         throughput=1.0,
         price=50.0,
         violation=0.0,
+        bound=0.0,
         objective="cost",
+        problem=PROBLEM,
+        scheme=np.zeros(1, np.int8),
     )
-    return start._replace(**fields)
+    return replace(start, **fields)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,7 @@ def test_target_of_price() -> None:
 def test_target_wants_a_feasible_plan(objective: str) -> None:
     good = progress(objective=objective, cost=1.0, throughput=100.0, price=1.0)
     assert Target(10)(good)
-    assert not Target(10)(good._replace(violation=1e-6))
+    assert not Target(10)(replace(good, violation=1e-6))
 
 
 def test_the_first_feasible_plan() -> None:

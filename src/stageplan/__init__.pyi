@@ -13,6 +13,7 @@ from .problem import Problem
 from .profiling.check import Check, check
 from .profiling.fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
 from .profiling.profile import profile
+from .progress import Progress
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, Suggestion, repair
 from .score import Scores, evaluate
@@ -27,7 +28,6 @@ from .stop import (
     MaxRuntime,
     MaxWork,
     NoImprovement,
-    Progress,
     Stop,
     Target,
 )

@@ -18,10 +18,11 @@ import msgspec
 from .errors import InputError
 from .fields import printable
 from .interrupts import held
-from .stop import Progress
 
 if TYPE_CHECKING:  # rich takes long to import, and is only needed where something is printed
     from rich.console import Group, RenderableType
+
+    from .progress import Progress
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from . import _core
 from ._version import __version__
@@ -21,8 +22,9 @@ from .fields import show
 from .output import compose, table, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
+from .progress import Progress
 from .solve import LATE, Result, Status, finish, optimal_status, proven_over, run_search, solve, with_result
-from .stop import MaxGenerations, MaxRuntime, Progress, Stop
+from .stop import MaxGenerations, MaxRuntime, Stop
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -353,7 +355,8 @@ class _Search:
         self.work += done.work
 
     def _total(self, p: Progress) -> Progress:
-        return p._replace(
+        return replace(
+            p,
             generation=p.generation + self.generations,
             evaluations=p.evaluations + self.evaluations,
             work=p.work + self.work,
@@ -372,7 +375,7 @@ class _Search:
             if not stop(progress):
                 return False
             # One search that does not improve any more is not the end of the others.
-            self.stopped = bool(stop(progress._replace(stagnation=0)))
+            self.stopped = bool(stop(replace(progress, stagnation=0)))
             return True
 
         return Stop(reached, repr(stop), getattr(stop, "seconds", math.inf) - self.runtime)

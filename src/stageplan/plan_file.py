@@ -77,7 +77,7 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `Progress`; null means infinite throughput."""
+    """A `Progress`; null means infinite throughput or bound."""
 
     generation: int
     evaluations: int
@@ -88,6 +88,7 @@ class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     throughput: float | None
     violation: float
     price: float
+    bound: float | None
     objective: Objective
 
 

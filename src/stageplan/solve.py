@@ -20,9 +20,10 @@ from .learning.policy import CELLS, Cell, Policy
 from .output import compose, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
+from .progress import Progress, relative_gap
 from .row import row_of
 from .score import as_schemes
-from .stop import MaxRuntime, NoImprovement, Progress, Stop
+from .stop import MaxRuntime, NoImprovement, Stop
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -79,7 +80,7 @@ class Result:
     evaluations, generations, work : int
         Schemes scored, steps of the search, and work as in `Progress`.
     history : tuple of Progress
-        The progress at each improvement.
+        The progress at each improvement, with its bound and, when asked for, its plan.
     runtime : float
         Seconds.
     interrupted : bool
@@ -141,7 +142,7 @@ class Result:
             value = getattr(self, name)
             search[name] = value if math.isfinite(value) else None
         search["proof_devices"] = self.proof_devices
-        history = [p._asdict() for p in self.history]
+        history = [p.to_dict() for p in self.history]
         return self.plan.to_dict() | {"search": search | {"history": history}}
 
     def to_row(self) -> dict[str, Any]:
@@ -557,8 +558,33 @@ def _progress(
         throughput=throughput,
         price=score.price,
         violation=score.violation,
+        bound=_bound_so_far(problem, search, last),
         objective=problem.goal.objective,
+        problem=problem,
+        scheme=last.scheme if last is not None and same else _best_scheme(search),
     )
+
+
+def _best_scheme(search: _core.Search) -> npt.NDArray[np.int8]:
+    scheme = search.best
+    scheme.flags.writeable = False
+    return scheme
+
+
+def _bound_so_far(problem: Problem, search: _core.Search, last: Progress | None) -> float:
+    """Bound that is known without further work, in the unit of the objective.
+
+    That of placements takes long, and is left to the end of the search; a front has a bound for each point.
+    """
+    if problem.goal.merge == "type":
+        known = search.done and isinstance(search, (_core.Auto, _core.Enumeration))
+    elif type(search) in (_core.Auto, _core.Exact, _core.OptionSearch):  # whose steps raise it
+        known = True
+    else:
+        known = not isinstance(search, _core.Exact) and (last is None or search.done)
+    if known:
+        return _in_objective_unit(problem, search.bound)
+    return _in_objective_unit(problem, 0.0) if last is None else last.bound
 
 
 def _lower_bound(problem: Problem, search: _core.Search, seconds: float) -> float:
@@ -589,10 +615,7 @@ def _gap(plan: Plan, bound: float) -> float:
     if not plan.feasible:
         return math.inf
     value = {"cost": plan.cost, "throughput": plan.time, "price": plan.price}
-    objective = value[plan.problem.goal.objective]
-    if objective <= bound * (1 + _core.TIE):
-        return 0.0
-    return objective / bound - 1 if bound > 0 else math.inf
+    return relative_gap(value[plan.problem.goal.objective], bound)
 
 
 def _in_objective_unit(problem: Problem, bound: float) -> float:

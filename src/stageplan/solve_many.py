@@ -17,8 +17,8 @@ from .arguments import as_floats, check_choice, check_number, count_threads
 from .errors import InputError
 from .plan import Plan
 from .problem import Problem, check_problem
+from .progress import Progress
 from .solve import POPULATION, STAGNATION, Result, optimal_status
-from .stop import Progress
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["exact", "auto"]
@@ -122,7 +122,10 @@ class Results(Sequence[Result]):
             throughput=plan.throughput,
             price=plan.price,
             violation=plan.violation,
+            bound=float(self.bound[i]),
             objective=plan.problem.goal.objective,
+            problem=plan.problem,
+            scheme=plan.scheme,
         )
         return Result(
             plan=plan,

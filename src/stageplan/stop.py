@@ -4,43 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 from .arguments import check_number
-
-
-class Progress(NamedTuple):
-    """State of a search after a step.
-
-    Attributes
-    ----------
-    generation : int
-        Steps of the search so far.
-    evaluations : int
-        Schemes scored so far.
-    work : int
-        Amount of computation, counted the same on every machine: with method exact, stages, labels and device
-        counts examined; with the others, genes of the schemes scored.
-    stagnation : int
-        Generations since the best plan improved.
-    runtime : float
-        Seconds since the search began.
-    cost, throughput, price, violation : float
-        Of the best scheme so far: $, examples/s, $/hour, and 0 if it is feasible.
-    objective : str
-        ``"cost"``, ``"throughput"`` or ``"price"``.
-    """
-
-    generation: int
-    evaluations: int
-    work: int
-    stagnation: int
-    runtime: float
-    cost: float
-    throughput: float
-    price: float
-    violation: float
-    objective: str
+from .progress import Progress
 
 
 class Stop:
