@@ -167,6 +167,19 @@ def test_networks_that_run_token_by_token_are_read_with_a_short_example(tmp_path
     assert profiled(tmp_path, fields, mode="inference", sequence=17).sequence == 17
 
 
+def test_the_first_example_that_runs_is_taken(tmp_path):
+    path = tmp_path / "config.json"
+    fields = {
+        "text_config": TOWER | {"vocab_size": 9},
+        "vision_config": TOWER | {"image_size": 8, "patch_size": 4},
+    }
+    path.write_text(json.dumps({"model_type": "siglip", "architectures": ["SiglipModel"]} | fields))
+    options = Options("inference", None, None, None, None, None)
+    loaded = huggingface.load(str(path), options, None)
+    assert len(loaded.kwargs) == 1
+    assert list(modules.that_runs(loaded, options).kwargs) == ["input_ids", "pixel_values"]
+
+
 def test_statistics_of_a_batch_may_need_two_examples():
     train = Options("train", None, None, None, None, None)
     loaded = huggingface.load("resnet", train, None)

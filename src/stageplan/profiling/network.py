@@ -27,7 +27,7 @@ class Options(NamedTuple):
     sequence: int | None
     shape: Sequence[int] | None
     layers: Sequence[str] | int | None
-    axes: Mapping[str, int] = {}
+    axes: Mapping[str, int] | None = None
 
     @property
     def train(self) -> bool:

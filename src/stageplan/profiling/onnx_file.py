@@ -114,7 +114,7 @@ def _fix_sizes(graph: Any, options: Options, known: dict[str, int]) -> int:
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs:
         raise InputError("it has no inputs, so its batch size is not known")
-    _check_axes(options.axes, inputs)
+    _check_axes(options.axes or {}, inputs)
     for place, value in enumerate(inputs):
         _fix_input(value, options.shape if place == 0 else None, options, known)
     return _batch(inputs[0], options.batch)
@@ -203,7 +203,7 @@ def _size(dimension: Any, axis: int, name: str, options: Options, known: Mapping
     if dimension.dim_param in known:
         return known[dimension.dim_param]
     called = dimension.dim_param or _placed(name, axis)
-    if called in options.axes:
+    if options.axes is not None and called in options.axes:
         return options.axes[called]
     size = options.examples() if axis == 0 else options.sequence
     if size is None:

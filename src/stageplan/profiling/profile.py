@@ -254,7 +254,7 @@ def profile(
         check_number(f"axes[{show(name)}]", size, minimum=1, whole=True)
     _check_layers(layers)
     types, measured = _devices(devices, measure, on, read_devices() if catalogue is None else catalogue)
-    options = Options(mode, precision, batch, sequence, shape, layers, axes or {})
+    options = Options(mode, precision, batch, sequence, shape, layers, axes)
     if serves is not None:
         options = options._replace(batch=serves.batch, sequence=serves.tokens)
     network = read_model(model, example, options, on=None if measure is None else on or "cpu")
