@@ -22,10 +22,10 @@ SEARCH = """
 import sys, stageplan.cli.search as search
 from contextlib import contextmanager
 @contextmanager
-def progress_line():
+def search_progress(arguments):
     said = []
     yield lambda progress: said or said.append(print("ready", file=sys.stderr, flush=True))
-search.progress_line = progress_line
+search.search_progress = search_progress
 from stageplan.cli import main
 sys.exit(main())
 """

@@ -17,6 +17,7 @@ from .arguments import check_choice, check_number, count_threads
 from .errors import InputError, InputTypeError
 from .fields import show
 from .learning.policy import CELLS, Cell, Policy
+from .log import log_progress
 from .output import compose, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
@@ -518,6 +519,7 @@ def run_search(
             progress = _progress(problem, search, generation, history, began)
             if progress.stagnation == 0:
                 history.append(progress)
+            log_progress(progress)
             if callback is not None:
                 callback(progress)
     except (KeyboardInterrupt, Exception) as error:

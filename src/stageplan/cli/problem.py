@@ -131,8 +131,8 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
 
 
 def print_notes(arguments: argparse.Namespace) -> None:
-    """Print the notes of `make_problem`."""
-    for note in arguments.notes:
+    """Print the notes of `make_problem`, unless nothing but the result is to be printed."""
+    for note in () if getattr(arguments, "quiet", False) else arguments.notes:
         print_note(f"stageplan: note: {note}")
 
 

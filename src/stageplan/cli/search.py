@@ -14,7 +14,8 @@ from .. import interrupts, plan_file
 from ..errors import InputError
 from ..fields import sentence
 from ..learning.policy import CELLS, Policy
-from ..output import check_output, compose, deliver, print_note, progress_line, write_and_print
+from ..log import LOGGER, search_line
+from ..output import check_output, compose, deliver, print_note, write_and_print
 from ..pareto import pareto
 from ..problem import Problem
 from ..readers.arrays import map_npy
@@ -26,6 +27,7 @@ from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, Ma
 from ..writers import RUNTIMES, Target, target
 from .problem import add_output, add_problem, add_threads, make_problem, print_notes
 from .status import exit_statuses, status_of
+from .verbosity import add_verbosity, search_progress
 
 # Methods that use a flag.
 _POPULATED = ("auto", "genetic", "reinforce", "annealing")
@@ -94,6 +96,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         choices=ACCEPT,
         help="return the best plan (the default) or, with --max-cost, the plan of the shortest duration",
     )
+    add_verbosity(parser)
     add_output(parser, "write JSON; - for stdout")
 
 
@@ -114,7 +117,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         with about(arguments.initial):
             initial = plan_file.restore(problem, saved).scheme[None]
     within = None if arguments.runtime is None else target(problem, arguments.runtime)
-    with progress_line() as callback:
+    with search_progress(arguments) as callback:
         result = (partial(solve, problem) if within is None else within.solve)(
             arguments.method,
             seed=arguments.seed,
@@ -127,12 +130,25 @@ def _plan(arguments: argparse.Namespace) -> int:
             policy=policy,
             accept=arguments.accept,
         )
+        LOGGER.info("%s; %s", _line(result), result.status)
     try:
         interrupted = _deliver_plan(arguments, problem if within is None else within, result)
     finally:
         _save_policy(arguments.save_policy, result)
     print_notes(arguments)
     return interrupts.exit_status() if interrupted else status_of(result.plan.feasible)
+
+
+def _line(result: Result) -> str:
+    return search_line(
+        result.plan,
+        result.plan.problem.goal.objective,
+        bound=result.bound,
+        gap=result.gap,
+        evaluations=result.evaluations,
+        work=result.work,
+        runtime=result.runtime,
+    )
 
 
 def _save_policy(path: Path | None, result: Result) -> None:
@@ -220,6 +236,7 @@ def add_pareto(parser: argparse.ArgumentParser) -> None:
         help="highest throughput of the front, examples/s; default: that of the fastest plan",
     )
     add("--max-runtime", type=float, metavar="SECONDS", help="stop after this many seconds")
+    add_verbosity(parser)
     add_output(parser, "write JSON; - for stdout")
 
 
@@ -227,7 +244,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
     check_output("--output", arguments.output)
     problem = make_problem(arguments)
     stop = None if arguments.max_runtime is None else MaxRuntime(arguments.max_runtime)
-    with progress_line() as callback:
+    with search_progress(arguments) as callback:
         front = pareto(
             problem,
             against=arguments.against,
@@ -237,6 +254,7 @@ def _pareto(arguments: argparse.Namespace) -> int:
             stop=stop,
             callback=callback,
         )
+        LOGGER.info("%.1f s: %s points", front.runtime, f"{len(front.points):,}")
     deliver(arguments.output, front, front.to_dict())
     print_notes(arguments)
     return interrupts.exit_status() if front.interrupted else status_of(bool(front.points))

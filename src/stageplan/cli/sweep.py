@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module, resources
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..sweeps.store import FORMATS
 from ..sweeps.sweep_file import read_sweep
 from .problem import add_threads
 from .status import FEASIBLE, NO_PLAN, exit_statuses
+from .verbosity import add_verbosity, logged
 
 _SHARD = re.compile(r"([1-9]\d{0,9})/([1-9]\d{0,9})")
 _ACTIONS = ("merge", "front")
@@ -53,6 +54,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add("--slurm", type=int, metavar="N", help="print the script of a Slurm array of N tasks")
     add("--rows", choices=FORMATS, help="format of the rows; default: parquet if pyarrow is installed")
     add("--against", choices=("cost", "price"), default="cost", help="of front: the axis besides throughput")
+    add_verbosity(parser)
     add("-o", "--output", type=Path, metavar="DIR", help="directory of the sweep; of merge and front: a file")
 
 
@@ -101,7 +103,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     shard = None if arguments.shard is None else _shard(arguments.shard)
     made = read_sweep(arguments.sweep)
-    with _executor(arguments) as executor, status_line("begins") as update:
+    with _executor(arguments) as executor, logged(arguments), _status_line(arguments) as update:
         results = sweep(
             made,
             arguments.output,
@@ -117,6 +119,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if results.interrupted:
         return interrupts.exit_status()
     return NO_PLAN if results.failed else FEASIBLE
+
+
+@contextmanager
+def _status_line(arguments: argparse.Namespace) -> Iterator[Callable[[str], object] | None]:
+    if arguments.quiet or arguments.verbose:
+        yield None
+    else:
+        with status_line("begins") as update:
+            yield update
 
 
 def _line(results: SweepResults) -> str:

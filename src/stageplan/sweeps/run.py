@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from ..arguments import as_tuple, check_choice, check_number, count_threads
 from ..errors import ExecutorError, InputError
 from ..fields import first_line, sentence, show
+from ..log import LOGGER, due
 from ..readers.bounded import as_path
 from .chunks import chunk_size, fail_chunk, solve_chunk
 from .engines import Engine, Failure, check_engine, run_tasks
@@ -175,6 +177,7 @@ class _Run:
         self._statuses: Counter[str] = Counter()
         for number in self._done:
             self._statuses += store.statuses(number)
+        self._began, self._before = time.monotonic(), self._statuses.total()
 
     def by(self, engine: Any, threads: int) -> SweepResults:
         """Run the chunks that are left."""
@@ -189,6 +192,8 @@ class _Run:
             return self._results(interrupted=True)
         except BrokenExecutor as error:
             raise ExecutorError(f"the executor broke down: {first_line(error)}; {self._kept()}") from error
+        finally:
+            LOGGER.info("%s", self._line())
         return self._results()
 
     def _try(self, engine: Any, task: Callable[[int], Any], numbers: Sequence[int]) -> dict[int, str]:
@@ -212,8 +217,19 @@ class _Run:
     def _complete(self, number: int, statuses: dict[str, int]) -> None:
         self._done.append(number)
         self._statuses += Counter(statuses)
+        if due():
+            LOGGER.info("%s", self._line())
         if self._callback is not None:
             self._callback(self._results())
+
+    def _line(self) -> str:
+        """Describe how far the sweep is, and how fast it goes."""
+        seconds = time.monotonic() - self._began
+        rate = (self._statuses.total() - self._before) / max(seconds, 1e-9)
+        return (
+            f"{seconds:.1f} s: {len(self._done):,} of {len(self._numbers):,} chunks, "
+            f"{self._statuses.total():,} set-ups, {self._statuses['failed']:,} failed; {rate:,.0f} set-ups/s"
+        )
 
     def _kept(self) -> str:
         return f"{len(self._done):,} of {len(self._numbers):,} chunks are complete, and resume continues them"

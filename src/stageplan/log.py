@@ -1,0 +1,79 @@
+"""Lines on long work, on the logger ``stageplan``; where they go is up to the program that calls."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+from .plan import Plan
+from .progress import Progress
+
+LOGGER = logging.getLogger("stageplan")
+LOGGER.addHandler(logging.NullHandler())
+PAUSE = 1.0  # seconds between two lines
+
+_last = -math.inf  # when the last line was due
+
+
+def due() -> bool:
+    """Whether to log a line now: level INFO is on, and the last line was a second ago, of whatever search."""
+    global _last
+    if not LOGGER.isEnabledFor(logging.INFO):
+        return False
+    now = time.monotonic()
+    if now - _last < PAUSE:
+        return False
+    _last = now
+    return True
+
+
+def search_line(
+    best: Progress | Plan,
+    objective: str,
+    *,
+    bound: float,
+    gap: float,
+    evaluations: int,
+    work: int,
+    runtime: float,
+) -> str:
+    """Describe the state of a search: time, best plan, bound, gap and rate."""
+    seconds = max(runtime, 1e-9)
+    broken = f", violation {best.violation:.3g}" if best.violation else ""
+    return (
+        f"{runtime:.1f} s: best ${best.cost:,.6g}, {best.throughput:,.6g} examples/s, "
+        f"${best.price:,.6g}/h{broken}; {_proven(objective, bound)}, gap {_percent(gap)}; "
+        f"{evaluations:,} schemes ({evaluations / seconds:,.0f}/s), work {work:,} ({work / seconds:,.0f}/s)"
+    )
+
+
+def log_progress(progress: Progress) -> None:
+    """Log the state of a search, where a line is due."""
+    if due():
+        LOGGER.info(
+            "%s",
+            search_line(
+                progress,
+                progress.objective,
+                bound=progress.bound,
+                gap=progress.gap,
+                evaluations=progress.evaluations,
+                work=progress.work,
+                runtime=progress.runtime,
+            ),
+        )
+
+
+def _proven(objective: str, bound: float) -> str:
+    if bound == (math.inf if objective == "throughput" else 0):
+        return "no bound"
+    if math.isinf(bound) or bound == 0:
+        return "bound: infeasible"
+    if objective == "throughput":
+        return f"bound {bound:,.6g} examples/s"
+    return f"bound ${bound:,.6g}{'/h' if objective == 'price' else ''}"
+
+
+def _percent(gap: float) -> str:
+    return f"{100 * gap:.3g} %" if math.isfinite(gap) else "unknown"
