@@ -356,9 +356,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._choices[outputs[0].numel()] = outputs[0].shape[-1]
         elif packet is aten.rand:
             self._random.add(self._storage(outputs[0]))
-        elif packet is aten.all:
+        elif packet in (aten.all, aten._is_all_true):
             self._answers[self._storage(outputs[0])] = True
-        elif packet is aten.any:
+        elif packet in (aten.any, aten._is_any_true):
             self._answers[self._storage(outputs[0])] = False
         elif (
             packet is aten.eq

@@ -58,7 +58,7 @@ class Values:
 
     def __init__(self) -> None:
         self._copies: dict[int, Tensor] = {}  # storage -> its bytes
-        self._known: dict[int, StorageWeakRef] = {}  # storages with values, so that no address is used twice
+        self._storages: dict[int, StorageWeakRef] = {}  # storages with values, so that no address is used twice
         self._bytes = 0
 
     def hold(self, value: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ class Values:
             return
         storage = tensor.untyped_storage()
         if self._bytes + storage.nbytes() > MOST_BYTES:
-            gone = [key for key in self._copies if self._known[key].expired()]  # type: ignore[no-untyped-call]
+            gone = [key for key in self._copies if self._storages[key].expired()]  # type: ignore[no-untyped-call]
             for other in gone:
                 self._drop(other)
         if self._bytes + storage.nbytes() > MOST_BYTES:
@@ -257,7 +257,7 @@ class Values:
         view.copy_(value)
         self._drop(storage._cdata)
         self._copies[storage._cdata] = copy
-        self._known[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        self._storages[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
         self._bytes += copy.numel() * copy.element_size()
 
 
