@@ -67,7 +67,7 @@ def _with_examples(network: nn.Module, name: str, options: Options, notes: tuple
     """Give a network the plainest of the examples that it may take, and the others to try."""
     batches = [options.examples()]
     if options.train and options.batch is None and options.shape is None and _has_batch_norm(network):
-        batches.append(2)  # which statistics of a batch need where it is all that they are of
+        batches.append(2)  # batch norms cannot train on one number per channel
     found = []
     for batch in batches:
         try:
@@ -188,7 +188,7 @@ def _own_class(config: PreTrainedConfig) -> Any:
     Raises
     ------
     ValueError
-        The configuration is of no network: of a part, which another network makes.
+        The configuration is that of a part of other networks.
     """
     module = type(config).__module__.replace(".configuration_", ".modeling_")
     try:
@@ -205,7 +205,9 @@ def _own_class(config: PreTrainedConfig) -> Any:
         and class_.forward is not PreTrainedModel.forward
     ]
     if not found:
-        raise InputError(f"model type {config.model_type} is of a part of networks, and has none of its own")
+        raise InputError(
+            f"model type {config.model_type} is a part of other networks; it has no class of its own"
+        )
     return found[-1]
 
 

@@ -58,7 +58,9 @@ class Values:
 
     def __init__(self) -> None:
         self._copies: dict[int, Tensor] = {}  # storage -> its bytes
-        self._storages: dict[int, StorageWeakRef] = {}  # storages with values, so that no address is used twice
+        self._storages: dict[
+            int, StorageWeakRef
+        ] = {}  # storages with values, so that no address is used twice
         self._bytes = 0
 
     def hold(self, value: Tensor) -> Tensor:
@@ -333,7 +335,7 @@ def followed() -> Iterator[Values]:
 
 
 def keep_buffers(module: nn.Module, values: Values) -> None:
-    """Put the buffers of a module that have values, such as positions, where they keep them."""
+    """Replace buffers whose values are known, such as positions, by tensors that have them."""
     kept: dict[int, Tensor] = {}  # by the buffer, which several parts may share
     for part in module.modules():
         for name, buffer in part._buffers.items():
