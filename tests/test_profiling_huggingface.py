@@ -145,7 +145,7 @@ def test_a_configuration_without_a_head_is_of_the_outermost_network_of_its_own(t
 
 
 def test_a_configuration_of_a_part_of_networks_is_refused():
-    with pytest.raises(ValueError, match="model type sam_mask_decoder is a part of other networks"):
+    with pytest.raises(ValueError, match="model type sam_mask_decoder has no class of its own"):
         build("sam_mask_decoder")
 
 

@@ -188,7 +188,7 @@ def _own_class(config: PreTrainedConfig) -> Any:
     Raises
     ------
     ValueError
-        The configuration is that of a part of other networks.
+        The configuration has no such class, as that of a part of other networks.
     """
     module = type(config).__module__.replace(".configuration_", ".modeling_")
     try:
@@ -206,7 +206,8 @@ def _own_class(config: PreTrainedConfig) -> Any:
     ]
     if not found:
         raise InputError(
-            f"model type {config.model_type} is a part of other networks; it has no class of its own"
+            f"model type {config.model_type} has no class of its own with a forward pass, as a part of other "
+            f"networks has none"
         )
     return found[-1]
 
