@@ -163,6 +163,9 @@ def test_networks_that_run_token_by_token_are_read_with_a_short_example(tmp_path
     [note] = workload.notes
     assert note.startswith("a pass over 512 tokens has more than ")
     assert profiled(tmp_path, fields, mode="inference", sequence=17).sequence == 17
+    monkeypatch.setattr(modules, "MOST_OPERATIONS", 20)
+    with pytest.raises(ValueError, match="has more than 80 operations; sequence must be given"):
+        profiled(tmp_path, fields, mode="inference")
 
 
 def test_the_first_example_that_runs_is_taken(tmp_path):

@@ -170,13 +170,17 @@ def _trace(
 
 def _traced(loaded: Loaded, precision: str, options: Options) -> tuple[Traced, list[Cut], Loaded]:
     """Trace a module and divide it into layers, on a short example where it runs token by token."""
-    if loaded.shorter is not None:
-        for given, most in ((loaded, MOST_OPERATIONS), (loaded.shorter, 2 * MOST_OPERATIONS)):
-            try:
-                return _first_traced(given, precision, options, most)
-            except TooLongError:
-                continue
-    return _first_traced(loaded, precision, options, inf)
+    if loaded.shorter is None:
+        return _first_traced(loaded, precision, options, inf)
+    for given, times in ((loaded, 1), (loaded.shorter, 2), (loaded, 4)):
+        try:
+            return _first_traced(given, precision, options, times * MOST_OPERATIONS)
+        except TooLongError:
+            continue
+    raise InputError(
+        f"a pass of model {show(loaded.name)} has more than {4 * MOST_OPERATIONS:,} operations; sequence "
+        f"must be given, and it is read however long that takes"
+    )
 
 
 def _first_traced(
