@@ -234,6 +234,31 @@ def test_the_seed_decides(method: Method) -> None:
     assert untimed[1] != untimed[2]
 
 
+@pytest.mark.parametrize("method", [m for m in SEEDED if m != "annealing"])
+def test_initial_is_a_result_a_plan_or_a_scheme(method: Method) -> None:
+    problem = example()
+    best = sp.solve(problem, "exact")
+    initial = best.plan.scheme[None]
+    expected = sp.solve(problem, method, initial=initial, stop=sp.MaxGenerations(2))
+    for given in (best, best.plan, best.plan.scheme):
+        found = sp.solve(problem, method, initial=given, stop=sp.MaxGenerations(2))
+        assert (found.plan, found.evaluations) == (expected.plan, expected.evaluations)
+
+
+def test_initial_is_a_plan_for_another_problem() -> None:
+    """With the same layers, device types and labels it is where a search starts."""
+    plan = sp.solve(example(min_throughput=0.5)).plan
+    assert same(sp.solve(example(), "exact", initial=plan).plan, sp.solve(example()).plan)
+    stop, few = sp.MaxGenerations(1), example(n_layers=7)
+    with pytest.raises(ValueError, match=r"^initial has shape \(8,\); it must be \(n, 7\)$"):
+        sp.solve(few, initial=plan, stop=stop)
+    with pytest.raises(ValueError, match=r"^initial is a plan with labels 'no split'; they must be those of"):
+        sp.solve(example(split=True), initial=plan, stop=stop)
+    named = example().replace(type_names=["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"^initial is a plan with device types \('type0', 't"):
+        sp.solve(named, initial=plan, stop=stop)
+
+
 @pytest.mark.parametrize("before", [0, 3])
 def test_initial_schemes_are_kept(before: int) -> None:
     """Also where they are more than the population."""

@@ -111,6 +111,16 @@ def test_layers_that_a_runtime_keeps_together_are_one():
     assert target(blocks, "vllm").begins == (0, 2, 3, 4)
 
 
+def test_callbacks_see_plans_of_all_layers():
+    problem = plan_of(language_model(4, tied=True), [0] * 7, counts=(2, 2)).problem
+    seen = []
+    result = sp.solve_for(problem, "vllm", "genetic", stop=sp.MaxGenerations(3), callback=seen.append)
+    assert seen[-1].plan == result.history[-1].plan == result.plan
+    assert all(len(progress.scheme) == problem.n_layers for progress in seen)
+    again = sp.solve_for(problem, "vllm", "genetic", stop=sp.MaxGenerations(3), initial=result)
+    assert again.plan == result.plan
+
+
 def test_an_architecture_without_pipelines_is_one_stage():
     problem = plan_of(language_model(4, architecture="MambaForCausalLM"), [0] * 7).problem
     plan = sp.solve_for(problem.replace(split=True, objective="throughput", limit=[4, 4]), "sglang").plan

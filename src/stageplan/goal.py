@@ -126,3 +126,8 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples = self.batch // self.microbatches
             asked.append(f"{self.schedule}: {self.microbatches} microbatches of {examples} examples")
         return ", ".join([f"{_WANTED[self.objective]} for {self.examples:g} examples", *asked])
+
+
+def labelling(goal: Goal) -> str:
+    """Describe which labels a device type has."""
+    return f"split and merge {goal.merge!r}" if goal.split else "no split"

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from .errors import InputError
-from .goal import Goal, Objective
+from .goal import Goal, Objective, labelling
 from .plan import Plan, Violation
 from .problem import Problem
 from .readers.bounded import about, as_path, from_json, read_bytes
@@ -198,14 +198,9 @@ def restore(problem: Problem, saved: SavedPlan) -> Plan:
     ValueError
         The scheme does not fit the problem, or its labels have another meaning there.
     """
-    if saved.goal is not None and _labelling(saved.goal) != _labelling(problem.goal):
+    if saved.goal is not None and labelling(saved.goal) != labelling(problem.goal):
         raise InputError(
-            f"its labels are those of a plan with {_labelling(saved.goal)} and cannot be read with "
-            f"{_labelling(problem.goal)}"
+            f"its labels are those of a plan with {labelling(saved.goal)} and cannot be read with "
+            f"{labelling(problem.goal)}"
         )
     return Plan.of(problem, np.array(saved.scheme, dtype=np.int8))
-
-
-def _labelling(goal: Goal) -> str:
-    """Describe which labels a device type has."""
-    return f"split and merge {goal.merge!r}" if goal.split else "no split"

@@ -16,6 +16,7 @@ from ._version import __version__
 from .arguments import check_choice, check_number, count_threads
 from .errors import InputError, InputTypeError
 from .fields import show
+from .goal import labelling
 from .learning.policy import CELLS, Cell, Policy
 from .log import log_progress
 from .output import compose, to_text
@@ -208,6 +209,9 @@ class Result:
         return f"proven: with any number of devices no plan costs less than ${cost_lower_bound(problem):,.6g}"
 
 
+Initial = Result | Plan | npt.NDArray[np.int8] | Literal["relaxation"]
+
+
 def solve(
     problem: Problem,
     method: Method = "auto",
@@ -215,7 +219,7 @@ def solve(
     seed: int = 0,
     stop: Stop | None = None,
     callback: Callable[[Progress], object] | None = None,
-    initial: npt.NDArray[np.int8] | Literal["relaxation"] | None = None,
+    initial: Initial | None = None,
     population: int | None = None,
     threads: int | None = None,
     cell: Cell | None = None,
@@ -246,9 +250,10 @@ def solve(
         stop when they are complete.
     callback
         Called with the `Progress` after each generation.
-    initial : ndarray of int8, shape (n, L), or "relaxation", optional
-        Schemes to start from, such as that of an earlier result; auto, exact, genetic, reinforce and
-        annealing only. ``"relaxation"``: schemes from a short run of the exact method.
+    initial : Result, Plan, ndarray of int8, shape (n, L) or (L,), or "relaxation", optional
+        What to start from: an earlier result, a plan for the same device types, schemes or one scheme; auto,
+        exact, genetic, reinforce and annealing only. ``"relaxation"``: schemes from a short run of the exact
+        method.
     population
         Schemes per generation, by default 256; with reinforce, episodes per generation, by default 32, at
         most 65,536; with annealing, moves per generation and walk, for every few layers, by default 256.
@@ -297,8 +302,7 @@ def solve(
 
     Another method, with a seed, a stopping criterion, and an earlier plan to start from:
 
-    >>> stop, initial = sp.MaxGenerations(5), result.plan.scheme[None]
-    >>> again = sp.solve(problem, "genetic", seed=1, stop=stop, initial=initial)
+    >>> again = sp.solve(problem, "genetic", seed=1, stop=sp.MaxGenerations(5), initial=result)
     >>> again.plan == result.plan
     True
     """
@@ -418,7 +422,7 @@ def _make_search(
     seed: int,
     population: int | None,
     threads: int,
-    initial: npt.NDArray[np.int8] | Literal["relaxation"] | None,
+    initial: Initial | None,
     cell: Cell | None,
     policy: Policy | None,
 ) -> _core.Search:
@@ -472,9 +476,7 @@ def _reinforce(
     return _core.Reinforce(problem.core, learned, population, seed, threads, schemes)
 
 
-def _first_schemes(
-    problem: Problem, method: Method, initial: npt.NDArray[np.int8] | Literal["relaxation"] | None
-) -> npt.NDArray[np.int8]:
+def _first_schemes(problem: Problem, method: Method, initial: Initial | None) -> npt.NDArray[np.int8]:
     none = np.empty((0, problem.n_layers), np.int8)
     if initial is None:
         return none
@@ -483,13 +485,34 @@ def _first_schemes(
             f"initial is given with method {method!r}; it requires {', '.join(repr(m) for m in SEEDED)}"
         )
     if not isinstance(initial, str):
-        return as_schemes(problem, initial, "initial")
+        return schemes_of(problem, initial)
     check_choice("initial", initial, ("relaxation",))
     if problem.goal.merge != "adjacent":
         raise InputError("initial is 'relaxation' with merge 'type'; it requires merge 'adjacent'")
     exact = exact_search(problem, none)
     exact.advance(_RELAXATION_WORK)
     return exact.tried.reshape(-1, problem.n_layers)
+
+
+def schemes_of(problem: Problem, initial: object) -> npt.NDArray[np.int8]:
+    """Return the schemes to start from, shape (n, L): of a result, a plan, an array, or one scheme."""
+    if isinstance(initial, Result):
+        initial = initial.plan
+    if isinstance(initial, Plan):
+        given = initial.problem
+        for what, before, now in (
+            ("device types", given.type_names, problem.type_names),
+            ("labels", labelling(given.goal), labelling(problem.goal)),
+        ):
+            if before != now:
+                raise InputError(
+                    f"initial is a plan with {what} {show(before)}; they must be those of the problem, "
+                    f"{show(now)}"
+                )
+        initial = initial.scheme
+    if isinstance(initial, np.ndarray) and initial.shape == (problem.n_layers,):
+        initial = initial[None]
+    return as_schemes(problem, initial, "initial")
 
 
 def run_search(

@@ -115,7 +115,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.initial is not None:
         saved = plan_file.read_plan(arguments.initial)
         with about(arguments.initial):
-            initial = plan_file.restore(problem, saved).scheme[None]
+            initial = plan_file.restore(problem, saved)
     within = None if arguments.runtime is None else target(problem, arguments.runtime)
     with search_progress(arguments) as callback:
         result = (partial(solve, problem) if within is None else within.solve)(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -12,8 +14,9 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..plan import Plan
 from ..problem import Problem
+from ..progress import Progress
 from ..repair import Repair, repair
-from ..solve import Result, solve
+from ..solve import Result, schemes_of, solve
 from ..units import expand_scheme, keep_columns, merge_layers
 from .architectures import has_pipelines
 from .limits import Limits
@@ -63,10 +66,21 @@ class Target:
 
     def expand(self, plan: Plan) -> Plan:
         """Return the plan of all layers that is a plan of the units."""
-        found = plan.problem
-        goal = msgspec.structs.asdict(found.goal)
-        problem = self.problem.replace(limit=found.limit, capacity=found.capacity, **goal)
-        return Plan.of(problem, self.expand_scheme(plan.scheme))
+        return Plan.of(self._expand_problem(plan.problem), self.expand_scheme(plan.scheme))
+
+    def _expand_problem(self, units: Problem) -> Problem:
+        goal = msgspec.structs.asdict(units.goal)
+        return self.problem.replace(limit=units.limit, capacity=units.capacity, **goal)
+
+    def _expand_progress(self) -> Callable[[Progress], Progress]:
+        """Return a function that turns each progress of one search into one with all layers."""
+        expand_problem = cache(self._expand_problem)
+
+        def expand(progress: Progress) -> Progress:
+            scheme = self.expand_scheme(progress.scheme)
+            return msgspec.structs.replace(progress, problem=expand_problem(progress.problem), scheme=scheme)
+
+        return expand
 
     def expand_scheme(self, scheme: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         """Return the scheme of all layers that is a scheme of the units."""
@@ -76,17 +90,24 @@ class Target:
         """Return schemes of the units: each has the label of its first layer."""
         return schemes[:, list(self.begins)]
 
-    def solve(self, method: Any = "auto", *, initial: Any = None, **options: Any) -> Result:
+    def solve(
+        self, method: Any = "auto", *, initial: Any = None, callback: Any = None, **options: Any
+    ) -> Result:
         """Find the best plan; arguments as of `stageplan.solve`."""
-        if isinstance(initial, np.ndarray) and initial.ndim == 2:
-            initial = self.merge_schemes(initial)
+        if initial is not None and not isinstance(initial, str):
+            initial = self.merge_schemes(schemes_of(self.problem, initial))
+        expand = self._expand_progress()
+        shown = (lambda progress: callback(expand(progress))) if callable(callback) else callback
         try:
-            found = solve(self.units, method, initial=initial, **options)
+            found = solve(self.units, method, initial=initial, callback=shown, **options)
         except Exception as error:
             if isinstance(result := getattr(error, "result", None), Result):
-                error.result = replace(result, plan=self.expand(result.plan))  # type: ignore[attr-defined]
+                error.result = self._expand_result(result, expand)  # type: ignore[attr-defined]
             raise
-        return replace(found, plan=self.expand(found.plan))
+        return self._expand_result(found, expand)
+
+    def _expand_result(self, found: Result, expand: Callable[[Progress], Progress]) -> Result:
+        return replace(found, plan=self.expand(found.plan), history=tuple(map(expand, found.history)))
 
     def repair(self, *, max_runtime: float | None = None) -> Repair:
         """Find the smallest changes of limits that make it feasible, as `stageplan.repair`."""
