@@ -115,3 +115,8 @@ def test_cluster_refuses_bad_types(types, error, sentence):
     with pytest.raises(error, match="cluster 'lab'") as caught:
         Cluster(name="lab", types=types)
     assert sentence in str(caught.value)
+
+
+def test_repr_is_one_line():
+    types = [DeviceType(name="a\n", price=1.0), DeviceType(name="b", price=2.0)]
+    assert repr(Cluster(name="lab", types=types)) == "<Cluster lab: 2 device types (a\\n, b)>"

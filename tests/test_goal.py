@@ -121,3 +121,10 @@ def test_immutable_and_a_value() -> None:
 )
 def test_str(goal: Goal, text: str) -> None:
     assert str(goal) == text
+
+
+def test_repr_names_what_differs_from_the_defaults() -> None:
+    goal = Goal(objective="throughput", max_price=5, split=True)
+    assert repr(goal) == "Goal(objective='throughput', max_price=5.0, split=True)"
+    assert eval(repr(goal), {"Goal": Goal}) == goal
+    assert repr(Goal()) == "Goal()"

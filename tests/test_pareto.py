@@ -436,3 +436,11 @@ def test_text_and_json() -> None:
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=r"^" + text):
         sp.pareto(**{"problem": example()} | arguments)
+
+
+def test_repr_is_one_line() -> None:
+    problem = sp.Problem.from_arrays(
+        [[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[4, 4], compute_parallel=0.8
+    )
+    front = sp.pareto(problem, points=3)
+    assert repr(front) == "<Front of arrays: 3 points of throughput against cost, optimal>"

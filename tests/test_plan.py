@@ -269,3 +269,13 @@ def test_cut_ties() -> None:
 
 def test_names_do_not_command_the_terminal() -> None:
     assert "\x1b" not in str(tied([0, 1, 0]))
+
+
+def test_repr_is_one_line() -> None:
+    problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], examples=3600, max_price=3)
+    assert repr(sp.Plan.of(problem, [1, 0])) == (
+        "<Plan of arrays: 2 stages, $4, 1 examples/s, $4/h, not feasible>"
+    )
+    assert repr(sp.Plan.of(problem.replace(limit=[1, 1]), [0, 0])) == (
+        "<Plan of arrays: 1 stage, $5, 0.2 examples/s, $1/h, feasible>"
+    )

@@ -232,3 +232,25 @@ def test_pickle(draw: Draw) -> None:
 def test_str() -> None:
     text = "arrays: 3 layers on 2 device types (type0, type1); cheapest plan for 10 examples, at most $5"
     assert str(make(examples=10, max_cost=5)) == text
+
+
+def test_from_arrays_with_names() -> None:
+    problem = sp.Problem.from_arrays(
+        [[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], layer_names=["body", "head"], type_names=("cpu", "gpu")
+    )
+    assert (problem.layer_names, problem.type_names) == (("body", "head"), ("cpu", "gpu"))
+    assert [stage.type for stage in sp.Plan.of(problem, [1, 0]).stages] == ["gpu", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "sentence"),
+    [
+        ({"layer_names": ["a"]}, ValueError, "layer_names has 1 texts; it must have 2"),
+        ({"type_names": ["a", "a"]}, ValueError, "type_names has 'a' twice; all must differ"),
+        ({"type_names": "ab"}, TypeError, "type_names is 'ab'; it must be a list of texts"),
+        ({"layer_names": [1, 2]}, TypeError, "layer_names is [1, 2]; it must be a list of texts"),
+    ],
+)
+def test_bad_names_of_arrays(names: Any, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
+        sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], **names)

@@ -341,6 +341,14 @@ def test_counts() -> None:
     assert (first.generations, later.generations) == (0, 5)
 
 
+def test_repr_is_one_line() -> None:
+    result = sp.solve(example(), "greedy", seed=3)
+    assert repr(result) == f"<Result: feasible, gap {result.gap:.3g}, greedy, seed 3; {result.plan!r}>"
+    nothing = sp.solve(example(max_price=1e-6), "greedy")
+    assert repr(nothing).startswith(f"<Result: {nothing.status}, greedy, seed 0; <Plan of arrays: ")
+    assert "\n" not in repr([result, nothing])
+
+
 def test_result_as_a_value() -> None:
     result = sp.solve(example(), "greedy", seed=3)
     assert (result.seed, result.interrupted, result.version) == (3, False, sp.__version__)

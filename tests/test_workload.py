@@ -195,3 +195,8 @@ def test_notes_are_plain_sentences():
 def test_notes_of_another_form_are_refused(notes, seen):
     with pytest.raises((TypeError, ValueError), match=rf"notes.* ({seen}); .*a list of 0 to 100 sentences"):
         workload(notes=notes)
+
+
+def test_repr_is_one_line():
+    layers = [sp.Layer(name="a", compute={"cpu": 1.0, "gpu": 2.0}), sp.Layer(name="b", compute={"cpu": 1.0})]
+    assert repr(sp.Workload(name="net", layers=layers)) == "<Workload net: 2 layers with times on cpu, gpu>"

@@ -64,11 +64,11 @@ def fields_of_arrays(given: Mapping[str, Any]) -> dict[str, Any]:
         "tensors": _tensors(given["tensors"], layers),
         "ties": (),
         "fixed_price": float(fixed_price),
-        "layer_names": tuple(f"layer{i}" for i in range(layers)),
+        "layer_names": _names("layer_names", given["layer_names"], layers, "layer"),
         "layer_kinds": ("",) * layers,
         "layer_modules": ((),) * layers,
         "parameters": (0.0,) * layers,
-        "type_names": tuple(f"type{i}" for i in range(types)),
+        "type_names": _names("type_names", given["type_names"], types, "type"),
         "name": "arrays",
         "conditions": Conditions(),
         "backward": None,
@@ -148,11 +148,16 @@ def _memory(memory: npt.ArrayLike | None, layers: int, columns: int) -> Array:
     return _shaped("memory", memory, (layers,), default=0.0)
 
 
-def _names(name: str, values: Any, count: int) -> tuple[str, ...]:
+def _names(name: str, values: Any, count: int, default: str = "") -> tuple[str, ...]:
+    if values is None and default:
+        return tuple(f"{default}{i}" for i in range(count))
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
         raise InputTypeError(f"{name} is {show(values)}; it must be a list of texts")
     if len(values) != count:
         raise InputError(f"{name} has {len(values)} texts; it must have {count}")
+    if name != "layer_kinds" and len({*values}) < count:
+        repeated = next(value for place, value in enumerate(values) if value in values[:place])
+        raise InputError(f"{name} has {show(repeated)} twice; all must differ")
     return tuple(values)
 
 

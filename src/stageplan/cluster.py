@@ -191,3 +191,7 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         fixed = f"; {self.fixed_price:g} $/hour besides" if self.fixed_price else ""
         types = ", ".join(str(type_) for type_ in self.types)
         return f"Cluster {self.name!r}: {len(self.types)} device types: {types}{fixed}."
+
+    def __repr__(self) -> str:
+        names = ", ".join(type_.name for type_ in self.types)
+        return printable(f"<Cluster {self.name}: {len(self.types)} device types ({names})>")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from .errors import InputError
-from .fields import Count, Positive, check_fields, positive, whole
+from .fields import Count, Positive, check_fields, fields_of, positive, whole
 
 Objective = Literal["cost", "throughput", "price"]
 _WANTED = {
@@ -111,6 +111,12 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(
                 f"batch is {self.batch}; it must be a multiple of microbatches, {self.microbatches} (goal)"
             )
+
+    def __repr__(self) -> str:
+        """Name the fields that differ from their defaults."""
+        values = {field.name: getattr(self, field.name) for field in fields_of(Goal)}
+        given = (f"{f.name}={values[f.name]!r}" for f in fields_of(Goal) if values[f.name] != f.default)
+        return f"Goal({', '.join(given)})"
 
     def __str__(self) -> str:
         limits = {

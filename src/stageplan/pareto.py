@@ -18,7 +18,7 @@ from . import _core
 from ._version import __version__
 from .arguments import LARGEST, check_choice, check_number
 from .errors import InputError, InputTypeError
-from .fields import show
+from .fields import printable, show
 from .output import compose, table, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
@@ -139,6 +139,14 @@ class Front:
 
     def __str__(self) -> str:
         return to_text(self)
+
+    def __repr__(self) -> str:
+        count = f"{len(self.points):,} point{'' if len(self.points) == 1 else 's'}"
+        ended = ", interrupted" if self.interrupted else ""
+        return printable(
+            f"<Front of {self.problem.name}: {count} of throughput against {self.against}, "
+            f"{self.status}{ended}>"
+        )
 
     def _proof(self) -> list[str]:
         how = " (interrupted)" if self.interrupted else ""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from . import _core
 from .errors import InputError, InputTypeError
+from .fields import printable
 from .output import compose, table, to_text
 from .problem import Problem, check_problem
 
@@ -334,7 +335,12 @@ class Plan:
     def __str__(self) -> str:
         return to_text(self)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        stages = f"{len(self.stages)} stage{'s' if len(self.stages) > 1 else ''}"
+        return printable(
+            f"<Plan of {self.problem.name}: {stages}, ${self.cost:,.6g}, {self.throughput:,.6g} examples/s, "
+            f"${self.price:,.6g}/h, {'feasible' if self.feasible else 'not feasible'}>"
+        )
 
 
 def check_plan(plan: object) -> None:

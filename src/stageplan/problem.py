@@ -217,6 +217,8 @@ class Problem:
         same_strategy: bool = False,
         same_replicas: bool = False,
         equal_shares: bool = False,
+        layer_names: Sequence[str] | None = None,
+        type_names: Sequence[str] | None = None,
     ) -> Problem:
         """Make a problem from plain arrays.
 
@@ -259,6 +261,9 @@ class Problem:
         examples, objective, min_throughput, max_duration, max_cost, max_price
             As in `Goal`; so are overlap, merge, split, max_devices_per_stage, schedule, microbatches, batch,
             max_stages, whole_machines, same_strategy, same_replicas and equal_shares.
+        layer_names, type_names : sequence of str, optional
+            Names of the layers and of the device types; default: ``layer0``, ``layer1`` and so on, ``type0``
+            and so on.
 
         Returns
         -------
@@ -307,7 +312,7 @@ class Problem:
             "bandwidth": bandwidth, "column_type": column_type, "column_degree": column_degree,
             "column_strategy": column_strategy, "sharded": sharded, "activations": activations,
             "workspace": workspace, "gradients": gradients, "update": update, "link": link,
-            "network": network, "machine": machine,
+            "network": network, "machine": machine, "layer_names": layer_names, "type_names": type_names,
         }  # fmt: skip
         fields = fields_of_arrays(given)
         for name in strategies.BY_BATCH:

@@ -169,6 +169,11 @@ class Result:
     def __str__(self) -> str:
         return to_text(self)
 
+    def __repr__(self) -> str:
+        gap = "" if math.isinf(self.gap) else f", gap {self.gap:.3g}"
+        ended = ", interrupted" if self.interrupted else ""
+        return f"<Result: {self.status}{gap}, {self.method}, seed {self.seed}{ended}; {self.plan!r}>"
+
     def _without_search(self) -> str:
         if self.policy is None:
             return ""

@@ -328,6 +328,10 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             f"all layers on one device, a batch of {self.batch:g}: {times}.{notes}"
         )
 
+    def __repr__(self) -> str:
+        types = ", ".join(dict.fromkeys(type_ for layer in self.layers for type_ in layer.compute))
+        return printable(f"<Workload {self.name}: {len(self.layers)} layers with times on {types}>")
+
     @property
     def conditions(self) -> Conditions:
         """The conditions of its times and sizes."""
