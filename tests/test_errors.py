@@ -34,10 +34,12 @@ CALLS = {
     "NoImprovement": (lambda: sp.NoImprovement(0), VALUE),
     "Target": (lambda: sp.Target(0), VALUE),
     "Plan.of": (lambda: sp.Plan.of(PROBLEM, [0, 7]), VALUE),
+    "Plan.load": (lambda: sp.Plan.load(__file__, PROBLEM), VALUE),
     "Policy.load": (lambda: sp.Policy.load(3), TYPE),
     "Problem": (lambda: sp.Problem(1, 2, sp.Goal()), TYPE),
     "Problem.from_arrays": (lambda: sp.Problem.from_arrays([[1.0], [1.0, 2.0]], price=[1.0]), VALUE),
     "Problem.from_arrays in the core": (lambda: sp.Problem.from_arrays([[-1.0]], price=[1.0]), VALUE),
+    "Problem.load": (lambda: sp.Problem.load(__file__), VALUE),
     "Problem.replace": (lambda: PROBLEM.replace(price=[1.0]), VALUE),
     "Tensor": (lambda: sp.Tensor(producer="a", consumers=[], bytes=1.0), VALUE),
     "Workload": (lambda: sp.Workload(name="w", layers=[]), VALUE),
@@ -52,6 +54,7 @@ CALLS = {
     "profile": (lambda: sp.profile(3, devices=["t4"]), TYPE),
     "read_cluster": (lambda: sp.read_cluster(None), TYPE),
     "read_devices": (lambda: sp.read_devices(__file__), VALUE),
+    "read_plan": (lambda: sp.read_plan(__file__), VALUE),
     "read_goal": (lambda: sp.read_goal(__file__), VALUE),
     "read_sweep": (lambda: sp.read_sweep(__file__), VALUE),
     "read_workload": (lambda: sp.read_workload(__file__), VALUE),
@@ -70,8 +73,18 @@ CALLS = {
 }
 RETURNED = {  # made by the package alone
     *("Change", "Check", "Comparison", "Export", "Front", "ParallelFit", "Point", "Progress", "Repair"),
-    *("Result", "Results", "Scores", "Serving", "Simulation", "SplitModule", "Stage", "Suggestion"),
-    *("SweepResults", "Verified", "Violation"),
+    *(
+        "Result",
+        "Results",
+        "Scores",
+        "Serving",
+        "SavedPlan",
+        "Simulation",
+        "SplitModule",
+        "Stage",
+        "Suggestion",
+    ),
+    *("SavedPlan", "SweepResults", "Verified", "Violation"),
     *("Stop", "FirstFeasible", "__version__"),  # check nothing
 }
 

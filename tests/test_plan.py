@@ -3,6 +3,7 @@
 import json
 import pickle
 from math import inf, isclose
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -279,3 +280,49 @@ def test_repr_is_one_line() -> None:
     assert repr(sp.Plan.of(problem.replace(limit=[1, 1]), [0, 0])) == (
         "<Plan of arrays: 1 stage, $5, 0.2 examples/s, $1/h, feasible>"
     )
+
+
+# Files ---------------------------------------------------------------------------------------------------
+
+
+def saved_plan(tmp_path: Path) -> tuple[sp.Plan, Path]:
+    problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], layer_names=["a", "b"])
+    plan = sp.Plan.of(problem, [1, 0])
+    plan.save(tmp_path / "plan.json")
+    return plan, tmp_path / "plan.json"
+
+
+def test_a_saved_plan_is_loaded_for_its_problem(tmp_path: Path) -> None:
+    plan, path = saved_plan(tmp_path)
+    assert json.loads(path.read_text()) == plan.to_dict()
+    assert sp.Plan.load(path, plan.problem) == plan
+    dearer = plan.problem.replace(price=[2.0, 6.0])
+    assert sp.Plan.load(str(path), dearer).cost == 2 * plan.cost
+
+
+def test_a_plan_is_not_loaded_for_other_problems(tmp_path: Path) -> None:
+    plan, path = saved_plan(tmp_path)
+    with pytest.raises(ValueError, match=r"plan.json: its labels are those of a plan with no split"):
+        sp.Plan.load(path, plan.problem.replace(split=True))
+    longer = sp.Problem.from_arrays([[1.0, 1.0]] * 3, price=[1.0, 3.0])
+    with pytest.raises(ValueError, match=r"plan.json: scheme has shape \(2,\); it must be"):
+        sp.Plan.load(path, longer)
+    with pytest.raises(TypeError, match=r"^problem is Plan; it must be a Problem$"):
+        sp.Plan.load(path, plan)  # type: ignore[arg-type]
+
+
+def test_a_plan_file_is_read_without_its_problem(tmp_path: Path) -> None:
+    plan, path = saved_plan(tmp_path)
+    saved = sp.read_plan(path)
+    assert (saved.scheme, saved.goal, saved.feasible) == ((1, 0), plan.problem.goal, True)
+    assert [(stage.type, stage.layers, stage.devices) for stage in saved.stages] == [
+        ("type1", ("a",), 1),
+        ("type0", ("b",), 1),
+    ]
+
+
+def test_an_earlier_plan_stays_where_writing_fails(tmp_path: Path) -> None:
+    plan, path = saved_plan(tmp_path)
+    with pytest.raises(OSError, match="absent"):
+        plan.save(tmp_path / "absent" / "plan.json")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -9,6 +9,7 @@ from .goal import Goal
 from .learning.policy import Policy
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
+from .plan_file import SavedPlan, read_plan
 from .problem import Problem
 from .profiling.check import Check, check
 from .profiling.fit import ParallelFit, fit_overlapped_fractions, fit_parallel_fraction
@@ -70,6 +71,7 @@ __all__ = [
     "Repair",
     "Result",
     "Results",
+    "SavedPlan",
     "Scores",
     "Serving",
     "Simulation",
@@ -97,6 +99,7 @@ __all__ = [
     "read_cluster",
     "read_devices",
     "read_goal",
+    "read_plan",
     "read_sweep",
     "read_workload",
     "repair",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,8 +16,9 @@ import numpy.typing as npt
 from . import _core
 from .errors import InputError, InputTypeError
 from .fields import printable
-from .output import compose, table, to_text
+from .output import compose, table, to_json, to_text, write_whole
 from .problem import Problem, check_problem
+from .readers.bounded import about, as_path
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -274,6 +277,51 @@ class Plan:
         from .serving import serving_of
 
         return serving_of(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file, JSON, atomically, as ``stageplan plan -o`` does.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+
+        Examples
+        --------
+        >>> import stageplan as sp
+        >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+        >>> plan = sp.solve(problem).plan
+        >>> plan.save("plan.json")
+        >>> sp.Plan.load("plan.json", problem) == plan
+        True
+        """
+        content = to_json(self.to_dict()) + b"\n"
+        write_whole(as_path("path", path), lambda stream: stream.write(content))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], problem: Problem) -> Plan:
+        """Read the scheme of a plan file, and provision it for a problem.
+
+        Parameters
+        ----------
+        path : path-like
+            A file written by `save` or ``stageplan plan -o``; it has no times of layers, nor prices.
+        problem
+            The problem that it is a plan for, or another one with the same layers and device types.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        TypeError, ValueError
+            It is not a valid plan file, or its scheme does not fit the problem.
+        """
+        from .plan_file import read_plan, restore
+
+        check_problem(problem)
+        saved = read_plan(path)
+        with about(Path(path)):
+            return restore(problem, saved)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values, for JSON."""

@@ -64,7 +64,23 @@ class LayerDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a plan file that is read: scheme, goal, and what runtimes require."""
+    """The part of a plan file that is read: scheme, goal, and what runtimes require.
+
+    Attributes
+    ----------
+    scheme : tuple of int
+        Label of each layer.
+    goal : Goal or None
+        The goal that it was planned for.
+    conditions : Conditions
+        Those of the workload.
+    feasible : bool
+        Whether the plan meets all limits.
+    stages, layers, serving : documents
+        As in the file, with the names of layers.
+    ties : tuple of tuple of str
+        Groups of layers that share weights.
+    """
 
     scheme: tuple[Label, ...]
     goal: Goal | None = None
@@ -162,7 +178,9 @@ def schema() -> dict[str, Any]:
 
 
 def read_plan(path: str | os.PathLike[str]) -> SavedPlan:
-    """Read the scheme of a plan, and its goal if the file has one.
+    """Read a plan file without its problem: the scheme, the goal if the file has one, and the stages.
+
+    `Plan.load` makes a `Plan` of it, with a problem.
 
     Raises
     ------
@@ -170,6 +188,15 @@ def read_plan(path: str | os.PathLike[str]) -> SavedPlan:
         The file cannot be read.
     ValueError
         It is not valid JSON, or not a plan.
+
+    Examples
+    --------
+    >>> import stageplan as sp
+    >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+    >>> sp.Plan.of(problem, [1, 0]).save("plan.json")
+    >>> saved = sp.read_plan("plan.json")
+    >>> saved.scheme, [stage.layers for stage in saved.stages]
+    ((1, 0), [('layer0',), ('layer1',)])
     """
     file = as_path("path", path)
     with about(file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -430,6 +431,43 @@ class Problem:
             else:
                 fields[name] = replaced_field(self, name, value)
         return Problem._of(fields, Goal(**goal))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the problem to a file, NumPy's .npz, atomically; `load` returns an equal one.
+
+        The file has the arrays under their names and, as JSON in ``document``, the goal and the names.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+
+        Examples
+        --------
+        >>> import stageplan as sp
+        >>> problem = sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0])
+        >>> problem.save("problem.npz")
+        >>> sp.Problem.load("problem.npz") == problem
+        True
+        """
+        from .problem_file import write_problem
+
+        write_problem(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Problem:
+        """Read a problem from a file that `save` wrote.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ValueError
+            It is not a valid problem file.
+        """
+        from .problem_file import read_problem
+
+        return read_problem(path)
 
     def _fields(self) -> dict[str, Any]:
         fields = {name: self.__dict__[name] for name in (*ARRAYS, *_REST, *_OPTIONAL)}
