@@ -254,3 +254,12 @@ def test_from_arrays_with_names() -> None:
 def test_bad_names_of_arrays(names: Any, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
         sp.Problem.from_arrays([[4.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], **names)
+
+
+def test_very_long_numbers_are_refused_in_a_sentence() -> None:
+    with pytest.raises(
+        sp.StageplanError, match=r"^max_devices_per_stage is a whole number of 5001 digits; it"
+    ):
+        sp.Problem.from_arrays([[1.0]], [1.0], max_devices_per_stage=10**5000)
+    with pytest.raises(sp.StageplanError, match=r"^batch is "):
+        sp.Goal(schedule="1f1b", microbatches=3, batch=10**5000)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from .errors import InputError
-from .fields import Count, Positive, check_fields, fields_of, positive, whole
+from .fields import Count, Positive, check_fields, fields_of, positive, show, whole
 
 Objective = Literal["cost", "throughput", "price"]
 _WANTED = {
@@ -109,7 +109,8 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(f"{name} is absent; it must be given with a schedule (goal)")
         if self.batch % self.microbatches:
             raise InputError(
-                f"batch is {self.batch}; it must be a multiple of microbatches, {self.microbatches} (goal)"
+                f"batch is {show(self.batch)}; it must be a multiple of microbatches, "
+                f"{show(self.microbatches)} (goal)"
             )
 
     def __repr__(self) -> str:

@@ -496,7 +496,9 @@ class Problem:
         goal = self.goal
         maximum = goal.max_devices_per_stage
         if maximum is not None and maximum > _core.MAX_DEVICES:
-            raise InputError(f"max_devices_per_stage is {maximum}; it must be at most {_core.MAX_DEVICES:,}")
+            raise InputError(
+                f"max_devices_per_stage is {show(maximum)}; it must be at most {_core.MAX_DEVICES:,}"
+            )
         data = _core.ProblemData()
         data.layers, data.types = self.n_layers, self.n_types
         for name, array in self._core_arrays().items():
