@@ -29,16 +29,16 @@ class PlannedPipeline(PipelineModule):
     def __init__(self, layers, **arguments):
         layers = list(layers)
         if len(layers) != PARTS[-1]:
-            raise InputError(f"there are {{len(layers)}} layers; the plan has {{PARTS[-1]}}")
+            raise ValueError(f"there are {{len(layers)}} layers; the plan has {{PARTS[-1]}}")
         for group in TIED:
             keys = {{layers[i].key if isinstance(layers[i], TiedLayerSpec) else None for i in group}}
             if len(keys) != 1 or None in keys:
-                raise InputError(f"layers {{group}} share weights; they must be TiedLayerSpecs of one key")
+                raise ValueError(f"layers {{group}} share weights; they must be TiedLayerSpecs of one key")
         super().__init__(layers=layers, num_stages=len(PARTS) - 1, {recompute}**arguments)
 
     def _partition_layers(self, method="plan"):
         if self._topo.get_dim("data") != REPLICAS or self._topo.world_size() != len(TYPES):
-            raise InputError(f"the plan needs {{len(TYPES)}} ranks, {{REPLICAS}} for each stage")
+            raise ValueError(f"the plan needs {{len(TYPES)}} ranks, {{REPLICAS}} for each stage")
         self.parts = list(PARTS)
         stage = self._topo.get_coord(self.global_rank).pipe
         self._set_bounds(start=self.parts[stage], stop=self.parts[stage + 1])

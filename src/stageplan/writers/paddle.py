@@ -25,11 +25,11 @@ def planned_pipeline(layers, **arguments):
     """Make a PipelineLayer of the layers named in LAYERS, in that order."""
     layers = list(layers)
     if len(layers) != SEG_METHOD[-1]:
-        raise InputError(f"there are {{len(layers)}} layers; the plan has {{SEG_METHOD[-1]}}")
+        raise ValueError(f"there are {{len(layers)}} layers; the plan has {{SEG_METHOD[-1]}}")
     for group in SHARED:
         keys = {{layers[i].layer_name if isinstance(layers[i], SharedLayerDesc) else None for i in group}}
         if len(keys) != 1 or None in keys:
-            raise InputError(f"layers {{group}} share weights; they must be SharedLayerDescs of one key")
+            raise ValueError(f"layers {{group}} share weights; they must be SharedLayerDescs of one key")
     return PipelineLayer(layers=layers, num_stages=len(SEG_METHOD) - 1, seg_method=SEG_METHOD, **arguments)
 '''
 
