@@ -15,6 +15,15 @@ def build(name):
     return huggingface.build(name, torch.bfloat16, "meta")
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [(None, 32), ("float32", 32), ("bfloat16", 16), ("float64", 32)])
+def test_weights_have_the_precision_of_the_configuration(tmp_path, dtype, bits):
+    config = {"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 64, "dtype": dtype}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+    network = huggingface.build(str(path), None, "meta")
+    assert next(network.parameters()).dtype.itemsize * 8 == bits
+
+
 def count(module):
     return sum(weight.numel() for weight in module.parameters())
 

@@ -8,6 +8,14 @@
 #include <thread>
 #include <utility>
 
+// For variables of a thread: they are made with it. Otherwise the C library makes them when they are first
+// used, and ends the process where no memory is left.
+#ifdef __linux__
+#define STAGEPLAN_WITH_THREAD [[gnu::tls_model("initial-exec")]]
+#else
+#define STAGEPLAN_WITH_THREAD
+#endif
+
 namespace stageplan {
 
 // Thrown by `check_stop`. Results that a search has found so far stay valid; the interrupted step is lost.
@@ -48,7 +56,7 @@ class StopRequest {
 
   bool asked(Clock::time_point now);
 
-  static inline thread_local StopRequest* of_thread_ = nullptr;
+  STAGEPLAN_WITH_THREAD static inline thread_local StopRequest* of_thread_ = nullptr;
 
   const std::thread::id owner_ = std::this_thread::get_id();
   const std::function<bool()> poll_;
@@ -71,7 +79,7 @@ class StopCounter {
  public:
   // Short loops call this once, before they begin.
   static StopCounter& of_thread() {
-    static thread_local StopCounter counter;
+    STAGEPLAN_WITH_THREAD static thread_local StopCounter counter;
     return counter;
   }
 

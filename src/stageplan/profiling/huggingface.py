@@ -50,7 +50,7 @@ HEADS = (
 
 def load(name: str, options: Options, on: str | None) -> Loaded:
     """Make a network by its name, as `build` takes it, and a batch; with random weights where it must run."""
-    network = build(name, DTYPES[options.precision or "fp32"], on or "meta")
+    network = build(name, DTYPES.get(options.precision or ""), on or "meta")
     loaded = _with_examples(network, name, options)
     tokens = loaded.kwargs.get("input_ids")
     if tokens is None or options.sequence is not None or tokens.shape[-1] <= SHORT:
@@ -119,7 +119,7 @@ def tokens_for(module: object, example: object, options: Options) -> dict[str, A
     return tokens | {"use_cache": False}  # its cache is counted by its configuration
 
 
-def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
+def build(name: str, dtype: torch.dtype | None, device: str) -> nn.Module:
     """Build a network.
 
     Parameters
@@ -128,7 +128,7 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
         Behind ``hf:``: a name such as ``gpt2`` or ``meta-llama/Llama-2-70b-hf``, a model type of
         transformers, or the path of a config.json or of its directory.
     dtype
-        Of the weights.
+        Of the weights; None: that of the configuration, or fp32 where it says none that is known here.
     device
         ``"meta"`` for a network whose weights have no values; else they are random.
 
@@ -145,6 +145,7 @@ def build(name: str, dtype: torch.dtype, device: str) -> nn.Module:
             config = AutoConfig.for_model(**fields)
             _check_layers(config.to_dict())
             config.use_cache = False  # of earlier tokens, which one pass does not use
+            dtype = dtype or (config.dtype if config.dtype in DTYPES.values() else torch.float32)
             if device != "meta":
                 with torch.device(device):
                     return _build(config, architecture, dtype)
