@@ -135,7 +135,7 @@ class Repair:
     def __str__(self) -> str:
         if not self.suggestions:
             if self.feasible:
-                return "no change is required"
+                return "no change is required: there is a plan that meets all limits"
             how = " in the time given" if self.stopped else ""
             return f"no sufficient change of the limits was found{how}"
         head = (
