@@ -585,3 +585,7 @@ def test_plan_for_a_runtime_that_can_run_none(refused, model):
     sentence = "vllm can run no plan of this problem: its workload was profiled for mode 'train'"
     assert sentence in refused("plan", "model.toml", "--for", "vllm")
     assert "argument --for: invalid choice: 'x'" in refused("plan", "model.toml", "--for", "x")
+    sentence = (
+        "argument --for: it is 'exo', which runs its stages in turn; it must be a runtime with pipelines: "
+    )
+    assert sentence in refused("plan", "model.toml", "--for", "exo")

@@ -98,6 +98,51 @@ def test_other_models_than_language_models_are_refused(to):
         sp.export(plan_of(workload, [0] * 3 + [1] * 4), to)
 
 
+# Stages in turn -----------------------------------------------------------------------------------------
+
+TURNS = "runs the stages in turn, but the throughput of a plan is that of a pipeline"
+
+
+@pytest.mark.parametrize(
+    ("to", "counts"),
+    [("llama-cpp", None), ("llama-cpp", (2, 2)), ("exo", None), ("exo", (2, 2)), ("device-map", None)],
+)
+def test_stages_that_run_in_turn_take_their_sum(to, counts):
+    """Also of replicas, each of which takes as many examples fewer; each transfer happens once."""
+    workload = language_model(6, seconds=(1e-3, 3e-3), tensor=1e5)
+    plan = plan_of(workload, [0] * 6 + [1] * 3, counts=counts, bandwidth=1e8)
+    exported = sp.export(plan, to)
+    devices = plan.stages[0].devices
+    assert exported.comparison.measure == "all stages in turn"
+    computes = (6 * 1e-3 + 3 * 3e-3) / devices
+    assert exported.comparison.time == pytest.approx(computes + plan.stages[0].transfer)
+    assert exported.comparison.time > plan.time
+    assert f"{to} {TURNS}" in exported.note
+
+
+@pytest.mark.parametrize("to", ["llama-cpp", "exo", "device-map"])
+def test_stages_that_are_planned_for_a_batch_also_take_their_sum(to):
+    plan = plan_of(language_model(4, seconds=(1e-3, 3e-3)), [0] * 3 + [1] * 4, batch=4)
+    assert plan.problem.by_options
+    assert sp.export(plan, to).comparison.time == pytest.approx(3 * 1e-3 + 4 * 3e-3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ({"min_throughput": 100}, "min_throughput as predicted: 66.6667, allowed 100"),
+        ({"max_duration": 12, "examples": 1000}, "max_duration as predicted: 15, allowed 12"),
+        ({"max_cost": 0.006, "examples": 1000}, "max_cost as predicted: 0.00833333, allowed 0.006"),
+    ],
+)
+def test_limits_that_the_prediction_breaks_are_noted(limit, sentence):
+    """Stages of 6 and 9 ms: 111 examples/s as a pipeline, 67 in turn."""
+    plan = plan_of(language_model(6, seconds=(1e-3, 3e-3)), [0] * 6 + [1] * 3, **limit)
+    assert plan.feasible
+    assert f"it breaks the plan's {sentence}" in sp.export(plan, "llama-cpp").note
+    assert "breaks" not in sp.export(plan, "vllm").note
+
+
 # Ranks --------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Plans made for a runtime: its export takes all of them, and no plan that it takes is better."""
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from writers import language_model, plan_of
 
 import stageplan as sp
-from stageplan.writers import RUNTIMES, target
+from stageplan.writers import PIPELINES, target
 
 ARCHITECTURES = ("", "LlamaForCausalLM", "BertForMaskedLM", "JambaForCausalLM")
 NUMBERS = {"cost": "cost", "throughput": "time", "price": "price"}
@@ -76,7 +77,7 @@ def taken(plan, runtime):
 
 
 @settings(max_examples=150)
-@given(language_models(), st.sampled_from(RUNTIMES))
+@given(language_models(), st.sampled_from(PIPELINES))
 def test_the_runtime_takes_the_plan_and_none_that_is_better(problem, runtime):
     schemes = product(range(problem.n_labels), repeat=problem.n_layers)
     try:
@@ -127,10 +128,14 @@ def test_an_architecture_without_pipelines_is_one_stage():
     assert len(plan.stages) == 1
 
 
-def test_one_device_a_stage_where_the_runtime_has_no_replicas():
-    problem = plan_of(language_model(4), [0] * 7, counts=(4, 4), max_devices_per_stage=4).problem
-    plan = sp.solve_for(problem, "device-map").plan
-    assert {stage.devices for stage in plan.stages} == {1}
+@pytest.mark.parametrize("runtime", ["llama-cpp", "exo", "device-map"])
+def test_runtimes_that_run_stages_in_turn_are_refused(runtime):
+    problem = plan_of(language_model(4), [0] * 7).problem
+    sentence = (
+        f"runtime is '{runtime}', which runs its stages in turn; it must be a runtime with pipelines: torch, "
+    )
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        sp.solve_for(problem, runtime)
 
 
 def scheduled():

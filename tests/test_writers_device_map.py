@@ -26,8 +26,12 @@ def test_layers_that_share_weights_get_one_device():
     plan = plan_of(language_model(3, tied=True), [0] * 2 + [1] * 4)
     exported = sp.export(plan, "device-map")
     assert list(exported.value.values()) == [0, 0, 1, 1, 1, 0]
-    assert exported.note == "lm_head is placed with tok_embeddings, whose weights it shares"
+    assert exported.note.startswith("lm_head is placed with tok_embeddings, whose weights it shares; ")
     assert exported.note in str(exported)
+
+
+def test_a_single_stage_has_no_turns():
+    assert sp.export(plan_of(language_model(3), [0] * 6), "device-map").note == ""
 
 
 def test_stages_run_in_turn():

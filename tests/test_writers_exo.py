@@ -18,11 +18,11 @@ def test_layers_of_nodes_and_their_shards():
         {"device_rank": 0, "start_layer": 0, "end_layer": 2} | common,
         {"device_rank": 1, "start_layer": 2, "end_layer": 6} | common,
     ]
-    assert exported.note == "write the ids of your nodes: NODE0 of type a, NODE1 of type b"
+    assert exported.note.startswith("write the ids of your nodes: NODE0 of type a, NODE1 of type b; exo runs")
 
 
 def test_each_replica_is_an_instance():
     exported = sp.export(plan_of(language_model(6), [0] * 6 + [1] * 3, counts=(2, 2)), "exo")
-    assert exported.note.endswith("; start it 2 times, each on the ranks of one replica")
+    assert "; start it 2 times, each on the ranks of one replica; " in exported.note
     assert len(exported.ranks) == 4
     assert exported.comparison.default_layers is None

@@ -21,8 +21,7 @@ from ..output import (
 )
 from ..readers.bounded import about
 from ..units import keep_strategies
-from ..writers import RUNTIMES, Export, export, write
-from ..writers.partition import Partition
+from ..writers import RUNTIMES, Export, export, export_saved
 from .problem import add_catalogue, add_hardware, add_output, make_problem, print_notes, read_catalogue
 from .status import FEASIBLE, NO_PLAN, exit_statuses
 
@@ -94,8 +93,7 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
             raise InputError(f"--{name} requires --workload")
     if not saved.feasible:
         return None
-    written = write(Partition.of_saved(saved), arguments.to, arguments.script)
-    return Export(arguments.to, *written)
+    return export_saved(saved, arguments.to, script=arguments.script)
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:

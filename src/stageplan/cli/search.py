@@ -24,7 +24,7 @@ from ..repair import repair
 from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, Result, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
-from ..writers import RUNTIMES, Target, target
+from ..writers import PIPELINES, Target, check_pipelines, target
 from .problem import add_output, add_problem, add_threads, make_problem, print_notes
 from .status import exit_statuses, status_of
 from .verbosity import add_verbosity, search_progress
@@ -78,7 +78,8 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     add(
         "--for",
         dest="runtime",
-        choices=RUNTIMES,
+        type=_runtime,
+        choices=PIPELINES,
         help="plan only what this runtime can run: its strategies, equal replicas, its places for cuts",
     )
     add(
@@ -98,6 +99,14 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     )
     add_verbosity(parser)
     add_output(parser, "write JSON; - for stdout")
+
+
+def _runtime(text: str) -> str:
+    try:
+        check_pipelines("it", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _plan(arguments: argparse.Namespace) -> int:

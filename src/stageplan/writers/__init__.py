@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import attrgetter
@@ -15,10 +15,12 @@ import msgspec
 from ..arguments import check_choice
 from ..errors import InputError
 from ..fields import printable
-from ..plan import Plan, check_plan
+from ..goal import Goal
+from ..plan import Plan, Stage, check_plan
+from ..plan_file import SavedPlan, StageDocument
 from ..problem import Problem, check_problem
 from ..solve import Method, Result
-from ..verify import stage_times
+from ..verify import TOLERANCE, stage_times
 from ..verify_options import in_flight, numbers_of, time_by_schedule, unsupported
 from . import (
     deepspeed,
@@ -43,13 +45,16 @@ from .partition import Partition, Rank, Written
 from .torch_pipelining import SplitModule, split_module
 
 __all__ = [
+    "PIPELINES",
     "RUNTIMES",
     "Comparison",
     "Export",
     "Rank",
     "SplitModule",
     "Target",
+    "check_pipelines",
     "export",
+    "export_saved",
     "limits_of",
     "solve_for",
     "split_module",
@@ -84,6 +89,8 @@ _WRITERS: dict[str, _Writer] = {
 }
 
 RUNTIMES = tuple(_WRITERS)
+PIPELINES = tuple(name for name, writer in _WRITERS.items() if writer.LIMITS.pipelines)
+"""Runtimes that run the stages of a plan at the same time; the others run them in turn."""
 
 
 @dataclass(frozen=True)
@@ -231,14 +238,47 @@ def export(plan: Plan, to: str, *, script: bool = False) -> Export:
         plan, moved = balance(plan)
         written = write(Partition.of(plan), to) if moved else written
     default = _WRITERS[to].default(Partition.of(plan))
-    compare = _compare_placement if to == "device-map" else _compare
-    note = "; ".join(filter(None, (moved, written.note)))
-    return Export(to, *written._replace(note=note), compare(plan, default))
+    compared = _compare(plan, default) if to in PIPELINES else _compare_in_turn(plan, default, to)
+    broken = _broken(plan.problem.goal, compared.time, plan.price)
+    note = "; ".join(filter(None, (moved, written.note, *broken)))
+    return Export(to, *written._replace(note=note), compared)
+
+
+def export_saved(saved: SavedPlan, to: str, *, script: bool = False) -> Export:
+    """Convert a feasible plan that was read from a file without its workload."""
+    written = write(Partition.of_saved(saved), to, script)
+    if to in PIPELINES:
+        return Export(to, *written)
+    price = math.fsum(stage.price for stage in saved.stages)
+    broken = _broken(saved.goal or Goal(), _time_in_turn(saved.stages), price)
+    return Export(to, *written._replace(note="; ".join(filter(None, (written.note, *broken)))))
+
+
+def _broken(goal: Goal, time: float, price: float) -> Iterator[str]:
+    """Yield a note on each limit of a goal that so many seconds per example, and $/hour, break."""
+    duration = goal.examples * time
+    numbers = {"min_throughput": _rate(time), "max_duration": duration, "max_cost": duration * price / 3600}
+    for limit, value in numbers.items():
+        allowed = getattr(goal, limit)
+        if allowed is None:
+            continue
+        small, large = (allowed, value) if limit == "min_throughput" else (value, allowed)
+        if small > large * (1 + TOLERANCE):
+            yield f"it breaks the plan's {limit} as predicted: {value:,.6g}, allowed {allowed:,.6g}"
 
 
 def limits_of(runtime: str) -> Limits:
     """Return what a runtime can run."""
     return _WRITERS[runtime].LIMITS
+
+
+def check_pipelines(name: str, runtime: str) -> None:
+    """Refuse to plan for a runtime that runs stages in turn: a plan's throughput is that of a pipeline."""
+    if runtime in RUNTIMES and runtime not in PIPELINES:
+        raise InputError(
+            f"{name} is {runtime!r}, which runs its stages in turn; it must be a runtime with pipelines: "
+            f"{', '.join(PIPELINES)}"
+        )
 
 
 def target(problem: Problem, runtime: str) -> Target:
@@ -247,10 +287,11 @@ def target(problem: Problem, runtime: str) -> Target:
     Raises
     ------
     TypeError, ValueError
-        There is no such runtime, or it can run no plan of this workload.
+        There is no such runtime, it has no pipelines, or it can run no plan of this workload.
     """
     check_problem(problem)
     check_choice("runtime", runtime, RUNTIMES)
+    check_pipelines("runtime", runtime)
     limits, partition = _WRITERS[runtime].LIMITS, whole(problem)
     try:
         limits.check(partition)
@@ -269,7 +310,8 @@ def solve_for(problem: Problem, runtime: str, method: Method = "auto", **options
         The problem. Strategies that the runtime does not know are left out, and stages begin only at layers
         where it can begin one, with as many replicas as it can have.
     runtime
-        The runtime, as for `export`.
+        The runtime, as for `export`, but one that runs the stages of a plan at the same time: not
+        ``"llama-cpp"``, ``"exo"`` or ``"device-map"``.
     method, **options
         As for `solve`. A policy that is trained has the layers that the runtime keeps together as one.
 
@@ -281,7 +323,8 @@ def solve_for(problem: Problem, runtime: str, method: Method = "auto", **options
     Raises
     ------
     TypeError, ValueError
-        There is no such runtime, or it can run no plan of this workload; or as by `solve`.
+        There is no such runtime, it has no pipelines, or it can run no plan of this workload; or as by
+        `solve`.
 
     Examples
     --------
@@ -308,9 +351,13 @@ def write(partition: Partition, to: str, script: bool = False) -> Written:
     try:
         partition.check()
         _WRITERS[to].LIMITS.check(partition)
-        return (torch_script if script else _WRITERS[to]).write(partition)
+        written = (torch_script if script else _WRITERS[to]).write(partition)
     except ValueError as error:
         raise InputError(f"{to} cannot run this plan: {error}") from None
+    if to in PIPELINES or len(partition.stages) == 1:
+        return written
+    turns = f"{to} runs the stages in turn, but the throughput of a plan is that of a pipeline"
+    return written._replace(note="; ".join(filter(None, (written.note, turns))))
 
 
 def _compare(plan: Plan, default: Default) -> Comparison:
@@ -340,20 +387,27 @@ def _time_by_options(plan: Plan, bounds: tuple[int, ...]) -> float:
     return time_by_schedule(problem, stages)
 
 
-def _compare_placement(plan: Plan, default: Default) -> Comparison:
+def _compare_in_turn(plan: Plan, default: Default, to: str) -> Comparison:
     """Compare by the sum of all stages, which run in turn if layers are placed and not pipelined."""
+    measure, time, default_time = "all stages in turn", _time_in_turn(plan.stages), None
     if plan.problem.by_options:
-        time = math.fsum(stage.compute + stage.transfer / 2 for stage in plan.stages)
-        return _comparison("all stages in turn", time, None, default._replace(bounds=None))
-    bounds = default.bounds or ()
-    others = [i for i, (a, b) in enumerate(pairwise(bounds)) for _ in range(a, b)]
-    ours = device_map.placement(Partition.of(plan))
-    # Each transfer has two ends, and happens once.
-    time, default_time = (
-        math.fsum(compute + transfer / 2 for compute, transfer in _times(plan, placed))
-        for placed in (ours, others)
-    )
-    return _comparison("all stages in turn", time, default_time, default)
+        return _comparison(measure, time, None, default._replace(bounds=None))
+    if to == "device-map":  # which moves layers that share weights
+        time = _time_placed(plan, device_map.placement(Partition.of(plan)))
+    if default.bounds is not None:
+        others = [i for i, (a, b) in enumerate(pairwise(default.bounds)) for _ in range(a, b)]
+        default_time = _time_placed(plan, others)
+    return _comparison(measure, time, default_time, default)
+
+
+def _time_in_turn(stages: Iterable[Stage | StageDocument]) -> float:
+    """Seconds per example; each transfer has two ends, and happens once."""
+    return math.fsum(stage.compute + stage.transfer / 2 for stage in stages)
+
+
+def _time_placed(plan: Plan, placed: list[int]) -> float:
+    """Seconds per example of another partition, whose stages run in turn."""
+    return math.fsum(compute + transfer / 2 for compute, transfer in _times(plan, placed))
 
 
 def _comparison(measure: str, time: float, default_time: float | None, default: Default) -> Comparison:

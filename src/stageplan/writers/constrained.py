@@ -136,8 +136,6 @@ def _with_strategies(problem: Problem, limits: Limits) -> Problem:
 
 def _goal(problem: Problem, limits: Limits) -> dict[str, Any]:
     """Return the fields of the goal that are not as the runtime needs them."""
-    if limits.replicas == "one":
-        return {"max_devices_per_stage": 1}
     if limits.replicas == "any":
         return {}
     needed = {"same_replicas": True}

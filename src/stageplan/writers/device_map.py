@@ -8,7 +8,7 @@ from .defaults import Default, balanced, even, to_bounds
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(adjacent=False, replicas="one")
+LIMITS = Limits(adjacent=False, replicas="one", pipelines=False)
 
 
 def write(partition: Partition) -> Written:
@@ -34,10 +34,11 @@ def write(partition: Partition) -> Written:
 
 def placement(partition: Partition) -> list[int]:
     """Device of each layer: its stage, or that of the first layer with which it shares weights."""
-    device_of = {layer: device for device, stage in enumerate(partition.stages) for layer in stage.layers}
+    devices = partition.placement()
     for tie in partition.parted_ties():
-        device_of |= dict.fromkeys(tie, device_of[tie[0]])
-    return [device_of[layer] for layer in range(len(partition.layers))]
+        for layer in tie:
+            devices[layer] = devices[tie[0]]
+    return devices
 
 
 def default(partition: Partition) -> Default:

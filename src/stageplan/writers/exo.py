@@ -14,7 +14,7 @@ from .defaults import Default
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(mode="inference", cuts="blocks")
+LIMITS = Limits(mode="inference", cuts="blocks", pipelines=False)
 
 
 def write(partition: Partition) -> Written:

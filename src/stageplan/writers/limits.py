@@ -33,6 +33,8 @@ class Limits(NamedTuple):
         Whether it takes all strategies, in any stage.
     schedules : tuple of str
         The schedules that it runs.
+    pipelines : bool
+        Whether stages work on several examples at once; if not, each waits for the one before it.
     zero : int
         The highest stage of ZeRO in which replicas divide what they keep.
     """
@@ -47,6 +49,7 @@ class Limits(NamedTuple):
     recompute: bool = False
     any_strategy: bool = False
     schedules: tuple[str, ...] = ()
+    pipelines: bool = True
     zero: int = 0
 
     def runs(self, strategy: str, degree: int) -> bool:

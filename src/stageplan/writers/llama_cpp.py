@@ -13,7 +13,7 @@ from .defaults import Default
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(mode="inference", cuts="blocks")
+LIMITS = Limits(mode="inference", cuts="blocks", pipelines=False)
 PROCESSOR = "cpu"
 """Device types with names that begin so are processors, and all others GPUs."""
 

@@ -214,6 +214,11 @@ class Partition(NamedTuple):
             bounds.append(bounds[-1] + len(stage.layers))
         return tuple(bounds)
 
+    def placement(self) -> list[int]:
+        """Return the stage of each layer."""
+        stage_of = {layer: number for number, stage in enumerate(self.stages) for layer in stage.layers}
+        return [stage_of[layer] for layer in range(len(self.layers))]
+
     def replicas(self) -> int:
         """Replicas of each stage, which is the degree of data parallelism.
 
