@@ -143,6 +143,18 @@ def test_limits_that_the_prediction_breaks_are_noted(limit, sentence):
     assert "breaks" not in sp.export(plan, "vllm").note
 
 
+@pytest.mark.parametrize("to", ["json", "vllm", "device-map"])
+def test_a_default_partition_that_is_faster_is_noted(to):
+    """A plan of the least cost need not be the fastest."""
+    note = "the runtime's default partition is predicted to be faster (the plan's objective is cost)"
+    workload = language_model(6, seconds=(1e-3, 2e-3))
+    slow, fast = ([0] * n + [1] * (9 - n) for n in (2, 6))
+    for scheme, slower in ((slow, True), (fast, False)):
+        exported = sp.export(plan_of(workload, scheme, objective="cost"), to)
+        assert (exported.comparison.gain < 1) == slower
+        assert (note in exported.note) == slower
+
+
 # Ranks --------------------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,13 @@ def test_inference_runs_every_batch(tmp_path):
     assert [line.partition(":")[0] for line in lines] == [f"batch {i}, replica 0" for i in range(3)]
 
 
+@pytest.mark.parametrize("mode", ["prefill", "decode"])
+def test_plans_of_models_that_are_served_are_refused(mode):
+    sentence = rf"torch cannot run this plan: its workload was profiled for mode '{mode}', and the script "
+    with pytest.raises(ValueError, match=sentence):
+        sp.export(plan(mode), "torch", script=True)
+
+
 def test_the_script_has_the_plan():
     exported = sp.export(plan(replicas=2, schedule="gpipe", microbatches=4), "torch", script=True)
     tree = ast.parse(exported.text)

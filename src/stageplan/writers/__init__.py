@@ -240,7 +240,7 @@ def export(plan: Plan, to: str, *, script: bool = False) -> Export:
     default = _WRITERS[to].default(Partition.of(plan))
     compared = _compare(plan, default) if to in PIPELINES else _compare_in_turn(plan, default, to)
     broken = _broken(plan.problem.goal, compared.time, plan.price)
-    note = "; ".join(filter(None, (moved, written.note, *broken)))
+    note = "; ".join(filter(None, (moved, written.note, *broken, _slower(plan, compared))))
     return Export(to, *written._replace(note=note), compared)
 
 
@@ -252,6 +252,14 @@ def export_saved(saved: SavedPlan, to: str, *, script: bool = False) -> Export:
     price = math.fsum(stage.price for stage in saved.stages)
     broken = _broken(saved.goal or Goal(), _time_in_turn(saved.stages), price)
     return Export(to, *written._replace(note="; ".join(filter(None, (written.note, *broken)))))
+
+
+def _slower(plan: Plan, compared: Comparison) -> str:
+    """Note that the default partition is faster; a plan of least cost or price need not be the fastest."""
+    if compared.gain is None or compared.gain * (1 + TOLERANCE) >= 1:
+        return ""
+    objective = plan.problem.goal.objective
+    return f"the runtime's default partition is predicted to be faster (the plan's objective is {objective})"
 
 
 def _broken(goal: Goal, time: float, price: float) -> Iterator[str]:

@@ -167,7 +167,13 @@ def write(partition: Partition) -> Written:
                 f"stage {number} runs on {stage.degree} devices by strategy {show(stage.strategy)}; the "
                 "script runs each replica on one"
             )
-    serves = partition.conditions.mode == "inference"
+    mode = partition.conditions.mode
+    if mode not in (None, "train", "inference"):
+        raise InputError(
+            f"its workload was profiled for mode {mode!r}, and the script trains or runs a module (profile "
+            "with --mode train or inference)"
+        )
+    serves = mode == "inference"
     count, replicas, goal = len(partition.stages), partition.replicas(), partition.goal
     schedule = SCHEDULES["gpipe" if serves else goal.schedule or "1f1b"]
     microbatches = goal.microbatches or _MICROBATCHES_PER_STAGE * count
