@@ -121,18 +121,26 @@ def test_the_rank_table_is_not_written_beside_a_device(run, model):
         ("export model.json --to vllm --workload-batch 2", "--workload-batch requires --workload"),
         (
             "export model.json --to vllm --workload net.toml",
-            "model.json: scheme has shape (4,); it must be (3,)",
+            "model.json: the plan is of model on types with 4 layers; net on types has 3",
         ),
+        (
+            "export model.json --to vllm -o model.json",
+            "--output is model.json, which is read too; it must be",
+        ),
+        ("export m.ranks.json --to vllm -o m", "the table of ranks is m.ranks.json, which is read too"),
+        ("export model.json --to vllm --workload model.toml -o model.toml", "model.toml, which is read too"),
         ("export model.json --to vllm -o nowhere/x", "--output is nowhere/x; its directory"),
     ],
 )
 def test_bad_exports(refused, model, argv, sentence):
     Path("scheme.json").write_text('{"scheme": [0, 0, 1, 1]}')
     text = Path("model.json").read_text()
+    Path("m.ranks.json").write_text(text)
     Path("wrong.json").write_text(text.replace('"layers":["layers.1","output"]', '"layers":["x"]'))
     Path("part.json").write_text(text.replace('"layers":["layers.1","output"]', '"layers":[]'))
+    before = {path: path.read_text() for path in Path().iterdir()}
     assert sentence in refused(*argv.split())
-    assert not list(Path().glob(".stageplan-*"))
+    assert {path: path.read_text() for path in Path().iterdir()} == before
 
 
 def test_a_device_is_fitted_to_measured_kernels(run):

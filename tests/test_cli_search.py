@@ -494,8 +494,8 @@ def test_bad_input_is_one_sentence(refused, argv, sentence):
         ('{"scheme": [0, 0, 128]}', "Expected `int` <= 127 - at `$.scheme[2]`"),
         ('{"scheme": [0, 0, -1]}', "Expected `int` >= 0 - at `$.scheme[2]`"),
         ('{"scheme": [0, 0, 2]}', "scheme[2] is 2; it must be a label from 0 to 1"),
-        ('{"scheme": [0, 0]}', "scheme has shape (2,); it must be (3,)"),
-        ('{"scheme": []}', "scheme has shape (0,); it must be (3,)"),
+        ('{"scheme": [0, 0]}', "the plan is of 2 layers; net on types has 3"),
+        ('{"scheme": []}', "the plan is of 0 layers; net on types has 3"),
         ('{"scheme": [0, 0, 1], "goal": {"examples": -1}}', "at `$.goal.examples`"),
     ],
 )

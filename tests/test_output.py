@@ -34,6 +34,30 @@ def test_unusable_outputs_are_refused_before_any_work(refused, monkeypatch, comm
     assert sentence in refused(*command, "-o", path)
 
 
+@pytest.mark.parametrize(
+    ("argv", "output"),
+    [
+        (("plan", "net.toml"), "net.toml"),
+        (("plan", "net.toml"), "./net.toml"),
+        (("plan", "net.toml"), "link.toml"),
+        (("plan", "net.toml", "--cluster", "types.toml"), "types.toml"),
+        (("plan", "net.toml", "--initial", "plan.json"), "plan.json"),
+        (("pareto", "net.toml"), "net.toml"),
+        (("score", "net.toml", "plan.json"), "plan.json"),
+        (("devices", "--catalogue", "types.toml"), "types.toml"),
+        (("profile", "net.toml", "--device", "t4"), "net.toml"),
+    ],
+)
+def test_a_file_that_is_read_is_not_replaced(refused, argv, output):
+    Path("plan.json").write_text('{"scheme": [0, 0, 1]}')
+    Path("link.toml").symlink_to("net.toml")
+    before = {path: path.read_text() for path in Path().iterdir()}
+    assert refused(*argv, "-o", output) == (
+        f"--output is {Path(output)}, which is read too; it must be another file"
+    )
+    assert {path: path.read_text() for path in Path().iterdir()} == before
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_unwritable_outputs_are_refused_before_any_work(refused, monkeypatch, exists):
     if exists:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
@@ -237,3 +237,11 @@ def check_output(flag: str, path: Path | None) -> None:
     for needed in (folder, path) if path.is_file() else (path if path.exists() else folder,):
         if not os.access(needed, os.W_OK):
             raise InputError(f"{flag} is {path}; {needed} is not writable")
+
+
+def check_not_read(flag: str, path: Path | None, read: Iterable[str | Path]) -> None:
+    """Refuse an output that would replace a file that the command reads."""
+    if path is None or not path.is_file():
+        return
+    if any(os.path.realpath(path) == os.path.realpath(file) for file in read):
+        raise InputError(f"{flag} is {path}, which is read too; it must be another file")

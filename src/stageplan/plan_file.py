@@ -80,6 +80,8 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
         As in the file, with the names of layers.
     ties : tuple of tuple of str
         Groups of layers that share weights.
+    problem : str
+        Name of the problem, ``""`` if the file has none.
     """
 
     scheme: tuple[Label, ...]
@@ -90,6 +92,7 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[LayerDocument, ...] = ()
     serving: ServingDocument | None = None
     ties: tuple[tuple[str, ...], ...] = ()
+    problem: str = ""
 
 
 class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -230,4 +233,8 @@ def restore(problem: Problem, saved: SavedPlan) -> Plan:
             f"its labels are those of a plan with {labelling(saved.goal)} and cannot be read with "
             f"{labelling(problem.goal)}"
         )
+    layers = len(saved.scheme)
+    if layers != problem.n_layers:
+        of = f"of {saved.problem} with" if saved.problem else "of"
+        raise InputError(f"the plan is {of} {layers} layers; {problem.name} has {problem.n_layers}")
     return Plan.of(problem, np.array(saved.scheme, dtype=np.int8))

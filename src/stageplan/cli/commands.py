@@ -10,7 +10,9 @@ from ..errors import InputError
 from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
+from ..output import check_not_read
 from . import docs, example, export, generate, info, profile, say, search, sweep
+from .problem import files_read
 from .status import BAD_INPUT, NO_PLAN, PIPE_CLOSED, exit_statuses
 
 # First words of error sentences about values that a flag of the same name gives.
@@ -37,6 +39,7 @@ def run(argv: list[str] | None) -> int:
     """Run a command; return its exit status."""
     try:
         arguments = _parser().parse_args(argv)
+        check_not_read("--output", getattr(arguments, "output", None), files_read(arguments))
         status: int = arguments.run(arguments)
         return status
     except StepError as error:

@@ -12,6 +12,7 @@ from ..device import Device
 from ..errors import InputError
 from ..fields import sentence, show
 from ..output import (
+    check_not_read,
     check_output,
     deliver,
     print_note,
@@ -22,7 +23,15 @@ from ..output import (
 from ..readers.bounded import about
 from ..units import keep_strategies
 from ..writers import RUNTIMES, Export, export, export_saved
-from .problem import add_catalogue, add_hardware, add_output, make_problem, print_notes, read_catalogue
+from .problem import (
+    add_catalogue,
+    add_hardware,
+    add_output,
+    files_read,
+    make_problem,
+    print_notes,
+    read_catalogue,
+)
 from .status import FEASIBLE, NO_PLAN, exit_statuses
 
 
@@ -56,6 +65,7 @@ def _export(arguments: argparse.Namespace) -> int:
     ranks = _ranks_file(output, arguments.to)
     check_output("--output", output)
     check_output("--output", ranks)
+    check_not_read("the table of ranks", ranks, files_read(arguments))
     saved = plan_file.read_plan(arguments.plan)
     with about(arguments.plan):
         exported = _exported(arguments, saved)

@@ -113,6 +113,19 @@ def add_output(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
 
 
+# Arguments of all commands that name a file to read.
+_READ = (
+    *("workload", "cluster", "catalogue", "prices", "model", "fit"),
+    *("plan", "schemes", "initial", "policy", "check"),
+)
+
+
+def files_read(arguments: argparse.Namespace) -> list[str | Path]:
+    """Return the files that a command reads, and names of what is built in."""
+    given = (getattr(arguments, name, None) for name in _READ)
+    return [path for path in given if path is not None]
+
+
 def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:
     """Make the problem from files and flags; `goal` replaces that of the workload's file.
 
