@@ -234,6 +234,42 @@ def test_errors_have_no_notes(run):
         assert err.startswith("stageplan: error: ")
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ("--device", "l4:8", "--pricing", "spot"),
+            "--device l4 has no spot price in the catalogue; give one as in l4:8@1.50, or a price list "
+            "(--prices), or --pricing on-demand",
+        ),
+        (
+            ("--device", "mi355x", "--pricing", "reserved"),
+            "--device mi355x has no reserved price in the catalogue; give one as in mi355x@1.50, or",
+        ),
+        (
+            ("--device", "l4:8", "--prices", "list.csv", "--pricing", "spot"),
+            "--device l4 has no spot price in list.csv; give one as in l4:8@1.50, or --pricing on-demand",
+        ),
+        (
+            ("--device", "l4:8", "--prices", "list.csv"),
+            "--device l4 has no on-demand price in list.csv; give one as in l4:8@1.50",
+        ),
+    ],
+)
+def test_a_device_without_a_price_is_refused(refused, flags, sentence):
+    Path("list.csv").write_text("AcceleratorName,AcceleratorCount,Region,Price,SpotPrice\nH100,1,x,1.0,0.5\n")
+    assert refused("plan", "net.toml", *flags).startswith(sentence)
+
+
+def test_other_prices_than_those_on_demand_are_noted(run):
+    Path("priced.toml").write_text(WORKLOAD.replace('cluster = "types.toml"', "").replace("slow", "h100-sxm"))
+    argv = ("plan", "priced.toml", *SHORT, "--device")
+    note = "note: the prices of devices are spot prices\n"
+    assert note in run(*argv, "h100-sxm:8", "--pricing", "spot")[2]
+    assert note not in run(*argv, "h100-sxm:8")[2]
+    assert note not in run(*argv, "h100-sxm:8@2", "--pricing", "spot")[2]
+
+
 def test_prices_of_a_kind(run):
     argv = ("plan", "priced.toml", *SHORT, "--device", "h100-sxm:8", "-o", "-")
     Path("priced.toml").write_text(WORKLOAD.replace('cluster = "types.toml"', "").replace("slow", "h100-sxm"))

@@ -425,6 +425,7 @@ def test_a_table_of_layers():
         ({"devices": "t4"}, TypeError, "devices is 't4'; it must be a list"),
         ({"devices": ["t5"]}, ValueError, "device is 't5'; it must be one of t4, l4,"),
         ({"devices": ["t4"], "precision": "bf16"}, ValueError, "precision is 'bf16'; it must be one that"),
+        ({"devices": ["mi355x"], "precision": "tf32"}, ValueError, "that mi355x has: fp32, fp16, bf16$"),
         ({"mode": "eval"}, ValueError, "mode is 'eval'; it must be one of 'train'"),
         ({"precision": "fp8"}, ValueError, "precision is 'fp8'; it must be one of 'fp32',"),
         ({"batch": 0}, ValueError, "batch is 0; it must be a whole number, at least 1"),

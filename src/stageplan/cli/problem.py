@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import get_args
@@ -154,6 +154,8 @@ def _notes_on_prices(arguments: argparse.Namespace, cluster: Cluster) -> Iterato
     source = arguments.cluster or arguments.workload
     if not arguments.device and not has_prices(source):
         yield f"{source} has no prices; each device is assumed to cost 1 $/hour"
+    if _pricing(arguments) != "on-demand" and not all("@" in spec for spec in arguments.device):
+        yield f"the prices of devices are {_pricing(arguments)} prices"
     usual = read_devices(arguments.catalogue, pricing=_pricing(arguments)) if arguments.prices else {}
     for type_ in cluster.types:
         known = usual[type_.name].price if type_.name in usual else None
@@ -198,7 +200,9 @@ def _cluster(arguments: argparse.Namespace, whole_machines: bool) -> Cluster:
     if arguments.device:
         if arguments.cluster is not None:
             raise InputError(f"--cluster is {arguments.cluster}; it must not be given with --device")
-        return make_cluster(arguments.device, read_catalogue(arguments, whole_machines))
+        devices = read_catalogue(arguments, whole_machines)
+        _check_prices(arguments, devices)
+        return make_cluster(arguments.device, devices)
     for name in ("catalogue", "prices", "region", "pricing"):
         if getattr(arguments, name):
             raise InputError(f"--{name} requires --device; at least one device must be given")
@@ -208,6 +212,21 @@ def _cluster(arguments: argparse.Namespace, whole_machines: bool) -> Cluster:
         return read_cluster(arguments.workload)
     except ValueError as error:
         raise InputError(f"{error}, or --cluster or --device must be given") from None
+
+
+def _check_prices(arguments: argparse.Namespace, devices: Mapping[str, Device]) -> None:
+    """Refuse a device that has no price, and say of which kind."""
+    pricing = _pricing(arguments)
+    for spec in arguments.device:
+        device = devices.get(spec.partition(":")[0])
+        if "@" in spec or device is None or device.price is not None:
+            continue
+        others = "" if arguments.prices else ", or a price list (--prices)"
+        others += "" if pricing == "on-demand" else ", or --pricing on-demand"
+        raise InputError(
+            f"device {device.name} has no {pricing} price in {arguments.prices or 'the catalogue'}; "
+            f"give one as in {spec}@1.50{others}"
+        )
 
 
 def read_catalogue(arguments: argparse.Namespace, whole_machines: bool = False) -> dict[str, Device]:

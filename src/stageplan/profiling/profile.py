@@ -377,6 +377,9 @@ def _seconds(
 def _estimate(
     layers: Sequence[TracedLayer], device: Device, precision: str, mode: Mode, graphs: bool
 ) -> Seconds:
+    if precision not in device.peak:
+        known = ", ".join(each for each in PRECISIONS if each in device.peak) or "none that networks have"
+        raise InputError(f"precision is {show(precision)}; it must be one that {device.name} has: {known}")
     launch = 0.0 if graphs or mode == "decode" else device.launch_seconds
 
     def add_up(kernels: Kernels, launch: float) -> float:
