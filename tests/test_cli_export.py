@@ -81,7 +81,7 @@ def test_a_note_on_a_throughput_that_a_runtime_does_not_reach(run, model, compar
     status, _, err = run("export", "model.json", "--to", "device-map", *compared)
     assert status == 0
     assert "device-map runs the stages in turn, but" in err
-    assert "it breaks the plan's min_throughput as predicted: 166.667, allowed 200" in err
+    assert "the prediction breaks the plan's min_throughput: 166.667, allowed 200" in err
 
 
 def test_export_of_a_plan_that_breaks_limits(run, model):

@@ -272,7 +272,7 @@ def _broken(goal: Goal, time: float, price: float) -> Iterator[str]:
             continue
         small, large = (allowed, value) if limit == "min_throughput" else (value, allowed)
         if small > large * (1 + TOLERANCE):
-            yield f"it breaks the plan's {limit} as predicted: {value:,.6g}, allowed {allowed:,.6g}"
+            yield f"the prediction breaks the plan's {limit}: {value:,.6g}, allowed {allowed:,.6g}"
 
 
 def limits_of(runtime: str) -> Limits:
