@@ -407,7 +407,9 @@ def test_text_and_json() -> None:
     ]
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert [s["changes"][0]["needed"] for s in plain["suggestions"]] == [4, 0.5, 4]
-    assert str(sp.repair(example(limit=None))) == "no change is required: there is a plan that meets all limits"
+    assert (
+        str(sp.repair(example(limit=None))) == "no change is required: there is a plan that meets all limits"
+    )
     change = sp.Change("price", 1.0, 2.0, "$/h")
     unproven = sp.Suggestion((change,), False, False, found.suggestions[0].plan)
     assert str(unproven) == "price: 2 $/h instead of 1 (a smaller change may be sufficient)"

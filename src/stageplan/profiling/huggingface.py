@@ -145,12 +145,11 @@ def build(name: str, dtype: torch.dtype | None, device: str) -> nn.Module:
             config = AutoConfig.for_model(**fields)
             _check_layers(config.to_dict())
             config.use_cache = False  # of earlier tokens, which one pass does not use
-            dtype = dtype or (config.dtype if config.dtype in DTYPES.values() else torch.float32)
             if device != "meta":
                 with torch.device(device):
-                    return _build(config, architecture, dtype)
+                    return _build(config, architecture, dtype or _dtype_of(config))
             with followed() as values:
-                network = _build(config, architecture, dtype)
+                network = _build(config, architecture, dtype or _dtype_of(config))
             keep_buffers(network, values)
             return network
         except Exception as error:  # the only common base of what transformers raises
@@ -159,6 +158,10 @@ def build(name: str, dtype: torch.dtype | None, device: str) -> nn.Module:
             raise InputError(
                 sentence(f"model is {show('hf:' + name)}; transformers cannot build it: {reason}")
             ) from error
+
+
+def _dtype_of(config: PreTrainedConfig) -> torch.dtype:
+    return next((dtype for dtype in DTYPES.values() if dtype == config.dtype), torch.float32)
 
 
 def _check_layers(fields: Mapping[Any, Any]) -> None:
