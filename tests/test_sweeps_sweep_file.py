@@ -76,3 +76,20 @@ def test_workloads_and_clusters_are_in_the_sweep(tmp_path):
         file.unlink()
     again = msgspec.json.decode(msgspec.json.encode(sweep), type=sp.Sweep)
     assert sp.solve(again.problem(3), "exact").status == "optimal"
+
+
+@pytest.mark.parametrize(
+    ("axis", "field"),
+    [
+        ("min_throughput = { from = 1e5, to = 1e6, points = 2.5 }", "points"),
+        ('min_throughput = { from = 1e5, to = 1e6, points = "3" }', "points"),
+        ("min_throughput = { from = 1e5, to = 1e6, points = true }", "points"),
+        ('min_throughput = { from = 1e5, to = 1e6, step = "a" }', "step"),
+        ('limit.a100 = { from = "a", to = 3 }', "from"),
+    ],
+)
+def test_a_wrong_type_in_a_range_is_an_error_of_the_file(tmp_path, axis, field):
+    file = tmp_path / "sweep.toml"
+    file.write_text(f'[product]\nworkload = "ctr"\n{axis}\n')
+    with pytest.raises(ValueError, match=rf"sweep\.toml: \S+\.{field} is .*; it must be"):
+        sp.read_sweep(file)

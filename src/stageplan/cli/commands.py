@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from .._version import __version__
-from ..errors import InputError
+from ..errors import InputError, StageplanError
 from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
@@ -53,7 +53,7 @@ def run(argv: list[str] | None) -> int:
         return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
     except ImportError as error:
         return _complain(f"error: {error}", BAD_INPUT)
-    except ValueError as error:
+    except (ValueError, StageplanError) as error:
         word, space, rest = str(error).partition(" ")
         return _complain(f"error: {_FLAGS.get(word, word)}{space}{rest}", BAD_INPUT)
 

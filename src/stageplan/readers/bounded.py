@@ -47,12 +47,12 @@ def as_path(name: str, value: object) -> Path:
 
 @contextmanager
 def about(file: Path | Traversable) -> Iterator[None]:
-    """Begin the sentence of a ValueError with the file that it is about."""
+    """Begin the sentence of an error with the file that it is about, as a ValueError."""
     try:
         yield
     except RecursionError:
         raise InputError(sentence(f"{file}: it is nested too deeply to be read")) from None
-    except ValueError as error:
+    except (ValueError, InputTypeError) as error:
         raise InputError(sentence(f"{file}: {error}")) from None
 
 
