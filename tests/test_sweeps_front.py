@@ -17,7 +17,7 @@ def expected(results, against):
     front = []
     for row in rows:
         beaten = any(
-            other["workload"] == row["workload"]
+            (other["workload"], other["examples"]) == (row["workload"], row["examples"])
             and other["throughput"] >= row["throughput"]
             and other[against] <= row[against]
             and (
@@ -41,6 +41,7 @@ def test_no_row_of_the_front_is_beaten(tmp_path, rows, against):
         "cluster": LAB,
         "min_throughput": [0.1, 0.4, 0.7, 1e5],
         "objective": ["cost", "price", "throughput"],
+        "examples": [1e3, 1e9],
         "limit.fast": 2,
     }
     sweep = sp.Sweep.of(axes, chunk=4)
@@ -50,14 +51,16 @@ def test_no_row_of_the_front_is_beaten(tmp_path, rows, against):
         results, against
     )
     assert len({row.workload for row in front.rows}) == 2
-    throughput = [row.throughput for row in front.rows if row.workload == "net"]
+    throughput = [row.throughput for row in front.rows if (row.workload, row.examples) == ("net", 1e9)]
     assert throughput == sorted(throughput)
 
 
 def test_it_is_shown_as_a_table(tmp_path):
     front = sp.sweep(made(), tmp_path / "rows", rows="jsonl").front()
     lines = str(front).splitlines()
-    assert lines[0].split() == ["workload", "set-up", "$", "examples/s", "$/h", "stages", "devices", "status"]
+    assert lines[0].split() == (
+        ["workload", "examples", "set-up", "$", "examples/s", "$/h", "stages", "devices", "status"]
+    )
     assert len(lines) == 1 + len(front.rows)
     assert front.to_dict()["rows"][0]["set_up"] == front.rows[0].set_up
 

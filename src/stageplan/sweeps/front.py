@@ -28,6 +28,7 @@ class FrontRow(Struct, frozen=True, kw_only=True):
 
     set_up: int
     workload: str
+    examples: float
     status: str
     cost: float | None
     throughput: float | None
@@ -39,14 +40,16 @@ class FrontRow(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class SweepFront:
-    """Plans of a sweep of which, for each workload, none is both faster and cheaper than another.
+    """Plans of a sweep of which none is both faster and cheaper than another.
+
+    Those of each workload and number of examples are compared, since costs are those of all examples.
 
     Attributes
     ----------
     against : str
         ``"cost"`` or ``"price"``: the axis besides throughput.
     rows : tuple of FrontRow
-        By workload, the cheapest plan first.
+        By workload and number of examples, the cheapest plan first.
     """
 
     against: str
@@ -57,13 +60,13 @@ class SweepFront:
         return {"against": self.against, "rows": [msgspec.to_builtins(row) for row in self.rows]}
 
     def __rich__(self) -> Group:
-        head = ("workload", "set-up", "$", "examples/s", "$/h", "stages", "devices", "status")
+        head = ("workload", "examples", "set-up", "$", "examples/s", "$/h", "stages", "devices", "status")
         cells = [
-            (row.workload, f"{row.set_up:,}", f"{row.cost:,.6g}", _text(row.throughput), f"{row.price:,.4g}",
-             f"{row.stages}", f"{row.devices:,}", row.status)
+            (row.workload, f"{row.examples:,.10g}", f"{row.set_up:,}", f"{row.cost:,.6g}",
+             _text(row.throughput), f"{row.price:,.4g}", f"{row.stages}", f"{row.devices:,}", row.status)
             for row in self.rows
         ]  # fmt: skip
-        return compose(table([head, *cells], left=(0, 7)) if cells else "no plan meets all limits")
+        return compose(table([head, *cells], left=(0, 8)) if cells else "no plan meets all limits")
 
     def __str__(self) -> str:
         return to_text(self)
@@ -76,13 +79,15 @@ def _text(throughput: float | None) -> str:
 def front_of(store: Store, against: str) -> SweepFront:
     """Find the front over the complete chunks of a sweep, chunk by chunk."""
     check_choice("against", against, ("cost", "price"))
-    fronts: dict[str, Columns] = {}
+    fronts: dict[tuple[str, float], Columns] = {}
     for number in sorted(store.done()):
         columns = _read(store, number)
-        for workload in dict.fromkeys(columns["workload"].tolist()):
-            own = _rows(columns, (columns["workload"] == workload) & (columns["violation"] == 0))
-            before = fronts.get(workload)
-            fronts[workload] = _best(own if before is None else _join(before, own), against)
+        keys = zip(columns["workload"].tolist(), columns["examples"].tolist(), strict=True)
+        for key in dict.fromkeys(keys):  # costs are those of all examples
+            same = (columns["workload"] == key[0]) & (columns["examples"] == key[1])
+            own = _rows(columns, same & (columns["violation"] == 0))
+            before = fronts.get(key)
+            fronts[key] = _best(own if before is None else _join(before, own), against)
     return SweepFront(against, tuple(row for columns in fronts.values() for row in _front_rows(columns)))
 
 

@@ -117,7 +117,9 @@ class SweepResults:
         self._store.remove_scratch()
 
     def front(self, against: str = "cost") -> SweepFront:
-        """Return the plans of each workload of which none is both faster and cheaper than another.
+        """Return the plans of which none is both faster and cheaper than another.
+
+        Those of each workload and number of examples are compared.
 
         Parameters
         ----------
