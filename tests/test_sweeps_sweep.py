@@ -150,3 +150,11 @@ def test_settings_are_checked():
 def test_a_set_up_that_is_not_there():
     with pytest.raises(IndexError):
         made().problem(12)
+
+
+def test_a_strategy_that_no_workload_has_is_refused():
+    axes = {"workload": NET, "cluster": LAB, "strategies": [[""], ["tp8"]]}
+    with pytest.raises(
+        ValueError, match=r"^strategies has 'tp8', which no workload of the sweep has; it must be one of ''$"
+    ):
+        Sweep.of(axes)

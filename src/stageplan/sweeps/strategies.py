@@ -23,6 +23,12 @@ def with_strategies(workload: Workload, strategies: Collection[str]) -> Workload
     )
 
 
+def names_of(workload: Workload) -> list[str]:
+    """Return the strategies that some layer has times of; ``""`` is the plain one."""
+    keys = (key for layer in workload.layers for key in (*layer.compute, *layer.backward))
+    return list(dict.fromkeys(key.partition("/")[2] for key in keys))
+
+
 def _with_strategies(layer: Layer, strategies: Collection[str]) -> Layer:
     def kept(table: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in table.items() if key.partition("/")[2] in strategies}

@@ -20,7 +20,7 @@ from ..goal import Goal
 from ..problem import Problem
 from .axes import ARRAYS, BY_TYPE, Dimension, Places, Range, base, dimensions, numbers
 from .documents import Documents, Network
-from .strategies import with_strategies
+from .strategies import names_of, with_strategies
 
 _MOST = 2**53  # set-ups
 _LOWERED = 64  # problems that are kept, each of another workload, cluster or strategies
@@ -132,6 +132,7 @@ class Sweep(Struct, frozen=True, kw_only=True):
             name=name, dimensions=made, workloads=workloads, clusters=clusters, work=work, chunk=chunk
         )
         sweep._check_types()
+        sweep._check_strategies()
         return sweep
 
     def __len__(self) -> int:
@@ -224,6 +225,19 @@ class Sweep(Struct, frozen=True, kw_only=True):
                     raise InputError(
                         f"{axis} is an axis, and cluster {show(cluster.name)} has no type {show(type_)}; "
                         f"it must be one of {', '.join(known)}"
+                    )
+
+    def _check_strategies(self) -> None:
+        """Raise ValueError unless each strategy of the axis is one of a workload."""
+        known = list(
+            dict.fromkeys(name for each in self.workloads.values() for name in names_of(each.workload))
+        )
+        for strategies in self.axes.get("strategies", ()):
+            for strategy in strategies:
+                if strategy not in known:
+                    raise InputError(
+                        f"strategies has {show(strategy)}, which no workload of the sweep has; "
+                        f"it must be one of {', '.join(map(show, known))}"
                     )
 
 
