@@ -109,3 +109,15 @@ def test_what_runs_nothing_is_refused(engine):
         TypeError, match=r"it must be an executor of concurrent.futures or a function like map$"
     ):
         check_engine(engine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        (lambda task, numbers: [], "it returned 0 results for 3 chunks"),
+        (lambda task, numbers: None, "it returned None instead of a result for each chunk"),
+    ],
+)
+def test_a_function_that_leaves_out_results_is_broken(engine, reason):
+    with pytest.raises(BrokenExecutor, match=f"^{reason}$"):
+        list(run_tasks(engine, abs, [-1, -2, -3]))

@@ -44,7 +44,21 @@ def run_tasks(engine: Any, task: Callable[[int], Any], numbers: Sequence[int]) -
     if hasattr(engine, "submit"):
         yield from _by_executor(engine, task, numbers)
     else:
-        yield from (engine or map)(task, numbers)
+        yield from _by_map(engine or map, task, numbers)
+
+
+def _by_map(
+    function: Callable[..., Iterable[Any]], task: Callable[[int], Any], numbers: Sequence[int]
+) -> Generator[Any, None, None]:
+    outcomes = function(task, numbers)
+    if not isinstance(outcomes, Iterable):
+        raise BrokenExecutor(f"it returned {show(outcomes)} instead of a result for each chunk")
+    count = 0
+    for outcome in outcomes:
+        count += 1
+        yield outcome
+    if count < len(numbers):
+        raise BrokenExecutor(f"it returned {count:,} results for {len(numbers):,} chunks")
 
 
 def _by_executor(
