@@ -190,7 +190,7 @@ def test_progress_is_shown_on_a_terminal(tmp_path):
         ),
         (
             ("sweep", "sweep.toml", "-o", "rows", "--shard", "3/2"),
-            "--shard is (3, 2); it must be (i, n) with whole",
+            "--shard is 3/2; it must be I/N with I at most N",
         ),
         (
             ("sweep", "sweep.toml", "-o", "rows", "--workers", "0"),
@@ -221,3 +221,23 @@ def test_a_damaged_directory_is_refused(bad):
     assert sentence.startswith(
         "rows/sweep.json: its format is 'stageplan sweep 7', written by version '3.0'; "
     )
+
+
+@pytest.mark.parametrize("name", ["front.parquet", "front.csv"])
+def test_a_front_is_written_as_json_alone(sweep, name):
+    sweep("sweep", "sweep.toml", "-o", "rows", "--rows", "jsonl")
+    status, _, err = sweep("sweep", "front", "rows", "-o", name)
+    assert (status, Path(name).exists()) == (2, False)
+    assert f"--output is {name}; a front is written as JSON" in err
+
+
+def test_a_shard_beyond_the_last_is_shown_as_given(sweep):
+    status, _, err = sweep("sweep", "sweep.toml", "-o", "rows", "--shard", "4/3")
+    assert (status, "--shard is 4/3; it must be I/N with I at most N" in err) == (2, True)
+
+
+def test_a_damaged_chunk_is_to_be_deleted(sweep):
+    sweep("sweep", "sweep.toml", "-o", "rows", "--rows", "jsonl")
+    Path("rows/chunks/00000000.jsonl").write_text("{")
+    status, _, err = sweep("sweep", "sweep.toml", "-o", "rows", "--resume")
+    assert (status, "delete this file; resume computes it again" in err) == (2, True)

@@ -55,7 +55,13 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add("--rows", choices=FORMATS, help="format of the rows; default: parquet if pyarrow is installed")
     add("--against", choices=("cost", "price"), default="cost", help="of front: the axis besides throughput")
     add_verbosity(parser)
-    add("-o", "--output", type=Path, metavar="DIR", help="directory of the sweep; of merge and front: a file")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="directory of the sweep; of merge: a file; of front: a file of JSON",
+    )
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -83,6 +89,8 @@ def _act(arguments: argparse.Namespace) -> int:
     results = SweepResults.open(arguments.directory)
     if arguments.sweep == "front":
         check_output("--output", arguments.output)
+        if arguments.output is not None and arguments.output.suffix in (".parquet", ".csv", ".jsonl"):
+            raise InputError(f"--output is {arguments.output}; a front is written as JSON, to a file .json")
         front = results.front(arguments.against)
         deliver(arguments.output, front, front.to_dict())
         return FEASIBLE if front.rows else NO_PLAN
@@ -139,7 +147,10 @@ def _shard(text: str) -> tuple[int, int]:
     match = _SHARD.fullmatch(text)
     if match is None:
         raise InputError(f"--shard is {text}; it must be I/N, as 1/8 to 8/8")
-    return int(match[1]), int(match[2])
+    index, of = int(match[1]), int(match[2])
+    if index > of:
+        raise InputError(f"--shard is {text}; it must be I/N with I at most N, as 1/8 to 8/8")
+    return index, of
 
 
 @contextmanager

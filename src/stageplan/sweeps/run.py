@@ -154,7 +154,8 @@ def _store(sweep: Sweep, directory: str | os.PathLike[str], continues: bool, row
     store = Store.open(path)
     if not store.is_of(sweep):
         raise InputError(
-            f"directory is {path}, that of another sweep; it must be new, empty or of this sweep"
+            f"directory is {path}, that of another sweep; it must be new, empty or of this sweep (if it was, "
+            "the sweep or a file that it names has changed)"
         )
     if not continues:
         raise InputError(f"directory is {path}, which has chunks of this sweep; resume continues them")

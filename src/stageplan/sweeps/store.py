@@ -38,6 +38,7 @@ FORMATS: tuple[Format, ...] = ("parquet", "jsonl")
 DESCRIPTION, CHUNKS = "sweep.json", "chunks"
 _NAME, _VERSION = "stageplan sweep", 1
 _SCRATCH = re.compile(r"\.stageplan-[0-9a-f]{8}\.tmp")  # of `write_whole`
+_DAMAGED = "delete this file; resume computes it again"
 _ROWS = 2**16  # of a row group of a merged file
 
 
@@ -161,7 +162,7 @@ class Store:
             first, last = self.span(number)
             start = f'{{"set_up":{first},'.encode()
             if len(lines) != last - first or not raw.startswith(start) or not raw.endswith(b"\n"):
-                raise InputError("it does not have the rows of its chunk")
+                raise InputError(f"it does not have the rows of its chunk; {_DAMAGED}")
         return Counter(line.status for line in lines)
 
     def table(self, number: int, columns: list[str] | None = None) -> pa.Table:
@@ -180,12 +181,12 @@ class Store:
                 with pq.ParquetFile(self.path(number)) as file:
                     mark = (file.metadata.metadata or {}).get(b"stageplan")
                     if mark != self._mark(number).encode():
-                        raise InputError("it is not of this sweep and chunk")
+                        raise InputError(f"it is not of this sweep and chunk; {_DAMAGED}")
                     return file.read(columns, use_threads=False)
             except (pa.ArrowException, OSError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
-                raise InputError(f"it is not a whole Parquet file: {error}") from None
+                raise InputError(f"it is not a whole Parquet file: {error}; {_DAMAGED}") from None
 
     def lines(self, number: int, type_: Any = dict[str, Any]) -> list[Any]:
         """Read the rows of a chunk from its JSON Lines, as values of a type."""
@@ -296,7 +297,7 @@ def _lines(raw: bytes, type_: Any) -> list[Any]:
     try:
         return msgspec.json.Decoder(type_).decode_lines(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"it is not valid JSON Lines: {error}") from None
+        raise InputError(f"it is not valid JSON Lines: {error}; {_DAMAGED}") from None
 
 
 def _parquet(table: pa.Table, mark: str) -> pa.Buffer:
