@@ -39,6 +39,25 @@ def test_all_set_ups_have_rows(sweep):
     assert list(contents(Path("rows"))) == [f"{number:08}.jsonl" for number in range(4)]
 
 
+@pytest.mark.parametrize("rows", ["jsonl", "parquet"])
+def test_the_reasons_of_failures_are_printed(sweep, rows):
+    if rows == "parquet":
+        pytest.importorskip("pyarrow")
+    text = FILE.replace(
+        "[product]", '[product]\nschedule = "gpipe"\nbatch = [6, 7, 8]\nmicrobatches = [2, 3, 4]', 1
+    )
+    Path("sweep.toml").write_text(text)
+    status, out, err = sweep("sweep", "sweep.toml", "-o", "rows", "--rows", rows)
+    assert (status, err) == (1, "")
+    reasons = re.findall(
+        r"^(\d+) failed: batch is (\d); it must be a multiple of microbatches, (\d)", out, re.M
+    )
+    assert len(reasons) == 3
+    assert all(int(batch) % int(parts) for _, batch, parts in reasons)
+    assert re.search(r"^2 other reasons are in column error$", out, re.M)
+    assert sp.SweepResults.open("rows").errors().total() == sp.SweepResults.open("rows").failed
+
+
 def test_status_merge_and_front(sweep):
     sweep("sweep", "sweep.toml", "-o", "rows", "--rows", "jsonl")
     status, counted, _ = sweep("sweep", "-o", "rows", "--status")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 
+_MOST_ERRORS = 3  # that are printed
+
+
 @dataclass(frozen=True)
 class SweepResults:
     """Results of a sweep so far, in its directory.
@@ -82,6 +85,10 @@ class SweepResults:
         """Number of set-ups that could not be solved."""
         return self.statuses.get(FAILED, 0)
 
+    def errors(self) -> Counter[str]:
+        """Return why set-ups could not be solved, and how many of them each reason holds for."""
+        return sum((self._store.errors(number) for number in sorted(self._store.done())), Counter())
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of the complete chunks, in the order of the set-ups, as plain values."""
         for number in sorted(self._store.done()):
@@ -137,7 +144,15 @@ class SweepResults:
         counts = [("set-ups", "status"), *((f"{count:,}", status) for status, count in self._sorted())]
         ended = " (interrupted)" if self.interrupted else ""
         head = f"{self.sweep!r}; {self.done:,} of {self.chunks:,} chunks are complete{ended}"
-        return compose(head, table(counts, left=(1,)) if self.statuses else "")
+        return compose(head, table(counts, left=(1,)) if self.statuses else "", *self._reasons())
+
+    def _reasons(self) -> list[str]:
+        if not self.failed:
+            return []
+        errors = self.errors().most_common()
+        lines = [f"{count:,} failed: {error}" for error, count in errors[:_MOST_ERRORS]]
+        rest = len(errors) - len(lines)
+        return lines + [f"{rest:,} other reasons are in column error"] * (rest > 0)
 
     def _sorted(self) -> list[tuple[str, int]]:
         return sorted(self.statuses.items(), key=lambda item: -item[1])

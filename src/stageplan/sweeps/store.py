@@ -165,6 +165,13 @@ class Store:
                 raise InputError(f"it does not have the rows of its chunk; {_DAMAGED}")
         return Counter(line.status for line in lines)
 
+    def errors(self, number: int) -> Counter[str]:
+        """Return the number of rows of a chunk with each error."""
+        if self.rows_format == "parquet":
+            counts = self.table(number, ["error"])["error"].value_counts().to_pylist()
+            return Counter({each["values"]: each["counts"] for each in counts if each["values"] is not None})
+        return Counter(row["error"] for row in self.lines(number) if row["error"] is not None)
+
     def table(self, number: int, columns: list[str] | None = None) -> pa.Table:
         """Read a chunk from its Parquet file, or some of its columns.
 

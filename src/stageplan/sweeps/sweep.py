@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -232,7 +232,7 @@ class Sweep(Struct, frozen=True, kw_only=True):
         known = list(
             dict.fromkeys(name for each in self.workloads.values() for name in names_of(each.workload))
         )
-        for strategies in self.axes.get("strategies", ()):
+        for strategies in cast("tuple[Any, ...]", self.axes.get("strategies", ())):
             for strategy in strategies:
                 if strategy not in known:
                     raise InputError(
