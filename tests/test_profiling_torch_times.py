@@ -9,7 +9,7 @@ from networks import Stack  # noqa: E402
 from torch import nn  # noqa: E402
 
 from stageplan.profiling import torch_times  # noqa: E402
-from stageplan.profiling.torch_times import measure  # noqa: E402
+from stageplan.profiling.torch_times import Times, measure  # noqa: E402
 
 PATHS = ["stem", "blocks.0", "blocks.1", "blocks.2", "norm", "out"]
 
@@ -118,3 +118,9 @@ def test_it_ends_early_where_times_repeat(monkeypatch):
     assert not times.spread.any()
     np.testing.assert_array_equal(times.forward, [2, 1, 1, 1, 1, 1])  # the first: from the start of the pass
     np.testing.assert_array_equal(times.backward, [1, 1, 1, 1, 1, 2])
+
+
+def test_small_layers_count_little_in_whether_times_repeat():
+    """Their times are near the resolution of a GPU's events, while the pass repeats."""
+    times = Times(np.array([1.0, 1e-3, 1e-3]), np.zeros(3), np.array([0.01, 0.5, 0.5]), 8)
+    assert times.apart == pytest.approx((0.01 + 0.0005 + 0.0005) / 1.002)

@@ -127,7 +127,7 @@ def profile(
     repeats
         Most passes to measure; it ends early where they repeat well.
     max_spread
-        Largest spread of repeats, as a fraction of the time: that of the layer in the middle.
+        Largest spread of repeats, as a fraction of the time: the mean over layers, each by its time.
     optimizer : {"adam", "adam8bit", "momentum", "sgd"}
         Whose state is in memory where the network trains; default: Adam.
     zero : {0, 1, 2, 3}
