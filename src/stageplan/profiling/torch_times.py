@@ -99,8 +99,8 @@ def measure(
     times = _times(samples)
     if times.apart > max_spread:
         raise InputError(
-            f"max_spread is {max_spread:g}, but {len(samples)} repeats are {times.apart:.3g} apart; measure with "
-            f"more repeats, or on a machine that does less besides"
+            f"max_spread is {max_spread:g}, but {len(samples)} repeats are {times.apart:.3g} apart; measure "
+            f"with more repeats, or on a machine that does less besides"
         )
     return times
 
