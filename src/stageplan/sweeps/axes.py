@@ -201,7 +201,8 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _allowed(name: str) -> str:
-    return allowed(FIELDS[base(name)]).replace("or absent", "or 'none'")
+    unlimited = " or inf" if base(name) in _UNLIMITED else ""
+    return allowed(FIELDS[base(name)]).replace("or absent", f"or 'none'{unlimited}")
 
 
 def _range(name: str, given: Mapping[str, Any]) -> tuple[Any, ...] | Range:
