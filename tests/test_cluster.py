@@ -32,8 +32,15 @@ def test_text_says_what_it_is():
 
 def test_devices_of_a_strategy():
     made = device(strategies={"quad": 4, "tp8": 6})
-    assert [made.degree_of(name) for name in ("", "quad", "tp2", "tp8", "recompute")] == [1, 4, 2, 6, 1]
-    names = ("ep4", "tp4+recompute", "ep2+recompute")
+    assert [made.degree_of(name) for name in ("", "quad", "tp2", "tp8", "recompute", "selective")] == [
+        1,
+        4,
+        2,
+        6,
+        1,
+        1,
+    ]
+    names = ("ep4", "tp4+recompute", "ep2+selective")
     assert [made.degree_of(name) for name in names] == [4, 4, 2]
     wrong = ("fast", "tp0", "tp", "tp2x", "tp1048577", "tp2recompute", "tp2+", "+recompute", "recompute+tp2")
     for name in wrong:

@@ -73,6 +73,60 @@ def test_a_layer_that_keeps_no_less_is_not_run_again(layers):
     assert head.compute[ON] == head.compute[AGAIN]
 
 
+class Attention(nn.Module):
+    """Attention of separate operations, whose core checkpointing may run again."""
+
+    def __init__(self, again=False, kernel=False):
+        super().__init__()
+        self.again, self.kernel = again, kernel
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def core(self, query, key, value):
+        if self.kernel:
+            return nn.functional.scaled_dot_product_attention(query, key, value)
+        scores = query @ key.transpose(-1, -2) / 2
+        return nn.functional.dropout(scores.softmax(-1), 0.1) @ value
+
+    def forward(self, x):
+        parts = [
+            part.contiguous() for part in self.qkv(x).unflatten(-1, (2, 12)).transpose(1, 2).chunk(3, -1)
+        ]
+        mixed = checkpoint(self.core, *parts, use_reentrant=True) if self.again else self.core(*parts)
+        return x + self.out(mixed.transpose(1, 2).flatten(-2))
+
+
+def attentions(again=False, kernel=False):
+    network = nn.Sequential(nn.Linear(8, 8), *(Attention(again, kernel) for _ in range(2)), nn.Linear(8, 5))
+    return sp.profile(
+        network,
+        torch.rand(3, 16, 8),
+        devices=[ON],
+        strategies=["selective"],
+        layers=list("0123"),
+        graphs=True,
+    )
+
+
+def test_the_core_of_attention_keeps_what_checkpointing_of_it_keeps():
+    layers, checkpointed = attentions().layers, attentions(again=True).layers
+    for layer, other in zip(layers[1:3], checkpointed[1:3], strict=True):
+        assert layer.activations[f"{ON}/selective"] == other.activations < layer.activations[ON]
+        more = layer.activations[ON] - other.activations
+        assert layer.workspace[f"{ON}/selective"] - layer.workspace[ON] == more
+        again = layer.compute[f"{ON}/selective"] - layer.compute[ON]
+        assert again == pytest.approx(other.compute[ON] - layer.compute[ON], rel=0.2)
+        assert again > 0
+    assert layers[0].activations == checkpointed[0].activations
+
+
+def test_attention_that_is_one_kernel_keeps_no_scores():
+    workload = attentions(kernel=True)
+    assert all(not isinstance(layer.activations, dict) for layer in workload.layers)
+    assert (
+        "strategy selective keeps as much as without it: no attention here keeps its scores" in workload.notes
+    )
+
+
 def test_plans_recompute_where_memory_is_short():
     workload = profile(Stack((512, 512, 512)), torch.rand(64, 4))
     whole = sp.Problem(workload, cluster()).memory[:, 0].sum()
@@ -98,7 +152,7 @@ def cluster(**fields):
         (
             {"strategies": ["tp2"]},
             ValueError,
-            r"strategies\[0\] is 'tp2'; it must be 'recompute', or degrees",
+            r"strategies\[0\] is 'tp2'; it must be 'recompute', 'selective', or degrees",
         ),
         ({"strategies": "recompute"}, TypeError, "strategies is 'recompute'; it must be a list"),
         (

@@ -430,6 +430,8 @@ def test_recomputation_is_exported_where_the_runtime_has_it():
     plan = shared_plan(("recompute", "recompute"), **SCHEDULED)
     assert "--recompute-granularity full " in sp.export(plan, "megatron").text
     assert "recompute" not in sp.export(shared_plan(**SCHEDULED), "megatron").text
+    selective = sp.export(shared_plan(("selective", "selective"), **SCHEDULED), "megatron").text
+    assert "--recompute-granularity selective \\\n--recompute-modules core_attn " in selective
     with pytest.raises(ValueError, match="stage 1 runs on 1 devices by strategy 'recompute'; the runtime"):
         sp.export(plan, "torchtitan")
     with pytest.raises(ValueError, match="its stages have strategies 'recompute', ''; the runtime runs all"):

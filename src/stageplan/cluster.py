@@ -29,11 +29,12 @@ __all__ = ["Cluster", "DeviceType"]
 MAX_DEGREE = 2**20
 """Most devices of one replica of a stage."""
 
-RECOMPUTE = "recompute"
-"""Strategy in which a layer keeps its inputs alone, and runs again for its backward pass."""
+RECOMPUTE = FULL, SELECTIVE = "recompute", "selective"
+"""Strategies of recomputation: layers keep their inputs alone, or all but the cores of their attention."""
 
 # Tensor or expert parallel of a degree, or recomputation, or both.
-_STRATEGY = re.compile(rf"(?:[te]p([1-9][0-9]{{0,6}})(?:\+{RECOMPUTE})?|{RECOMPUTE})?")
+_AGAIN = "|".join(RECOMPUTE)
+_STRATEGY = re.compile(rf"(?:[te]p([1-9][0-9]{{0,6}})(?:\+(?:{_AGAIN}))?|{_AGAIN})?")
 
 
 class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,7 +68,7 @@ class DeviceType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     strategies : mapping of str to int
         Devices per replica of a stage by strategy; layers have times for it under ``"type/strategy"``.
         Strategies named ``"tp4"``, ``"ep4"`` or ``"tp4+recompute"`` have 4 devices and one named
-        ``"recompute"`` has 1; they need not be listed.
+        ``"recompute"`` has 1 (as ``"selective"``); they need not be listed.
 
     Raises
     ------

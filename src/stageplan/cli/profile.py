@@ -86,10 +86,10 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--strategy",
         action="append",
         default=[],
-        metavar="recompute|tp=N,...|ep=N,...",
+        metavar="recompute|selective|tp=N,...|ep=N,...",
         help="further ways to run layers, which plans may choose; repeatable: recompute (layers keep only "
-        "their inputs, and run again in the backward pass), tp=2,4,8 (2, 4 or 8 devices divide each layer), "
-        "ep=2,4,8 (the same, with whole experts on each device)",
+        "their inputs, and run again in the backward pass), selective (the scores of attention do so), "
+        "tp=2,4,8 (2, 4 or 8 devices divide each layer), ep=2,4,8 (the same, but with whole experts)",
     )
     add(
         "--context",

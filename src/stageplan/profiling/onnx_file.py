@@ -423,3 +423,4 @@ def _add_backward(trace: Trace) -> None:
             trace.backward.append((index, kernel))
             if operation.bytes:
                 trace.saved.update({(index, value): made[value][1] for value in kept})
+                trace.values.update({value: value for value in kept})

@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from ..arguments import as_tuple, check_choice, check_number
 from ..catalogue import check_catalogue
+from ..cluster import FULL, SELECTIVE
 from ..device import Device
 from ..errors import InputError, InputTypeError
 from ..fields import show
 from ..output import compose, table
 from ..readers import read_devices
 from ..workload import Layer, Mode, Tensor, Workload, most
+from .attention_core import Core, layer_cores, note_cores
 from .columns import Column, Seconds, divided, exchange, merge, note_offers, offers
 from .fusion import fused
 from .kv_cache import NUMBER
@@ -26,7 +28,7 @@ from .memory import MOST_ZERO, OPTIMIZERS, Training, memory, note_shared, traini
 from .models import read_model
 from .network import MODES, PRECISIONS, Network, Options
 from .outside import add_unused, modules_outside, note_unused
-from .recompute import recomputed
+from .recompute import Again, of_core, of_layer, recomputed
 from .serving import Served, add_caches, read_prompt, served, weights_alone
 from .strategies import Division, parse, strategy_name
 from .trace import Kernels, TracedLayer
@@ -135,7 +137,8 @@ def profile(
         optimizer's state, the gradients too, and the weights too.
     strategies
         Of each device type, besides the plain one; plans then choose for each stage.  ``"recompute"``: layers
-        keep their inputs alone and run again for their backward pass.  ``"tp=2,4"``: as many devices of a
+        keep their inputs alone and run again for their backward pass.  ``"selective"``: they do so for the
+        scores of their attention alone, unless its kernel keeps none.  ``"tp=2,4"``: as many devices of a
         machine divide the products of each layer (tensor parallelism).  ``"ep=2,4"``: the same, but each has
         whole experts of a mixture.  Recomputation goes with each of the others too.
     context
@@ -276,7 +279,18 @@ def profile(
         if prompts is not None and serves is not None:
             prompt = _part(prompts, division, serves)
             further = _of_decoding(how, part, traced, prompt, serves, division, seconds)
-        columns += _columns(part, traced, division, trains, seconds, further, again=asked.recompute)
+        plain = _fields(part, traced, trains, seconds, further)
+        columns.append(Column(strategy_name(division), plain))
+        if FULL in asked.recompute:
+            forward = {name: busy.forward for name, busy in seconds.items()}
+            more = _recomputed(plain, [of_layer(layer) for layer in traced], forward)
+            columns.append(Column(strategy_name(division, FULL), more))
+        if SELECTIVE in asked.recompute:
+            cores = layer_cores(part.trace, part.cuts)
+            forward = _core_seconds(how, part, traced, cores, seconds)
+            more = _recomputed(plain, [of_core(*each) for each in zip(traced, cores, strict=True)], forward)
+            columns.append(Column(strategy_name(division, SELECTIVE), more))
+            notes += note_cores(cores)
         if division.degree == 1:
             whole, spread = traced, apart
             notes += [*note_unused(network.trace, traced), *cached]
@@ -433,6 +447,32 @@ def _of_decoding(
     return fields
 
 
+def _core_seconds(
+    how: How,
+    network: Network,
+    layers: Sequence[TracedLayer],
+    cores: Sequence[Core],
+    seconds: Mapping[str, Seconds],
+) -> dict[str, Array]:
+    """Seconds of a forward pass of the cores of attention: the estimated share of that of the layers."""
+    devices = {type_.name: type_ for type_ in how.types}
+    if how.measure is not None and how.measured is not None:
+        devices[how.measure] = how.measured
+    parts = [TracedLayer("", "", set(), forward=core.forward) for core in cores]
+
+    def share(name: str) -> Array:
+        if name in devices:
+            part, whole = (
+                _estimate(each, devices[name], network.precision, how.mode, how.graphs).forward
+                for each in (parts, layers)
+            )
+        else:  # measured, and not in the catalogue: of the bytes that are moved
+            part, whole = (np.array([layer.moved for layer in each]) for each in (parts, layers))
+        return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+
+    return {name: share(name) * busy.forward for name, busy in seconds.items()}
+
+
 def _divided_fraction(alone: float, whole: float) -> float:
     return max(0.0, 1 - alone / whole) if whole > 0 else 1.0
 
@@ -440,31 +480,36 @@ def _divided_fraction(alone: float, whole: float) -> float:
 # Workload -----------------------------------------------------------------------------------------------
 
 
-def _columns(
+def _fields(
     network: Network,
     layers: Sequence[TracedLayer],
-    division: Division,
     trains: Training | None,
     seconds: Mapping[str, Seconds],
     further: Further,
-    again: bool,
-) -> list[Column]:
-    """Fields of the layers under a strategy, and under that with recomputation."""
-    plain, more = [], []
+) -> list[dict[str, Any]]:
+    """Fields of the layers under a strategy."""
+    plain = []
     for index, layer in enumerate(layers):
         forward = {type_: float(s.forward[index]) for type_, s in seconds.items()}
         backward = {type_: float(s.backward[index]) for type_, s in seconds.items()}
-        fields = {
-            "compute": {type_: forward[type_] + backward[type_] for type_ in seconds},
-            "backward": backward if trains else {},
-            "activations": layer.saved,
-            **memory(layer, network, trains)._asdict(),
-            **further[index],
-        }
-        plain.append(fields)
-        more.append(recomputed(fields, layer, forward) if again else fields)
-    columns = [Column(strategy_name(division, False), plain), Column(strategy_name(division, True), more)]
-    return columns if again else columns[:1]
+        plain.append(
+            {
+                "compute": {type_: forward[type_] + backward[type_] for type_ in seconds},
+                "backward": backward if trains else {},
+                "activations": layer.saved,
+                **memory(layer, network, trains)._asdict(),
+                **further[index],
+            }
+        )
+    return plain
+
+
+def _recomputed(
+    plain: Sequence[Mapping[str, Any]], again: Sequence[Again], forward: Mapping[str, Array]
+) -> list[dict[str, Any]]:
+    """Fields of the layers where they, or parts of them, run again; seconds of a forward pass of these."""
+    seconds = [{name: float(each[index]) for name, each in forward.items()} for index in range(len(plain))]
+    return [recomputed(*each) for each in zip(plain, again, seconds, strict=True)]
 
 
 def _workload(

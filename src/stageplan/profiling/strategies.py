@@ -1,4 +1,4 @@
-"""Strategies by which layers may run, as they are asked for: ``tp=2,4``, ``ep=8``, ``recompute``."""
+"""Strategies of layers, as they are asked for: ``tp=2,4``, ``ep=8``, ``recompute``, ``selective``."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Division(NamedTuple):
 
 
 class Strategies(NamedTuple):
-    """What is asked for: divisions, the first of which is that of one device, and whether to recompute."""
+    """What is asked for: divisions, the first of which is that of one device, and what to recompute."""
 
     divisions: tuple[Division, ...]
-    recompute: bool
+    recompute: tuple[str, ...]
 
 
 def parse(texts: object, mode: Mode) -> Strategies:
@@ -51,7 +51,7 @@ def parse(texts: object, mode: Mode) -> Strategies:
     Parameters
     ----------
     texts
-        A list of ``"recompute"``, and of ``"tp="`` or ``"ep="`` with degrees, commas between them.
+        A list of ``"recompute"``, ``"selective"``, and of ``"tp="`` or ``"ep="`` with degrees.
     mode
         Of the network.
 
@@ -60,22 +60,24 @@ def parse(texts: object, mode: Mode) -> Strategies:
     TypeError, ValueError
         It is not a list; one of them is not a strategy; a network that does not train is to recompute.
     """
-    divisions, recompute = {Division(): None}, False
+    divisions, recompute = {Division(): None}, dict[str, None]()
     for index, text in enumerate(as_tuple("strategies", texts, "a list")):
         where = f"strategies[{index}] is {show(text)}"
-        if text == RECOMPUTE:
+        if text in RECOMPUTE:
             if mode != "train":
                 raise InputError(f"{where}; it must be absent where mode is {mode!r}")
-            recompute = True
+            recompute[text] = None
             continue
         found = _DIVIDED.fullmatch(text) if isinstance(text, str) else None
         degrees: Sequence[int] = [int(degree) for degree in found[2].split(",")] if found else ()
         if not found or max(degrees) > MAX_DEGREE:
-            raise InputError(f"{where}; it must be 'recompute', or degrees as in 'tp=2,4' or 'ep=8'")
+            raise InputError(
+                f"{where}; it must be 'recompute', 'selective', or degrees as in 'tp=2,4' or 'ep=8'"
+            )
         divisions |= dict.fromkeys(Division(degree, found[1] == "ep" and degree > 1) for degree in degrees)
-    return Strategies(tuple(divisions), recompute)
+    return Strategies(tuple(divisions), tuple(recompute))
 
 
-def strategy_name(division: Division, recompute: bool) -> str:
+def strategy_name(division: Division, recompute: str = "") -> str:
     """Name a strategy as in layer tables, such as ``"tp2+recompute"``; ``""`` for the plain one."""
-    return "+".join(filter(None, (division.name, RECOMPUTE if recompute else "")))
+    return "+".join(filter(None, (division.name, recompute)))

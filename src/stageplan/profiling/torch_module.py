@@ -300,9 +300,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in kept:
             self.pack(tensor)
         made = self.trace.made_with_weights()
-        self.trace.always = {
-            storage for _, storage in self.trace.saved if self._values.get(storage) not in made
-        } | {self._storage(tensor) for tensor in kept}
+        stored = {storage for _, storage in self.trace.saved}
+        self.trace.values = {storage: self._values[storage] for storage in stored & self._values.keys()}
+        self.trace.always = {storage for storage in stored if self._values.get(storage) not in made} | {
+            self._storage(tensor) for tensor in kept
+        }
 
     def note_reduce(self, tensor: Tensor, fraction: float, backward: bool) -> None:
         """Note an all-reduce; gradients of one tensor from several products are added up first."""

@@ -90,6 +90,11 @@ class TracedLayer:
         """Floating-point operations of the forward pass."""
         return sum(kernel.flops * count for kernel, count in self.forward.items())
 
+    @property
+    def moved(self) -> float:
+        """Bytes that the forward pass reads and writes."""
+        return sum(kernel.bytes * count for kernel, count in self.forward.items())
+
 
 @dataclass
 class Trace:
@@ -106,6 +111,8 @@ class Trace:
     always : set of int
         Storages that are kept whatever is computed again: the network's outputs, and what comes of its inputs
         alone.
+    values : dict of storage to int
+        The number of the value that a storage of `saved` holds, if an operation has made it.
     reduces
         All-reduces, where the pass is that of one of the devices that share a network.
     weights
@@ -120,6 +127,7 @@ class Trace:
     backward: list[tuple[int, Kernel]] = field(default_factory=list)
     saved: dict[tuple[int, int], float] = field(default_factory=dict)
     always: set[int] = field(default_factory=set)
+    values: dict[int, int] = field(default_factory=dict)
     reduces: list[Reduce] = field(default_factory=list)
     weights: dict[int, Weight] = field(default_factory=dict)
     buffers: dict[str, float] = field(default_factory=dict)

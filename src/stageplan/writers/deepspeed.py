@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from ..cluster import FULL
 from .defaults import Default, balanced, even, to_bounds
 from .limits import Limits
 from .partition import Partition, Written
 
-LIMITS = Limits(mode="train", recompute=True, schedules=("1f1b",), zero=1)
+LIMITS = Limits(mode="train", recompute=(FULL,), schedules=("1f1b",), zero=1)
 
 _TEXT = '''\
 """A DeepSpeed pipeline: {count} layers in {stages} stages, as planned."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ..cluster import RECOMPUTE
 from ..errors import InputError
 from ..fields import show
 from ..workload import Mode
@@ -27,8 +26,10 @@ class Limits(NamedTuple):
         Which layers that share weights may be in several stages: all; those that are not blocks; none.
     replicas : {"any", "same", "one"}
         Replicas of each stage.
-    tensor_parallel, expert_parallel, recompute : bool
+    tensor_parallel, expert_parallel : bool
         Whether it knows these strategies; the same one in all stages.
+    recompute : tuple of str
+        Strategies of recomputation that it knows.
     any_strategy : bool
         Whether it takes all strategies, in any stage.
     schedules : tuple of str
@@ -46,7 +47,7 @@ class Limits(NamedTuple):
     replicas: Literal["any", "same", "one"] = "same"
     tensor_parallel: bool = False
     expert_parallel: bool = False
-    recompute: bool = False
+    recompute: tuple[str, ...] = ()
     any_strategy: bool = False
     schedules: tuple[str, ...] = ()
     pipelines: bool = True
@@ -58,7 +59,7 @@ class Limits(NamedTuple):
         if self.any_strategy or way is None:
             return self.any_strategy
         known = {"": True, "tp": self.tensor_parallel, "ep": self.expert_parallel}
-        return known[way.parallel] and (self.recompute or not way.recompute)
+        return known[way.parallel] and way.recompute in ("", *self.recompute)
 
     def begins(self, partition: Partition) -> list[int]:
         """Layers at which a stage other than the first may begin.
@@ -164,7 +165,7 @@ class Limits(NamedTuple):
         if self.expert_parallel:
             known.append("expert parallelism, named as 'ep4'")
         if self.recompute:
-            known.append(f"recomputation, named {RECOMPUTE!r}")
+            known.append(f"recomputation, named {' or '.join(map(repr, self.recompute))}")
         return (
             f"takes none, or {', or '.join(known)}" if known else "runs each replica on one device as it is"
         )

@@ -6,6 +6,7 @@ Pipeline Model Parallel Layout" of Megatron Core. Stages without blocks are allo
 
 from __future__ import annotations
 
+from ..cluster import RECOMPUTE, SELECTIVE
 from .architectures import check_blocks
 from .defaults import Default, even
 from .limits import Limits
@@ -17,7 +18,7 @@ LIMITS = Limits(
     ties="ends apart",
     tensor_parallel=True,
     expert_parallel=True,
-    recompute=True,
+    recompute=RECOMPUTE,
     schedules=("1f1b",),
     zero=1,
 )
@@ -48,7 +49,9 @@ def write(partition: Partition) -> Written:
             f"--micro-batch-size {microbatches.examples}",
             f"--global-batch-size {microbatches.batch}",
         ]
-    if partition.way.recompute:
+    if partition.way.recompute == SELECTIVE:
+        arguments += ["--recompute-granularity selective", "--recompute-modules core_attn"]
+    elif partition.way.recompute:
         arguments += [
             "--recompute-granularity full",
             "--recompute-method uniform",

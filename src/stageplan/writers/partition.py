@@ -20,7 +20,9 @@ BLOCKS = ("block", "encoder", "decoder")
 """Kinds of the repeated layers of a transformer."""
 
 
-_STRATEGY = re.compile(rf"((?P<parallel>[te]p)(?P<degree>[1-9][0-9]*))?(?P<recompute>(^|\+){RECOMPUTE})?")
+_STRATEGY = re.compile(
+    rf"((?P<parallel>[te]p)(?P<degree>[1-9][0-9]*))?((^|\+)(?P<recompute>{'|'.join(RECOMPUTE)}))?"
+)
 
 
 class Way(NamedTuple):
@@ -30,12 +32,12 @@ class Way(NamedTuple):
     ----------
     parallel : {"", "tp", "ep"}
         Whether several devices share it: each has a part of each weight, or also whole experts.
-    recompute : bool
-        Whether its layers run again for their backward pass.
+    recompute : {"", "recompute", "selective"}
+        What runs again for the backward pass: nothing, whole layers, or the cores of their attention.
     """
 
     parallel: str
-    recompute: bool
+    recompute: str
 
     @classmethod
     def of(cls, strategy: str, degree: int) -> Way | None:
@@ -43,7 +45,7 @@ class Way(NamedTuple):
         named = _STRATEGY.fullmatch(strategy)
         if named is None or int(named["degree"] or 1) != degree or (named["degree"] == "1"):
             return None
-        return cls(named["parallel"] or "", named["recompute"] is not None)
+        return cls(named["parallel"] or "", named["recompute"] or "")
 
 
 class Part(NamedTuple):
@@ -244,7 +246,7 @@ class Partition(NamedTuple):
     @property
     def way(self) -> Way:
         """How each replica runs, the same in all stages."""
-        return self.stages[0].way or Way("", False)
+        return self.stages[0].way or Way("", "")
 
     def microbatches(self) -> Microbatches | None:
         """Microbatches of the plan's schedule, if it has one.
