@@ -15,7 +15,7 @@ from strategies import problems, random_problem, redraw
 import stageplan as sp
 from benchmarks.support.instances import family
 from stageplan import _core
-from stageplan.solve import Method
+from stageplan.result import Method
 
 NONE = {"cost": inf, "throughput": 0.0, "price": inf}
 

@@ -12,7 +12,8 @@ import pytest
 
 import stageplan as sp
 from stageplan import _core
-from stageplan.solve import METHODS, Method
+from stageplan.result import Method
+from stageplan.solve import METHODS
 
 
 def large(layers: int = 200, types: int = 12, **fixed: Any) -> sp.Problem:

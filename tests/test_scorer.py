@@ -25,8 +25,8 @@ from msgspec.structs import replace
 
 import stageplan as sp
 from stageplan import _core
+from stageplan.result import Method
 from stageplan.score import _THREAD_GENES
-from stageplan.solve import Method
 
 # Hashes of scores; of searches cost, violation, evaluations and a hash. No function that libraries round
 # differently (exp, pow) may have a part in them.

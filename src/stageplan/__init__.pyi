@@ -17,10 +17,11 @@ from .profiling.profile import profile
 from .progress import Progress
 from .readers import read_cluster, read_devices, read_goal, read_workload
 from .repair import Change, Repair, Suggestion, repair
+from .result import Result
 from .score import Scores, evaluate
 from .serving import Serving
 from .simulate import Simulation
-from .solve import Result, solve
+from .solve import solve
 from .solve_many import Results, solve_many
 from .stop import (
     FirstFeasible,

@@ -23,7 +23,8 @@ from .output import compose, table, to_text
 from .plan import Plan
 from .problem import Problem, check_problem
 from .progress import Progress
-from .solve import LATE, Result, Status, finish, optimal_status, proven_over, run_search, solve, with_result
+from .result import Result, Status, optimal_status, proven_over
+from .solve import LATE, finish, run_search, solve, with_result
 from .stop import MaxGenerations, MaxRuntime, Stop
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from .plan import Plan, Violation
 from .problem import Problem
 from .readers.bounded import about, as_path, from_json, read_bytes
 from .readers.mistaken import refuse_other_plans
-from .solve import Status
+from .result import Status
 from .workload import Conditions
 
 Label = Annotated[int, msgspec.Meta(ge=0, le=127, description="label of the device type that runs a layer")]

@@ -11,7 +11,7 @@ from .fields import fields_of
 from .goal import Goal
 
 if TYPE_CHECKING:
-    from .solve import Result
+    from .result import Result
 
 _PLAIN = {bool: "bool", int: "int64", float: "float64"}
 

@@ -18,7 +18,8 @@ from .errors import InputError
 from .plan import Plan
 from .problem import Problem, check_problem
 from .progress import Progress
-from .solve import POPULATION, STAGNATION, Result, optimal_status
+from .result import Result, optimal_status
+from .solve import POPULATION, STAGNATION
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["exact", "auto"]

@@ -21,8 +21,9 @@ from ..problem import Problem
 from ..readers.arrays import map_npy
 from ..readers.bounded import about
 from ..repair import repair
+from ..result import Result
 from ..score import Schemes, Scores, as_schemes, evaluate
-from ..solve import ACCEPT, METHODS, Result, solve
+from ..solve import ACCEPT, METHODS, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
 from ..writers import PIPELINES, Target, check_pipelines, target
 from .problem import add_output, add_problem, add_threads, make_problem, print_notes

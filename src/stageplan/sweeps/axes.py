@@ -15,7 +15,7 @@ from ..arguments import check_choice, check_number
 from ..errors import InputError
 from ..fields import Capacity, DeviceLimit, Name, Price, allowed, fields_of, show, whole
 from ..goal import Goal
-from ..solve import Method
+from ..result import Method
 
 Places = npt.NDArray[np.int64]
 

@@ -19,7 +19,7 @@ from ..goal import Goal
 from ..plan import Plan, Stage, check_plan
 from ..plan_file import SavedPlan, StageDocument
 from ..problem import Problem, check_problem
-from ..solve import Method, Result
+from ..result import Method, Result
 from ..verify import TOLERANCE, stage_times
 from ..verify_options import in_flight, numbers_of, time_by_schedule, unsupported
 from . import (

@@ -16,7 +16,8 @@ from ..plan import Plan
 from ..problem import Problem
 from ..progress import Progress
 from ..repair import Repair, repair
-from ..solve import Result, schemes_of, solve
+from ..result import Result
+from ..solve import schemes_of, solve
 from ..units import expand_scheme, keep_columns, merge_layers
 from .architectures import has_pipelines
 from .limits import Limits
