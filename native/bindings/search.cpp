@@ -99,7 +99,15 @@ void bind_searches(py::module_& m) {
            py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert())
       .def(
           "step", [](Genetic& g, int generations) { run_interruptibly([&] { g.step(generations); }); },
-          py::arg("generations") = 1);
+          py::arg("generations") = 1)
+      .def("state", [](Genetic& g) { return py::bytes(g.state()); })
+      .def(
+          "restore",
+          [](Genetic& g, const py::bytes& state) {
+            const std::string_view bytes = state;
+            run_interruptibly([&] { g.restore(bytes); });
+          },
+          py::arg("state"));
 }
 
 }  // namespace stageplan

@@ -45,6 +45,21 @@ void Genetic::step(int generations) {
   for (int i = 0; i < generations; ++i) step();
 }
 
+void Genetic::transfer(State& state) {
+  Search::transfer(state);
+  state(generation_);
+  for (const auto& island : islands_) island->transfer(state);
+  for (auto& snapshots : snapshots_) {
+    state.size(snapshots);
+    state.check(snapshots.size() == (generation_ == 0 ? 1 : ahead_));
+    for (Snapshot& snapshot : snapshots) {
+      stageplan::transfer(state, problem_, snapshot.best, 1);
+      stageplan::transfer(state, snapshot.score);
+      state(snapshot.evaluations);
+    }
+  }
+}
+
 void Genetic::step() {
   if (generation_ > 0 && generation_ % kMigrateEvery == 0) migrate();
   const size_t place = generation_ % ahead_;

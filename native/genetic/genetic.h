@@ -17,6 +17,7 @@ class Genetic : public Search {
 
   // One generation.
   void step() override;
+  void transfer(State& state) override;
   void step(int generations);
 
  private:

@@ -70,6 +70,22 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopul
 
 }  // namespace
 
+std::shared_ptr<const Scorer> Scoring::scorer(const Problem& problem) const {
+  return time ? std::make_shared<const Scorer>(problem, *time, Allowed::stage, weights)
+              : std::make_shared<const Scorer>(problem, kSteps);
+}
+
+void Scoring::transfer(State& state) {
+  bool at_target = time.has_value();
+  double seconds = time.value_or(0);
+  state(at_target);
+  state(seconds);
+  state.check(seconds >= 0);
+  for (double* weight : {&weights.pass, &weights.sync}) state(*weight);
+  state(weights.device);
+  if (state.loading()) time = at_target ? std::optional(seconds) : std::nullopt;
+}
+
 InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initial) : schemes(initial) {
   const Genes homogeneous = homogeneous_schemes(problem);
   schemes.insert(schemes.end(), homogeneous.begin(), homogeneous.end());
@@ -78,18 +94,19 @@ InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initia
   const Genes best(schemes.begin() + static_cast<std::ptrdiff_t>(at),
                    schemes.begin() + static_cast<std::ptrdiff_t>(at) + problem.layers);
   if (!at_target(problem)) {
-    scorer = std::make_shared<Scorer>(problem, kSteps);
+    scorer = scoring.scorer(problem);
     const Genes greedy = greedy_scheme(problem, *scorer);
     schemes.insert(schemes.end(), greedy.begin(), greedy.end());
   } else if (problem.by_options()) {
     aim = OptionAims(exact, elites, schemes).search(best);
-    scorer = std::make_shared<Scorer>(problem, aim.time, Allowed::stage, aim.weights);
+    scoring = {aim.time, aim.weights};
   } else if (problem.max_devices_per_stage == 1) {
-    scorer = std::make_shared<Scorer>(problem, kInfinity);
+    scoring.time = kInfinity;
   } else {
     try_targets(exact, best, first_target(problem, score), *this);
-    scorer = std::make_shared<Scorer>(problem, target_of(problem, elites.best().score));
+    scoring.time = target_of(problem, elites.best().score);
   }
+  if (!scorer) scorer = scoring.scorer(problem);
 }
 
 Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index,
@@ -99,6 +116,7 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       size_(size),
       seed_(seed),
       index_(index),
+      scoring_(initial_population.scoring),
       scorer_(initial_population.scorer),
       breed_(instruction_set().breed),
       provisioner_(problem),
@@ -130,11 +148,41 @@ void Island::fill(const Genes& given) {
   stagnation_ = 0;
   const std::int8_t* fittest_genes = &now_.genes[now_.fittest * layers_];
   provision(fittest_genes);
-  if (window_search_ || !scorer_->table().stored()) return;
-  local_search_.emplace(problem_, scorer_->table());
+  make_local_search();
+  if (!local_search_) return;
   current_ = restarts_ == 0 || rng.below(2) == 0 ? best_ : Genes(fittest_genes, fittest_genes + layers_);
   evaluations_ += local_search_->descend(current_.data(), current_score_);
   provision(current_.data());
+}
+
+void Island::make_local_search() {
+  local_search_.reset();
+  if (!window_search_ && scorer_->table().stored()) local_search_.emplace(problem_, scorer_->table());
+}
+
+void Island::transfer(State& state) {
+  Scoring scoring = scoring_;
+  scoring.transfer(state);
+  const std::vector<double>& prices = scoring.weights.device;
+  state.check(prices.empty() || prices.size() == problem_.price.size());
+  for (std::uint64_t* count : {&generation_, &evaluations_, &restarts_}) state(*count);
+  state(stagnation_);
+  state(least_);
+  stageplan::transfer(state, problem_, now_.genes, size_);
+  state(now_.fitness);
+  state.check(now_.fitness.size() == size_);
+  stageplan::transfer(state, problem_, current_);
+  stageplan::transfer(state, current_score_);
+  stageplan::transfer(state, problem_, best_, 1);
+  stageplan::transfer(state, best_score_);
+  const bool no_elites = elites_.empty();
+  elites_.transfer(state, problem_);
+  state.check(current_.size() <= layers_ && elites_.empty() == no_elites);
+  if (window_search_) window_search_->transfer(state);
+  if (!state.loading()) return;
+  now_.find_fittest();
+  if (scoring != scoring_) score_for(scoring);
+  make_local_search();
 }
 
 // Infeasible schemes rank after all others, by their violation; among ties, by the objective: the bits of
@@ -286,6 +334,11 @@ void Island::provision(const std::int8_t* scheme) {
   best_.assign(scheme, scheme + layers_);
 }
 
+void Island::score_for(Scoring scoring) {
+  scoring_ = std::move(scoring);
+  scorer_ = scoring_.scorer(problem_);
+}
+
 // A new population at a new target; while nothing is feasible also without a target, since the plan of least
 // violation may be slower than any target.
 void Island::restart() {
@@ -293,7 +346,7 @@ void Island::restart() {
   local_search_.reset();
   if (problem_.by_options()) {
     const OptionAim aim = next_aim();
-    scorer_ = std::make_shared<Scorer>(problem_, aim.time, Allowed::stage, aim.weights);
+    score_for({aim.time, aim.weights});
     Genes given = cheapest_at(*scorer_, aim);
     const auto& elites = elites_.all();
     for (size_t i = 0; i < std::min(kGivenElites, elites.size()); ++i)
@@ -301,10 +354,9 @@ void Island::restart() {
     return fill(given);
   }
   if (best_score_.violation > 0 && restarts_ % 2 == 1)
-    scorer_ = std::make_shared<Scorer>(problem_, kSteps);
+    score_for({});
   else if (!elites_.empty())
-    scorer_ = std::make_shared<Scorer>(
-        problem_, std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)));
+    score_for({std::min(next_target(), std::max(problem_.goal_time(), best_score_.time)), {}});
   fill({});
 }
 

@@ -19,13 +19,24 @@
 
 namespace stageplan {
 
+// What schemes are scored for.
+struct Scoring {
+  std::optional<double> time;  // of a target; absent: schemes are provisioned exactly
+  OptionWeights weights;
+
+  std::shared_ptr<const Scorer> scorer(const Problem& problem) const;
+  void transfer(State& state);
+  bool operator==(const Scoring&) const = default;
+};
+
 // The initial schemes that all islands share.
 struct InitialPopulation {
   InitialPopulation(const Problem& problem, const Genes& initial);
   Genes schemes;                         // those given, the homogeneous ones, greedy ones
   Elites elites;                         // found at several targets; empty without a target
   OptionAim aim{};                       // of the best one, where stages are chosen among options
-  std::shared_ptr<const Scorer> scorer;  // at the target of the best one, or exact
+  Scoring scoring;                       // at the target of the best one, or exact
+  std::shared_ptr<const Scorer> scorer;  // for that
 };
 
 // Schemes evolve at a target, where a stage costs one look-up; the best are provisioned exactly, and the target
@@ -38,6 +49,9 @@ class Island {
 
   // One generation.
   void step();
+
+  // Saves or loads what the island is at between two generations.
+  void transfer(State& state);
 
   // Inserts a scheme of another island.
   void receive(const Genes& scheme);
@@ -61,6 +75,8 @@ class Island {
 
   void fill(const Genes& given);
   void restart();
+  void score_for(Scoring scoring);
+  void make_local_search();
   void breed();
   void score(Population& population, size_t from, size_t count, double least);
   double fitness(double objective, double violation) const;
@@ -78,6 +94,7 @@ class Island {
   const Problem& problem_;
   const size_t layers_, size_;
   const std::uint64_t seed_, index_;
+  Scoring scoring_;
   std::shared_ptr<const Scorer> scorer_;
   std::optional<LocalSearch> local_search_;    // if each stage has one device
   std::optional<WindowSearch> window_search_;  // at targets

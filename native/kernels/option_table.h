@@ -19,6 +19,7 @@ struct OptionWeights {
   double of_device(const Problem& problem, int type) const {
     return device.empty() ? problem.price[type] : device[type];
   }
+  bool operator==(const OptionWeights&) const = default;
 };
 
 // Of a group: of the options of each stage that take at most `time`, and at most the weights' all-reduce, the

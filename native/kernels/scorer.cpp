@@ -111,6 +111,12 @@ Score Scorer::score_by_table(const std::int8_t* scheme) const {
   return price_plan(problem_, time, price, limit_violation(problem_, counts), violation);
 }
 
+void Scorer::transfer(State& state) {
+  bool complete = complete_;
+  state(complete);
+  complete_ = complete;
+}
+
 void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
   Provisioner provisioner(problem_);
   std::vector<Stage> stages;

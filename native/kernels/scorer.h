@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/state.h"
 #include "kernels/option_scorer.h"
 #include "kernels/packed_table.h"
 #include "kernels/score_arrays.h"
@@ -70,6 +71,9 @@ class Scorer {
 
   // Whether every scheme provisioned so far got its best devices, `steps` being enough.
   bool complete() const { return complete_; }
+
+  // Saves or loads whether this is so.
+  void transfer(State& state);
 
   // One scheme at the target, from the stage table.
   Score score_by_table(const std::int8_t* scheme) const;

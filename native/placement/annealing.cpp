@@ -49,6 +49,18 @@ Walk::Walk(const Scorer& scorer, std::uint64_t seed, std::uint64_t index, const 
   begin_cycle();
 }
 
+// Loads of labels and the energy's unit are made again at each step.
+void Walk::transfer(State& state) {
+  Genes scheme = placement_.scheme();
+  stageplan::transfer(state, problem_, scheme, 1);
+  if (state.loading()) placement_.load(scheme.data());
+  stageplan::transfer(state, now_.score);
+  for (double* number : {&now_.energy, &penalty_}) state(*number);
+  for (std::uint64_t* count : {&steps_, &evaluations_, &cycle_, &trial_, &length_}) state(*count);
+  stageplan::transfer(state, problem_, best_, 1);
+  stageplan::transfer(state, best_score_);
+}
+
 void Walk::receive(const Genes& scheme, const Score& score) {
   if (!better(problem_, score, best_score_)) return;
   best_ = scheme;
@@ -181,6 +193,12 @@ Annealing::Annealing(const Problem& problem, int population, std::uint64_t seed,
   for (int i = 0; i < kWalks; ++i)
     walks_.push_back(std::make_unique<Walk>(scorer_, seed, i, best(), best_score()));
   gather();
+}
+
+void Annealing::transfer(State& state) {
+  Search::transfer(state);
+  state(steps_);
+  for (const auto& walk : walks_) walk->transfer(state);
 }
 
 void Annealing::step() {

@@ -19,6 +19,9 @@ class Walk {
   // Tries `trials` moves.
   void step(std::uint64_t trials);
 
+  // Saves or loads what the walk is at between two steps.
+  void transfer(State& state);
+
   // Later cycles may start from this scheme.
   void receive(const Genes& scheme, const Score& score);
 
@@ -57,6 +60,7 @@ class Annealing : public Search {
   // are intervals of layers.
   Annealing(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
   void step() override;
+  void transfer(State& state) override;
 
  private:
   void gather();

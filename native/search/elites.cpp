@@ -18,6 +18,14 @@ void Elites::add(const Problem& problem, const Score& score, const Genes& scheme
   if (elites_.size() > kElites) elites_.pop_back();
 }
 
+void Elites::transfer(State& state, const Problem& problem) {
+  state.size(elites_);
+  for (Elite& elite : elites_) {
+    stageplan::transfer(state, elite.score);
+    stageplan::transfer(state, problem, elite.scheme, 1);
+  }
+}
+
 const Elites::Elite& Elites::draw(Rng& rng) const {
   const int count = static_cast<int>(elites_.size());
   return elites_[rng.below(1 + rng.below(count))];

@@ -22,6 +22,8 @@ class Elites {
   // A random one; better ones are more likely.
   const Elite& draw(Rng& rng) const;
 
+  void transfer(State& state, const Problem& problem);
+
   bool empty() const { return elites_.empty(); }
   const Elite& best() const { return elites_.front(); }
   const std::vector<Elite>& all() const { return elites_; }

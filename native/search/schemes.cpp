@@ -94,4 +94,15 @@ std::uint64_t descend(const Scorer& scorer, Genes& scheme, Score& score) {
   return descent.scored;
 }
 
+void transfer(State& state, const Problem& problem, Genes& schemes, size_t count) {
+  state(schemes);
+  const size_t layers = problem.layers;
+  state.check(schemes.size() == count * layers || (count == kAnyCount && schemes.size() % layers == 0));
+  state.check(first_bad_gene(schemes.data(), schemes.size(), problem.labels()) == schemes.size());
+}
+
+void transfer(State& state, Score& score) {
+  for (double* number : {&score.cost, &score.time, &score.violation, &score.price}) state(*number);
+}
+
 }  // namespace stageplan

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/rng.h"
+#include "common/state.h"
 #include "kernels/scorer.h"
 
 namespace stageplan {
@@ -24,5 +25,10 @@ Genes greedy_scheme(const Problem& problem, const Scorer& scorer);
 // First-improvement descent until no neighbour of the scheme is better: another label for a layer, a stage or
 // an edge of a stage. Returns the number of schemes scored.
 std::uint64_t descend(const Scorer& scorer, Genes& scheme, Score& score);
+
+// Saves or loads schemes, `count` of them unless it is kAnyCount.
+inline constexpr size_t kAnyCount = ~size_t{0};
+void transfer(State& state, const Problem& problem, Genes& schemes, size_t count = kAnyCount);
+void transfer(State& state, Score& score);
 
 }  // namespace stageplan

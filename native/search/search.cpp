@@ -113,6 +113,26 @@ void Search::keep(const std::int8_t* scheme, const Score& score) {
   best_.assign(scheme, scheme + layers_);
 }
 
+std::string Search::state() {
+  State state;
+  transfer(state);
+  return state.take();
+}
+
+void Search::restore(std::string_view bytes) {
+  State state(bytes);
+  transfer(state);
+  state.finish();
+}
+
+void Search::transfer(State& state) {
+  state(evaluations_);
+  state(done_);
+  stageplan::transfer(state, problem_, best_);
+  state.check(best_.size() <= layers_);  // none before the first step of some searches
+  stageplan::transfer(state, best_score_);
+}
+
 void Search::ensure_best() {
   if (!best_.empty()) return;
   const Scorer scorer(problem_, kFewSteps);
@@ -153,6 +173,11 @@ void RandomSearch::step() {
   score(schemes);
 }
 
+void RandomSearch::transfer(State& state) {
+  Search::transfer(state);
+  state(steps_);
+}
+
 Enumeration::Enumeration(const Problem& problem, int threads)
     : ExactSearch(problem, threads), scheme_(layers_, 0) {
   if (std::pow(problem.labels(), problem.layers) > kMostSchemes)
@@ -187,6 +212,12 @@ void Enumeration::step() {
     done_ = false;
     throw;
   }
+}
+
+void Enumeration::transfer(State& state) {
+  Search::transfer(state);
+  stageplan::transfer(state, problem_, scheme_, 1);
+  scorer_.transfer(state);
 }
 
 void GreedySearch::step() {

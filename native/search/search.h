@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
+#include "common/state.h"
 #include "kernels/scorer.h"
 #include "search/schemes.h"
 
@@ -32,6 +35,15 @@ class Search {
   void ensure_best();
   bool done() const { return done_; }
 
+  // What the search is at between two steps. Restored in a search made from the same arguments, but for the
+  // threads, it goes on with the same bits. Throws std::invalid_argument if it is of another problem or
+  // damaged; the search is then of no further use.
+  std::string state();
+  void restore(std::string_view state);
+
+  // Saves or loads that; made of what cannot be made again from the arguments.
+  virtual void transfer(State& state);
+
   // The best scheme and, for some searches, other good ones.
   virtual Genes tried() const { return best_; }
 
@@ -59,7 +71,7 @@ class ExactSearch : public Search {
 
  protected:
   void score(const Genes& schemes);
-  const Scorer scorer_;
+  Scorer scorer_;
 
  private:
   const int threads_;
@@ -70,6 +82,7 @@ class RandomSearch : public ExactSearch {
   RandomSearch(const Problem& problem, std::uint64_t seed, int threads)
       : ExactSearch(problem, threads), seed_(seed) {}
   void step() override;
+  void transfer(State& state) override;
 
  private:
   std::uint64_t seed_, steps_ = 0;
@@ -81,6 +94,7 @@ class Enumeration : public ExactSearch {
   // Throws std::invalid_argument above kMostSchemes.
   Enumeration(const Problem& problem, int threads);
   void step() override;
+  void transfer(State& state) override;
   double bound() const override { return done_ && scorer_.complete() ? least() : Search::bound(); }
 
  private:

@@ -28,6 +28,9 @@ class WindowSearch {
   // Sets the target: the allowed stage time.
   void aim(double time);
 
+  // Saves or loads what one call leaves to the next, before which the target is to be set.
+  void transfer(State& state) { state(weight_); }
+
   // Improves a scheme until no window does. Returns the number of schemes evaluated.
   std::uint64_t descend(Genes& scheme);
 
