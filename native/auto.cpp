@@ -72,13 +72,31 @@ void Auto::prove() {
 // Ties count as proven; an abandoned proof leaves a larger gap.
 bool Auto::proven(double bound) const { return least() < kInfinity && least() <= bound * (1 + kTie); }
 
+void Auto::make_search() {
+  if (contiguous_)
+    search_ = std::make_unique<Annealing>(problem_, population_, seed_, threads_, first_);
+  else
+    search_ = std::make_unique<Genetic>(problem_, population_, seed_, threads_, exact_->tried());
+}
+
+// What searches after the proof is made from what the proof has left.
+void Auto::transfer(State& state) {
+  Search::transfer(state);
+  stageplan::transfer(state, problem_, first_);
+  state(nearest_);
+  if (all_) return all_->transfer(state);
+  exact_->transfer(state);
+  bool searching = search_ != nullptr;
+  state(searching);
+  if (state.loading()) search_.reset();
+  if (searching && !search_) make_search();
+  if (searching) search_->transfer(state);
+}
+
 void Auto::search() {
   if (!search_) {
     first_.insert(first_.end(), best().begin(), best().end());
-    if (contiguous_)
-      search_ = std::make_unique<Annealing>(problem_, population_, seed_, threads_, first_);
-    else
-      search_ = std::make_unique<Genetic>(problem_, population_, seed_, threads_, exact_->tried());
+    make_search();
   }
   try {
     search_->step();

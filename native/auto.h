@@ -15,12 +15,14 @@ class Auto : public ExactSearch {
  public:
   Auto(const Problem& problem, int population, std::uint64_t seed, int threads, const Genes& initial);
   void step() override;
+  void transfer(State& state) override;
   double bound() const override;
   std::uint64_t work() const override;
 
  private:
   void prove();
   void search();
+  void make_search();
   bool proving() const;
   bool proven(double bound) const;
 

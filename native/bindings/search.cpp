@@ -41,6 +41,14 @@ void bind_searches(py::module_& m) {
   py::class_<Search>(m, "Search")
       .def("step", [](Search& s) { run_interruptibly([&] { s.step(); }); })
       .def("ensure_best", &Search::ensure_best)
+      .def("state", [](Search& s) { return py::bytes(s.state()); })
+      .def(
+          "restore",
+          [](Search& s, const py::bytes& state) {
+            const std::string_view bytes = state;
+            run_interruptibly([&] { s.restore(bytes); });
+          },
+          py::arg("state"))
       .def_property_readonly("work", &Search::work)
       .def_property_readonly("best", [](const Search& s) { return to_array(s.best()); })
       .def_property_readonly("best_score", &Search::best_score)
@@ -99,15 +107,7 @@ void bind_searches(py::module_& m) {
            py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert())
       .def(
           "step", [](Genetic& g, int generations) { run_interruptibly([&] { g.step(generations); }); },
-          py::arg("generations") = 1)
-      .def("state", [](Genetic& g) { return py::bytes(g.state()); })
-      .def(
-          "restore",
-          [](Genetic& g, const py::bytes& state) {
-            const std::string_view bytes = state;
-            run_interruptibly([&] { g.restore(bytes); });
-          },
-          py::arg("state"));
+          py::arg("generations") = 1);
 }
 
 }  // namespace stageplan

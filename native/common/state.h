@@ -6,10 +6,12 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <unordered_map>
 #include <vector>
 
 namespace stageplan {
@@ -123,6 +125,30 @@ class State {
   bool loading_ = false;
   std::string bytes_;      // saved
   std::string_view rest_;  // to load
+};
+
+// Objects that others share: each is saved once.
+template <class Type>
+class SharedState {
+ public:
+  // `transfer` saves or loads an object.
+  template <class Transfer>
+  void operator()(State& state, std::shared_ptr<const Type>& object, const Transfer& transfer) {
+    std::uint64_t number = 0;  // of none; the next one is new
+    if (object) number = numbers_.try_emplace(object.get(), objects_.size() + 1).first->second;
+    state(number);
+    state.check(number <= objects_.size() + 1);
+    if (number == objects_.size() + 1) {
+      Type copy = object ? *object : Type();
+      transfer(copy);
+      objects_.push_back(state.loading() ? std::make_shared<const Type>(std::move(copy)) : object);
+    }
+    if (state.loading()) object = number == 0 ? nullptr : objects_[number - 1];
+  }
+
+ private:
+  std::vector<std::shared_ptr<const Type>> objects_;
+  std::unordered_map<const Type*, std::uint64_t> numbers_;  // of saved ones
 };
 
 }  // namespace stageplan

@@ -72,6 +72,44 @@ double Exact::bound() const {
   return std::min(least(), std::max(open_.empty() ? 0 : open_bound(), Search::bound()));
 }
 
+void Exact::transfer(State& state) {
+  Search::transfer(state);
+  state(work_);
+  state(started_);
+  state(kept_open_);
+  state.size(recent_);
+  for (Genes& scheme : recent_) stageplan::transfer(state, problem_, scheme, 1);
+  state.size(abandoned_, sizeof(Abandoned));
+  for (Abandoned& interval : abandoned_)
+    for (double* number : {&interval.low, &interval.bound}) state(*number);
+  bool swept = sweep_.has_value();
+  state(swept);
+  if (swept && !sweep_) sweep_.emplace(problem_, scorer_.loads());
+  Shared shared;
+  state.size(open_);
+  for (Interval& interval : open_) transfer(state, interval, shared);
+}
+
+void Exact::transfer(State& state, Interval& interval, Shared& shared) const {
+  for (double* number : {&interval.low, &interval.high, &interval.bound}) state(*number);
+  shared.graphs(state, interval.graph, [&](StageGraph& graph) { graph.transfer(state, problem_); });
+  shared.tails(state, interval.tails, [&](std::vector<Least>& tails) {
+    state.size(tails, sizeof(double));
+    state.check(tails.size() == layers_ + 1);
+    for (Least& least : tails) {
+      for (double* total : {&least.best, &least.second}) state(*total);
+      for (int* number : {&least.arc, &least.second_arc, &least.type}) state(*number);
+    }
+  });
+  state(interval.multipliers.types);
+  state.check(interval.multipliers.types.size() == problem_.price.size());
+  state(interval.multipliers.extra);
+  state(interval.width);
+  state(interval.aim);
+  state.check(interval.width <= kMostWidth && (interval.aim == Aim::cheapest || interval.aim == Aim::any));
+  state.check(interval.graph || sweep_);
+}
+
 bool Exact::closed(double bound, double low) const {
   if (pricing_.cheapest() && !meets(bound, pricing_.most())) return true;
   return bound == kInfinity || meets(to_beat(low), bound);

@@ -27,6 +27,7 @@ class Exact : public ExactSearch {
   void advance(std::uint64_t work);
 
   double bound() const override;
+  void transfer(State& state) override;
 
   // Arcs, labels and numbers of devices examined so far.
   std::uint64_t work() const override { return work_; }
@@ -82,6 +83,12 @@ class Exact : public ExactSearch {
     double low, bound;
   };
 
+  struct Shared {
+    SharedState<StageGraph> graphs;
+    SharedState<std::vector<Least>> tails;
+  };
+
+  void transfer(State& state, Interval& interval, Shared& shared) const;
   static bool later(const Interval& a, const Interval& b);
   void try_coarsely(double low, double high, int stride);
   void process_first();

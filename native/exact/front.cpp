@@ -24,6 +24,17 @@ Front::Front(const Problem& problem, std::vector<double> targets, std::optional<
     keep_states({scheme, scheme + static_cast<std::ptrdiff_t>(layers_)});
 }
 
+void Front::transfer(State& state) {
+  Exact::transfer(state);
+  stageplan::transfer(state, problem_, schemes_);
+  state.size(known_, sizeof(Known));
+  for (Known& known : known_) {
+    for (double* number : {&known.time, &known.value}) state(*number);
+    state(known.scheme);
+    state.check(known.scheme < schemes_.size() && known.scheme % layers_ == 0);
+  }
+}
+
 const Front::Known* Front::cheapest(double time) const {
   const auto found = std::partition_point(known_.begin(), known_.end(),
                                           [&](const Known& known) { return known.time > time * kSame; });

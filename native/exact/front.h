@@ -30,6 +30,8 @@ class Front : public Exact {
   // One per target or, with a gap, as many as needed; without those that are not better than faster ones.
   std::vector<FrontPoint> points() const;
 
+  void transfer(State& state) override;
+
  protected:
   double to_beat(double low) const override;
   void try_scheme(const Genes& scheme) override;

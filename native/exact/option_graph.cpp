@@ -59,6 +59,31 @@ OptionGraph::OptionGraph(const Problem& problem, const OptionGroup& group, const
   set_positions(problem);
 }
 
+void OptionGraph::transfer(State& state, const Problem& problem) {
+  const Options& options = problem.option_lists().options();
+  if (state.loading()) {
+    problem_ = &problem;
+    first_only_ = options.times_fall();
+    begin_.resize(problem.layers + 2);
+  }
+  for (int* number : {&group_.strategy, &group_.replicas, &positions_.count}) state(*number);
+  state(positions_.open);
+  const auto& groups = options.groups();
+  state.check(std::find(groups.begin(), groups.end(), group_) != groups.end());
+  state.check(0 <= positions_.count && positions_.count <= problem.layers);
+  state.size(arcs_, sizeof(OptionArc));
+  for (int before = 0; OptionArc & arc : arcs_) {
+    for (int* number : {&arc.first, &arc.last, &arc.type, &arc.devices, &arc.nearest, &arc.farthest})
+      state(*number);
+    for (double* number : {&arc.time, &arc.pass, &arc.sync, &arc.price}) state(*number);
+    state.check(before <= arc.first && arc.first <= arc.last && arc.last < problem.layers);
+    state.check(0 <= arc.type && arc.type < problem.types && 0 < arc.devices);
+    state.check(1 <= arc.nearest && arc.nearest <= arc.farthest && arc.farthest <= positions_.count);
+    before = arc.first;
+  }
+  index();
+}
+
 void OptionGraph::add(const Problem& problem, int first, int last, int type, const Option& option) {
   arcs_.push_back({.first = first,
                    .last = last,

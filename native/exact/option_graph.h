@@ -53,6 +53,8 @@ class OptionGraph {
   // No arcs.
   OptionGraph() = default;
 
+  void transfer(State& state, const Problem& problem);
+
   // Becomes the arcs of a graph that the best plan of a range may need: none slower, and none that another one
   // can replace.
   void select(const OptionGraph& graph, const SlowestRange& range);

@@ -70,6 +70,36 @@ double OptionSearch::bound() const {
   return bound;
 }
 
+void OptionSearch::transfer(State& state) {
+  Search::transfer(state);
+  state(work_);
+  state(started_);
+  state(abandoned_);
+  state.size(recent_);
+  for (Genes& scheme : recent_) stageplan::transfer(state, problem_, scheme, 1);
+  SharedState<OptionGraph> graphs;
+  state.size(open_);
+  for (Box& box : open_) transfer(state, box, graphs);
+  update_worth();
+}
+
+void OptionSearch::transfer(State& state, Box& box, SharedState<OptionGraph>& graphs) const {
+  SlowestRange& range = box.range;
+  for (double* number : {&range.low, &range.high, &range.sync_low, &range.sync_high, &box.bound})
+    state(*number);
+  graphs(state, box.graph, [&](OptionGraph& graph) { graph.transfer(state, problem_); });
+  state.check(box.graph != nullptr);
+  state.size(box.weightings);
+  for (Weighting& weighting : box.weightings) {
+    for (double* number : {&weighting.time, &weighting.price, &weighting.value}) state(*number);
+    state(weighting.devices);
+    state.check(weighting.devices.size() == problem_.price.size());
+  }
+  state.check(box.weightings.size() >= 2);
+  state(box.width);
+  state.check(box.width <= kMostWidth);
+}
+
 Genes OptionSearch::tried() const {
   Genes schemes = best();
   for (const Genes& scheme : recent_) schemes.insert(schemes.end(), scheme.begin(), scheme.end());

@@ -24,6 +24,7 @@ class OptionSearch : public Search {
   void advance(std::uint64_t work);
 
   double bound() const override;
+  void transfer(State& state) override;
 
   // Arcs and labels looked at so far.
   std::uint64_t work() const override { return work_; }
@@ -47,6 +48,7 @@ class OptionSearch : public Search {
     double objective = kInfinity;
   };
 
+  void transfer(State& state, Box& box, SharedState<OptionGraph>& graphs) const;
   static bool later(const Box& a, const Box& b) { return a.bound > b.bound; }
   void start();
   void open_group(const OptionGroup& group, int stride);

@@ -92,6 +92,19 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const St
   begins_.push_back(arcs_.size());
 }
 
+void StageGraph::transfer(State& state, const Problem& problem) {
+  state(time_);
+  state.size(arcs_, sizeof(Arc));
+  for (int before = 0; Arc & arc : arcs_) {
+    for (int* number : {&arc.first, &arc.last, &arc.type, &arc.devices}) state(*number);
+    state(arc.time);
+    state.check(before <= arc.first && arc.first <= arc.last && arc.last < problem.layers);
+    state.check(0 <= arc.type && arc.type < problem.types && 0 < arc.devices);
+    before = arc.first;
+  }
+  if (state.loading()) *this = StageGraph(problem.layers, std::move(arcs_), time_);
+}
+
 std::vector<int> all_arcs(const StageGraph& graph) {
   std::vector<int> path(graph.size());
   std::iota(path.begin(), path.end(), 0);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/state.h"
 #include "model/stage_table.h"
 
 namespace stageplan {
@@ -59,12 +60,17 @@ class StageGraph {
   // cheapest type.
   StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess);
 
+  // No stages.
+  StageGraph() = default;
+
   // From arcs that are sorted by first layer and reach the time.
   StageGraph(int layers, std::vector<Arc> arcs, double time);
 
   // The marked stages of a graph that still reach `time`, which is at most that of the graph.
   StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
              const std::vector<char>& marked, double time);
+
+  void transfer(State& state, const Problem& problem);
 
   double time() const { return time_; }
   int layers() const { return static_cast<int>(begins_.size()) - 1; }
@@ -78,7 +84,7 @@ class StageGraph {
  private:
   std::vector<Arc> arcs_;  // by first layer
   std::vector<size_t> begins_;
-  double time_;
+  double time_ = 0;
 };
 
 // The path of a graph that contains nothing else.

@@ -70,6 +70,17 @@ void Learned::reset_for_new_problem() {
       for (int i = 0; i < part.rows * part.columns; ++i) weights[part.first + i] *= static_cast<float>(kDoubt);
 }
 
+void Learned::transfer(State& state) {
+  for (std::vector<float>* numbers : {&weights, &adam.first, &adam.second}) {
+    const size_t size = numbers->size();
+    state(*numbers);
+    state.check(numbers->size() == size);
+  }
+  state(adam.steps);
+  state(baseline);
+  state(generations);
+}
+
 Reinforce::Reinforce(const Problem& problem, Learned learned, int population, std::uint64_t seed, int threads,
                      const Genes& initial, bool alone)
     : Search(problem),
@@ -97,6 +108,12 @@ void Reinforce::consider(const Genes& scheme) {
   ++evaluations_;
   keep(scheme.data(), score);
   elites_.add(problem_, score, scheme);
+}
+
+void Reinforce::transfer(State& state) {
+  Search::transfer(state);
+  learned_.transfer(state);
+  elites_.transfer(state, problem_);
 }
 
 void Reinforce::step() {

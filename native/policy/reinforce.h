@@ -26,6 +26,8 @@ struct Learned {
 
   // Prepares training on another problem: resets the baseline and raises exploration.
   void reset_for_new_problem();
+
+  void transfer(State& state);
 };
 
 class Reinforce : public Search {
@@ -38,6 +40,7 @@ class Reinforce : public Search {
 
   // One generation.
   void step() override;
+  void transfer(State& state) override;
 
   const Learned& learned() const { return learned_; }
   const Elites& elites() const { return elites_; }
