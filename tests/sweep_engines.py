@@ -9,11 +9,23 @@ import stageplan as sp
 from stageplan import cli
 
 
+def check_islands(engine):
+    """Islands of a genetic search have the same result on the engine as in this process."""
+    problem = sp.Problem.from_arrays([[2, 1], [1, 1.5], [3, 1]], price=[1, 2], min_throughput=1)
+    here, there = (
+        sp.solve(problem, "genetic", islands=3, population=4, stop=sp.MaxGenerations(2), executor=on)
+        for on in (None, engine)
+    )
+    assert there.plan.scheme.tobytes() == here.plan.scheme.tobytes()
+    assert (there.evaluations, there.work) == (here.evaluations, here.work)
+
+
 def on_mpi(directory):
     from mpi4py.futures import MPIPoolExecutor
 
     with MPIPoolExecutor() as executor:
         sp.sweep(made(), directory, executor=executor)
+        check_islands(executor)
 
 
 def on_dask(directory):
@@ -26,6 +38,7 @@ def on_dask(directory):
         Client(cluster) as client,
     ):
         sp.sweep(made(), directory, executor=client)
+        check_islands(client)
         write_files(directory.parent)
         file, other = directory.parent / "sweep.toml", directory.parent / "by-command"
         assert cli.main(["sweep", str(file), "-o", str(other), "--dask", cluster.scheduler_address]) == 0

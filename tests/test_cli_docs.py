@@ -114,3 +114,9 @@ def test_commands_of_the_page_on_sweeps_run(run):
         assert status == 0, line
         if output:
             Path(output.strip()).write_text(out)
+
+
+def test_the_search_on_many_workers_of_the_page_on_sweeps_runs():
+    names = {}
+    exec(re.search(r"## One search.*?^```python\n(.*?)^```$", SWEEPS, re.M | re.S)[1], names)
+    assert names["result"].plan.feasible

@@ -23,7 +23,7 @@ from rich.table import Table
 import stageplan as sp
 from benchmarks.support.measure import cpu
 from benchmarks.support.sweeps import write_sweep
-from stageplan.sweeps.engines import run_tasks
+from stageplan.engines import run_tasks
 from stageplan.sweeps.processes import Processes
 
 NOTES = """\

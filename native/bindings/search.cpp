@@ -107,7 +107,14 @@ void bind_searches(py::module_& m) {
            py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert())
       .def(
           "step", [](Genetic& g, int generations) { run_interruptibly([&] { g.step(generations); }); },
-          py::arg("generations") = 1);
+          py::arg("generations") = 1)
+      .def(
+          "receive",
+          [](Genetic& g, const GeneArray& scheme) {
+            const Genes genes = genes_of(g.problem(), scheme);
+            run_interruptibly([&] { g.receive(genes); });
+          },
+          py::arg("scheme").noconvert());
 }
 
 }  // namespace stageplan

@@ -20,6 +20,9 @@ class Genetic : public Search {
   void transfer(State& state) override;
   void step(int generations);
 
+  // Inserts a scheme of another search, provisioned exactly.
+  void receive(const Genes& scheme) { islands_.front()->receive(scheme); }
+
  private:
   // The results of an island after a generation.
   struct Snapshot {

@@ -165,7 +165,7 @@ void Island::transfer(State& state) {
   scoring.transfer(state);
   const std::vector<double>& prices = scoring.weights.device;
   state.check(prices.empty() || prices.size() == problem_.price.size());
-  for (std::uint64_t* count : {&generation_, &evaluations_, &restarts_}) state(*count);
+  for (std::uint64_t* number : {&seed_, &generation_, &evaluations_, &restarts_}) state(*number);
   state(stagnation_);
   state(least_);
   stageplan::transfer(state, problem_, now_.genes, size_);

@@ -93,7 +93,8 @@ class Island {
 
   const Problem& problem_;
   const size_t layers_, size_;
-  const std::uint64_t seed_, index_;
+  std::uint64_t seed_;
+  const std::uint64_t index_;
   Scoring scoring_;
   std::shared_ptr<const Scorer> scorer_;
   std::optional<LocalSearch> local_search_;    // if each stage has one device

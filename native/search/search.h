@@ -34,6 +34,7 @@ class Search {
   // Uses the best plan on one type if nothing has been scored, as after a stop in the first step.
   void ensure_best();
   bool done() const { return done_; }
+  const Problem& problem() const { return problem_; }
 
   // What the search is at between two steps. Restored in a search made from the same arguments, but for the
   // threads, it goes on with the same bits. Throws std::invalid_argument if it is of another problem or

@@ -14,9 +14,11 @@ import numpy.typing as npt
 from . import _core
 from ._version import __version__
 from .arguments import check_choice, check_number, count_threads
+from .engines import Engine, check_engine
 from .errors import InputError, InputTypeError
 from .fields import show
 from .goal import labelling
+from .islands import Islands
 from .learning.policy import CELLS, Cell, Policy
 from .log import log_progress
 from .plan import Plan
@@ -43,6 +45,7 @@ ACCEPT: tuple[Accept, ...] = ("best", "incumbent")
 
 POPULATION, _EPISODES = 256, 32  # per generation, by default
 STAGNATION = 200  # generations without a better plan after which endless methods stop, by default
+_EPOCHS, _MAX_ISLANDS = 4, 2**16  # the same of islands
 _MAX_EPISODES = 2**16  # the state of the network at each layer of each episode is stored
 
 _RELAXATION_WORK = 1 << 22  # work of the exact method for first schemes
@@ -67,6 +70,8 @@ def solve(
     cell: Cell | None = None,
     policy: Policy | None = None,
     accept: Accept | None = None,
+    islands: int | None = None,
+    executor: Engine = None,
 ) -> Result:
     """Find the best plan.
 
@@ -115,6 +120,15 @@ def solve(
         ``max_cost``, and has a shorter duration. The last incumbent is returned: of all plans evaluated that
         meet the limits, it has the shortest duration; its problem has objective ``"throughput"``. If no plan
         meets the limits, the one with the smallest violation is returned.
+    islands
+        Genetic only: number of searches that evolve apart, each with its population, and pass their best
+        schemes on in a ring. A generation is then an epoch of all of them, about a second of work of each or
+        less, and the default of `stop` is ``NoImprovement(4)``. The result depends on their number, and not
+        on what runs them.
+    executor
+        What runs the epochs of islands: an executor of `concurrent.futures`, such as that of mpi4py, a client
+        of Dask, or a function like `map`. Default: threads of this process. An epoch that was begun is not
+        ended early, except on one thread.
 
     Returns
     -------
@@ -156,15 +170,17 @@ def solve(
     _check_only_reinforce(method, cell=cell, policy=policy, accept=accept)
     if accept == "incumbent":
         problem = _with_shortest_duration(problem)
+    _check_islands(method, islands, executor)
     if stop is None and method in ENDLESS:
-        stop = NoImprovement(STAGNATION)
+        stop = NoImprovement(STAGNATION if islands is None else _EPOCHS)
     began = time.perf_counter()
     seconds, early = _deadline(stop), None
     try:
         with _core.StopAfter(seconds):
             search = _make_search(
-                problem, method, seed, population, count_threads(threads), initial, cell, policy
-            )
+                problem, method, seed, population, count_threads(threads), initial, cell, policy, islands,
+                executor,
+            )  # fmt: skip
     except (_core.Stopped, KeyboardInterrupt) as error:
         search = _core.RandomSearch(problem.core, 0, 1)  # which has scored nothing
         if isinstance(error, KeyboardInterrupt):
@@ -190,7 +206,7 @@ def _result(
     problem: Problem,
     method: Method,
     seed: int,
-    search: _core.Search,
+    search: _core.Search | Islands,
     progress: Progress,
     history: list[Progress],
     bound: float,
@@ -248,6 +264,17 @@ def _check_only_reinforce(method: Method, *, cell: object, policy: object, accep
         raise InputError(f"cell is {cell!r}; it must be that of the policy, {policy.cell!r}")
 
 
+def _check_islands(method: Method, islands: int | None, executor: Engine) -> None:
+    check_engine(executor)
+    if islands is None:
+        if executor is not None:
+            raise InputError("executor is given without islands; their number must be given")
+        return
+    if method != "genetic":
+        raise InputError(f"islands is given with method {method!r}; it requires method 'genetic'")
+    check_number("islands", islands, minimum=1, maximum=_MAX_ISLANDS, whole=True)
+
+
 def _with_shortest_duration(problem: Problem) -> Problem:
     """Return the problem whose optimal plan has the shortest duration within the limits."""
     if problem.goal.max_cost is None:
@@ -267,7 +294,9 @@ def _make_search(
     initial: Initial | None,
     cell: Cell | None,
     policy: Policy | None,
-) -> _core.Search:
+    islands: int | None,
+    executor: Engine,
+) -> _core.Search | Islands:
     check_number("seed", seed, minimum=0, maximum=2**64 - 1, whole=True)
     if population is None:
         population = _EPISODES if method == "reinforce" else POPULATION
@@ -278,6 +307,8 @@ def _make_search(
         return _core.Auto(problem.core, population, seed, threads, schemes)
     if method == "exact":
         return exact_search(problem, schemes)
+    if islands is not None:
+        return Islands(problem, islands, population, seed, threads, schemes, executor)
     if method == "genetic":
         return _core.Genetic(problem.core, population, seed, threads, schemes)
     if method == "reinforce":
@@ -359,7 +390,7 @@ def schemes_of(problem: Problem, initial: object) -> npt.NDArray[np.int8]:
 
 def run_search(
     problem: Problem,
-    search: _core.Search,
+    search: _core.Search | Islands,
     stop: Stop | None,
     callback: Callable[[Progress], object] | None,
     began: float | None = None,
@@ -408,7 +439,7 @@ def _deadline(stop: Stop | None) -> float:
 
 
 def _progress(
-    problem: Problem, search: _core.Search, generation: int, history: list[Progress], began: float
+    problem: Problem, search: _core.Search | Islands, generation: int, history: list[Progress], began: float
 ) -> Progress:
     score = search.best_score
     throughput = 1 / score.time if score.time > 0 else math.inf
@@ -432,13 +463,13 @@ def _progress(
     )
 
 
-def _best_scheme(search: _core.Search) -> npt.NDArray[np.int8]:
+def _best_scheme(search: _core.Search | Islands) -> npt.NDArray[np.int8]:
     scheme = search.best
     scheme.flags.writeable = False
     return scheme
 
 
-def _bound_so_far(problem: Problem, search: _core.Search, last: Progress | None) -> float:
+def _bound_so_far(problem: Problem, search: _core.Search | Islands, last: Progress | None) -> float:
     """Bound that is known without further work, in the unit of the objective.
 
     That of placements takes long, and is left to the end of the search; a front has a bound for each point.
@@ -454,7 +485,7 @@ def _bound_so_far(problem: Problem, search: _core.Search, last: Progress | None)
     return in_objective_unit(problem, 0.0) if last is None else last.bound
 
 
-def _lower_bound(problem: Problem, search: _core.Search, seconds: float) -> float:
+def _lower_bound(problem: Problem, search: _core.Search | Islands, seconds: float) -> float:
     """Lower bound of the objective, $, seconds per example or $/hour; 0 if `seconds` are too few."""
     bound = 0.0
     try:
@@ -465,13 +496,13 @@ def _lower_bound(problem: Problem, search: _core.Search, seconds: float) -> floa
         return bound
 
 
-def _bound_by_exact(problem: Problem, search: _core.Search) -> float:
+def _bound_by_exact(problem: Problem, search: _core.Search | Islands) -> float:
     """Bound by a short run of the exact method after a search that proves nothing."""
     proves = isinstance(search, (_core.Auto, _core.Exact, _core.OptionSearch, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":
         exact = exact_search(problem, search.best[None])
         # These score most schemes at a target; the others provision each scheme exactly.
-        bred = isinstance(search, (_core.Genetic, _core.Reinforce))
+        bred = isinstance(search, (_core.Genetic, _core.Reinforce, Islands))
         work = _BOUND_WORK if bred else _BOUND_WORK_PER_LAYER * problem.n_layers
         exact.advance(int(work * search.evaluations))
         return exact.bound

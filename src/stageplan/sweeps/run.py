@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..arguments import as_tuple, check_choice, check_number, count_threads
+from ..engines import Engine, Failure, check_engine, run_tasks
 from ..errors import ExecutorError, InputError
 from ..fields import first_line, sentence, show
 from ..log import LOGGER, due
 from ..readers.bounded import as_path
 from .chunks import chunk_size, fail_chunk, solve_chunk
-from .engines import Engine, Failure, check_engine, run_tasks
 from .processes import Processes
 from .results import SweepResults
 from .store import FORMATS, Format, Store, check_pyarrow, default_format, opened, vacant
@@ -205,7 +205,7 @@ class _Run:
                 if isinstance(outcome, _Unwritten):
                     raise OSError(None, f"{outcome.reason}; {self._kept()}")
                 if isinstance(outcome, Failure):
-                    failures[outcome.number] = outcome.reason
+                    failures[outcome.task] = outcome.reason
                 else:
                     self._complete(outcome.number, outcome.statuses)
         return failures

@@ -1,4 +1,4 @@
-"""One interface to what runs chunks: an executor of `concurrent.futures`, or any function like `map`."""
+"""One interface to what runs tasks: an executor of `concurrent.futures`, or any function like `map`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from ..errors import InputTypeError
-from ..fields import first_line, show
+from .errors import InputTypeError
+from .fields import first_line, show
 
 Engine = Executor | Callable[..., Iterable[Any]] | None
 
@@ -19,7 +19,7 @@ _WAITING = 20_000  # tasks handed to an executor at a time: two for each of 10,0
 class Failure(NamedTuple):
     """A task that the engine lost, and why."""
 
-    number: int
+    task: Any
     reason: str
 
 
@@ -31,8 +31,8 @@ def check_engine(engine: object) -> None:
         )
 
 
-def run_tasks(engine: Any, task: Callable[[int], Any], numbers: Sequence[int]) -> Generator[Any, None, None]:
-    """Yield what a task returns for each number, or a `Failure`, in any order.
+def run_tasks(engine: Any, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Generator[Any, None, None]:
+    """Yield what the work returns for each task, or a `Failure`, in any order.
 
     Raises
     ------
@@ -42,54 +42,54 @@ def run_tasks(engine: Any, task: Callable[[int], Any], numbers: Sequence[int]) -
     if hasattr(engine, "get_executor"):  # a client of Dask
         engine = engine.get_executor()
     if hasattr(engine, "submit"):
-        yield from _by_executor(engine, task, numbers)
+        yield from _by_executor(engine, work, tasks)
     else:
-        yield from _by_map(engine or map, task, numbers)
+        yield from _by_map(engine or map, work, tasks)
 
 
 def _by_map(
-    function: Callable[..., Iterable[Any]], task: Callable[[int], Any], numbers: Sequence[int]
+    function: Callable[..., Iterable[Any]], work: Callable[[Any], Any], tasks: Sequence[Any]
 ) -> Generator[Any, None, None]:
-    outcomes = function(task, numbers)
+    outcomes = function(work, tasks)
     if not isinstance(outcomes, Iterable):
-        raise BrokenExecutor(f"it returned {show(outcomes)} instead of a result for each chunk")
+        raise BrokenExecutor(f"it returned {show(outcomes)} instead of a result for each task")
     count = 0
     for outcome in outcomes:
         count += 1
         yield outcome
-    if count < len(numbers):
-        raise BrokenExecutor(f"it returned {count:,} results for {len(numbers):,} chunks")
+    if count < len(tasks):
+        raise BrokenExecutor(f"it returned {count:,} results for {len(tasks):,} tasks")
 
 
 def _by_executor(
-    executor: Executor, task: Callable[[int], Any], numbers: Sequence[int]
+    executor: Executor, work: Callable[[Any], Any], tasks: Sequence[Any]
 ) -> Generator[Any, None, None]:
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
-    running: dict[Future[Any], int] = {}
-    left = iter(numbers)
+    running: dict[Future[Any], Any] = {}
+    left = iter(tasks)
 
     def submit(count: int) -> None:
-        for number in islice(left, count):
-            future = executor.submit(task, number)
-            running[future] = number
+        for task in islice(left, count):
+            future = executor.submit(work, task)
+            running[future] = task
             future.add_done_callback(ended.put)
 
     try:
         submit(_WAITING)
         while running:
             future = ended.get()
-            number = running.pop(future)
+            task = running.pop(future)
             submit(1)
-            yield _outcome(future, number)
+            yield _outcome(future, task)
     finally:
         for future in running:
             future.cancel()
 
 
-def _outcome(future: Future[Any], number: int) -> Any:
+def _outcome(future: Future[Any], task: Any) -> Any:
     try:
         return future.result()
     except BrokenExecutor:
         raise
     except Exception as error:
-        return Failure(number, first_line(error))
+        return Failure(task, first_line(error))

@@ -5,8 +5,8 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 
 import pytest
 
-from stageplan.sweeps import engines
-from stageplan.sweeps.engines import Failure, check_engine, run_tasks
+from stageplan import engines
+from stageplan.engines import Failure, check_engine, run_tasks
 
 
 def square(number):
@@ -114,8 +114,8 @@ def test_what_runs_nothing_is_refused(engine):
 @pytest.mark.parametrize(
     ("engine", "reason"),
     [
-        (lambda task, numbers: [], "it returned 0 results for 3 chunks"),
-        (lambda task, numbers: None, "it returned None instead of a result for each chunk"),
+        (lambda task, numbers: [], "it returned 0 results for 3 tasks"),
+        (lambda task, numbers: None, "it returned None instead of a result for each task"),
     ],
 )
 def test_a_function_that_leaves_out_results_is_broken(engine, reason):
