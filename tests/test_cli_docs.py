@@ -20,6 +20,7 @@ def test_pages_are_listed_with_their_titles(run):
     assert out.splitlines() == [
         "contributing  Contributing to stageplan",
         "files         Files",
+        "long-runs     Long searches",
         "networks      Networks that are read",
         "runtimes      Runtimes",
         "schedules     Strategies, schedules and memory",

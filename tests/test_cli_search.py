@@ -297,6 +297,58 @@ def test_bad_learning(refused, argv, sentence):
     assert not Path("p.npz").exists()
 
 
+# checkpoints ------------------------------------------------------------------------------------------
+
+GENETIC = ("plan", "net.toml", "--method", "genetic", "--population", "16")
+
+
+def without_times(text):
+    """A written plan without its runtimes."""
+    plan = strict(text)
+    for part in (plan["search"], *plan["search"]["history"]):
+        part["runtime"] = None
+    return plan
+
+
+def test_a_search_continues_from_its_checkpoint(run):
+    run(*GENETIC, "--max-generations", 9, "-o", "whole.json")
+    for generations in (3, 9):
+        status, *_ = run(
+            *GENETIC, "--max-generations", generations, "--checkpoint", "run.ckpt", "-o", "plan.json"
+        )
+        assert status == 0
+    assert without_times(Path("plan.json").read_text()) == without_times(Path("whole.json").read_text())
+
+
+def test_a_checkpoint_of_another_search_is_refused(run, refused):
+    run(*GENETIC, *SHORT, "--checkpoint", "run.ckpt")
+    before = Path("run.ckpt").read_bytes()
+    wrong = refused(*GENETIC, "--seed", 4, "--checkpoint", "run.ckpt", "-o", "plan.json")
+    assert wrong == "run.ckpt: it is the checkpoint of another search: its seed is 0, here it is 4"
+    Path("run.ckpt").write_bytes(before[:-1])
+    assert refused(*GENETIC, "--checkpoint", "run.ckpt") == "run.ckpt: the checkpoint is damaged or cut short"
+    assert not Path("plan.json").exists()
+
+
+def test_a_checkpoint_is_a_file_of_its_own(run, refused):
+    run(*GENETIC, *SHORT, "-o", "plan.json")
+    for flag in ("-o", "--initial"):
+        assert refused(*GENETIC, "--checkpoint", "plan.json", flag, "plan.json") == (
+            "--checkpoint is plan.json, the same file as "
+            f"{'--output' if flag == '-o' else flag}; it must be another one"
+        )
+    assert "its directory" in refused(*GENETIC, "--checkpoint", "absent/run.ckpt")
+
+
+def test_a_plan_is_printed_where_its_checkpoint_cannot_be_written(run, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device", "run.ckpt")
+    monkeypatch.setattr("stageplan.checkpoint.write_whole", fail(full))
+    status, out, err = run(*GENETIC, *SHORT, "--checkpoint", "run.ckpt", "-o", "plan.json")
+    assert (status, err) == (2, "stageplan: error: run.ckpt: No space left on device\n")
+    assert "feasible" in out
+    assert strict(Path("plan.json").read_text())["feasible"]
+
+
 # pareto -----------------------------------------------------------------------------------------------
 
 

@@ -5,10 +5,12 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
+from commands import problem
 from processes import SIGNALS, gone, read_until, started
 
 import stageplan as sp
@@ -29,6 +31,22 @@ search.search_progress = search_progress
 from stageplan.cli import main
 sys.exit(main())
 """
+
+
+def test_a_search_that_a_signal_ends_continues(net_files, tmp_path):
+    """The file has the state between two steps; what a cut step has found is found again."""
+    file, endless = tmp_path / "run.ckpt", ("plan", "net.toml", *ENDLESS[2:], "--checkpoint-every", 0.001)
+    for _ in range(2):
+        with started(SEARCH, *endless, "--checkpoint", file) as (process, _):
+            while not file.exists():
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+        assert process.returncode == 143
+    at_once = sp.solve(problem(), "genetic", stop=sp.MaxGenerations(0), checkpoint=file)
+    stop = sp.MaxGenerations(at_once.generations + 20)
+    last, whole = (sp.solve(problem(), "genetic", stop=stop, checkpoint=path) for path in (file, None))
+    assert (last.plan, last.evaluations, last.work) == (whole.plan, whole.evaluations, whole.work)
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)

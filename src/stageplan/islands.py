@@ -235,6 +235,9 @@ def _search(settings: _Settings, seed: int | None) -> _core.Genetic:
     return search
 
 
+AnySearch = _core.Search | Islands
+
+
 def _rank(problem: Problem, score: _core.Score) -> tuple[float, float]:
     """Order of schemes: the least violation, then the best objective."""
     value = {"cost": score.cost, "throughput": score.time, "price": score.price}

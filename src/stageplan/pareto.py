@@ -24,7 +24,8 @@ from .plan import Plan
 from .problem import Problem, check_problem
 from .progress import Progress
 from .result import Result, Status, optimal_status, proven_over
-from .solve import LATE, finish, run_search, solve, with_result
+from .search_loop import finish, run_search
+from .solve import LATE, solve, with_result
 from .stop import MaxGenerations, MaxRuntime, Stop
 
 if TYPE_CHECKING:

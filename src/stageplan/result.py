@@ -49,7 +49,8 @@ class Result:
     evaluations, generations, work : int
         Schemes scored, steps of the search, and work as in `Progress`.
     history : tuple of Progress
-        The progress at each improvement, with its bound and, when asked for, its plan.
+        The progress at each improvement of the plan, and where the bound alone has closed a hundredth of the
+        gap that was left; with its bound and, when asked for, its plan.
     runtime : float
         Seconds.
     interrupted : bool

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +15,23 @@ import numpy.typing as npt
 from . import _core
 from ._version import __version__
 from .arguments import check_choice, check_number, count_threads
+from .checkpoint import Checkpoint, Run
+from .digest import digest, digest_of
 from .engines import Engine, check_engine
 from .errors import InputError, InputTypeError
 from .fields import show
 from .goal import labelling
-from .islands import Islands
+from .islands import AnySearch, Islands
 from .learning.policy import CELLS, Cell, Policy
-from .log import log_progress
 from .plan import Plan
 from .problem import Problem, check_problem
 from .progress import Progress
 from .result import Method, Result, gap_of, in_objective_unit, status_of
 from .score import as_schemes
+from .search_loop import deadline, finish, run_search
 from .stop import MaxRuntime, NoImprovement, Stop
 
 Accept = Literal["best", "incumbent"]
-T = TypeVar("T")
 METHODS: tuple[Method, ...] = (
     "auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate",
 )  # fmt: skip
@@ -72,6 +74,8 @@ def solve(
     accept: Accept | None = None,
     islands: int | None = None,
     executor: Engine = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 60.0,
 ) -> Result:
     """Find the best plan.
 
@@ -129,6 +133,12 @@ def solve(
         What runs the epochs of islands: an executor of `concurrent.futures`, such as that of mpi4py, a client
         of Dask, or a function like `map`. Default: threads of this process. An epoch that was begun is not
         ended early, except on one thread.
+    checkpoint
+        A file that keeps the state of the search. If it exists, the search continues from it, and ends with
+        the same plan, bound and counts as if it had never been ended, on any number of threads; the runtime
+        is that of all parts. ``stageplan docs long-runs`` says more.
+    checkpoint_every
+        Seconds between two writes of that file. It is also written when the search ends, for whatever reason.
 
     Returns
     -------
@@ -138,7 +148,11 @@ def solve(
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, the value and what is allowed.
+        Naming the argument, the value and what is allowed. ValueError also if `checkpoint` is damaged, or of
+        another search: of another problem, method, seed, population, policy or `initial`.
+    OSError
+        The checkpoint cannot be read, or, after the search, not written; then the error's attribute
+        ``result`` is the `Result`.
     Exception
         Any error raised by `callback` or `stop`; its attribute ``result`` is the `Result` with the best plan
         so far.
@@ -161,6 +175,13 @@ def solve(
     >>> again = sp.solve(problem, "genetic", seed=1, stop=sp.MaxGenerations(5), initial=result)
     >>> again.plan == result.plan
     True
+
+    A search that continues where an earlier one was ended:
+
+    >>> first = sp.solve(problem, "genetic", stop=sp.MaxGenerations(5), checkpoint="run.ckpt")
+    >>> later = sp.solve(problem, "genetic", stop=sp.MaxGenerations(9), checkpoint="run.ckpt")
+    >>> (first.generations, later.generations)
+    (5, 9)
     """
     for name, value in (("stop", stop), ("callback", callback)):
         if value is not None and not callable(value):
@@ -171,22 +192,38 @@ def solve(
     if accept == "incumbent":
         problem = _with_shortest_duration(problem)
     _check_islands(method, islands, executor)
+    check_number("seed", seed, minimum=0, maximum=2**64 - 1, whole=True)
+    population = _population(method, population)
     if stop is None and method in ENDLESS:
         stop = NoImprovement(STAGNATION if islands is None else _EPOCHS)
     began = time.perf_counter()
-    seconds, early = _deadline(stop), None
+    keeper = saved = None
+    if checkpoint is not None:
+        run = _run_of(problem, method, seed, population, initial, cell, policy, islands)
+        keeper = Checkpoint(checkpoint, checkpoint_every, run)
+        saved = keeper.read(problem)
+    if saved is not None:
+        began -= saved.progress.runtime
+    seconds, early = deadline(stop), None
     try:
-        with _core.StopAfter(seconds):
+        with _core.StopAfter(seconds if saved is None else math.inf):
             search = _make_search(
                 problem, method, seed, population, count_threads(threads), initial, cell, policy, islands,
                 executor,
             )  # fmt: skip
+            if keeper is not None and saved is not None:
+                keeper.restore(search, saved)
     except (_core.Stopped, KeyboardInterrupt) as error:
-        search = _core.RandomSearch(problem.core, 0, 1)  # which has scored nothing
+        search, keeper = _core.RandomSearch(problem.core, 0, 1), None  # which has scored nothing
         if isinstance(error, KeyboardInterrupt):
             stop, early = MaxRuntime(0), error
-    progress, history, ended_by = run_search(problem, search, stop, callback, began)
+    progress, history, ended_by = run_search(problem, search, stop, callback, began, keeper, saved)
     ended_by = ended_by or early
+    if keeper is not None:
+        try:
+            _, ended_by = finish(keeper.finish, ended_by)
+        except OSError as error:
+            ended_by = ended_by if isinstance(ended_by, Exception) else error
     late = ended_by is not None or progress.runtime >= seconds
     try:
         bound = _lower_bound(problem, search, LATE if late else math.inf)
@@ -206,7 +243,7 @@ def _result(
     problem: Problem,
     method: Method,
     seed: int,
-    search: _core.Search | Islands,
+    search: AnySearch,
     progress: Progress,
     history: list[Progress],
     bound: float,
@@ -231,14 +268,6 @@ def _result(
         instruction_set=_core.instruction_set(),
         policy=Policy.of(problem, search, seed) if isinstance(search, _core.Reinforce) else None,
     )
-
-
-def finish(work: Callable[[], T], ended_by: BaseException | None) -> tuple[T, BaseException | None]:
-    """Do short work after a search, again if Ctrl-C interrupts it; also return what ended the search."""
-    try:
-        return work(), ended_by
-    except KeyboardInterrupt as interrupt:
-        return work(), ended_by or interrupt
 
 
 def with_result(error: Exception, result: object) -> Exception:
@@ -285,23 +314,54 @@ def _with_shortest_duration(problem: Problem) -> Problem:
         raise InputError(f"accept is 'incumbent', as if {error}") from None
 
 
+def _population(method: Method, population: int | None) -> int:
+    """Return the schemes of a generation, after a check."""
+    if population is None:
+        return _EPISODES if method == "reinforce" else POPULATION
+    maximum = _MAX_EPISODES if method == "reinforce" else 2**31 - 1
+    check_number("population", population, minimum=2, maximum=maximum, whole=True)
+    return population
+
+
+def _run_of(
+    problem: Problem,
+    method: Method,
+    seed: int,
+    population: int,
+    initial: Initial | None,
+    cell: Cell | None,
+    policy: Policy | None,
+    islands: int | None,
+) -> Run:
+    """Return what the search depends on."""
+    if method == "reinforce":
+        cell = policy.cell if policy is not None else cell or "lstm"
+    first = initial if initial is None or isinstance(initial, str) else schemes_of(problem, initial)
+    return Run(
+        version=__version__,
+        problem=digest_of(problem),
+        method=method,
+        seed=int(seed),
+        population=int(population) if method in SEEDED and method != "exact" else 0,
+        cell=cell or "",
+        policy="" if policy is None else digest(vars(policy)),
+        initial="" if first is None else digest({"schemes": first}),
+        islands=islands or 0,
+    )
+
+
 def _make_search(
     problem: Problem,
     method: Method,
     seed: int,
-    population: int | None,
+    population: int,
     threads: int,
     initial: Initial | None,
     cell: Cell | None,
     policy: Policy | None,
     islands: int | None,
     executor: Engine,
-) -> _core.Search | Islands:
-    check_number("seed", seed, minimum=0, maximum=2**64 - 1, whole=True)
-    if population is None:
-        population = _EPISODES if method == "reinforce" else POPULATION
-    maximum = _MAX_EPISODES if method == "reinforce" else 2**31 - 1
-    check_number("population", population, minimum=2, maximum=maximum, whole=True)
+) -> AnySearch:
     schemes = _first_schemes(problem, method, initial)
     if method == "auto":
         return _core.Auto(problem.core, population, seed, threads, schemes)
@@ -388,104 +448,7 @@ def schemes_of(problem: Problem, initial: object) -> npt.NDArray[np.int8]:
     return as_schemes(problem, initial, "initial")
 
 
-def run_search(
-    problem: Problem,
-    search: _core.Search | Islands,
-    stop: Stop | None,
-    callback: Callable[[Progress], object] | None,
-    began: float | None = None,
-) -> tuple[Progress, list[Progress], BaseException | None]:
-    """Step until the search ends; return the last progress, the improvements, and what ended it early."""
-    if began is None:
-        began = time.perf_counter()
-    seconds = _deadline(stop)
-    history: list[Progress] = []
-    generation = 0
-    if search.evaluations:  # the first population
-        history.append(_progress(problem, search, generation, history, began))
-    progress = history[-1] if history else None
-    try:
-        while progress is None or not (search.done or (stop is not None and stop(progress))):
-            try:
-                with _core.StopAfter(seconds - (time.perf_counter() - began)):
-                    search.step()
-            except _core.Stopped:
-                search.ensure_best()
-            generation += 1
-            progress = _progress(problem, search, generation, history, began)
-            if progress.stagnation == 0:
-                history.append(progress)
-            log_progress(progress)
-            if callback is not None:
-                callback(progress)
-    except (KeyboardInterrupt, Exception) as error:
-        if search.work > (progress.work if progress else 0):  # during or after a step, which counts
-            search.ensure_best()
-        if search.evaluations > (progress.evaluations if progress else 0):  # after a step, which counts
-            progress = _progress(
-                problem, search, (progress.generation if progress else 0) + 1, history, began
-            )
-            if progress.stagnation == 0:
-                history.append(progress)
-        if progress is None:
-            raise
-        return progress, history, error
-    return progress, history, None
-
-
-def _deadline(stop: Stop | None) -> float:
-    """Runtime in seconds at which to stop, also within a step."""
-    return stop.seconds if isinstance(stop, Stop) else math.inf
-
-
-def _progress(
-    problem: Problem, search: _core.Search | Islands, generation: int, history: list[Progress], began: float
-) -> Progress:
-    score = search.best_score
-    throughput = 1 / score.time if score.time > 0 else math.inf
-    now = (score.cost, throughput, score.violation)
-    last = history[-1] if history else None
-    same = last is not None and (last.cost, last.throughput, last.violation) == now
-    return Progress(
-        generation=generation,
-        stagnation=generation - last.generation if last is not None and same else 0,
-        evaluations=search.evaluations,
-        work=search.work,
-        runtime=time.perf_counter() - began,
-        cost=score.cost,
-        throughput=throughput,
-        price=score.price,
-        violation=score.violation,
-        bound=_bound_so_far(problem, search, last),
-        objective=problem.goal.objective,
-        problem=problem,
-        scheme=last.scheme if last is not None and same else _best_scheme(search),
-    )
-
-
-def _best_scheme(search: _core.Search | Islands) -> npt.NDArray[np.int8]:
-    scheme = search.best
-    scheme.flags.writeable = False
-    return scheme
-
-
-def _bound_so_far(problem: Problem, search: _core.Search | Islands, last: Progress | None) -> float:
-    """Bound that is known without further work, in the unit of the objective.
-
-    That of placements takes long, and is left to the end of the search; a front has a bound for each point.
-    """
-    if problem.goal.merge == "type":
-        known = search.done and isinstance(search, (_core.Auto, _core.Enumeration))
-    elif type(search) in (_core.Auto, _core.Exact, _core.OptionSearch):  # whose steps raise it
-        known = True
-    else:
-        known = not isinstance(search, _core.Exact) and (last is None or search.done)
-    if known:
-        return in_objective_unit(problem, search.bound)
-    return in_objective_unit(problem, 0.0) if last is None else last.bound
-
-
-def _lower_bound(problem: Problem, search: _core.Search | Islands, seconds: float) -> float:
+def _lower_bound(problem: Problem, search: AnySearch, seconds: float) -> float:
     """Lower bound of the objective, $, seconds per example or $/hour; 0 if `seconds` are too few."""
     bound = 0.0
     try:
@@ -496,7 +459,7 @@ def _lower_bound(problem: Problem, search: _core.Search | Islands, seconds: floa
         return bound
 
 
-def _bound_by_exact(problem: Problem, search: _core.Search | Islands) -> float:
+def _bound_by_exact(problem: Problem, search: AnySearch) -> float:
     """Bound by a short run of the exact method after a search that proves nothing."""
     proves = isinstance(search, (_core.Auto, _core.Exact, _core.OptionSearch, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":

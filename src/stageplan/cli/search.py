@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from functools import partial, reduce
 from operator import or_
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +91,20 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         metavar="PLAN",
         help="start from the scheme of this plan (auto, exact, genetic, reinforce, annealing)",
     )
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="keep the state of the search in this file; if it exists, continue from it, to the same result "
+        "as if the search had never been ended (stageplan docs long-runs)",
+    )
+    add(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="time between two writes of that file; default: %(default)g",
+    )
     add = parser.add_argument_group("method reinforce").add_argument
     add("--cell", choices=CELLS, help="cell of the policy's network; default: lstm, or that of --policy")
     add("--policy", type=Path, metavar="FILE", help="continue from a saved policy")
@@ -113,6 +129,7 @@ def _runtime(text: str) -> str:
 def _plan(arguments: argparse.Namespace) -> int:
     check_output("--output", arguments.output)
     _check_save_policy(arguments)
+    _check_checkpoint(arguments)
     for name, methods in _USES.items():
         if getattr(arguments, name) is not None and arguments.method not in methods:
             raise InputError(
@@ -128,7 +145,8 @@ def _plan(arguments: argparse.Namespace) -> int:
             initial = plan_file.restore(problem, saved)
     within = None if arguments.runtime is None else target(problem, arguments.runtime)
     with search_progress(arguments) as callback:
-        result = (partial(solve, problem) if within is None else within.solve)(
+        result, failed = _search(
+            partial(solve, problem) if within is None else within.solve,
             arguments.method,
             seed=arguments.seed,
             stop=stop,
@@ -139,6 +157,8 @@ def _plan(arguments: argparse.Namespace) -> int:
             cell=arguments.cell,
             policy=policy,
             accept=arguments.accept,
+            checkpoint=arguments.checkpoint,
+            checkpoint_every=arguments.checkpoint_every,
         )
         LOGGER.info("%s; %s", _line(result), result.status)
     try:
@@ -146,7 +166,19 @@ def _plan(arguments: argparse.Namespace) -> int:
     finally:
         _save_policy(arguments.save_policy, result)
     print_notes(arguments)
+    if failed is not None:
+        raise failed
     return interrupts.exit_status() if interrupted else status_of(result.plan.feasible)
+
+
+def _search(solve: Callable[..., Result], *arguments: Any, **options: Any) -> tuple[Result, OSError | None]:
+    """Search; return the plan also if the checkpoint could not be written, with the error."""
+    try:
+        return solve(*arguments, **options), None
+    except OSError as error:
+        if isinstance(result := getattr(error, "result", None), Result):
+            return result, error
+        raise
 
 
 def _line(result: Result) -> str:
@@ -180,6 +212,15 @@ def _check_save_policy(arguments: argparse.Namespace) -> None:
         raise InputError(f"--save-policy requires --method reinforce; {arguments.method} trains no policy")
     if output is not None and os.path.realpath(output) == os.path.realpath(path):
         raise InputError(f"--save-policy is {path}, the same file as --output; it must be another one")
+
+
+def _check_checkpoint(arguments: argparse.Namespace) -> None:
+    path = arguments.checkpoint
+    for name in ("output", "save_policy", "policy", "initial"):
+        other = getattr(arguments, name)
+        if None not in (path, other) and os.path.realpath(other) == os.path.realpath(path):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"--checkpoint is {path}, the same file as {flag}; it must be another one")
 
 
 def _deliver_plan(arguments: argparse.Namespace, problem: Problem | Target, result: Result) -> bool:

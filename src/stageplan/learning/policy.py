@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from .. import _core, strategies
+from .. import _core
 from ..arguments import check_choice
+from ..digest import digest_of
 from ..errors import InputError
 from ..fields import printable
 from ..output import write_whole
@@ -106,7 +105,7 @@ class Policy:
             baseline=learned.baseline,
             generations=learned.generations,
             seed=seed,
-            problem=_digest(problem),
+            problem=digest_of(problem),
             schemes=search.elites.reshape(-1, problem.n_layers),
         )
 
@@ -175,7 +174,7 @@ class Policy:
 
     def knows(self, problem: Problem) -> bool:
         """Whether this is the last training problem."""
-        return self.problem == _digest(problem)
+        return self.problem == digest_of(problem)
 
     def learned(self) -> _core.Learned:
         """Return the policy as an object of the native core."""
@@ -265,19 +264,3 @@ def _whole(arrays: dict[str, Any], name: str) -> int:
     if value.ndim or value.dtype.kind not in "iu" or not 0 <= int(value) <= maximum:
         raise InputError(f"{name} is {value}; it must be a whole number from 0 to {maximum}")
     return int(value)
-
-
-def _digest(problem: Problem) -> str:
-    """Identify a problem: a hash of every number that a plan depends on."""
-    arrays = (
-        problem.compute, problem.send, problem.receive, problem.compute_parallel, problem.transfer_parallel,
-        problem.memory, problem.price, problem.limit, problem.capacity, problem.bandwidth,
-    )  # fmt: skip
-    optional = [getattr(problem, name) for name in strategies.ABSENT]
-    if problem.options is not None:
-        optional += vars(problem.options).values()
-    rest = (problem.tensors, problem.fixed_price, problem.layer_kinds, problem.type_names, problem.goal)
-    digest = hashlib.sha256(msgspec.msgpack.encode(rest))
-    for array in (*arrays, *(value for value in optional if isinstance(value, np.ndarray))):
-        digest.update(str(array.shape).encode() + array.tobytes())
-    return digest.hexdigest()
