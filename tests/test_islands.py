@@ -193,3 +193,11 @@ def test_a_deadline_ends_islands():
 def test_wrong_arguments_are_refused(options, error, words):
     with pytest.raises(error, match=words):
         sp.solve(problem(), **options)
+
+
+def test_islands_continue_from_a_checkpoint(tmp_path, alone):
+    file = tmp_path / "run.ckpt"
+    solve(problem(), stop=1, threads=1, checkpoint=file)
+    assert outcome(solve(problem(), threads=2, checkpoint=file)) == alone
+    with pytest.raises(ValueError, match="its islands is 3, here it is 4"):
+        solve(problem(), islands=4, checkpoint=file)
