@@ -241,3 +241,14 @@ def test_iterations_of_measured_training_runs():
         assert {stage.replicas for stage in plan.stages} == {replicas}
         errors.append(plan.time * run["examples_per_iteration"] / run["measured_seconds"] - 1)
     assert statistics.median(map(abs, errors)) <= 0.09
+
+
+@given(runs())
+def test_transfers_follow_their_passes_one_after_another(run):
+    events = run_schedule(**run)
+    for stage in range(len(run["compute"])):
+        own = sorted((event for event in events if event.stage == stage), key=lambda event: event.departure)
+        for before, event in itertools.pairwise(own):
+            assert event.departure >= before.arrival
+        sizes = [event.arrival - event.departure for event in own]
+        assert sum(sizes) == pytest.approx(run["microbatches"] * run["transfer"][stage], abs=1e-9)

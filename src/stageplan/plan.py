@@ -16,8 +16,10 @@ import numpy.typing as npt
 from . import _core
 from .errors import InputError, InputTypeError
 from .fields import printable
+from .goal import Goal
 from .output import compose, table, to_json, to_text, write_whole
 from .problem import Problem, check_problem
+from .quantities import show_bytes, show_seconds
 from .readers.bounded import about, as_path
 
 if TYPE_CHECKING:
@@ -374,7 +376,7 @@ class Plan:
         lines += [f"  {violation}" for violation in self.violations]
         lines += [
             f"  {limit.limit}: {limit.value:.6g} {limit.unit}, allowed {limit.allowed:.6g}, met"
-            for limit, within in _goal_limits(self.problem, self.time, self.cost, self.price)
+            for limit, within in goal_limits(self.problem.goal, self.time, self.cost, self.price)
             if within
         ]
         lines += [f"note: {' & '.join(tie)} share weights but not a stage" for tie in self.cut_ties]
@@ -454,7 +456,7 @@ def _violations(
     most = problem.goal.max_stages
     if most is not None and len(reports) > most:
         yield Violation(limit="stages", value=len(reports), allowed=most, unit="stages")
-    for limit, within in _goal_limits(problem, score.time, score.cost, price):
+    for limit, within in goal_limits(problem.goal, score.time, score.cost, price):
         if not within:
             yield limit
 
@@ -480,11 +482,8 @@ def hourly_price(problem: Problem, used: list[tuple[int, int]]) -> float:
     return price
 
 
-def _goal_limits(
-    problem: Problem, time: float, cost: float, price: float
-) -> Iterator[tuple[Violation, bool]]:
+def goal_limits(goal: Goal, time: float, cost: float, price: float) -> Iterator[tuple[Violation, bool]]:
     """Yield every limit of the goal and whether it is met; for throughput and duration by the stage time."""
-    goal = problem.goal
     throughput = 1 / time if time > 0 else math.inf
     slowest = math.inf if goal.min_throughput is None else 1 / goal.min_throughput
     longest = math.inf if goal.max_duration is None else goal.max_duration / goal.examples
@@ -548,8 +547,8 @@ def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:
         str(stage.devices),
         *(chosen if plan.problem.by_options else ()),
         _span(plan.problem.layer_names, stage.layers),
-        *(_seconds(x) for x in (stage.time, stage.compute, stage.transfer)),
-        _bytes(stage.memory),
+        *(show_seconds(x) for x in (stage.time, stage.compute, stage.transfer)),
+        show_bytes(stage.memory),
         f"{stage.price:.4g}",
         f"{share:.1%}",
         "<- bottleneck" if stage.bottleneck else "",
@@ -562,17 +561,3 @@ def _span(names: tuple[str, ...], layers: tuple[int, ...]) -> str:
         return first
     between = ".." if layers[-1] - layers[0] + 1 == len(layers) else " & "
     return f"{first}{between}{last} ({len(layers)})"
-
-
-def _seconds(value: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if value >= scale:
-            return f"{value / scale:.4g} {unit}"
-    return f"{value / 1e-9:.4g} ns"
-
-
-def _bytes(value: float) -> str:
-    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value:.3g} B"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import add
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -14,12 +14,16 @@ import numpy.typing as npt
 
 from .arguments import check_number
 from .errors import InputError
+from .goal import Goal
 from .output import compose, table, to_text
 from .plan import Plan, Stage
 from .problem import Problem
+from .workload import Conditions
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+    from .plan_file import StageDocument
 
 MAX_PASSES = 2**22
 """Most passes of an iteration that are simulated."""
@@ -43,6 +47,8 @@ class Event(NamedTuple):
         Which pass.
     arrival : float
         When the next stage (backward: the one before) has its result.
+    departure : float
+        When the transfer of its result begins, which ends at `arrival`.
     """
 
     start: float
@@ -51,6 +57,7 @@ class Event(NamedTuple):
     microbatch: int
     direction: Literal["forward", "backward"]
     arrival: float
+    departure: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +111,20 @@ class Simulation:
             most = np.maximum(most, now)
         return most
 
+    def trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the iteration as a trace in Chrome's JSON format, which Perfetto shows.
+
+        Each stage has three tracks: its passes, its transfers, and its all-reduce and update.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        from .report.trace import write_trace
+
+        write_trace(path, self.plan.problem.goal, self.plan.stages, self.events)
+
     def __rich__(self) -> Group:
         rows: list[tuple[str, ...]] = [("stage", "type", "busy", "bubble", "in flight")]
         columns = (self.plan.stages, self.busy.tolist(), self.bubble.tolist(), self.in_flight.tolist())
@@ -131,30 +152,54 @@ def simulate(plan: Plan, forward: float | None) -> Simulation:
     if passes > MAX_PASSES:
         raise InputError(f"the schedule has {passes:,} passes; it must have at most {MAX_PASSES:,}")
     if forward is None:
-        forward = FORWARD if problem.conditions.mode in (None, "train") else 1.0
+        forward = default_forward(problem.conditions)
     check_number("forward", forward, above=0, maximum=1)
-    examples = goal.batch / goal.microbatches
-    events = run_schedule(
-        goal.schedule,
-        goal.microbatches,
-        [stage.compute * examples for stage in plan.stages],
-        [max(stage.transfer, 0.0) * examples for stage in plan.stages],
-        [_forward(problem, stage, float(forward)) for stage in plan.stages],
-        overlap=goal.overlap,
-    )
-    ends = [0.0] * len(plan.stages)
-    for event in events:
-        ends[event.stage] = max(ends[event.stage], event.arrival)
-    syncs = (stage.sync * goal.batch for stage in plan.stages)
+    fractions = [forward_of(problem, stage, float(forward)) for stage in plan.stages]
+    events = run_iteration(goal, plan.stages, fractions)
     return Simulation(
         plan=plan,
         events=tuple(events),
-        duration=max(map(add, ends, syncs)),
+        duration=max(end for _, end in syncs_of(goal, plan.stages, events)),
         predicted=plan.time * goal.batch,
     )
 
 
-def _forward(problem: Problem, stage: Stage, default: float) -> float:
+def default_forward(conditions: Conditions) -> float:
+    """Return the fraction of the forward pass where the backward times are not known."""
+    return FORWARD if conditions.mode in (None, "train") else 1.0
+
+
+def run_iteration(
+    goal: Goal, stages: Sequence[Stage | StageDocument], forward: Sequence[float]
+) -> list[Event]:
+    """Run the passes of one iteration of a goal with a schedule; `forward` as in `run_schedule`."""
+    assert goal.schedule is not None
+    assert goal.microbatches is not None
+    assert goal.batch is not None
+    examples = goal.batch / goal.microbatches
+    return run_schedule(
+        goal.schedule,
+        goal.microbatches,
+        [stage.compute * examples for stage in stages],
+        [max(stage.transfer, 0.0) * examples for stage in stages],
+        forward,
+        overlap=goal.overlap,
+    )
+
+
+def syncs_of(
+    goal: Goal, stages: Sequence[Stage | StageDocument], events: Iterable[Event]
+) -> list[tuple[float, float]]:
+    """Return when each stage's all-reduce and update begin, after its last pass, and end."""
+    begins = [0.0] * len(stages)
+    for event in events:
+        begins[event.stage] = max(begins[event.stage], event.arrival)
+    return [
+        (begin, begin + stage.sync * (goal.batch or 1)) for begin, stage in zip(begins, stages, strict=True)
+    ]
+
+
+def forward_of(problem: Problem, stage: Stage, default: float) -> float:
     """Fraction of a stage's time that its forward pass takes."""
     if problem.backward is None:
         return default
@@ -230,13 +275,13 @@ class _Stage:
         fraction = self.forward if is_forward else 1 - self.forward
         start = max(self.free, self.arrived.pop(self.next))
         end = start + fraction * self.compute
-        arrival = max(end, self.link_free) + fraction * self.transfer
+        departure = max(end, self.link_free)
+        arrival = departure + fraction * self.transfer
         self.link_free = arrival
         self.free = end if self.overlap else arrival
         self.next = next(self.order, None)
-        return Event(
-            start, self.free, self.place, microbatch, "forward" if is_forward else "backward", arrival
-        )
+        direction: Literal["forward", "backward"] = "forward" if is_forward else "backward"
+        return Event(start, self.free, self.place, microbatch, direction, arrival, departure)
 
 
 def _run(stages: list[_Stage]) -> Iterator[Event]:

@@ -1,0 +1,1 @@
+"""Reports and plots of plans, fronts and sweeps, and traces of schedules."""
