@@ -22,6 +22,7 @@ def test_pages_are_listed_with_their_titles(run):
         "files         Files",
         "long-runs     Long searches",
         "networks      Networks that are read",
+        "reports       Reports and plots",
         "runtimes      Runtimes",
         "schedules     Strategies, schedules and memory",
         "serving       Serving language models",
@@ -121,3 +122,21 @@ def test_the_search_on_many_workers_of_the_page_on_sweeps_runs():
     names = {}
     exec(re.search(r"## One search.*?^```python\n(.*?)^```$", SWEEPS, re.M | re.S)[1], names)
     assert names["result"].plan.feasible
+
+
+REPORTS = (TOP / "src/stageplan/docs/reports.md").read_text()
+
+
+def test_commands_and_code_of_the_page_on_reports_run(run):
+    Path("sweep.toml").write_text('[product]\nworkload = "ctr"\nmin_throughput = [1e5, 1e6]\n')
+    assert run("sweep", "sweep.toml", "-o", "rows")[0] == 0
+    names = {}
+    exec(re.search(r"^```python\n(.*?)^```$", REPORTS, re.M | re.S)[1], names)
+    for line in re.findall(r"^    stageplan (.*)$", REPORTS, re.M):
+        if "--trace" in line:
+            arguments = {"schedule": "1f1b", "microbatches": 4, "batch": 4}
+            sp.Plan.of(names["problem"].replace(**arguments), [0, 1]).save("plan.json")
+        assert run(*line.partition("#")[0].split())[0] == 0, line
+    pytest.importorskip("matplotlib")
+    exec(re.search(r"^```python plot\n(.*?)^```$", REPORTS, re.M | re.S)[1], names)
+    assert Path("plan.pdf").exists()

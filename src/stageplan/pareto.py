@@ -29,7 +29,10 @@ from .solve import LATE, solve, with_result
 from .stop import MaxGenerations, MaxRuntime, Stop
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Group
+
+    from .report.page import Report
 
 Against = Literal["cost", "price"]
 
@@ -134,6 +137,40 @@ class Front:
             "interrupted": self.interrupted,
             "version": self.version,
         }
+
+    def report(self) -> Report:
+        """Make a report: an HTML page in one file with the front, its bound and its plans.
+
+        Returns
+        -------
+        Report
+            ``.save("report.html")`` writes it.
+        """
+        from .report.report import of_front
+
+        return of_front(self)
+
+    def plot(self) -> Figure:
+        """Draw the front and its bound with matplotlib.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Its ``savefig("front.pdf")`` writes PDF, SVG or PNG.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from .report.plots import plot_front
+
+        return plot_front(self)
+
+    def _repr_html_(self) -> str:
+        from .report.notebook import html_of_front
+
+        return html_of_front(self)
 
     def __rich__(self) -> Group:
         points = [table([_COLUMNS, *map(_cells, self.points)])] if self.points else []

@@ -23,8 +23,10 @@ from .quantities import show_bytes, show_seconds
 from .readers.bounded import about, as_path
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Group, RenderableType
 
+    from .report.page import Report
     from .serving import Serving
     from .simulate import Simulation
 
@@ -279,6 +281,40 @@ class Plan:
         from .serving import serving_of
 
         return serving_of(self)
+
+    def report(self) -> Report:
+        """Make a report: an HTML page in one file with pictures of the plan, and the numbers behind them.
+
+        Returns
+        -------
+        Report
+            ``.save("report.html")`` writes it.
+        """
+        from .report.report import of_plan
+
+        return of_plan(self)
+
+    def plot(self) -> Figure:
+        """Draw placement, schedule, and time and memory of the stages with matplotlib.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Its ``savefig("plan.pdf")`` writes PDF, SVG or PNG.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from .report.plots import plot_plan
+
+        return plot_plan(self)
+
+    def _repr_html_(self) -> str:
+        from .report.notebook import html_of_plan
+
+        return html_of_plan(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan to a file, JSON, atomically, as ``stageplan plan -o`` does.

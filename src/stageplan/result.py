@@ -18,7 +18,10 @@ from .progress import Progress, relative_gap
 from .row import row_of
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Group
+
+    from .report.page import Report
 
 Method = Literal["auto", "exact", "genetic", "reinforce", "annealing", "greedy", "random", "enumerate"]
 Status = Literal[
@@ -125,6 +128,40 @@ class Result:
             numbers that are infinite.
         """
         return row_of(self)
+
+    def report(self) -> Report:
+        """Make a report: an HTML page in one file with pictures of the plan and of the search.
+
+        Returns
+        -------
+        Report
+            ``.save("report.html")`` writes it.
+        """
+        from .report.report import of_plan
+
+        return of_plan(self)
+
+    def plot(self) -> Figure:
+        """Draw the plan, as `Plan.plot`, and the best plan and the bound over time, with matplotlib.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Its ``savefig("result.pdf")`` writes PDF, SVG or PNG.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from .report.plots import plot_plan
+
+        return plot_plan(self)
+
+    def _repr_html_(self) -> str:
+        from .report.notebook import html_of_plan
+
+        return html_of_plan(self)
 
     def __rich__(self) -> Group:
         how = " (interrupted)" if self.interrupted else ""

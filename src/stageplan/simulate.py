@@ -146,16 +146,12 @@ class Simulation:
 def simulate(plan: Plan, forward: float | None) -> Simulation:
     """Run one iteration of a plan's schedule: see `Plan.simulate`."""
     problem, goal = plan.problem, plan.problem.goal
-    if goal.schedule is None or goal.microbatches is None or goal.batch is None:
-        raise InputError("goal.schedule is None; it must be 'gpipe' or '1f1b' to be simulated")
-    passes = 2 * goal.microbatches * len(plan.stages)
-    if passes > MAX_PASSES:
-        raise InputError(f"the schedule has {passes:,} passes; it must have at most {MAX_PASSES:,}")
     if forward is None:
         forward = default_forward(problem.conditions)
     check_number("forward", forward, above=0, maximum=1)
     fractions = [forward_of(problem, stage, float(forward)) for stage in plan.stages]
     events = run_iteration(goal, plan.stages, fractions)
+    assert goal.batch is not None
     return Simulation(
         plan=plan,
         events=tuple(events),
@@ -172,10 +168,18 @@ def default_forward(conditions: Conditions) -> float:
 def run_iteration(
     goal: Goal, stages: Sequence[Stage | StageDocument], forward: Sequence[float]
 ) -> list[Event]:
-    """Run the passes of one iteration of a goal with a schedule; `forward` as in `run_schedule`."""
-    assert goal.schedule is not None
-    assert goal.microbatches is not None
-    assert goal.batch is not None
+    """Run the passes of one iteration; `forward` as in `run_schedule`.
+
+    Raises
+    ------
+    ValueError
+        The goal has no schedule, or one of more than 4,194,304 passes.
+    """
+    if goal.schedule is None or goal.microbatches is None or goal.batch is None:
+        raise InputError("goal.schedule is None; it must be 'gpipe' or '1f1b' to be simulated")
+    passes = 2 * goal.microbatches * len(stages)
+    if passes > MAX_PASSES:
+        raise InputError(f"the schedule has {passes:,} passes; it must have at most {MAX_PASSES:,}")
     examples = goal.batch / goal.microbatches
     return run_schedule(
         goal.schedule,

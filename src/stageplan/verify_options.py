@@ -69,19 +69,34 @@ def numbers_of(problem: Problem, stage: Stage, flying: int) -> Numbers:
     """Compute a stage from its layers, strategy and replicas."""
     t = int(problem.label_types[stage.label])
     column = column_of(problem, stage, t)
-    share, fullest = _share(problem, stage.replicas)
+    share, _ = _share(problem, stage.replicas)
     compute, transfer = _times(problem, stage, t, column, share)
     sync = _sync(problem, stage, t, column)
     busy = max(compute, transfer) if problem.goal.overlap else compute + transfer
-    memory = _sum(_of(problem.memory, stage, column))
-    memory += _sum(_of(problem.sharded, stage, column)) / stage.replicas
-    workspace = max(_of(problem.workspace, stage, column), default=0.0)
-    if problem.goal.batch is None:
-        memory += workspace
-    else:
-        memory += fullest * (workspace / problem.conditions.batch)
-        memory += flying * fullest * _sum(_of(problem.activations, stage, column))
+    memory = sum(memory_parts(problem, stage, flying))
     return Numbers(compute, transfer, sync, busy if problem.goal.schedule else busy + sync, memory)
+
+
+class MemoryParts(NamedTuple):
+    """What the memory of a stage holds, bytes per device."""
+
+    resident: float
+    divided: float  # among the replicas
+    workspace: float
+    activations: float
+
+
+def memory_parts(problem: Problem, stage: Stage, flying: int) -> MemoryParts:
+    """Compute the parts of a stage's memory from its layers, strategy and replicas."""
+    column = column_of(problem, stage, int(problem.label_types[stage.label]))
+    resident = _sum(_of(problem.memory, stage, column))
+    divided = _sum(_of(problem.sharded, stage, column)) / stage.replicas
+    workspace = float(max(_of(problem.workspace, stage, column), default=0.0))
+    if problem.goal.batch is None:
+        return MemoryParts(resident, divided, workspace, 0.0)
+    _, fullest = _share(problem, stage.replicas)
+    activations = flying * fullest * _sum(_of(problem.activations, stage, column))
+    return MemoryParts(resident, divided, fullest * (workspace / problem.conditions.batch), activations)
 
 
 def time_by_schedule(problem: Problem, stages: Sequence[Stage | Numbers]) -> float:

@@ -11,7 +11,7 @@ from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
 from ..output import check_not_read
-from . import docs, example, export, generate, info, profile, say, search, sweep
+from . import docs, example, export, generate, info, profile, report, say, search, sweep
 from .problem import files_read
 from .status import BAD_INPUT, NO_PLAN, PIPE_CLOSED, exit_statuses
 
@@ -96,6 +96,7 @@ def _parser() -> _Parser:
     search.add_pareto(command("pareto", "find the plans from the cheapest to the fastest (Pareto front)"))
     search.add_score(command("score", "score a plan, or many schemes"))
     sweep.add_sweep(command("sweep", "plan many set-ups, and write a row for each"))
+    report.add_report(command("report", "show a plan, a front or a sweep in an HTML file"))
     profile.add_profile(command("profile", "profile a model into a workload"))
     export.add_export(command("export", "convert a plan to a runtime's configuration"))
     export.add_devices(command("devices", "list the devices of the catalogue"))

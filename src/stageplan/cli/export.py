@@ -31,6 +31,7 @@ from .problem import (
     make_problem,
     print_notes,
     read_catalogue,
+    refuse_hardware,
 )
 from .status import FEASIBLE, NO_PLAN, exit_statuses
 
@@ -98,9 +99,7 @@ def _exported(arguments: argparse.Namespace, saved: plan_file.SavedPlan) -> Expo
         exported = export(plan, arguments.to, script=arguments.script) if plan.feasible else None
         print_notes(arguments)
         return exported
-    for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "pricing"):
-        if getattr(arguments, name.replace("-", "_")):
-            raise InputError(f"--{name} requires --workload")
+    refuse_hardware(arguments)
     if not saved.feasible:
         return None
     return export_saved(saved, arguments.to, script=arguments.script)

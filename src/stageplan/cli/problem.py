@@ -88,6 +88,13 @@ def add_hardware(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def refuse_hardware(arguments: argparse.Namespace) -> None:
+    """Raise ValueError if a command whose workload is optional has flags of hardware without one."""
+    for name in ("cluster", "device", "workload-batch", "catalogue", "prices", "region", "pricing"):
+        if getattr(arguments, name.replace("-", "_")):
+            raise InputError(f"--{name} requires --workload")
+
+
 def add_catalogue(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the flags of the catalogue; returns their group."""
     group = parser.add_argument_group("devices of the catalogue")

@@ -81,7 +81,7 @@ def front_of(store: Store, against: str) -> SweepFront:
     check_choice("against", against, ("cost", "price"))
     fronts: dict[tuple[str, float], Columns] = {}
     for number in sorted(store.done()):
-        columns = _read(store, number)
+        columns = read_columns(store, number)
         keys = zip(columns["workload"].tolist(), columns["examples"].tolist(), strict=True)
         for key in dict.fromkeys(keys):  # costs are those of all examples
             same = (columns["workload"] == key[0]) & (columns["examples"] == key[1])
@@ -91,7 +91,7 @@ def front_of(store: Store, against: str) -> SweepFront:
     return SweepFront(against, tuple(row for columns in fronts.values() for row in _front_rows(columns)))
 
 
-def _read(store: Store, number: int) -> Columns:
+def read_columns(store: Store, number: int) -> Columns:
     """Read the columns of a front; NaN for absent numbers."""
     names = list(FrontRow.__struct_fields__)
     if store.rows_format == "parquet":

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..output import compose, table, to_text
 from ..readers.bounded import as_path
-from .front import SweepFront, front_of
+from .front import Columns, SweepFront, front_of, read_columns
 from .rows import FAILED
 from .store import CHUNKS, Store, check_pyarrow
 from .sweep import Sweep
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Group
+
+    from ..report.page import Report
 
 
 _MOST_ERRORS = 3  # that are printed
@@ -139,6 +142,40 @@ class SweepResults:
             A file cannot be read, or is damaged.
         """
         return front_of(self._store, against)
+
+    def columns(self) -> Iterator[Columns]:
+        """Yield the columns that a front has, as arrays, of one complete chunk after the other."""
+        for number in sorted(self._store.done()):
+            yield read_columns(self._store, number)
+
+    def report(self) -> Report:
+        """Make a report: an HTML page in one file with a heat map over two axes, and the fronts.
+
+        Returns
+        -------
+        Report
+            ``.save("report.html")`` writes it.
+        """
+        from ..report.report import of_sweep
+
+        return of_sweep(self)
+
+    def plot(self) -> Figure:
+        """Draw the heat map over two axes, and the fronts, with matplotlib.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Its ``savefig("sweep.pdf")`` writes PDF, SVG or PNG.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from ..report.plots import plot_sweep
+
+        return plot_sweep(self)
 
     def __rich__(self) -> Group:
         counts = [("set-ups", "status"), *((f"{count:,}", status) for status, count in self._sorted())]

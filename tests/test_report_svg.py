@@ -1,0 +1,57 @@
+"""Drawing in SVG."""
+
+from xml.etree import ElementTree
+
+from stageplan.report.svg import Picture, escape, shorten
+
+
+def drawn(picture):
+    return ElementTree.fromstring(str(picture))
+
+
+def test_markup_and_control_characters_are_escaped():
+    assert escape("<b>&\"'\x00\u202e") == "&lt;b&gt;&amp;&quot;&#x27;\\u0000\\u202e"
+
+
+def test_long_texts_lose_their_end():
+    assert (shorten("abcdef", 6), shorten("abcdefg", 6)) == ("abcdef", "abcde…")
+
+
+def test_places_along_x_are_fractions_and_along_y_pixels():
+    picture = Picture(50, "label")
+    picture.rect(0.25, 10, 0.5, 20, "t0", "tip")
+    svg = drawn(picture)
+    assert (svg.get("width"), svg.get("height"), svg.get("aria-label")) == ("100%", "50", "label")
+    (rect,) = svg
+    assert [rect.get(name) for name in ("x", "y", "width", "height")] == ["25%", "10", "50%", "20"]
+    assert rect.find("title").text == "tip"
+
+
+def test_no_width_is_negative():
+    picture = Picture(50, "label")
+    picture.rect(0.25, 10, -1e-17, 20, "t0")
+    assert drawn(picture)[0].get("width") == "0%"
+
+
+def test_a_text_that_fits_only_where_it_is_wide_is_short_on_phones():
+    picture = Picture(50, "label")
+    picture.fitting(0.5, 10, 0.1, ["ten letters"[:10], "four"], "on")
+    assert [(text.text, text.get("class")) for text in drawn(picture)] == [
+        ("four", "on narrow"),
+        ("ten letter", "on wide"),
+    ]
+
+
+def test_a_text_that_fits_nowhere_is_left_out():
+    picture = Picture(50, "label")
+    picture.fitting(0.5, 10, 0.001, ["text"])
+    assert len(drawn(picture)) == 0
+
+
+def test_lines_between_points_are_scaled_alone():
+    picture = Picture(50, "label")
+    picture.path([(0.0, 50), (1.0, 0)], "main")
+    (inner,) = drawn(picture)
+    assert inner.get("viewBox") == "0 0 1000 50"
+    assert inner.get("preserveAspectRatio") == "none"
+    assert inner[0].get("d") == "M0 50L1000 0"
