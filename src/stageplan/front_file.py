@@ -9,7 +9,7 @@ import msgspec
 from .goal import Goal
 from .pareto import Against
 from .plan_file import PlanDocument
-from .solve import Status
+from .result import Status
 
 
 class PointDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..pareto import Front
 from ..plan import Plan
-from ..solve import Result
+from ..result import Result
 from . import front as fronts
 from . import placement
 from .page import asset, figure, numbers, paragraph

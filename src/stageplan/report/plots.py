@@ -12,7 +12,7 @@ from ..fields import printable
 from ..pareto import Front
 from ..plan import Plan
 from ..quantities import show_bytes
-from ..solve import Result
+from ..result import Result
 from ..sweeps.results import SweepResults
 from . import front as fronts
 from . import grid, placement, search, stages, sweep, timeline

@@ -11,7 +11,7 @@ from ..pareto import Front
 from ..plan import Plan
 from ..plan_file import PlanDocument, RepairDocument, SearchDocument
 from ..quantities import show_bytes, show_seconds
-from ..solve import Result
+from ..result import Result
 from ..sweeps.results import SweepResults
 from . import front as fronts
 from . import grid, limits, placement, search, stages, sweep, timeline
