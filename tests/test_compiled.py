@@ -178,12 +178,19 @@ def test_names_of_attributes_are_no_globals(monkeypatch):
 
 
 def test_an_error_of_the_function_names_its_line():
-    try:
-        reads_an_array([])
-    except IndexError as error:
-        text = describe_error(KIND, reads_an_array, error)
-    assert text.startswith("plan_cost reads_an_array raised IndexError: list index out of range (")
-    assert text.endswith(": return rates[stages[0].type])")
+    function, _ = compiled(reads_an_array)
+    stages = np.array([(7, 3.0)], STAGE).view(np.recarray)
+    text = describe_error(KIND, reads_an_array, lambda: function(stages), lambda: reads_an_array(stages))
+    assert re.fullmatch(
+        rf"plan_cost reads_an_array raised IndexError: index is out of bounds "
+        rf"\({re.escape(__file__)}, line \d+: return rates\[stages\[0\]\.type\]\)",
+        text,
+    )
+
+
+def test_an_error_that_does_not_come_again_is_told():
+    text = describe_error(KIND, reads_an_array, lambda: None, lambda: None)
+    assert text.startswith("plan_cost reads_an_array raised an error, but not when called again")
 
 
 def test_without_numba_the_extra_is_named(monkeypatch):

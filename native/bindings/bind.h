@@ -7,6 +7,7 @@ namespace stageplan {
 
 void bind_stop(pybind11::module_& m);
 void bind_columns(pybind11::module_& m);
+void bind_plan_cost(pybind11::module_& m);
 void bind_problem(pybind11::module_& m);
 void bind_scorer(pybind11::module_& m);
 void bind_orders(pybind11::module_& m);

@@ -34,6 +34,7 @@ PYBIND11_MODULE(_core, m) {
   raise_input_errors();
   bind_stop(m);
   bind_columns(m);
+  bind_plan_cost(m);
   bind_problem(m);
   bind_scorer(m);
   bind_orders(m);

@@ -8,6 +8,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "model/plan_cost.h"
 
 namespace stageplan {
 namespace {
@@ -64,6 +65,10 @@ void bind_problem(py::module_& m) {
             self.columns = std::make_shared<const Columns>(columns);
           },
           py::arg("columns"))
+      .def(
+          "set_plan_cost",
+          [](ProblemData& self, const std::shared_ptr<PlanCost>& plan_cost) { self.plan_cost = plan_cost; },
+          py::arg("plan_cost"))
       .def("set_tensors", [](ProblemData& self, const std::vector<TensorTuple>& tensors) {
         self.tensors = make_tensors(tensors);
       });

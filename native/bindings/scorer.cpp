@@ -31,11 +31,13 @@ std::unique_ptr<Scorer> make_scorer(const Problem& problem, std::optional<double
 // Scores in blocks that stay in the cache; only the results grow with the population.
 void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double>& cost,
               py::array_t<double>& throughput, py::array_t<double>& violation,
-              std::optional<py::array_t<double>>& price, int threads) {
+              std::optional<py::array_t<double>>& price, std::optional<py::array_t<double>>& plan_cost,
+              int threads) {
   const size_t layers = scorer.problem().layers, count = static_cast<size_t>(schemes.size()) / layers;
   const std::int8_t* genes = schemes.data();
   const ScoreArrays all{cost.mutable_data(), throughput.mutable_data(), violation.mutable_data(),
-                        price ? price->mutable_data() : nullptr};
+                        price ? price->mutable_data() : nullptr,
+                        plan_cost ? plan_cost->mutable_data() : nullptr};
   constexpr size_t block = 4096;
   std::atomic<size_t> first_bad{count};  // block; blocks start in order, so that those before it finish
   const auto score_block = [&](size_t b) {
@@ -56,11 +58,20 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
 }
 
 struct StageReport {
-  int label, type, devices;
+  int label;
   std::vector<int> layers;
-  double time, compute, transfer, memory;
-  int column = -1, replicas = 1, in_flight = 1;  // column: -1 if the type has no strategies, or none fits
-  double sync = 0, pass = 0;
+  StageRecord record;
+  double pass;
+};
+
+constexpr std::pair<const char*, std::int32_t StageRecord::*> kCounts[] = {
+    {"type", &StageRecord::type},           {"column", &StageRecord::column},
+    {"devices", &StageRecord::devices},     {"replicas", &StageRecord::replicas},
+    {"in_flight", &StageRecord::in_flight},
+};
+constexpr std::pair<const char*, double StageRecord::*> kAmounts[] = {
+    {"time", &StageRecord::time}, {"compute", &StageRecord::compute}, {"transfer", &StageRecord::transfer},
+    {"sync", &StageRecord::sync}, {"memory", &StageRecord::memory},
 };
 
 std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
@@ -68,29 +79,6 @@ std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std
   for (int l = stage.first; l <= stage.last; ++l)
     if (problem.merge == Merge::adjacent || scheme[l] == stage.label) layers.push_back(l);
   return layers;
-}
-
-StageReport report(const Problem& problem, const Stage& stage, std::vector<int> layers, int devices) {
-  const StageLoad& load = stage.load;
-  return {stage.label,
-          stage.type,
-          devices,
-          std::move(layers),
-          stage_time(problem, load, devices),
-          load.compute_time(devices),
-          load.transfer_time(devices),
-          load.memory};
-}
-
-StageReport report(const Problem& problem, const Stage& stage, std::vector<int> layers, const Option& option,
-                   int in_flight) {
-  const OptionParts parts = option.devices == 0
-                                ? OptionParts()
-                                : problem.option_lists().options().parts(stage.first, stage.last, option);
-  return {stage.label,   stage.type,      option.devices, std::move(layers),
-          option.time,   parts.compute,   parts.transfer, option.memory + in_flight * option.flight,
-          option.column, option.replicas, in_flight,      parts.sync,
-          option.pass};
 }
 
 std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const GeneArray& scheme) {
@@ -106,15 +94,25 @@ std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const
   });
   std::vector<StageReport> reports;
   for (size_t s = 0; s < stages.size(); ++s) {
-    std::vector<int> layers = layers_of(problem, stages[s], scheme.data());
-    if (problem.by_options())
+    const Stage& stage = stages[s];
+    std::vector<int> layers = layers_of(problem, stage, genes);
+    if (problem.by_options()) {
+      const Option& option = provisioner->chosen()[s];
+      const int in_flight = problem.option_lists().options().in_flight(static_cast<int>(stages.size() - s));
       reports.push_back(
-          report(problem, stages[s], std::move(layers), provisioner->chosen()[s],
-                 problem.option_lists().options().in_flight(static_cast<int>(stages.size() - s))));
-    else
-      reports.push_back(report(problem, stages[s], std::move(layers), provisioner->devices()[s]));
+          {stage.label, std::move(layers), make_record(problem, stage, option, in_flight), option.pass});
+    } else {
+      const int count = static_cast<int>(layers.size());
+      reports.push_back(
+          {stage.label, std::move(layers), make_record(problem, stage, count, provisioner->devices()[s]), 0});
+    }
   }
   return {reports, score};
+}
+
+std::pair<Score, double> score_plan(const Scorer& scorer, const GeneArray& scheme) {
+  check_genes(scorer.problem(), "scheme", scheme.data(), scheme.size());
+  return run_interruptibly([&, genes = scheme.data()] { return scorer.score_plan(genes); });
 }
 
 }  // namespace
@@ -129,27 +127,22 @@ void bind_scorer(py::module_& m) {
       .def_readonly("violation", &Score::violation)
       .def_readonly("price", &Score::price);
 
-  py::class_<StageReport>(m, "Stage")
-      .def_readonly("label", &StageReport::label)
-      .def_readonly("type", &StageReport::type)
-      .def_readonly("devices", &StageReport::devices)
+  py::class_<StageReport> stage(m, "Stage");
+  stage.def_readonly("label", &StageReport::label)
       .def_readonly("layers", &StageReport::layers)
-      .def_readonly("time", &StageReport::time)
-      .def_readonly("compute", &StageReport::compute)
-      .def_readonly("transfer", &StageReport::transfer)
-      .def_readonly("memory", &StageReport::memory)
-      .def_readonly("column", &StageReport::column)
-      .def_readonly("replicas", &StageReport::replicas)
-      .def_readonly("in_flight", &StageReport::in_flight)
-      .def_readonly("sync", &StageReport::sync)
       .def_readonly("pass_time", &StageReport::pass);
+  for (const auto& [name, member] : kCounts)
+    stage.def_property_readonly(name, [member](const StageReport& self) { return self.record.*member; });
+  for (const auto& [name, member] : kAmounts)
+    stage.def_property_readonly(name, [member](const StageReport& self) { return self.record.*member; });
 
   py::class_<Scorer>(m, "Scorer")
       .def(py::init(&make_scorer), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("target"))
       .def("evaluate", &evaluate, py::arg("schemes").noconvert(), py::arg("cost").noconvert(),
            py::arg("throughput").noconvert(), py::arg("violation").noconvert(), py::arg("price").noconvert(),
-           py::arg("threads"))
-      .def("provision", &provision, py::arg("scheme").noconvert());
+           py::arg("plan_cost").noconvert(), py::arg("threads"))
+      .def("provision", &provision, py::arg("scheme").noconvert())
+      .def("score_plan", &score_plan, py::arg("scheme").noconvert());
 }
 
 }  // namespace stageplan

@@ -25,7 +25,10 @@ constexpr double kFarAims = 3;         // of the others
 constexpr size_t kGivenElites = 32;    // elites in the first population of a new aim
 constexpr double kInfeasible = 1e200;  // above every feasible fitness
 
+bool aims_at_options(const Problem& problem) { return problem.by_options() && !problem.plan_cost; }
+
 bool at_target(const Problem& problem) {
+  if (problem.plan_cost) return false;
   if (problem.by_options()) return true;
   const size_t bytes = std::max(StageTable::bytes(problem), WindowSearch::bytes(problem));
   return problem.merge == Merge::adjacent && bytes <= StageTable::kMaxBytes &&
@@ -72,7 +75,7 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopul
 
 std::shared_ptr<const Scorer> Scoring::scorer(const Problem& problem) const {
   return time ? std::make_shared<const Scorer>(problem, *time, Allowed::stage, weights)
-              : std::make_shared<const Scorer>(problem, kSteps);
+              : std::make_shared<const Scorer>(problem, problem.plan_cost ? Provisioner::kAllSteps : kSteps);
 }
 
 void Scoring::transfer(State& state) {
@@ -123,9 +126,9 @@ Island::Island(const Problem& problem, size_t size, std::uint64_t seed, std::uin
       elites_(initial_population.elites),
       aim_(initial_population.aim),
       limited_(problem.limits_devices()) {
-  if (!elites_.empty() && !problem_.by_options()) window_search_.emplace(problem_);
+  if (!elites_.empty() && !aims_at_options(problem)) window_search_.emplace(problem_);
   fill(index == 0 ? initial_population.schemes : Genes());
-  if (index == 0 && problem.by_options())
+  if (index == 0 && aims_at_options(problem))
     provision(elites_.best().scheme.data());
   else if (index == 0)  // also those for which the population has no room
     for (size_t i = 0; i < initial_population.schemes.size(); i += layers_)
@@ -326,9 +329,8 @@ void Island::receive(const Genes& scheme) {
 
 // Provisions a scheme exactly and keeps it if it is the best.
 void Island::provision(const std::int8_t* scheme) {
-  merge(problem_, scorer_->loads(), scheme, stages_);
-  const Score score = provisioner_.best(stages_, problem_.by_options() ? kOptionSteps : Provisioner::kAllSteps);
-  if (problem_.by_options()) elites_.add(problem_, score, Genes(scheme, scheme + layers_));
+  const Score score = exact_score(scheme);
+  if (aims_at_options(problem_)) elites_.add(problem_, score, Genes(scheme, scheme + layers_));
   if (!best_.empty() && !better(problem_, score, best_score_)) return;
   best_score_ = score;
   best_.assign(scheme, scheme + layers_);
@@ -339,11 +341,18 @@ void Island::score_for(Scoring scoring) {
   scorer_ = scoring_.scorer(problem_);
 }
 
+Score Island::exact_score(const std::int8_t* scheme) {
+  if (problem_.plan_cost) return scorer_->score(scheme);
+  merge(problem_, scorer_->loads(), scheme, stages_);
+  return provisioner_.best(stages_, problem_.by_options() ? kOptionSteps : Provisioner::kAllSteps);
+}
+
 // A new population at a new target; while nothing is feasible also without a target, since the plan of least
 // violation may be slower than any target.
 void Island::restart() {
   ++restarts_;
   local_search_.reset();
+  if (problem_.plan_cost) return fill({});
   if (problem_.by_options()) {
     const OptionAim aim = next_aim();
     score_for({aim.time, aim.weights});

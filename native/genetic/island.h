@@ -41,7 +41,7 @@ struct InitialPopulation {
 
 // Schemes evolve at a target, where a stage costs one look-up; the best are provisioned exactly, and the target
 // follows the throughput of the best plan. Where a target does not separate devices from speed (the fastest
-// plan with shared devices, stages by type) every scheme is provisioned exactly.
+// plan with shared devices, stages by type, a plan cost) every scheme is provisioned exactly.
 class Island {
  public:
   Island(const Problem& problem, size_t size, std::uint64_t seed, std::uint64_t index,
@@ -88,6 +88,7 @@ class Island {
   void improve_exactly();
   void put(const Genes& scheme, size_t position);
   void provision(const std::int8_t* scheme);
+  Score exact_score(const std::int8_t* scheme);
   double next_target();
   OptionAim next_aim();
 

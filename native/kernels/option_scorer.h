@@ -30,8 +30,10 @@ class OptionScorer {
   // The table of a group for schemes of so many stages; null where tables take too much memory.
   const OptionTable* table(int stages, int group) const;
 
- private:
+  // The time that each stage may take in schemes of so many stages.
   double stage_time(int stages) const;
+
+ private:
   void score_groups(OptionKernelInput input, const std::int8_t* schemes, size_t count,
                     const ScoreArrays& scores) const;
   void score_unfit(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;

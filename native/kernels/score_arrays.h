@@ -7,11 +7,14 @@
 
 namespace stageplan {
 
-// One number per scheme in each array; prices only if requested.
+// One number per scheme in each array; prices and plan costs only if requested.
 struct ScoreArrays {
-  double *cost, *time, *violation, *price = nullptr;
+  double *cost, *time, *violation, *price = nullptr, *plan_cost = nullptr;
 
-  ScoreArrays from(size_t i) const { return {cost + i, time + i, violation + i, price ? price + i : nullptr}; }
+  ScoreArrays from(size_t i) const {
+    return {cost + i, time + i, violation + i, price ? price + i : nullptr,
+            plan_cost ? plan_cost + i : nullptr};
+  }
   void set(size_t i, const Score& score) const {
     cost[i] = score.cost;
     time[i] = score.time;

@@ -26,6 +26,8 @@ Scorer::Scorer(const Problem& problem, double time, Allowed allowed, OptionWeigh
              problem.merge == Merge::adjacent && !problem.by_options() ? StageTable::kMaxBytes : 0) {
   if (problem.by_options())
     by_options_ = std::make_unique<OptionScorer>(problem, time, allowed, std::move(weights));
+  else if (problem.plan_cost && problem.merge == Merge::adjacent)
+    records_ = std::make_unique<RecordTable>(problem, loads_, table_);
   const size_t layers = problem.layers;
   if (!table_.stored() || layers * layers * problem.types > kMaxWords) return;
   bucket_limits_.assign(kBuckets, 254);
@@ -70,6 +72,13 @@ Score Scorer::score(const std::int8_t* scheme) const {
   return result;
 }
 
+std::pair<Score, double> Scorer::score_plan(const std::int8_t* scheme) const {
+  std::pair<Score, double> result{};
+  auto& [score, cost] = result;
+  score_part(scheme, 1, {&score.cost, &score.time, &score.violation, &score.price, &cost}, false);
+  return result;
+}
+
 bool Scorer::score_rivals(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
                           double objective) const {
   return score_part(schemes, count, scores, by_options_ || (packed_ && objective < packed_->least_unfit));
@@ -77,6 +86,12 @@ bool Scorer::score_rivals(const std::int8_t* schemes, size_t count, const ScoreA
 
 bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
                         bool skip_unfit) const {
+  if (problem_.plan_cost) return score_plan_costs(schemes, count, scores);
+  return score_objective(schemes, count, scores, skip_unfit);
+}
+
+bool Scorer::score_objective(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                             bool skip_unfit) const {
   if (kernel_) {
     KernelInput input = *input_;
     input.skip_unfit = skip_unfit;
@@ -90,6 +105,22 @@ bool Scorer::score_part(const std::int8_t* schemes, size_t count, const ScoreArr
     for (size_t i = 0; i < count; ++i) scores.set(i, score_by_table(schemes + i * problem_.layers));
   else
     provision(schemes, count, scores);
+  return true;
+}
+
+bool Scorer::score_plan_costs(const std::int8_t* schemes, size_t count, ScoreArrays scores) const {
+  std::vector<double> prices(scores.price ? 0 : count);
+  if (!scores.price) scores.price = prices.data();
+  PlanCostScores costs(problem_, scores);
+  if (records_) {
+    if (!score_objective(schemes, count, scores, false)) return false;
+    for (size_t i = 0; i < count; ++i) costs.add(i, schemes + i * problem_.layers, *records_);
+  } else {
+    if (first_bad_gene(schemes, count * problem_.layers, problem_.labels()) < count * problem_.layers)
+      return false;
+    provision(schemes, count, scores, &costs);
+  }
+  costs.finish();
   return true;
 }
 
@@ -117,15 +148,25 @@ void Scorer::transfer(State& state) {
   complete_ = complete;
 }
 
-void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const {
+void Scorer::provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                       PlanCostScores* costs) const {
   Provisioner provisioner(problem_);
   std::vector<Stage> stages;
   for (size_t i = 0; i < count; ++i) {
     check_stop();
-    merge(problem_, loads_, schemes + i * problem_.layers, stages);
-    scores.set(i, at_target_ ? provisioner.reach(stages, time_) : provisioner.best(stages, steps_));
-    if (!provisioner.complete()) complete_ = false;
+    const std::int8_t* const scheme = schemes + i * problem_.layers;
+    merge(problem_, loads_, scheme, stages);
+    scores.set(i, provision(stages, provisioner));
+    if (costs) costs->add(i, scheme, stages, provisioner);
   }
+}
+
+Score Scorer::provision(const std::vector<Stage>& stages, Provisioner& provisioner) const {
+  if (by_options_) return provisioner.reach(stages, by_options_->stage_time(static_cast<int>(stages.size())));
+  if (at_target_) return provisioner.reach(stages, time_);
+  const Score score = provisioner.best(stages, steps_);
+  if (!provisioner.complete()) complete_ = false;
+  return score;
 }
 
 size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels) {

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "common/state.h"
 #include "kernels/option_scorer.h"
 #include "kernels/packed_table.h"
+#include "kernels/plan_cost_scorer.h"
 #include "kernels/score_arrays.h"
 #include "model/merge.h"
 #include "model/provision.h"
@@ -69,6 +71,9 @@ class Scorer {
 
   Score score(const std::int8_t* scheme) const;
 
+  // A scheme and its plan cost, apart; 0 where the problem has none.
+  std::pair<Score, double> score_plan(const std::int8_t* scheme) const;
+
   // Whether every scheme provisioned so far got its best devices, `steps` being enough.
   bool complete() const { return complete_; }
 
@@ -80,7 +85,12 @@ class Scorer {
 
  private:
   bool score_part(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, bool skip_unfit) const;
-  void provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores) const;
+  bool score_objective(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                       bool skip_unfit) const;
+  bool score_plan_costs(const std::int8_t* schemes, size_t count, ScoreArrays scores) const;
+  void provision(const std::int8_t* schemes, size_t count, const ScoreArrays& scores,
+                 PlanCostScores* costs = nullptr) const;
+  Score provision(const std::vector<Stage>& stages, Provisioner& provisioner) const;
 
   const Problem& problem_;
   StageLoads loads_;
@@ -89,6 +99,7 @@ class Scorer {
   bool at_target_;
   StageTable table_;
   std::unique_ptr<OptionScorer> by_options_;
+  std::unique_ptr<RecordTable> records_;  // at a target, with a plan cost
   std::unique_ptr<PackedTable> packed_;
   std::unique_ptr<ShortStages> short_stages_;
   std::vector<std::uint16_t> limit_words_;

@@ -64,6 +64,8 @@ struct Columns {
   int count() const { return static_cast<int>(type.size()); }
 };
 
+struct PlanCost;
+
 // The input of the caller; absent numbers are `kInfinity`. Matrices are (layers, types), row-major. With
 // columns, only these define the cost of stages; the matrices describe the layers to policies.
 struct ProblemData {
@@ -83,7 +85,8 @@ struct ProblemData {
   bool overlap = true;
   bool split = false;
   int max_devices_per_stage = kMaxDevices;
-  std::shared_ptr<const Columns> columns;  // null: one strategy a type, no schedule
+  std::shared_ptr<const Columns> columns;     // null: one strategy a type, no schedule
+  std::shared_ptr<const PlanCost> plan_cost;  // ranks the plans, which are provisioned for the objective
 };
 
 class Problem;
@@ -111,7 +114,7 @@ class Problem : private ProblemData {
       ProblemData::compute_parallel, ProblemData::examples, ProblemData::fixed_price, ProblemData::kinds,
       ProblemData::layers, ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage,
       ProblemData::max_price, ProblemData::memory, ProblemData::merge, ProblemData::objective,
-      ProblemData::overlap, ProblemData::price, ProblemData::receive, ProblemData::send, ProblemData::tensors,
+      ProblemData::overlap, ProblemData::plan_cost, ProblemData::price, ProblemData::receive, ProblemData::send, ProblemData::tensors,
       ProblemData::transfer_parallel, ProblemData::types, ProblemData::workspace;
 
   const ProblemData& data() const { return *this; }
@@ -163,7 +166,8 @@ struct Score {
   double price = kInfinity;  // $/hour
 };
 
-// The value to minimise: $, seconds per example or $/hour.
+// The value to minimise: $, seconds per example or $/hour. Where a plan cost ranks the plans, scorers write it in
+// the place of this value (kernels/plan_cost_scorer.h).
 inline double objective_of(const Problem& problem, const Score& score) {
   if (problem.objective == Objective::cost) return score.cost;
   return problem.objective == Objective::throughput ? score.time : score.price;

@@ -27,6 +27,13 @@ float damped(double x) { return clipped(portable::log(1 + std::min(x, 1e9))); }
 
 double positive_or_one(double x) { return x > 0 ? x : 1.0; }
 
+// Of the objective, given the best plan on one type.
+double scale_of(const Problem& problem, const Score& best) {
+  const double objective = objective_of(problem, best);
+  if (!problem.plan_cost) return positive_or_one(objective);
+  return best.violation > 0 || objective == 0 ? 1.0 : objective;
+}
+
 }  // namespace
 
 int Features::shared(int types) { return kLayerNumbers + kTypeNumbers * types; }
@@ -56,13 +63,16 @@ double Features::work(int layer, int type) const {
 void Features::set_units() {
   const Scorer quick(problem_, kFirstSteps);
   Score best;
+  double time = kInfinity;
   for (int label = 0; label < problem_.labels(); ++label) {
     const std::vector<std::int8_t> scheme(problem_.layers, static_cast<std::int8_t>(label));
     const Score score = quick.score(scheme.data());
-    if (label == 0 || better(problem_, score, best)) best = score;
+    if (label > 0 && !better(problem_, score, best)) continue;
+    best = score;
+    time = problem_.plan_cost ? quick.score_plan(scheme.data()).first.time : score.time;
   }
-  time_ = positive_or_one(std::min(best.time, problem_.goal_time()));
-  scale_ = positive_or_one(objective_of(problem_, best));
+  time_ = positive_or_one(std::min(time, problem_.goal_time()));
+  scale_ = scale_of(problem_, best);
   double cost = 0;
   for (int l = 0; l < problem_.layers; ++l) {
     double least_time = kInfinity, least_cost = kInfinity;

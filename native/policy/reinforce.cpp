@@ -51,7 +51,7 @@ int draw_flatter(const float* probabilities, int labels, double uniform) {
 }
 
 bool searches_windows(const Problem& problem) {
-  return problem.merge == Merge::adjacent && !problem.by_options() &&
+  return problem.merge == Merge::adjacent && !problem.by_options() && !problem.plan_cost &&
          WindowSearch::bytes(problem) <= StageTable::kMaxBytes;
 }
 

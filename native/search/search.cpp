@@ -98,6 +98,7 @@ Score least_score(const Problem& problem) {
 }  // namespace
 
 double Search::bound() const {
+  if (problem_.plan_cost) return -kInfinity;
   if (problem_.merge == Merge::type) return objective_of(problem_, placement_bound(problem_));
   return objective_of(problem_, least_score(problem_)) * (1 - kTolerance);  // its sums round differently
 }

@@ -21,7 +21,7 @@ class Search {
   virtual void step() = 0;
 
   // A lower bound of the objective, $, seconds per example or $/hour; infinity if infeasibility is proven. By
-  // default from the work of all layers, however they are grouped.
+  // default from the work of all layers, however they are grouped; -infinity for a plan cost.
   virtual double bound() const;
 
   const Genes& best() const { return best_; }

@@ -9,6 +9,7 @@ from .goal import Goal
 from .learning.policy import Policy
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
+from .plan_cost import PlanCost, plan_cost
 from .plan_file import SavedPlan, read_plan
 from .problem import Problem
 from .profiling.check import Check, check
@@ -65,6 +66,7 @@ __all__ = [
     "NoImprovement",
     "ParallelFit",
     "Plan",
+    "PlanCost",
     "Point",
     "Policy",
     "Problem",
@@ -96,6 +98,7 @@ __all__ = [
     "fit_parallel_fraction",
     "make_cluster",
     "pareto",
+    "plan_cost",
     "profile",
     "read_cluster",
     "read_devices",

@@ -7,6 +7,8 @@ from typing import ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InputError
+
 TOLERANCE: float
 TIE: float
 MAX_DEVICES: int
@@ -44,6 +46,7 @@ class ProblemData:
     max_devices_per_stage: int
     def set_tensors(self, tensors: Sequence[tuple[int, Sequence[int], float]]) -> None: ...
     def set_columns(self, columns: Columns) -> None: ...
+    def set_plan_cost(self, plan_cost: PlanCost) -> None: ...
 
 @final
 class Columns:
@@ -82,6 +85,15 @@ class Columns:
         memory: npt.NDArray[np.float64],
         activations: npt.NDArray[np.float64],
     ) -> None: ...
+
+@final
+class PlanCost:
+    def __init__(self, name: str, function: int, constants: int) -> None: ...
+
+class PlanCostError(InputError):
+    raised: bool
+    stages: bytes
+    plan: bytes
 
 @final
 class Problem:
@@ -139,9 +151,11 @@ class Scorer:
         throughput: npt.NDArray[np.float64],
         violation: npt.NDArray[np.float64],
         price: npt.NDArray[np.float64] | None,
+        plan_cost: npt.NDArray[np.float64] | None,
         threads: int,
     ) -> None: ...
     def provision(self, scheme: npt.NDArray[np.int8]) -> tuple[list[Stage], Score]: ...
+    def score_plan(self, scheme: npt.NDArray[np.int8]) -> tuple[Score, float]: ...
 
 @final
 class OrderSplits:

@@ -59,7 +59,7 @@ class Run(msgspec.Struct, frozen=True):
 class _Point(msgspec.Struct, frozen=True, array_like=True):
     """A `Progress`: its numbers, and the scheme."""
 
-    numbers: tuple[int, int, int, int, float, float, float, float, float, float]
+    numbers: tuple[int, int, int, int, float, float, float, float, float, float, float | None]
     scheme: bytes
 
     @classmethod

@@ -6,6 +6,7 @@ import dis
 import inspect
 import linecache
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
@@ -119,6 +120,10 @@ class Frozen:
         self._kind, self._function = kind, function
         self._values = {name: _fingerprint(value) for name, value in _read(function)}
 
+    def content(self) -> bytes:
+        """Return names and values of the variables."""
+        return repr(sorted(self._values.items())).encode()
+
     def check(self) -> None:
         """Raise ValueError if a variable has another value than at compilation."""
         now = dict(_read(self._function))
@@ -130,23 +135,43 @@ class Frozen:
                 )
 
 
-def describe_error(kind: str, function: FunctionType, error: BaseException) -> str:
-    """Describe an error that a function raised as one sentence, with the line of the function."""
-    lines = [
-        frame.lineno
-        for frame, _ in _frames(error)
-        if frame.filename == function.__code__.co_filename and frame.lineno is not None
-    ]
+def describe_error(
+    kind: str, function: FunctionType, compiled: Callable[[], object], plain: Callable[[], object]
+) -> str:
+    """Describe the error that a function raised as one sentence, with its line, by two calls more.
+
+    Parameters
+    ----------
+    kind, function
+        As for `compile_function`.
+    compiled
+        Calls the compiled function again.
+    plain
+        Calls the Python function with the same arguments, for numba does not tell the line.
+    """
+    name = f"{kind} {function.__name__}"
+    error = _raised(compiled)
+    if error is None:
+        return f"{name} raised an error, but not when called again; it must depend on its arguments only"
     text = f": {error}" if str(error) else ""
-    where = _at(function, lines[-1]) if lines else _at(function)
-    return f"{kind} {function.__name__} raised {type(error).__name__}{text}{where}"
+    return f"{name} raised {type(error).__name__}{text}{_at(function, _line_of(function, _raised(plain)))}"
 
 
-def _frames(error: BaseException) -> Iterator[tuple[inspect.Traceback, int]]:
-    trace = error.__traceback__
-    while trace is not None:
-        yield inspect.getframeinfo(trace), trace.tb_lineno
-        trace = trace.tb_next
+def _raised(call: Callable[[], object]) -> Exception | None:
+    try:
+        with np.errstate(divide="raise", invalid="raise"):
+            call()
+    except Exception as error:
+        return error
+    return None
+
+
+def _line_of(function: FunctionType, error: Exception | None) -> int | None:
+    if error is None:
+        return None
+    file = function.__code__.co_filename
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return lines[-1] if lines else None
 
 
 def _read(function: FunctionType) -> Iterator[tuple[str, object]]:

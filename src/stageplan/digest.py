@@ -25,6 +25,8 @@ def digest_of(problem: Problem) -> str:
     }
     if problem.options is not None:
         values |= {f"options {name}": value for name, value in vars(problem.options).items()}
+    if problem.plan_cost is not None:
+        values["plan_cost"] = problem.plan_cost.content()
     return digest(values)
 
 

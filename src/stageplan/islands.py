@@ -6,6 +6,7 @@ the same whatever runs the epochs.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -79,7 +80,6 @@ class Islands:
     """
 
     done = False
-    bound = 0.0
 
     def __init__(
         self,
@@ -92,6 +92,7 @@ class Islands:
         engine: Engine = None,
     ) -> None:
         size = max(population, len(schemes)) * problem.n_layers
+        self.bound = 0.0 if problem.plan_cost is None else -math.inf
         generations = max(1, min(_MOST_GENERATIONS, _EPOCH_GENES // size))
         self._settings = _Settings(os.urandom(16), problem, population, generations, schemes)
         seeds = np.random.SeedSequence(seed).generate_state(islands, np.uint64)
@@ -101,6 +102,7 @@ class Islands:
         self._best = self._start = _core.RandomSearch(problem.core, 0, 1)
         self._scheme: Schemes | None = None
         self._score: _core.Score | None = None
+        self._best_rank = math.inf, math.inf
 
     @property
     def evaluations(self) -> int:
@@ -190,9 +192,10 @@ class Islands:
 
     def _keep(self, scheme: Schemes) -> None:
         problem = self._settings.problem
-        _, score = problem.scorer(None).provision(scheme)
-        if self._score is None or _rank(problem, score) < _rank(problem, self._score):
-            self._scheme, self._score = scheme, score
+        score, plan_cost = problem.scorer(None).score_plan(scheme)
+        rank = _rank(problem, score, plan_cost)
+        if self._score is None or rank < self._best_rank:
+            self._scheme, self._score, self._best_rank = scheme, score, rank
 
     def _next_epochs(self) -> list[_Epoch]:
         if not self._states:
@@ -238,7 +241,9 @@ def _search(settings: _Settings, seed: int | None) -> _core.Genetic:
 AnySearch = _core.Search | Islands
 
 
-def _rank(problem: Problem, score: _core.Score) -> tuple[float, float]:
+def _rank(problem: Problem, score: _core.Score, plan_cost: float) -> tuple[float, float]:
     """Order of schemes: the least violation, then the best objective."""
+    if problem.plan_cost is not None:
+        return score.violation, plan_cost
     value = {"cost": score.cost, "throughput": score.time, "price": score.price}
     return score.violation, value[problem.goal.objective]

@@ -42,7 +42,7 @@ def search_line(
     seconds = max(runtime, 1e-9)
     broken = f", violation {best.violation:.3g}" if best.violation else ""
     return (
-        f"{runtime:.1f} s: best ${best.cost:,.6g}, {best.throughput:,.6g} examples/s, "
+        f"{runtime:.1f} s: best {_plan_cost(best)}${best.cost:,.6g}, {best.throughput:,.6g} examples/s, "
         f"${best.price:,.6g}/h{broken}; {_proven(objective, bound)}, gap {_percent(gap)}; "
         f"{evaluations:,} schemes ({evaluations / seconds:,.0f}/s), work {work:,} ({work / seconds:,.0f}/s)"
     )
@@ -65,8 +65,12 @@ def log_progress(progress: Progress) -> None:
         )
 
 
+def _plan_cost(best: Progress | Plan) -> str:
+    return "" if best.plan_cost is None else f"plan cost {best.plan_cost:,.6g}, "
+
+
 def _proven(objective: str, bound: float) -> str:
-    if bound == (math.inf if objective == "throughput" else 0):
+    if bound in (math.inf if objective == "throughput" else 0, -math.inf):
         return "no bound"
     if math.isinf(bound) or bound == 0:
         return "bound: infeasible"

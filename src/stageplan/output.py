@@ -75,6 +75,8 @@ class _Terminal:
 def _line(p: Progress) -> str:
     broken = f", violation {p.violation:.3g}" if p.violation else ""
     best = f"${p.price:,.4g}/h" if p.objective == "price" else f"${p.cost:,.4g}"
+    if p.plan_cost is not None:
+        best = f"plan cost {p.plan_cost:,.4g}, {best}"
     return (
         f"generation {p.generation:,}, {p.evaluations:,} schemes, "
         f"best {best} at {p.throughput:,.4g} examples/s{broken}"

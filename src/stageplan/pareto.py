@@ -21,6 +21,7 @@ from .errors import InputError, InputTypeError
 from .fields import printable, show
 from .output import compose, table, to_text
 from .plan import Plan
+from .plan_cost import refuse_plan_cost
 from .problem import Problem, check_problem
 from .progress import Progress
 from .result import Result, Status, optimal_status, proven_over
@@ -436,6 +437,7 @@ def _check(
     problem: Problem, against: Against, points: int | None, gap: float | None, max_throughput: float | None
 ) -> None:
     check_problem(problem)
+    refuse_plan_cost(problem, "pareto compares plans by throughput and cost or price")
     check_choice("against", against, ("cost", "price"))
     if points is not None:
         check_number("points", points, minimum=2, maximum=10_000, whole=True)

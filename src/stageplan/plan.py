@@ -18,6 +18,7 @@ from .errors import InputError, InputTypeError
 from .fields import printable
 from .goal import Goal
 from .output import compose, table, to_json, to_text, write_whole
+from .plan_cost import PlanCost, explained
 from .problem import Problem, check_problem
 from .quantities import show_bytes, show_seconds
 from .readers.bounded import about, as_path
@@ -136,6 +137,8 @@ class Plan:
         Sum of the relative excesses over the limits, 0 where the plan is feasible.
     violations : tuple of Violation
         The limits that it breaks, and by how much.
+    plan_cost : float or None
+        By the problem's `plan_cost`; infinite if it does not allow the plan, or if the plan breaks a limit.
 
     Examples
     --------
@@ -160,6 +163,7 @@ class Plan:
     price: float
     violation: float
     violations: tuple[Violation, ...]
+    plan_cost: float | None = None
 
     @classmethod
     def of(cls, problem: Problem, scheme: npt.ArrayLike) -> Plan:
@@ -184,8 +188,15 @@ class Plan:
         check_problem(problem)
         row = _row(problem, scheme)
         reports, score = problem.scorer(None).provision(row)
+        cost = None
+        if problem.plan_cost is not None:
+            with explained(problem.plan_cost):
+                score, cost = problem.scorer(None).score_plan(row)
         slowest = max(report.time for report in reports)
         price = hourly_price(problem, [(report.type, report.devices) for report in reports])
+        violations = tuple(_violations(problem, reports, score, price)) if score.violation > 0 else ()
+        if problem.plan_cost is not None and score.violation > 0 and not violations:
+            violations = (_not_allowed(problem.plan_cost),)
         return cls(
             problem=problem,
             scheme=row,
@@ -196,7 +207,8 @@ class Plan:
             time=score.time,
             price=price,
             violation=score.violation,
-            violations=tuple(_violations(problem, reports, score, price)) if score.violation > 0 else (),
+            violations=violations,
+            plan_cost=cost,
         )
 
     @property
@@ -376,6 +388,7 @@ class Plan:
             "duration": self.duration,
             "throughput": self.throughput,
             "price": self.price,
+            **self._plan_cost(),
             "feasible": self.feasible,
             "violation": self.violation,
             "violations": [msgspec.to_builtins(v) for v in self.violations],
@@ -386,6 +399,11 @@ class Plan:
             "scheme": self.scheme.tolist(),
             **self._serving(),
         }
+
+    def _plan_cost(self) -> dict[str, Any]:
+        if self.plan_cost is None:
+            return {}
+        return {"plan_cost": self.plan_cost if math.isfinite(self.plan_cost) else None}
 
     def _serving(self) -> dict[str, Any]:
         if not self.problem.conditions.served or self.problem.goal.schedule is not None:
@@ -407,6 +425,8 @@ class Plan:
             f"duration {self.duration:,.6g} s   price ${self.price:,.4g}/h",
             "feasible" if self.feasible else "NOT feasible:",
         ]
+        if self.problem.plan_cost is not None and self.plan_cost is not None:
+            lines.insert(0, f"{self.problem.plan_cost.name} {self.plan_cost:,.6g}")
         if self.feasible and self.problem.conditions.served and self.problem.goal.schedule is None:
             lines.append(f"serving: {self.serving()}")
         lines += [f"  {violation}" for violation in self.violations]
@@ -469,7 +489,7 @@ def _stage(problem: Problem, report: _core.Stage, slowest: float) -> Stage:
         price=float(problem.price[report.type] * report.devices),
         bottleneck=report.time >= slowest,
         strategy=_strategy(problem, report.column),
-        replicas=report.replicas if problem.by_options else report.devices,
+        replicas=report.replicas,
         in_flight=report.in_flight,
         sync=report.sync,
     )
@@ -495,6 +515,10 @@ def _violations(
     for limit, within in goal_limits(problem.goal, score.time, score.cost, price):
         if not within:
             yield limit
+
+
+def _not_allowed(plan_cost: PlanCost) -> Violation:
+    return Violation(limit=f"{plan_cost.name} is inf", value=1.0, allowed=0.0, unit="plans")
 
 
 def rented(problem: Problem, used: list[tuple[int, int]]) -> list[int]:

@@ -20,6 +20,7 @@ from .errors import InputError, InputTypeError
 from .fields import printable, show
 from .goal import Goal, Objective
 from .lowering import lower
+from .plan_cost import PlanCost, check_plan_cost
 from .workload import MAX_LAYERS, Conditions, Workload
 
 Array = npt.NDArray[np.float64]
@@ -47,6 +48,8 @@ class Problem:
     goal
         The objective and limits of plans. Where the workload decodes, `max_stages` is at most its number of
         groups of sequences, ``concurrency / batch``.
+    plan_cost
+        Made by `stageplan.plan_cost`: what plans are compared by, instead of the goal's objective.
 
     Attributes
     ----------
@@ -75,6 +78,8 @@ class Problem:
         The options of stages, if `from_options` lists them.
     by_options : bool
         Whether stages are chosen among options: strategies, memory by position, a schedule, all-reduce.
+    plan_cost : PlanCost or None
+        What plans are compared by, instead of the goal's objective.
     tensors : tuple of (producer, consumers, bytes)
         Data passed between layers, by layer index.
     ties : tuple of tuple of int
@@ -146,6 +151,7 @@ class Problem:
     backward: Array | None
     prefill: Array | None
     by_options: bool
+    plan_cost: PlanCost | None
     price: Array
     limit: Array
     capacity: Array
@@ -166,12 +172,20 @@ class Problem:
     _stated: dict[str, Array | None]  # memory and workspace, whatever the goal
     _scorer: tuple[float | None, _core.Scorer] | None = None
 
-    def __init__(self, workload: Workload, cluster: Cluster, goal: Goal | None = None) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        cluster: Cluster,
+        goal: Goal | None = None,
+        *,
+        plan_cost: PlanCost | None = None,
+    ) -> None:
         if not isinstance(workload, Workload):
             raise InputTypeError(f"workload is {type(workload).__name__}; it must be a Workload")
         if not isinstance(cluster, Cluster):
             raise InputTypeError(f"cluster is {type(cluster).__name__}; it must be a Cluster")
-        self._set(lower(workload, cluster), goal=Goal() if goal is None else goal)
+        fields = lower(workload, cluster) | {"plan_cost": plan_cost}
+        self._set(fields, goal=Goal() if goal is None else goal)
 
     @classmethod
     def from_arrays(
@@ -220,6 +234,7 @@ class Problem:
         equal_shares: bool = False,
         layer_names: Sequence[str] | None = None,
         type_names: Sequence[str] | None = None,
+        plan_cost: PlanCost | None = None,
     ) -> Problem:
         """Make a problem from plain arrays.
 
@@ -265,6 +280,8 @@ class Problem:
         layer_names, type_names : sequence of str, optional
             Names of the layers and of the device types; default: ``layer0``, ``layer1`` and so on, ``type0``
             and so on.
+        plan_cost
+            As in `Problem`.
 
         Returns
         -------
@@ -318,7 +335,7 @@ class Problem:
         fields = fields_of_arrays(given)
         for name in strategies.BY_BATCH:
             strategies.check_batch(fields, goal, name)
-        return cls._of(fields, goal)
+        return cls._of(fields | {"plan_cost": plan_cost}, goal)
 
     @classmethod
     def from_options(
@@ -362,7 +379,7 @@ class Problem:
         fixed_price : float
             $/hour that does not depend on the devices.
         **goal
-            Fields of the `Goal`.
+            Fields of the `Goal`, and `plan_cost` as in `Problem`.
 
         Returns
         -------
@@ -410,7 +427,7 @@ class Problem:
         ----------
         **changes
             Whole arrays, such as ``limit`` (``memory`` without activations); tensors, fixed_price,
-            layer_names, layer_kinds, type_names; or fields of the `Goal`.
+            layer_names, layer_kinds, type_names; ``plan_cost``; or fields of the `Goal`.
 
         Returns
         -------
@@ -428,6 +445,8 @@ class Problem:
         for name, value in changes.items():
             if name in goal:
                 goal[name] = value
+            elif name == "plan_cost":
+                fields[name] = value
             else:
                 fields[name] = replaced_field(self, name, value)
         return Problem._of(fields, Goal(**goal))
@@ -471,7 +490,7 @@ class Problem:
 
     def _fields(self) -> dict[str, Any]:
         fields = {name: self.__dict__[name] for name in (*ARRAYS, *_REST, *_OPTIONAL)}
-        return fields | self._stated
+        return fields | self._stated | {"plan_cost": self.plan_cost}
 
     @classmethod
     def _of(cls, fields: dict[str, Any], goal: Goal) -> Problem:
@@ -485,6 +504,7 @@ class Problem:
         goal = _with_groups(goal, fields["conditions"])
         state: dict[str, Any] = {name: frozen(fields[name]) for name in ARRAYS}
         state |= {name: fields[name] for name in (*_REST, *_OPTIONAL)}
+        state["plan_cost"] = check_plan_cost(fields.get("plan_cost"))
         state |= {"goal": goal, "_stated": {name: state[name] for name in ("memory", "workspace")}}
         state |= strategies.resident(state, goal)
         state["by_options"] = strategies.by_options(state, goal)
@@ -508,6 +528,8 @@ class Problem:
             data.set_columns(strategies.lower(self.__dict__, goal, self.n_types))
         elif (workspace := strategies.workspace_of_all_types(self.__dict__)) is not None:
             data.workspace = workspace
+        if self.plan_cost is not None:
+            data.set_plan_cost(self.plan_cost.core)
         data.kinds = [_kind_code(kind) for kind in self.layer_kinds]
         data.set_tensors(self.tensors)
         data.fixed_price = self.fixed_price
@@ -544,7 +566,7 @@ class Problem:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Problem):
             return NotImplemented
-        same = all(getattr(self, name) == getattr(other, name) for name in ("goal", *_REST))
+        same = all(getattr(self, name) == getattr(other, name) for name in ("goal", "plan_cost", *_REST))
         arrays = (*ARRAYS, *_OPTIONAL)
         return same and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
 
@@ -555,6 +577,7 @@ class Problem:
         return printable(
             f"{self.name}: {self.n_layers} layers on {self.n_types} device types "
             f"({', '.join(self.type_names)}); {self.goal}"
+            + ("" if self.plan_cost is None else f", compared by {self.plan_cost.name}")
         )
 
     __repr__ = __str__

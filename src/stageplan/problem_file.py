@@ -16,6 +16,7 @@ from .array_fields import ARRAYS, fields_of_arrays
 from .errors import InputError
 from .goal import Goal
 from .output import write_whole
+from .plan_cost import refuse_plan_cost
 from .problem import Problem
 from .readers.arrays import read_npz
 from .readers.bounded import about, as_path, from_json
@@ -50,6 +51,7 @@ class _Rest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def write_problem(problem: Problem, path: str | os.PathLike[str]) -> None:
     """Write a problem, atomically: see `Problem.save`."""
+    refuse_plan_cost(problem, "a problem file has none")
     fields = problem._fields()
     rest = {name: fields[name] for name in _Rest.__struct_fields__ if name != "goal"} | {"goal": problem.goal}
     arrays = {name: fields[name] for name in (*ARRAYS, *_OPTIONAL, *_BY_PASS) if fields[name] is not None}

@@ -33,10 +33,12 @@ class Progress(Struct, frozen=True, kw_only=True, dict=True, eq=False):
         Seconds since the search began.
     cost, throughput, price, violation : float
         Of the best scheme so far: $, examples/s, $/hour, and 0 if it is feasible.
+    plan_cost : float or None
+        Of the best scheme so far, if the problem has a `plan_cost`.
     bound : float
         Proven so far, as `Result.bound`: no plan costs less, is faster or costs less per hour. 0 (throughput
-        infinite) while nothing is proven. Only exact and auto raise it during the search; that of the result
-        may be better.
+        infinite, a plan cost -inf) while nothing is proven. Only exact and auto raise it during the search;
+        that of the result may be better.
     objective : str
         ``"cost"``, ``"throughput"`` or ``"price"``.
     problem : Problem
@@ -67,6 +69,7 @@ class Progress(Struct, frozen=True, kw_only=True, dict=True, eq=False):
     objective: str
     problem: Problem
     scheme: npt.NDArray[np.int8]
+    plan_cost: float | None = None
 
     @cached_property
     def plan(self) -> Plan:
@@ -78,17 +81,22 @@ class Progress(Struct, frozen=True, kw_only=True, dict=True, eq=False):
         """Relative optimality gap, as `Result.gap`; infinite while nothing is proven, or no plan feasible."""
         if self.violation > 0:
             return math.inf
+        if self.plan_cost is not None:
+            return relative_gap(self.plan_cost, self.bound)
         if self.objective == "throughput":
             return relative_gap(_inverse(self.throughput), _inverse(self.bound))
         return relative_gap(self.cost if self.objective == "cost" else self.price, self.bound)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values, for JSON; None where they are infinite."""
-        return {name: None if value == math.inf else value for name, value in self._numbers()}
+        return {
+            name: None if isinstance(value, float) and math.isinf(value) else value
+            for name, value in self._numbers()
+        }
 
     def _numbers(self) -> list[tuple[str, Any]]:
-        names = self.__struct_fields__
-        return [(name, getattr(self, name)) for name in names if name not in ("problem", "scheme")]
+        left_out = {"problem", "scheme"} | ({"plan_cost"} if self.plan_cost is None else set())
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name not in left_out]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Progress) and self._numbers() == other._numbers()
@@ -102,7 +110,7 @@ class Progress(Struct, frozen=True, kw_only=True, dict=True, eq=False):
 
 def relative_gap(value: float, bound: float) -> float:
     """Return how far an objective that is to be least is above its bound; 0 within a tie."""
-    if value <= bound * (1 + _core.TIE):
+    if value <= bound or value <= bound * (1 + _core.TIE):
         return 0.0
     return value / bound - 1 if bound > 0 else math.inf
 

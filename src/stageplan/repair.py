@@ -17,6 +17,7 @@ from .arguments import LARGEST, check_number
 from .fields import printable
 from .groups import with_groups
 from .plan import Plan, Stage
+from .plan_cost import refuse_plan_cost
 from .problem import Problem, check_problem
 from .solve import exact_search, solve
 from .stop import MaxRuntime, Stop
@@ -258,6 +259,7 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
       devices of type0: 4 instead of 2 (the smallest change)
     """
     check_problem(problem)
+    refuse_plan_cost(problem, "repair changes limits until a plan meets them")
     if max_runtime is not None:
         check_number("max_runtime", max_runtime, minimum=0)
     search = _Search(_WORK, time.perf_counter() + (math.inf if max_runtime is None else max_runtime))

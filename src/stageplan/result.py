@@ -45,10 +45,11 @@ class Result:
     bound : float
         Proven, within the scope given by `status`: no plan costs less, $, with objective throughput none is
         faster, examples/s, with objective price none costs less per hour, $/hour. Infinite (throughput 0) if
-        it is proven that no plan is feasible.
+        it is proven that no plan is feasible. With a `plan_cost`, -inf, for nothing is known of the function;
+        but after method enumerate, its least value over all schemes, each provisioned for the objective.
     gap : float
         Relative optimality gap: (objective - bound) / bound of cost, seconds per example or price; 0 if the
-        plan is proven optimal (up to ties of 1e-9), infinite if it is not feasible.
+        plan is proven optimal (up to ties of 1e-9), infinite if it is not feasible or nothing is proven.
     evaluations, generations, work : int
         Schemes scored, steps of the search, and work as in `Progress`.
     history : tuple of Progress
@@ -200,20 +201,33 @@ class Result:
         return cost, plan.price if plan.feasible and objective == "price" else math.inf
 
     def _proof(self) -> str:
-        proven = proven_over(self.plan.problem, *self._to_beat())
+        problem = self.plan.problem
+        if problem.plan_cost is not None:
+            return self._proof_of_plan_cost(problem.plan_cost.name)
+        proven = proven_over(problem, *self._to_beat())
         if self.status.startswith("infeasible"):
             return f"{proven}: no plan meets all limits"
         what = {
             "cost": f"costs less than ${self.bound:,.6g}",
             "throughput": f"is faster than {self.bound:,.6g} examples/s",
             "price": f"costs less than ${self.bound:,.6g} per hour",
-        }[self.plan.problem.goal.objective]
+        }[problem.goal.objective]
         gap = f"; gap {self.gap:.3g}" if math.isfinite(self.gap) else ""
         return f"{proven}: no plan {what}{gap}"
+
+    def _proof_of_plan_cost(self, name: str) -> str:
+        scope = f"all schemes, each with the devices that are best for {self.plan.problem.goal.objective}"
+        if not self.proven:
+            return f"not proven: no bound of {name} is known; method 'enumerate' compares all schemes"
+        if self.status.startswith("infeasible"):
+            return f"proven over {scope}: no plan meets all limits"
+        return f"proven over {scope}: no plan has a lower {name} than {self.bound:,.6g}"
 
     def _beyond(self) -> str:
         """Describe what is proven of plans with more devices per stage, which may be cheaper."""
         problem = self.plan.problem
+        if problem.plan_cost is not None:
+            return ""
         if self.gap == 0 or math.isinf(self._to_beat()[0]) or self.proof_devices is None:
             return ""
         return f"proven: with any number of devices no plan costs less than ${cost_lower_bound(problem):,.6g}"
@@ -223,13 +237,15 @@ def gap_of(plan: Plan, bound: float) -> float:
     """Return the relative optimality gap; infinite if the plan is not feasible."""
     if not plan.feasible:
         return math.inf
+    if plan.plan_cost is not None:
+        return relative_gap(plan.plan_cost, bound)
     value = {"cost": plan.cost, "throughput": plan.time, "price": plan.price}
     return relative_gap(value[plan.problem.goal.objective], bound)
 
 
 def in_objective_unit(problem: Problem, bound: float) -> float:
     """Convert a bound to the unit of the objective: $, $/hour, or examples/s from seconds per example."""
-    if problem.goal.objective != "throughput":
+    if problem.goal.objective != "throughput" or problem.plan_cost is not None:
         return bound
     return 1 / bound if bound > 0 else math.inf
 
@@ -238,7 +254,7 @@ def status_of(plan: Plan, bound: float, gap: float) -> Status:
     """Return the status of the best plan of a search."""
     if plan.feasible:
         return optimal_status(plan.problem) if gap == 0 else "feasible"
-    if not math.isinf(bound):
+    if bound < math.inf:
         return "unknown"
     return "infeasible" if plan.problem.has_one_order else "infeasible over this order"
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from .arguments import count_threads
 from .errors import InputError, InputTypeError
 from .fields import show
+from .plan_cost import explained
 from .problem import Problem, check_problem
 
 Schemes = npt.NDArray[np.int8]
@@ -26,12 +27,15 @@ class Scores(NamedTuple):
         Sum of the relative excesses over the limits; 0 exactly where a plan is feasible.
     price : ndarray of float64, shape (n,), or None
         $/hour; None unless the goal's objective is price.
+    plan_cost : ndarray of float64, shape (n,), or None
+        By the problem's `plan_cost`, if it has one; infinite where a plan is not feasible.
     """
 
     cost: npt.NDArray[np.float64]
     throughput: npt.NDArray[np.float64]
     violation: npt.NDArray[np.float64]
     price: npt.NDArray[np.float64] | None = None
+    plan_cost: npt.NDArray[np.float64] | None = None
 
 
 def as_schemes(problem: Problem, schemes: Any, name: str = "schemes") -> Schemes:
@@ -103,15 +107,20 @@ def evaluate(
     """
     check_problem(problem)
     schemes = as_schemes(problem, schemes)
-    priced = problem.goal.objective == "price"
+    optional = {"price": problem.goal.objective == "price", "plan_cost": problem.plan_cost is not None}
     if out is None:
-        out = Scores(*(np.empty(len(schemes)) for _ in range(4 if priced else 3)))
+        arrays = {name: np.empty(len(schemes)) for name in Scores._fields if optional.get(name, True)}
+        out = Scores(**arrays)
     else:
-        _check_out(out, len(schemes), priced)
+        _check_out(out, len(schemes), optional)
     workers = count_threads(threads)
     if schemes.size < _THREAD_GENES:
         workers = 1
-    problem.scorer(target).evaluate(schemes, *out, workers)
+    if problem.plan_cost is None:
+        problem.scorer(target).evaluate(schemes, *out, workers)
+        return out
+    with explained(problem.plan_cost):
+        problem.scorer(target).evaluate(schemes, *out, workers)
     return out
 
 
@@ -119,11 +128,11 @@ def evaluate(
 _THREAD_GENES = 1 << 18
 
 
-def _check_out(out: Scores, count: int, priced: bool) -> None:
+def _check_out(out: Scores, count: int, optional: dict[str, bool]) -> None:
     if not isinstance(out, Scores):
         raise InputTypeError(f"out is {type(out).__name__}; it must be Scores")
     for name, array in out._asdict().items():
-        if name == "price" and array is None and not priced:
+        if array is None and not optional.get(name, True):
             continue
         fits = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == (count,)
         if not (fits and array.flags.carray):

@@ -15,6 +15,7 @@ from . import _core
 from .checkpoint import Checkpoint, Moment
 from .islands import AnySearch
 from .log import log_progress
+from .plan_cost import explained
 from .problem import Problem
 from .progress import Progress
 from .result import in_objective_unit
@@ -50,7 +51,7 @@ def run_search(
         while progress is None or not (search.done or (stop is not None and stop(progress))):
             settled, stopped = False, False
             try:
-                with _core.StopAfter(seconds - (time.perf_counter() - began)):
+                with _core.StopAfter(seconds - (time.perf_counter() - began)), explained(problem.plan_cost):
                     search.step()
             except _core.Stopped:
                 search.ensure_best()
@@ -113,10 +114,10 @@ def deadline(stop: Stop | None) -> float:
 def _progress(
     problem: Problem, search: AnySearch, generation: int, last: Progress | None, began: float
 ) -> Progress:
-    score = search.best_score
+    score, plan_cost = _best_score(problem, search)
     throughput = 1 / score.time if score.time > 0 else math.inf
-    now = (score.cost, throughput, score.violation)
-    same = last is not None and (last.cost, last.throughput, last.violation) == now
+    now = (score.cost, throughput, score.violation, plan_cost)
+    same = last is not None and (last.cost, last.throughput, last.violation, last.plan_cost) == now
     return Progress(
         generation=generation,
         stagnation=last.stagnation + generation - last.generation if last is not None and same else 0,
@@ -131,7 +132,16 @@ def _progress(
         objective=problem.goal.objective,
         problem=problem,
         scheme=last.scheme if last is not None and same else _best_scheme(search),
+        plan_cost=plan_cost,
     )
+
+
+def _best_score(problem: Problem, search: AnySearch) -> tuple[_core.Score, float | None]:
+    """Score the best scheme; the search itself has a plan cost in the place of the objective."""
+    if problem.plan_cost is None:
+        return search.best_score, None
+    with explained(problem.plan_cost):
+        return problem.scorer(None).score_plan(search.best)
 
 
 def _best_scheme(search: AnySearch) -> npt.NDArray[np.int8]:
@@ -145,6 +155,8 @@ def _bound_so_far(problem: Problem, search: AnySearch, last: Progress | None) ->
 
     That of placements takes long, and is left to the end of the search; a front has a bound for each point.
     """
+    if problem.plan_cost is not None:
+        return search.bound
     if problem.goal.merge == "type":
         known = search.done and isinstance(search, (_core.Auto, _core.Enumeration))
     elif type(search) in (_core.Auto, _core.Exact, _core.OptionSearch):  # whose steps raise it

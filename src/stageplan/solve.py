@@ -24,6 +24,7 @@ from .goal import labelling
 from .islands import AnySearch, Islands
 from .learning.policy import CELLS, Cell, Policy
 from .plan import Plan
+from .plan_cost import explained, refuse_plan_cost
 from .problem import Problem, check_problem
 from .progress import Progress
 from .result import Method, Result, gap_of, in_objective_unit, status_of
@@ -53,6 +54,13 @@ _MAX_EPISODES = 2**16  # the state of the network at each layer of each episode 
 _RELAXATION_WORK = 1 << 22  # work of the exact method for first schemes
 # Work of the exact method for the bound of another search, per scheme that this scored: a few per cent more.
 _BOUND_WORK, _BOUND_WORK_PER_LAYER = 0.25, 0.4
+_FEW_SCHEMES = 1 << 16  # that auto enumerates where nothing else proves anything
+_WITHOUT_PLAN_COST = {
+    "exact": "method 'exact' bounds cost, time and price, and knows no bound of it; use 'enumerate', which "
+    "compares all of at most 16,777,216 schemes, or 'genetic'; or for a bound of the objective",
+    "annealing": "method 'annealing' searches by cost, time and price; use 'genetic', 'reinforce' or "
+    "'random'; or for the objective",
+}
 LATE = 0.1  # seconds for the bound after the search ran out of time
 
 
@@ -92,7 +100,8 @@ def solve(
         ``"greedy"``: local search from a plan that is built layer by layer; ``"random"``; ``"enumerate"``:
         all schemes, up to 16,777,216. With merge ``"type"``, stages are not intervals of layers: only
         enumerate is exact, and method exact is not available; auto enumerates small problems, and otherwise
-        anneals from the best plan whose stages are intervals.
+        anneals from the best plan whose stages are intervals. With a `plan_cost` neither exact nor annealing
+        is available; auto enumerates up to 65,536 schemes, and otherwise is the genetic search.
     seed
         The same seed gives the same result.
     stop
@@ -188,6 +197,8 @@ def solve(
             raise InputTypeError(f"{name} is {show(value)}; it must be callable")
     check_problem(problem)
     check_choice("method", method, METHODS)
+    if method in ("exact", "annealing"):
+        refuse_plan_cost(problem, _WITHOUT_PLAN_COST[method])
     _check_only_reinforce(method, cell=cell, policy=policy, accept=accept)
     if accept == "incumbent":
         problem = _with_shortest_duration(problem)
@@ -206,7 +217,7 @@ def solve(
         began -= saved.progress.runtime
     seconds, early = deadline(stop), None
     try:
-        with _core.StopAfter(seconds if saved is None else math.inf):
+        with _core.StopAfter(seconds if saved is None else math.inf), explained(problem.plan_cost):
             search = _make_search(
                 problem, method, seed, population, count_threads(threads), initial, cell, policy, islands,
                 executor,
@@ -228,7 +239,7 @@ def solve(
     try:
         bound = _lower_bound(problem, search, LATE if late else math.inf)
     except KeyboardInterrupt as interrupt:
-        bound, ended_by = 0.0, ended_by or interrupt
+        bound, ended_by = _no_bound(problem), ended_by or interrupt
     result, ended_by = finish(
         lambda: _result(problem, method, int(seed), search, progress, history, bound), ended_by
     )
@@ -306,6 +317,7 @@ def _check_islands(method: Method, islands: int | None, executor: Engine) -> Non
 
 def _with_shortest_duration(problem: Problem) -> Problem:
     """Return the problem whose optimal plan has the shortest duration within the limits."""
+    refuse_plan_cost(problem, "accept 'incumbent' compares plans by their duration")
     if problem.goal.max_cost is None:
         raise InputError("accept is 'incumbent' without max_cost; the goal must have this threshold")
     try:
@@ -363,6 +375,9 @@ def _make_search(
     executor: Engine,
 ) -> AnySearch:
     schemes = _first_schemes(problem, method, initial)
+    if method == "auto" and problem.plan_cost is not None:
+        few = problem.n_labels**problem.n_layers <= _FEW_SCHEMES
+        method = "enumerate" if few else "genetic"
     if method == "auto":
         return _core.Auto(problem.core, population, seed, threads, schemes)
     if method == "exact":
@@ -448,9 +463,14 @@ def schemes_of(problem: Problem, initial: object) -> npt.NDArray[np.int8]:
     return as_schemes(problem, initial, "initial")
 
 
+def _no_bound(problem: Problem) -> float:
+    """Return the bound while nothing is proven; a plan cost may be negative."""
+    return 0.0 if problem.plan_cost is None else -math.inf
+
+
 def _lower_bound(problem: Problem, search: AnySearch, seconds: float) -> float:
-    """Lower bound of the objective, $, seconds per example or $/hour; 0 if `seconds` are too few."""
-    bound = 0.0
+    """Lower bound of the objective, $, seconds per example or $/hour; `_no_bound` if time is short."""
+    bound = _no_bound(problem)
     try:
         with _core.StopAfter(seconds):
             bound = search.bound
@@ -461,6 +481,8 @@ def _lower_bound(problem: Problem, search: AnySearch, seconds: float) -> float:
 
 def _bound_by_exact(problem: Problem, search: AnySearch) -> float:
     """Bound by a short run of the exact method after a search that proves nothing."""
+    if problem.plan_cost is not None:
+        return -math.inf
     proves = isinstance(search, (_core.Auto, _core.Exact, _core.OptionSearch, _core.Enumeration))
     if not proves and problem.goal.merge == "adjacent":
         exact = exact_search(problem, search.best[None])

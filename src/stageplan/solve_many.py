@@ -16,6 +16,7 @@ from ._version import __version__
 from .arguments import as_floats, check_choice, check_number, count_threads
 from .errors import InputError
 from .plan import Plan
+from .plan_cost import refuse_plan_cost
 from .problem import Problem, check_problem
 from .progress import Progress
 from .result import Result, optimal_status
@@ -213,6 +214,7 @@ def solve_many(
     array([1, 1, 0], dtype=int8)
     """
     check_problem(problem)
+    refuse_plan_cost(problem, "solve_many compares plans by the objective")
     check_choice("method", method, ("exact", "auto"))
     check_number("seed", seed, minimum=0, maximum=2**64 - 1, whole=True)
     if work is not None:

@@ -137,7 +137,7 @@ class NoImprovement(Stop):
 
 
 class Target(Stop):
-    """Stop at a feasible plan whose objective reaches a value: $, examples/s or $/hour.
+    """Stop at a feasible plan whose objective reaches a value: $, examples/s or $/hour, or a plan cost.
 
     Examples
     --------
@@ -151,6 +151,8 @@ class Target(Stop):
         check_number("value", value, above=0)
 
         def reached(p: Progress) -> bool:
+            if p.plan_cost is not None:
+                return p.plan_cost <= value and p.violation == 0
             good = p.throughput >= value if p.objective == "throughput" else getattr(p, p.objective) <= value
             return bool(good and p.violation == 0)
 

@@ -173,7 +173,7 @@ def _check_whole(problem: Problem, plan: Plan) -> Verified:
         cost=examples / 3600 * plan.time * price,
         throughput=1 / plan.time if plan.time > 0 else math.inf,
         price=price,
-        feasible=not list(_broken(problem, plan)),
+        feasible=not list(_broken(problem, plan)) and _allowed(problem, plan),
     )
     for name in ("cost", "throughput", "price"):
         check_same(f"plan.{name}", getattr(plan, name), getattr(found, name))
@@ -182,6 +182,15 @@ def _check_whole(problem: Problem, plan: Plan) -> Verified:
         broken = ", ".join(_broken(problem, plan)) or "none"
         raise InputError(f"plan.violations name {len(plan.violations)} limits; broken are: {broken}")
     return found
+
+
+def _allowed(problem: Problem, plan: Plan) -> bool:
+    """Check the plan cost of a plan that meets all limits, in Python; whether it is finite."""
+    if problem.plan_cost is None:
+        return True
+    cost = problem.plan_cost(plan)
+    check_same("plan.plan_cost", math.nan if plan.plan_cost is None else plan.plan_cost, cost)
+    return cost < math.inf
 
 
 def _price(problem: Problem, plan: Plan) -> float:

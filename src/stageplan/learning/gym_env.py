@@ -40,7 +40,8 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
 
     The reward is 0 before the last layer. After it, the reward is the negative logarithm of the objective
     relative to that of the best plan on one device type; a plan that breaks limits gets less than any
-    feasible plan, and the less, the larger its violation. Method ``"reinforce"`` uses the same reward.
+    feasible plan, and the less, the larger its violation. With a `plan_cost` it falls with this cost alone.
+    Method ``"reinforce"`` uses the same reward.
 
     ``info["action_mask"]``, an int8 array of shape (n_labels,) for ``action_space.sample``, is 0 for labels
     that certainly break a limit, unless all do, and for those equivalent to another one; they can be chosen
@@ -156,8 +157,13 @@ class PlacementEnv(gymnasium.Env[Observation, np.int64]):
             "price": plan.price,
             "violation": plan.violation,
         }
-        reward = self._features.reward(plan.cost, plan.time, plan.violation, plan.price)
-        return observation, reward, True, False, info
+        return observation, self._reward(plan), True, False, info
+
+    def _reward(self, plan: Plan) -> float:
+        values = {"cost": plan.cost, "throughput": plan.time, "price": plan.price}
+        if plan.plan_cost is not None and plan.feasible:
+            values[self.problem.goal.objective] = plan.plan_cost
+        return self._features.reward(values["cost"], values["throughput"], plan.violation, values["price"])
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return the mask of actions as an array of bool, for agents that call this method."""

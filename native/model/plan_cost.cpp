@@ -1,0 +1,91 @@
+#include "model/plan_cost.h"
+
+#include <bit>
+#include <sstream>
+
+#include "model/option_lists.h"
+
+namespace stageplan {
+
+StageRecord make_record(const Problem& problem, const Stage& stage, int layers, int devices) {
+  const StageLoad& load = stage.load;
+  return {stage.first,
+          stage.last,
+          layers,
+          stage.type,
+          stage.type,
+          devices,
+          devices,
+          1,
+          stage_time(problem, load, devices),
+          load.compute_time(devices),
+          load.transfer_time(devices),
+          0,
+          load.memory,
+          problem.price[stage.type] * devices};
+}
+
+StageRecord make_record(const Problem& problem, const Stage& stage, const Option& option, int in_flight) {
+  const OptionParts parts = option.devices == 0
+                                ? OptionParts()
+                                : problem.option_lists().options().parts(stage.first, stage.last, option);
+  return {stage.first,
+          stage.last,
+          stage.last - stage.first + 1,
+          stage.type,
+          problem.columns->listed.first.empty() ? option.column : stage.type,
+          option.devices,
+          option.replicas,
+          in_flight,
+          option.time,
+          parts.compute,
+          parts.transfer,
+          parts.sync,
+          option.memory + in_flight * option.flight,
+          problem.price[stage.type] * option.devices};
+}
+
+PlanRecord make_record(const Problem& problem, const Score& score) {
+  return {score.time, 1 / score.time, problem.examples * score.time, score.price, score.cost};
+}
+
+const std::vector<double>& PlanBlock::take_costs() {
+  const size_t count = plans_.size();
+  costs_.resize(count);
+  if (count == 0) return costs_;
+  const auto compute = [&](size_t plans, double* costs) {
+    return static_cast<size_t>(cost_.function(stages_.data(), ends_.data(), plans_.data(),
+                                              static_cast<std::int64_t>(plans), cost_.constants, costs));
+  };
+  if (const size_t done = compute(count, costs_.data()); done < count) fail(done, "raised an error", true);
+  for (size_t plan = 0; plan < count; ++plan) check(plan, costs_[plan]);
+  double again = 0;
+  if (compute(1, &again) < 1 ||
+      std::bit_cast<std::uint64_t>(again) != std::bit_cast<std::uint64_t>(costs_[0])) {
+    std::ostringstream text;
+    text.precision(17);
+    text << "returned " << costs_[0] << " and then " << again
+         << " for the same plan; it must depend on its arguments only, and not change them";
+    fail(0, text.str(), false);
+  }
+  stages_.clear();
+  ends_.clear();
+  plans_.clear();
+  return costs_;
+}
+
+void PlanBlock::check(size_t plan, double cost) const {
+  if ((cost >= -PlanCost::kLargest && cost <= PlanCost::kLargest) || cost == kInfinity) return;
+  std::ostringstream text;
+  text << "returned " << cost
+       << "; it must return a number from -1e150 to 1e150, or inf for a plan that is not allowed";
+  fail(plan, text.str(), false);
+}
+
+void PlanBlock::fail(size_t plan, const std::string& what, bool raised) const {
+  const auto first = stages_.begin() + (plan == 0 ? 0 : ends_[plan - 1]);
+  throw PlanCostError("plan_cost " + cost_.name + " " + what, raised, {first, stages_.begin() + ends_[plan]},
+                      plans_[plan]);
+}
+
+}  // namespace stageplan

@@ -1,0 +1,89 @@
+// The cost of plans by a function of the caller, and what this function reads.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/merge.h"
+#include "model/options.h"
+
+namespace stageplan {
+
+// A provisioned stage. src/stageplan/plan_cost.py has the same fields in the same order.
+struct StageRecord {
+  std::int32_t first, last, layers;  // the number of layers is less than last - first + 1 with Merge::type only
+  std::int32_t type, column;         // without columns, and for options that are listed: the type
+  std::int32_t devices, replicas, in_flight;
+  double time, compute, transfer, sync;  // seconds an example
+  double memory;                         // bytes a device
+  double price;                          // $/hour
+};
+
+// A provisioned plan, likewise.
+struct PlanRecord {
+  double time, throughput;  // seconds an example, examples a second
+  double duration;          // seconds
+  double price, cost;       // $/hour, $
+};
+
+StageRecord make_record(const Problem& problem, const Stage& stage, int layers, int devices);
+StageRecord make_record(const Problem& problem, const Stage& stage, const Option& option, int in_flight);
+PlanRecord make_record(const Problem& problem, const Score& score);
+
+// The function is called from several threads. It depends on its arguments only: less is better, and infinity
+// stands for a plan that is not allowed.
+struct PlanCost {
+  // The costs of `count` plans: the stages of plan i end before number ends[i]. Returns the number of the first
+  // plan for which the function raises an error, or `count`.
+  using Function = std::int64_t (*)(StageRecord* stages, const std::int64_t* ends, PlanRecord* plans,
+                                    std::int64_t count, const void* constants, double* costs);
+  std::string name;
+  Function function;
+  const void* constants;
+
+  static constexpr double kLargest = 1e150;  // magnitude of a finite cost
+};
+
+// What is wrong with the cost of one plan.
+struct PlanCostError : std::runtime_error {
+  PlanCostError(const std::string& what, bool raised, std::vector<StageRecord> stages, const PlanRecord& plan)
+      : std::runtime_error(what), raised(raised), stages(std::move(stages)), plan(plan) {}
+  bool raised;  // whether the function raised an error
+  std::vector<StageRecord> stages;
+  PlanRecord plan;
+};
+
+// Plans whose costs are computed together.
+class PlanBlock {
+ public:
+  explicit PlanBlock(const PlanCost& cost) : cost_(cost) {}
+
+  // Adds a stage of the plan that is being added.
+  void add(const StageRecord& stage) { stages_.push_back(stage); }
+
+  void end_plan(const PlanRecord& plan) {
+    plans_.push_back(plan);
+    ends_.push_back(static_cast<std::int64_t>(stages_.size()));
+  }
+
+  // The number of stages of all plans.
+  size_t stages() const { return stages_.size(); }
+
+  // The costs of the plans, in their order; valid until the next call. Throws PlanCostError. Begins anew.
+  const std::vector<double>& take_costs();
+
+ private:
+  void check(size_t plan, double cost) const;
+  [[noreturn]] void fail(size_t plan, const std::string& what, bool raised) const;
+
+  const PlanCost& cost_;
+  std::vector<StageRecord> stages_;
+  std::vector<std::int64_t> ends_;
+  std::vector<PlanRecord> plans_;
+  std::vector<double> costs_;
+};
+
+}  // namespace stageplan
