@@ -2,15 +2,11 @@
 
 #include <atomic>
 #include <limits>
-#include <memory>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
 
-#include "auto.h"
 #include "common/threads.h"
-#include "exact/exact.h"
-#include "exact/option_search.h"
 
 namespace stageplan {
 namespace {
@@ -23,12 +19,6 @@ Problem set_up(const Problem& problem, const SetUps& set_ups, size_t i) {
     (data.*field).assign(rows + i * data.types, rows + (i + 1) * data.types);
   for (const auto& [field, rows] : set_ups.numbers) data.*field = rows[i];
   return Problem(std::move(data));
-}
-
-std::unique_ptr<Search> make_search(const Problem& problem, const HowToSolve& how) {
-  if (!how.exact) return std::make_unique<Auto>(problem, how.population, how.seed, 1, Genes());
-  if (problem.by_options()) return std::make_unique<OptionSearch>(problem, Genes());
-  return std::make_unique<Exact>(problem, Genes());
 }
 
 void note_plan(const Problem& problem, const Genes& scheme, size_t i, const Outcomes& outcomes) {
@@ -50,29 +40,13 @@ void note_plan(const Problem& problem, const Genes& scheme, size_t i, const Outc
   outcomes.devices[i] = devices;
 }
 
-// Steps as `stageplan.solve` does; their number.
-std::uint64_t run(Search& search, const HowToSolve& how) {
-  std::uint64_t steps = 0;
-  int stagnation = 0;
-  do {
-    const Score before = search.best_score();
-    search.step();
-    const Score& now = search.best_score();
-    const bool same = now.cost == before.cost && now.time == before.time && now.violation == before.violation;
-    stagnation = same ? stagnation + 1 : 0;
-    ++steps;
-  } while (!search.done() && search.work() < how.work && (how.exact || stagnation < how.stagnation));
-  return steps;
-}
-
-void solve(const Problem& problem, size_t i, const HowToSolve& how, const Outcomes& outcomes) {
-  const std::unique_ptr<Search> search = make_search(problem, how);
-  const std::uint64_t generations = run(*search, how);
+void solve_one(const Problem& problem, size_t i, const HowToSolve& how, const Outcomes& outcomes) {
+  const auto [search, steps] = solve(problem, how);
   const Genes& best = search->best();
   note_plan(problem, best, i, outcomes);
   outcomes.bound[i] = search->bound();
   outcomes.evaluations[i] = search->evaluations();
-  outcomes.generations[i] = generations;
+  outcomes.generations[i] = steps;
   outcomes.work[i] = search->work();
   std::copy(best.begin(), best.end(), outcomes.schemes + i * best.size());
   outcomes.solved[i] = 1;
@@ -93,7 +67,7 @@ void solve_many(const Problem& problem, const SetUps& set_ups, size_t count, con
       lower_to(first_invalid, i);
       return;
     }
-    solve(*made, i, how, outcomes);
+    solve_one(*made, i, how, outcomes);
   });
   if (first_invalid == kNone) return;
   try {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "search/search.h"
+#include "solve.h"
 
 namespace stageplan {
 
@@ -20,15 +20,6 @@ struct SetUps {
   };
   std::vector<Arrays> arrays;
   std::vector<Numbers> numbers;
-};
-
-// How each set-up is solved.
-struct HowToSolve {
-  bool exact = true;  // or by Auto
-  int population = 0;
-  std::uint64_t seed = 0;
-  std::uint64_t work = 0;  // after which no further step is taken
-  int stagnation = 0;      // steps without a better plan after which Auto ends
 };
 
 // Where the outcomes go; row i is written once set-up i is solved, `solved[i]` last.

@@ -18,17 +18,18 @@ def test_pages_are_listed_with_their_titles(run):
     status, out, err = run("docs")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
-        "contributing   Contributing to stageplan",
-        "files          Files",
-        "long-runs      Long searches",
-        "networks       Networks that are read",
-        "own-objective  Objectives of your own",
-        "reports        Reports and plots",
-        "runtimes       Runtimes",
-        "schedules      Strategies, schedules and memory",
-        "serving        Serving language models",
-        "sweeps         Sweeps",
-        "words          Terms",
+        "compiled-callers  Calls from compiled code",
+        "contributing      Contributing to stageplan",
+        "files             Files",
+        "long-runs         Long searches",
+        "networks          Networks that are read",
+        "own-objective     Objectives of your own",
+        "reports           Reports and plots",
+        "runtimes          Runtimes",
+        "schedules         Strategies, schedules and memory",
+        "serving           Serving language models",
+        "sweeps            Sweeps",
+        "words             Terms",
     ]
 
 

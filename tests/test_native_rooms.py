@@ -12,7 +12,7 @@ NATIVE = Path(__file__).resolve().parent.parent / "native"
 SIBLINGS = ("exact", "genetic", "policy", "placement")
 LEVELS = {
     "common": 0, "model": 1, "kernels": 2, "search": 3, **dict.fromkeys(SIBLINGS, 4), "auto": 5,
-    "solve_many": 6, "bindings": 7,
+    "solve": 6, "solve_many": 7, "capi": 7, "bindings": 8,
 }  # fmt: skip
 
 

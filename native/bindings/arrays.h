@@ -10,7 +10,7 @@
 #include <tuple>
 #include <vector>
 
-#include "model/problem.h"
+#include "kernels/scorer.h"
 #include "search/schemes.h"
 
 namespace stageplan {
@@ -26,10 +26,6 @@ using TensorTuple = std::tuple<int, std::vector<int>, double>;
 std::vector<double> to_vector(const Doubles& array);
 py::array_t<std::int8_t> to_array(const Genes& genes);
 std::vector<Tensor> make_tensors(const std::vector<TensorTuple>& tuples);
-
-// Throws if one of `count` genes, preceded by `before` others, is not a label.
-void check_genes(const Problem& problem, const char* name, const std::int8_t* genes, size_t count,
-                 size_t before = 0);
 
 // Throws if a scheme of `initial` has a gene that is not a label.
 Genes genes_of(const Problem& problem, const GeneArray& schemes);

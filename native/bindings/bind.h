@@ -14,6 +14,7 @@ void bind_orders(pybind11::module_& m);
 void bind_searches(pybind11::module_& m);
 void bind_solve_many(pybind11::module_& m);
 void bind_policy(pybind11::module_& m);
+void bind_capi(pybind11::module_& m);
 void bind_testing(pybind11::module_& m);
 
 }  // namespace stageplan

@@ -25,7 +25,7 @@ void raise_input_errors() {
 
 }  // namespace
 
-PYBIND11_MODULE(_core, m) {
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   using namespace stageplan;
   m.doc() = "Native core of stageplan.";
   m.attr("TOLERANCE") = kTolerance;
@@ -41,6 +41,7 @@ PYBIND11_MODULE(_core, m) {
   bind_searches(m);
   bind_solve_many(m);
   bind_policy(m);
+  bind_capi(m);
   pybind11::module_ testing =
       m.def_submodule("testing", "Parts of the core that only tests and benchmarks call.");
   bind_testing(testing);

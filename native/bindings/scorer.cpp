@@ -17,6 +17,7 @@
 #include "kernels/instruction_set.h"
 #include "model/merge.h"
 #include "model/provision.h"
+#include "model/stage_report.h"
 
 namespace stageplan {
 namespace {
@@ -57,13 +58,6 @@ void evaluate(const Scorer& scorer, const GeneArray& schemes, py::array_t<double
   check_genes(scorer.problem(), "schemes", genes + from * layers, size * layers, from * layers);
 }
 
-struct StageReport {
-  int label;
-  std::vector<int> layers;
-  StageRecord record;
-  double pass;
-};
-
 constexpr std::pair<const char*, std::int32_t StageRecord::*> kCounts[] = {
     {"type", &StageRecord::type},           {"column", &StageRecord::column},
     {"devices", &StageRecord::devices},     {"replicas", &StageRecord::replicas},
@@ -74,40 +68,17 @@ constexpr std::pair<const char*, double StageRecord::*> kAmounts[] = {
     {"sync", &StageRecord::sync}, {"memory", &StageRecord::memory},
 };
 
-std::vector<int> layers_of(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
-  std::vector<int> layers;
-  for (int l = stage.first; l <= stage.last; ++l)
-    if (problem.merge == Merge::adjacent || scheme[l] == stage.label) layers.push_back(l);
-  return layers;
-}
-
 std::pair<std::vector<StageReport>, Score> provision(const Scorer& scorer, const GeneArray& scheme) {
   const Problem& problem = scorer.problem();
   check_genes(problem, "scheme", scheme.data(), scheme.size());
-  std::vector<Stage> stages;
-  std::optional<Provisioner> provisioner;
   const std::int8_t* genes = scheme.data();
-  const Score score = run_interruptibly([&] {
-    provisioner.emplace(problem);
+  return run_interruptibly([&] {
+    std::vector<Stage> stages;
+    Provisioner provisioner(problem);
     merge(problem, scorer.loads(), genes, stages);
-    return provisioner->best(stages);
+    const Score score = provisioner.best(stages);
+    return std::pair(report_stages(problem, stages, provisioner, genes), score);
   });
-  std::vector<StageReport> reports;
-  for (size_t s = 0; s < stages.size(); ++s) {
-    const Stage& stage = stages[s];
-    std::vector<int> layers = layers_of(problem, stage, genes);
-    if (problem.by_options()) {
-      const Option& option = provisioner->chosen()[s];
-      const int in_flight = problem.option_lists().options().in_flight(static_cast<int>(stages.size() - s));
-      reports.push_back(
-          {stage.label, std::move(layers), make_record(problem, stage, option, in_flight), option.pass});
-    } else {
-      const int count = static_cast<int>(layers.size());
-      reports.push_back(
-          {stage.label, std::move(layers), make_record(problem, stage, count, provisioner->devices()[s]), 0});
-    }
-  }
-  return {reports, score};
 }
 
 std::pair<Score, double> score_plan(const Scorer& scorer, const GeneArray& scheme) {

@@ -8,6 +8,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
 #include "bindings/interruptible.h"
+#include "capi.h"
 #include "common/elementary.h"
 #include "exact/fixed_target.h"
 #include "kernels/instruction_set.h"
@@ -61,6 +62,61 @@ std::vector<OptionTuple> stage_options(const Problem& problem, int first, int la
   for (const Option& o : options)
     rows.emplace_back(o.devices, o.column, o.replicas, o.time, o.pass, o.sync, o.memory, o.flight, o.violation);
   return rows;
+}
+
+// One scheme, scored again and again: its cost.
+double score_repeatedly(const Scorer& scorer, const GeneArray& scheme, int repeats) {
+  double cost = 0;
+  for (int i = 0; i < repeats; ++i) cost = scorer.score(scheme.data()).cost;
+  return cost;
+}
+
+// The same as a compiled caller does it, by the address of a scorer's handle.
+double score_repeatedly_by_capi(std::uintptr_t handle, const GeneArray& scheme, int repeats) {
+  const auto* scorer = reinterpret_cast<const stageplan_scorer*>(handle);
+  const auto layers = static_cast<std::int32_t>(scheme.size());
+  double cost = 0, time = 0, violation = 0;
+  for (int i = 0; i < repeats; ++i)
+    kApi.score(scorer, scheme.data(), 1, layers, &cost, &time, &violation, nullptr, nullptr);
+  return cost;
+}
+
+// A problem without tensors and workspace, made from its arrays, solved exactly and freed, again and again: the
+// cost of its best plan.
+double solve_repeatedly_by_capi(const Problem& problem, int repeats) {
+  const ProblemData& data = problem.data();
+  stageplan_arrays arrays;
+  stageplan_goal goal;
+  stageplan_search search;
+  kApi.arrays_init(&arrays);
+  kApi.goal_init(&goal);
+  kApi.search_init(&search);
+  arrays.layers = data.layers;
+  arrays.types = data.types;
+  arrays.compute = data.compute.data();
+  arrays.send = data.send.data();
+  arrays.receive = data.receive.data();
+  arrays.compute_parallel = data.compute_parallel.data();
+  arrays.transfer_parallel = data.transfer_parallel.data();
+  arrays.memory = data.memory.data();
+  arrays.price = data.price.data();
+  arrays.limit = data.limit.data();
+  arrays.capacity = data.capacity.data();
+  arrays.bandwidth = data.bandwidth.data();
+  arrays.fixed_price = data.fixed_price;
+  goal.examples = data.examples;
+  goal.min_throughput = data.min_throughput;
+  search.method = STAGEPLAN_EXACT;
+  stageplan_result result{};
+  Genes scheme(data.layers);
+  std::vector<stageplan_stage> stages(data.layers);
+  for (int i = 0; i < repeats; ++i) {
+    stageplan_problem* handle = nullptr;
+    kApi.problem_new(&arrays, &goal, &handle, nullptr);
+    kApi.solve(handle, &search, data.layers, &result, scheme.data(), stages.data(), nullptr);
+    kApi.problem_free(handle, nullptr);
+  }
+  return result.plan.cost;
 }
 
 template <class Real>
@@ -172,6 +228,11 @@ void bind_testing(py::module_& m) {
         py::arg("in_flight"));
   m.def("breed", &breed, py::arg("parents").noconvert(), py::arg("fitness"), py::arg("labels"),
         py::arg("generation"), py::arg("first"), py::arg("count"));
+  m.def("score_repeatedly", &score_repeatedly, py::arg("scorer"), py::arg("scheme").noconvert(),
+        py::arg("repeats"));
+  m.def("score_repeatedly_by_capi", &score_repeatedly_by_capi, py::arg("scorer"), py::arg("scheme").noconvert(),
+        py::arg("repeats"));
+  m.def("solve_repeatedly_by_capi", &solve_repeatedly_by_capi, py::arg("problem"), py::arg("repeats"));
   m.def(
       "cheapest_at",
       [](const Scorer& scorer, double time, std::size_t width) {

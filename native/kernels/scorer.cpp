@@ -1,6 +1,8 @@
 #include "kernels/scorer.h"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "common/stop.h"
 #include "common/threads.h"
@@ -56,6 +58,10 @@ Scorer::Scorer(const Problem& problem, double time, Allowed allowed, OptionWeigh
 
 bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
   constexpr size_t part = 4096;
+  if (count <= part) {
+    check_stop();
+    return score_part(schemes, count, scores, false);
+  }
   const size_t parts = (count + part - 1) / part;
   std::atomic<bool> valid{true};
   parallel_for(parts, threads, [&](size_t i) {
@@ -174,6 +180,16 @@ size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels) {
   if (instruction_set().largest_gene(genes, count) <= last_label) return count;
   const auto bad = [&](std::int8_t gene) { return static_cast<std::uint8_t>(gene) > last_label; };
   return static_cast<size_t>(std::find_if(genes, genes + count, bad) - genes);
+}
+
+void check_genes(const Problem& problem, const char* name, const std::int8_t* genes, size_t count,
+                 size_t before) {
+  const size_t bad = first_bad_gene(genes, count, problem.labels());
+  if (bad == count) return;
+  const size_t position = before + bad, layers = problem.layers;
+  throw std::invalid_argument(std::string(name) + "[" + std::to_string(position / layers) + ", " +
+                              std::to_string(position % layers) + "] is " + std::to_string(genes[bad]) +
+                              "; it must be a label from 0 to " + std::to_string(problem.labels() - 1));
 }
 
 }  // namespace stageplan

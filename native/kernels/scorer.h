@@ -112,4 +112,8 @@ class Scorer {
 // Position of the first gene that is not a label of the problem, or `count` if all are.
 size_t first_bad_gene(const std::int8_t* genes, size_t count, int labels);
 
+// Throws std::invalid_argument if one of `count` genes, preceded by `before` others, is not a label.
+void check_genes(const Problem& problem, const char* name, const std::int8_t* genes, size_t count,
+                 size_t before = 0);
+
 }  // namespace stageplan

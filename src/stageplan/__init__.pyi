@@ -6,6 +6,7 @@ from .cluster import Cluster, DeviceType
 from .device import Device, Efficiency
 from .errors import ExecutorError, InputError, InputTypeError, StageplanError
 from .goal import Goal
+from .headers import get_include
 from .learning.policy import Policy
 from .pareto import Front, Point, pareto
 from .plan import Plan, Stage, Violation
@@ -96,6 +97,7 @@ __all__ = [
     "export",
     "fit_overlapped_fractions",
     "fit_parallel_fraction",
+    "get_include",
     "make_cluster",
     "pareto",
     "plan_cost",

@@ -13,7 +13,9 @@ TOLERANCE: float
 TIE: float
 MAX_DEVICES: int
 testing: ModuleType  # what only tests and benchmarks call
+capi: object  # a capsule: the functions of stageplan/capi.h
 
+def capi_problem(problem: Problem) -> int: ...  # the address of a handle
 def instruction_set() -> str: ...
 def instruction_sets() -> list[str]: ...
 
