@@ -113,7 +113,7 @@ def test_an_earlier_file_stays_where_writing_fails(path, monkeypatch):
         ({"limit": np.array(["a", "b"])}, "limit has dtype <U1; it must be an array of real numbers"),
         ({"compute": np.ones((4, 2))}, "send has shape (3, 2); it must be (4, 2)"),
         ({"backward": np.ones((2, 2))}, "backward has shape (2, 2); it must be (3, 2)"),
-        ({"options_first": np.array([0])}, "options_last is absent"),
+        ({"options_begin": np.array([0])}, "options_devices is absent"),
     ],
 )
 def test_other_content_is_refused(path, changes, sentence):

@@ -119,7 +119,7 @@ def test_listed_options_are_those_of_the_problem() -> None:
         2, [1.0], **LISTED, time=[2.0, 1.5, 1.0], memory=[5.0, 1.0, 1.0], capacity=[2.0]
     )
     assert options_of(p, 0, 1, 0, 1) == [(2, 0, 1, 2.0, 0.0, 0.0, 5.0, 0.0, 1.5)]
-    assert options_of(p, 1, 1, 0, 1) == [(1, 2, 1, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0)]
+    assert options_of(p, 1, 1, 0, 1) == [(1, 0, 1, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0)]
     assert pickle.loads(pickle.dumps(p)) == p
     assert p != p.replace(limit=[3])
 
@@ -140,6 +140,20 @@ def test_wrong_options_are_refused(arguments: dict[str, Any], sentence: str) -> 
             **({"layers": 2, "price": [1.0], "time": [1.0, 1.0, 1.0]} | LISTED | arguments)
         )
     assert sentence in str(caught.value)
+
+
+def test_listed_options_may_have_replicas_and_all_reduce() -> None:
+    """Without a schedule, the all-reduce is a part of the time; all stages have the same replicas."""
+    listed = LISTED | {"time": [2.0, 1.5, 1.0], "sync": [0.5, 0.0, 0.25], "replicas": [2, 1, 2]}
+    p = sp.Problem.from_options(2, [1.0], **listed, split=True, same_replicas=True)
+    assert options_of(p, 1, 1, 0, 1) == [(1, 0, 2, 1.25, 0.0, 0.0, 0.0, 0.0, 0.0)]
+    plan = sp.solve(p, "exact").plan
+    assert [(stage.replicas, stage.time) for stage in plan.stages] == [(2, 2.5)]
+    sp.verify(p, plan)
+    scheduled = p.replace(schedule="1f1b", microbatches=2, batch=4, same_replicas=False)
+    plan = sp.Plan.of(scheduled, [0, 1])
+    assert plan.time == pytest.approx((1.5 + (1.5 + 1.0)) / 2 + 0.25)
+    sp.verify(scheduled, plan)
 
 
 def test_strategies_of_a_type_share_its_devices() -> None:

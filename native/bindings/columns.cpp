@@ -3,6 +3,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
+#include <optional>
+
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
 
@@ -43,17 +46,34 @@ void set_schedule(Columns& columns, const std::string& given) {
   throw std::invalid_argument("schedule is '" + given + "'; it must be 'gpipe', '1f1b' or ''");
 }
 
-void set_listed(Columns& columns, const std::vector<int>& first, const std::vector<int>& last,
-                const std::vector<int>& type, const std::vector<int>& devices, const Doubles& time,
-                const Doubles& pass_time, const Doubles& memory, const Doubles& activations) {
-  columns.listed = {first,
-                    last,
-                    type,
-                    devices,
-                    to_vector(time),
-                    to_vector(pass_time),
-                    to_vector(memory),
-                    to_vector(activations)};
+// Keeps the array, which nobody may change, instead of a copy of its numbers.
+template <class T>
+Shared<T> shared(const std::optional<Reals<T>>& array) {
+  if (!array) return {};
+  const auto release = [](const Reals<T>* kept) {
+    const py::gil_scoped_acquire held;
+    delete kept;
+  };
+  const std::shared_ptr<const Reals<T>> kept(new Reals<T>(*array), release);
+  return {std::shared_ptr<const T>(kept, kept->data()), static_cast<size_t>(kept->size())};
+}
+
+using Wholes = std::optional<Reals<int>>;
+using Numbers = std::optional<Reals<double>>;
+
+void set_listed(Columns& columns, const Reals<std::uint32_t>& begin, const Reals<int>& devices,
+                const Wholes& column, const Wholes& replicas, const Reals<double>& time,
+                const Numbers& pass_time, const Numbers& sync, const Numbers& memory,
+                const Numbers& activations) {
+  columns.listed = {.begin = shared<std::uint32_t>(begin),
+                    .devices = shared<int>(devices),
+                    .column = shared(column),
+                    .replicas = shared(replicas),
+                    .time = shared<double>(time),
+                    .pass = shared(pass_time),
+                    .sync = shared(sync),
+                    .memory = shared(memory),
+                    .activations = shared(activations)};
 }
 
 }  // namespace
@@ -72,8 +92,9 @@ void bind_columns(py::module_& m) {
       .def_readwrite("same_strategy", &Columns::same_strategy)
       .def_readwrite("same_replicas", &Columns::same_replicas)
       .def_readwrite("equal_shares", &Columns::equal_shares)
-      .def("set_listed", &set_listed, py::arg("first"), py::arg("last"), py::arg("type"), py::arg("devices"),
-           py::arg("time"), py::arg("pass_time"), py::arg("memory"), py::arg("activations"));
+      .def("set_listed", &set_listed, py::kw_only(), py::arg("begin"), py::arg("devices"), py::arg("column"),
+           py::arg("replicas"), py::arg("time"), py::arg("pass_time"), py::arg("sync"), py::arg("memory"),
+           py::arg("activations"));
   for (const auto& [name, member] : kArrays) {
     columns.def_property(
         name,

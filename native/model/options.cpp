@@ -52,18 +52,33 @@ Options::Options(const Problem& problem)
     for (size_t i = 0; i + shift < half.size(); ++i) longer[i] = std::max(half[i], half[i + shift]);
     workspace_.push_back(std::move(longer));
   }
-  index_listed();
-  std::set<std::pair<int, int>> groups;
-  for (int c = 0; c < count; ++c)
-    for (int r = 1; r <= (columns_.same_replicas ? max_replicas(c) : 1); ++r)
-      if (may_share(r))
-        groups.emplace(columns_.same_strategy ? columns_.strategy[c] : -1, columns_.same_replicas ? r : -1);
-  for (const auto& [strategy, replicas] : groups) groups_.push_back({strategy, replicas});
-  if (!columns_.listed.first.empty()) groups_.assign(1, OptionGroup());
+  find_groups();
   const auto nothing = [](double bytes) { return bytes == 0; };
-  times_fall_ = columns_.schedule == Schedule::none && columns_.listed.first.empty() &&
-                !columns_.same_replicas &&
-                std::all_of(columns_.gradients.begin(), columns_.gradients.end(), nothing);
+  const bool no_reduce = std::all_of(columns_.gradients.begin(), columns_.gradients.end(), nothing);
+  times_fall_ =
+      columns_.schedule == Schedule::none && !columns_.same_replicas && (no_reduce || !columns_.listed.empty());
+}
+
+void Options::find_groups() {
+  std::set<std::pair<int, int>> groups;
+  const auto add = [&](int column, int replicas) {
+    groups.emplace(columns_.same_strategy ? columns_.strategy[column] : -1,
+                   columns_.same_replicas ? replicas : -1);
+  };
+  const ListedOptions& listed = columns_.listed;
+  if (listed.empty()) {
+    for (int c = 0; c < columns_.count(); ++c)
+      for (int r = 1; r <= (columns_.same_replicas ? max_replicas(c) : 1); ++r)
+        if (may_share(r)) add(c, r);
+  } else if (columns_.same_strategy || columns_.same_replicas) {
+    for (int type = 0; type < problem_.types; ++type)
+      for (size_t stage = type; stage + 1 < listed.begin.size(); stage += problem_.types)
+        for (size_t i = listed.begin[stage]; i < listed.begin[stage + 1]; ++i)
+          add(this->listed(i, type).column, this->listed(i, type).replicas);
+  } else {
+    add(0, 1);
+  }
+  for (const auto& [strategy, replicas] : groups) groups_.push_back({strategy, replicas});
 }
 
 int Options::in_flight(int stages) const {
@@ -72,7 +87,6 @@ int Options::in_flight(int stages) const {
 }
 
 OptionGroup Options::group_of(const Option& option) const {
-  if (!columns_.listed.first.empty()) return {};
   return {columns_.same_strategy ? columns_.strategy[option.column] : -1,
           columns_.same_replicas ? option.replicas : -1};
 }
@@ -80,18 +94,6 @@ OptionGroup Options::group_of(const Option& option) const {
 size_t Options::arc(int first, int last, int type) const {
   const size_t row = static_cast<size_t>(first) * (2 * static_cast<size_t>(problem_.layers) - first + 1) / 2;
   return (row + last - first) * problem_.types + type;
-}
-
-void Options::index_listed() {
-  const ListedOptions& listed = columns_.listed;
-  if (listed.first.empty()) return;
-  const auto arc_of = [&](size_t i) { return arc(listed.first[i], listed.last[i], listed.type[i]); };
-  listed_at_.assign(arc(problem_.layers, problem_.layers, 0) + 1, 0);
-  for (size_t i = 0; i < listed.first.size(); ++i) ++listed_at_[arc_of(i) + 1];
-  for (size_t i = 1; i < listed_at_.size(); ++i) listed_at_[i] += listed_at_[i - 1];
-  listed_.resize(listed.first.size());
-  std::vector<std::uint32_t> next = listed_at_;
-  for (size_t i = 0; i < listed.first.size(); ++i) listed_[next[arc_of(i)]++] = static_cast<std::uint32_t>(i);
 }
 
 double Options::transfer(int first, int last, int column) const {
@@ -167,10 +169,10 @@ Option Options::make(const Sums& sums, int column, int replicas) const {
 }
 
 OptionParts Options::parts(int first, int last, const Option& option) const {
-  if (!columns_.listed.first.empty())
+  if (!columns_.listed.empty())
     return {.compute = option.time,
             .transfer = columns_.schedule == Schedule::none ? 0 : option.pass - option.time,
-            .sync = 0,
+            .sync = option.sync,
             .memory = option.memory,
             .flight = option.flight};
   return parts(sums(first, last, option.column), option.column, option.replicas);
@@ -189,22 +191,31 @@ void Options::add_column(int first, int last, int column, int in_flight, std::ve
   }
 }
 
-void Options::add_listed(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
+// Without a schedule, the all-reduce is a part of the time.
+Option Options::listed(size_t i, int type) const {
   const ListedOptions& listed = columns_.listed;
   const bool scheduled = columns_.schedule != Schedule::none;
+  const auto value = [i](const Shared<double>& values) { return values.empty() ? 0 : values[i]; };
+  const double sync = value(listed.sync), time = listed.time[i];
+  return {.devices = listed.devices[i],
+          .column = listed.column.empty() ? columns_of_[type].front() : listed.column[i],
+          .replicas = listed.replicas.empty() ? 1 : listed.replicas[i],
+          .time = scheduled ? time : time + sync,
+          .pass = !scheduled            ? 0
+                  : listed.pass.empty() ? time
+                                        : listed.pass[i],
+          .sync = scheduled ? sync : 0,
+          .memory = value(listed.memory),
+          .flight = value(listed.activations) * std::ceil(columns_.batch / columns_.microbatches),
+          .violation = 0};
+}
+
+void Options::add_listed(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
+  const auto& begin = columns_.listed.begin;
   const size_t at = arc(first, last, type);
-  for (size_t i = listed_at_[at]; i < listed_at_[at + 1]; ++i) {
-    const std::uint32_t number = listed_[i];
-    if (listed.devices[number] > problem_.max_devices_per_stage) continue;
-    Option option{.devices = listed.devices[number],
-                  .column = static_cast<int>(number),
-                  .replicas = 1,
-                  .time = listed.time[number],
-                  .pass = scheduled ? listed.pass[number] : 0,
-                  .sync = 0,
-                  .memory = listed.memory[number],
-                  .flight = listed.activations[number] * std::ceil(columns_.batch / columns_.microbatches),
-                  .violation = 0};
+  for (size_t i = begin[at]; i < begin[at + 1]; ++i) {
+    Option option = listed(i, type);
+    if (option.devices > problem_.max_devices_per_stage) break;
     option.violation = excess(option.memory + in_flight * option.flight, problem_.capacity[type]);
     options.push_back(option);
   }
@@ -245,7 +256,7 @@ void Options::keep_best(std::vector<Option>& options) const {
 
 void Options::add_all(int first, int last, int type, int in_flight, std::vector<Option>& options) const {
   options.clear();
-  if (!columns_.listed.first.empty())
+  if (!columns_.listed.empty())
     add_listed(first, last, type, in_flight, options);
   else
     for (const int column : columns_of_[type]) add_column(first, last, column, in_flight, options);
@@ -287,8 +298,42 @@ int first_that(int low, int high, Holds holds) {
 
 }  // namespace
 
+// The fastest of those with as few devices.
+Option Options::first_listed(int first, int last, int type, const OptionGroup& group, double time,
+                             int devices) const {
+  const auto& begin = columns_.listed.begin;
+  const size_t at = arc(first, last, type);
+  Option best{};
+  for (size_t i = begin[at]; i < begin[at + 1]; ++i) {
+    if (columns_.listed.devices[i] < devices || columns_.listed.time[i] > time) continue;
+    const Option option = listed(i, type);
+    if (option.devices > problem_.max_devices_per_stage) break;
+    if (best.devices > 0 && option.devices > best.devices) break;
+    if (best.devices > 0 && option.time >= best.time) continue;
+    if (option.time <= time && in_group(option.column, group) &&
+        meets(option.memory + option.flight, problem_.capacity[type]))
+      best = option;
+  }
+  best.fits = 1;
+  return best;
+}
+
+double Options::least_listed(int first, int last, int type, const OptionGroup& group, double low,
+                             int devices) const {
+  const auto& begin = columns_.listed.begin;
+  const size_t at = arc(first, last, type);
+  double least = kInfinity;
+  for (size_t i = begin[at]; i < begin[at + 1]; ++i) {
+    if (columns_.listed.devices[i] < devices) continue;
+    const Option option = listed(i, type);
+    if (option.time >= low && in_group(option.column, group)) least = std::min(least, option.time);
+  }
+  return least;
+}
+
 Option Options::first_within(int first, int last, int type, const OptionGroup& group, double time,
                              int devices) const {
+  if (!columns_.listed.empty()) return first_listed(first, last, type, group, time, devices);
   Option best{};
   for (const int column : columns_of_[type]) {
     if (!in_group(column, group)) continue;
@@ -310,6 +355,7 @@ Option Options::first_within(int first, int last, int type, const OptionGroup& g
 
 double Options::least_time_from(int first, int last, int type, const OptionGroup& group, double low,
                                 int devices) const {
+  if (!columns_.listed.empty()) return least_listed(first, last, type, group, low, devices);
   double least = kInfinity;
   for (const int column : columns_of_[type]) {
     if (!in_group(column, group)) continue;

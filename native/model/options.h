@@ -16,7 +16,7 @@ inline constexpr int kMaxOptionDevices = 256;
 
 struct Option {
   int devices;  // of all replicas
-  int column;   // device type and strategy, or the index of the listed option
+  int column;   // device type and strategy
   int replicas;
   double time;    // seconds an example in the steady state; without a schedule with its part of the all-reduce
   double pass;    // seconds an example of compute and transfer, for fill and drain; 0 without a schedule
@@ -58,8 +58,9 @@ class Options {
   // group the non-dominated ones, counting a larger `fits` as better; sorted by devices.
   void list_fitting(int first, int last, int type, std::vector<Option>& options) const;
 
-  // Whether all options are known by their devices alone: more replicas never take longer, and need no more
-  // memory. So it is without schedules, all-reduce and listed options, unless replicas have to be the same.
+  // Whether the non-dominated options are known by their devices alone: more devices take less time. So it is
+  // without schedules, unless replicas have to be the same or all-reduce may take the longer the more there
+  // are; listed options are searched for those.
   bool times_fall() const { return times_fall_; }
 
   // Where times fall: of a group, the option that takes at most `time` with the fewest devices, but with at
@@ -101,7 +102,10 @@ class Options {
   double transfer(int first, int last, int column) const;
   double workspace(int first, int last, int column) const;
   size_t arc(int first, int last, int type) const;
-  void index_listed();
+  void find_groups();
+  Option listed(size_t i, int type) const;
+  Option first_listed(int first, int last, int type, const OptionGroup& group, double time, int devices) const;
+  double least_listed(int first, int last, int type, const OptionGroup& group, double low, int devices) const;
   void keep_best(std::vector<Option>& options) const;
   bool in_group(int column, const OptionGroup& group) const {
     return columns_.degree[column] <= problem_.max_devices_per_stage &&
@@ -122,7 +126,6 @@ class Options {
   std::vector<std::vector<int>> columns_of_;    // (types,)
   std::vector<Prefix> prefix_;                  // (layers + 1, columns)
   std::vector<std::vector<double>> workspace_;  // [k](layers, columns): the maximum over 2^k layers from one on
-  std::vector<std::uint32_t> listed_, listed_at_;  // listed options by arc; where each arc begins
   std::vector<OptionGroup> groups_;
   bool times_fall_;
 };

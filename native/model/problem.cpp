@@ -19,9 +19,9 @@ std::string at(const std::string& name, size_t index, size_t columns) {
   return name + "[" + std::to_string(index / columns) + ", " + std::to_string(index % columns) + "]";
 }
 
-template <class Allowed>
-void check(const std::string& name, const std::vector<double>& values, size_t rows, size_t columns,
-           Allowed allowed, const std::string& text) {
+template <class Values, class Allowed>
+void check(const std::string& name, const Values& values, size_t rows, size_t columns, Allowed allowed,
+           const std::string& text) {
   if (values.size() != rows * columns)
     throw std::invalid_argument(name + " has " + std::to_string(values.size()) + " numbers; it must have " +
                                 std::to_string(rows * columns));
@@ -117,31 +117,42 @@ void check_column_arrays(const Columns& c, size_t layers, size_t types) {
       "a whole number of devices, 1 or more");
 }
 
-void check_listed(const ListedOptions& o, int layers, int types) {
-  const size_t count = o.first.size();
-  for (const auto* part : {&o.last, &o.type, &o.devices})
-    if (part->size() != count) throw std::invalid_argument("first, last, type and devices differ in length");
+// Where the options of each stage on each type are.
+void check_begins(const ListedOptions& o, size_t layers, size_t types) {
+  const size_t stages = layers * (layers + 1) / 2 * types;
+  bool fit = o.begin.size() == stages + 1 && o.begin[0] == 0 && o.begin.back() == o.size();
+  for (size_t i = 0; fit && i < stages; ++i) fit = o.begin[i] <= o.begin[i + 1];
+  if (!fit) throw std::invalid_argument("the options listed are not by stages and types");
+}
+
+void check_listed(const ListedOptions& o, const Columns& columns, int layers, int types) {
+  if (o.empty()) return;
+  check_begins(o, layers, types);
+  const size_t count = o.size();
+  const auto check_optional = [&](const char* name, const Shared<double>& values, const char* unit) {
+    if (!values.empty())
+      check(name, values, count, 1, non_negative, std::string("0 or from 1e-60 to 1e60 ") + unit);
+  };
   check("time", o.time, count, 1, non_negative, "0 or from 1e-60 to 1e60 seconds");
-  check("pass_time", o.pass, count, 1, non_negative, "0 or from 1e-60 to 1e60 seconds");
-  check("memory", o.memory, count, 1, non_negative, "0 or from 1e-60 to 1e60 bytes");
-  check("activations", o.activations, count, 1, non_negative, "0 or from 1e-60 to 1e60 bytes");
-  for (size_t i = 0; i < count; ++i) {
-    if (o.first[i] < 0 || o.first[i] >= layers)
-      refuse(at("first", i, 1), o.first[i], "a layer from 0 to " + std::to_string(layers - 1));
-    if (o.last[i] < o.first[i] || o.last[i] >= layers)
-      refuse(at("last", i, 1), o.last[i], "a layer from first to " + std::to_string(layers - 1));
-    if (o.type[i] < 0 || o.type[i] >= types)
-      refuse(at("type", i, 1), o.type[i], "a type from 0 to " + std::to_string(types - 1));
-    if (o.devices[i] < 1 || o.devices[i] > kMaxDevices)
-      refuse(at("devices", i, 1), o.devices[i], "from 1 to " + std::to_string(kMaxDevices));
-  }
+  check_optional("pass_time", o.pass, "seconds");
+  check_optional("sync", o.sync, "seconds");
+  check_optional("memory", o.memory, "bytes");
+  check_optional("activations", o.activations, "bytes");
+  const auto check_whole = [&](const char* name, const Shared<int>& values, int least, int most) {
+    check(
+        name, values, count, 1, [=](int x) { return least <= x && x <= most; },
+        "from " + std::to_string(least) + " to " + std::to_string(most));
+  };
+  check_whole("devices", o.devices, 1, kMaxDevices);
+  if (!o.column.empty()) check_whole("column", o.column, 0, columns.count() - 1);
+  if (!o.replicas.empty()) check_whole("replicas", o.replicas, 1, kMaxDevices);
 }
 
 void check_columns(const ProblemData& d) {
   const Columns& c = *d.columns;
   check_column_types(c, d.types);
   check_column_arrays(c, d.layers, d.types);
-  check_listed(c.listed, d.layers, d.types);
+  check_listed(c.listed, c, d.layers, d.types);
   if (c.microbatches < 1) refuse("microbatches", c.microbatches, "1 or more");
   if (!(c.batch >= 1 && c.batch <= 1 << 30 && c.batch == std::floor(c.batch)))
     refuse("batch", c.batch, "a whole number of examples from 1 to 2^30");

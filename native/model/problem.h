@@ -40,10 +40,33 @@ struct Tensor {
 
 enum class Schedule { none, gpipe, one_f_one_b };
 
-// Options listed by the caller, one per row: layers first to last as a stage on a type.
+// Numbers that the caller keeps, such as those of an array of Python.
+template <class T>
+class Shared {
+ public:
+  Shared() = default;
+  Shared(std::shared_ptr<const T> values, size_t size) : values_(std::move(values)), size_(size) {}
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const T& operator[](size_t i) const { return values_.get()[i]; }
+  const T& back() const { return (*this)[size_ - 1]; }
+
+ private:
+  std::shared_ptr<const T> values_;
+  size_t size_ = 0;
+};
+
+// Options listed by the caller. Those of a stage on a type are at begin[i] to begin[i + 1] - 1, by devices; i
+// counts the stages by first and last layer, and the types of each.
 struct ListedOptions {
-  std::vector<int> first, last, type, devices;
-  std::vector<double> time, pass, memory, activations;  // seconds an example; bytes a device, and an example
+  Shared<std::uint32_t> begin;  // empty where no options are listed
+  Shared<int> devices;
+  Shared<int> column, replicas;        // empty: the first column of the type, and 1
+  Shared<double> time, pass, sync;     // seconds an example; empty: `time`, and 0
+  Shared<double> memory, activations;  // bytes a device, and for each example in flight; empty: 0
+
+  bool empty() const { return begin.empty(); }
+  size_t size() const { return devices.size(); }
 };
 
 // Strategies, memory by position, schedules and all-reduce. A column is a device type and a strategy.

@@ -69,7 +69,7 @@ double least_rent(const Problem& problem, const LeastWork& work) {
 LeastWork least_work_by_options(const Problem& problem) {
   const Columns& columns = *problem.columns;
   LeastWork work;
-  if (!columns.listed.first.empty()) return work;
+  if (!columns.listed.empty()) return work;
   for (size_t l = 0; l < static_cast<size_t>(problem.layers); ++l) {
     double least_price = kInfinity, least_time = kInfinity, least_device = kInfinity;
     for (size_t c = 0, i = l * columns.count(); c < columns.type.size(); ++c, ++i) {

@@ -25,6 +25,7 @@ from .serving import Serving
 from .simulate import Simulation
 from .solve import solve
 from .solve_many import Results, solve_many
+from .stage_cost import StageCost, stage_cost
 from .stop import (
     FirstFeasible,
     MaxEvaluations,
@@ -81,6 +82,7 @@ __all__ = [
     "Simulation",
     "SplitModule",
     "Stage",
+    "StageCost",
     "StageplanError",
     "Stop",
     "Suggestion",
@@ -113,6 +115,7 @@ __all__ = [
     "solve_for",
     "solve_many",
     "split_module",
+    "stage_cost",
     "sweep",
     "verify",
     "write_workload",

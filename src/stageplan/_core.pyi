@@ -78,14 +78,16 @@ class Columns:
     equal_shares: bool
     def set_listed(
         self,
-        first: Sequence[int],
-        last: Sequence[int],
-        type: Sequence[int],
-        devices: Sequence[int],
+        *,
+        begin: npt.NDArray[np.uint32],
+        devices: npt.NDArray[np.int32],
+        column: npt.NDArray[np.int32] | None,
+        replicas: npt.NDArray[np.int32] | None,
         time: npt.NDArray[np.float64],
-        pass_time: npt.NDArray[np.float64],
-        memory: npt.NDArray[np.float64],
-        activations: npt.NDArray[np.float64],
+        pass_time: npt.NDArray[np.float64] | None,
+        sync: npt.NDArray[np.float64] | None,
+        memory: npt.NDArray[np.float64] | None,
+        activations: npt.NDArray[np.float64] | None,
     ) -> None: ...
 
 @final

@@ -134,6 +134,11 @@ class Frozen:
                     f"since it was compiled with its value as a constant; define it again"
                 )
 
+    def constants(self) -> list[tuple[str, object]]:
+        """Return the names and values of those that are numbers, texts, tuples or arrays."""
+        values = self._values.items()
+        return [(name, value) for name, value in values if isinstance(value, tuple)]
+
 
 def describe_error(
     kind: str, function: FunctionType, compiled: Callable[[], object], plain: Callable[[], object]

@@ -497,7 +497,7 @@ def _stage(problem: Problem, report: _core.Stage, slowest: float) -> Stage:
 
 def _strategy(problem: Problem, column: int) -> str:
     names = problem.column_strategy
-    return "" if names is None or problem.options is not None or column < 0 else names[column]
+    return "" if names is None or column < 0 else names[column]
 
 
 def _violations(

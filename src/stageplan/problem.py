@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, strategies
+from . import _core, listed_options, strategies
 from .arguments import as_floats, check_number
 from .array_fields import ARRAYS, Tensors, fields_of_arrays, frozen, replaced_field
 from .cluster import Cluster
@@ -22,6 +22,9 @@ from .goal import Goal, Objective
 from .lowering import lower
 from .plan_cost import PlanCost, check_plan_cost
 from .workload import MAX_LAYERS, Conditions, Workload
+
+if TYPE_CHECKING:
+    from .stage_cost import StageCost
 
 Array = npt.NDArray[np.float64]
 
@@ -147,7 +150,7 @@ class Problem:
     link: Array | None
     network: Array | None
     machine: Array | None
-    options: strategies.ListedOptions | None
+    options: listed_options.ListedOptions | None
     backward: Array | None
     prefill: Array | None
     by_options: bool
@@ -349,8 +352,10 @@ class Problem:
         devices: npt.ArrayLike,
         time: npt.ArrayLike,
         pass_time: npt.ArrayLike | None = None,
+        sync: npt.ArrayLike | None = None,
         memory: npt.ArrayLike | None = None,
         activations: npt.ArrayLike | None = None,
+        replicas: npt.ArrayLike | None = None,
         limit: npt.ArrayLike | None = None,
         capacity: npt.ArrayLike | None = None,
         machine: npt.ArrayLike | None = None,
@@ -372,8 +377,12 @@ class Problem:
             Seconds per example.
         pass_time : array_like, shape (N,), optional
             Seconds per example of a microbatch's pass through the stage, with a schedule; default: `time`.
+        sync : array_like, shape (N,), optional
+            Seconds per example of all-reduce and update; without a schedule they are added to `time`.
         memory, activations : array_like, shape (N,), optional
             Resident bytes per device, and bytes per device for each example of a microbatch in flight.
+        replicas : array_like of int, shape (N,), optional
+            Number of replicas; default: 1.
         limit, capacity, machine : array_like, shape (T,), optional
             Devices, bytes per device, devices per machine; inf or absent: no limit, one machine.
         fixed_price : float
@@ -405,12 +414,13 @@ class Problem:
         check_number("layers", layers, minimum=1, maximum=MAX_LAYERS, whole=True)
         given = {
             "first": first, "last": last, "type": type, "devices": devices,
-            "time": time, "pass_time": pass_time, "memory": memory, "activations": activations,
+            "time": time, "pass_time": pass_time, "sync": sync, "memory": memory,
+            "activations": activations, "replicas": replicas,
         }  # fmt: skip
         types = as_floats("price", price).size
-        listed = strategies.listed_options(given, layers, types)
+        listed = listed_options.listed_options(given, layers, types)
         problem = cls.from_arrays(
-            strategies.seconds_of_options(listed, layers, types),
+            listed_options.seconds_of_options(listed, layers, types),
             price,
             limit=limit,
             capacity=capacity,
@@ -419,6 +429,70 @@ class Problem:
             **goal,
         )
         return cls._of(problem._fields() | {"options": listed}, problem.goal)
+
+    def with_stage_cost(
+        self,
+        cost: StageCost,
+        *,
+        replicas: Sequence[int] | None = None,
+        layers: Mapping[str, npt.ArrayLike] | None = None,
+        types: Mapping[str, npt.ArrayLike] | None = None,
+        threads: int | None = None,
+    ) -> Problem:
+        """Make the problem whose stages cost what a function of yours says.
+
+        The function is called once for each stage on each type, strategy and number of replicas; options
+        that others replace are left out. All methods, bounds and proofs hold for these options, as with
+        `from_options`. The times of the layers then only describe them to learned policies and to the
+        function; layers of infinite time are not run.
+
+        Parameters
+        ----------
+        cost
+            A function decorated with `stage_cost`.
+        replicas : sequence of int, optional
+            Numbers of replicas of a stage that the function is called for; default: all up to 256 devices,
+            or as many as the goal and the type's limit allow.
+        layers : mapping of str to array_like, shape (L,), (L, T) or (L, C), optional
+            Your own numbers of each layer, whose sums and maxima the function reads.
+        types : mapping of str to array_like, shape (T,), optional
+            Your own numbers of each device type.
+        threads : int, optional
+            Number of threads, by default all available cores. The result does not depend on it.
+
+        Returns
+        -------
+        Problem
+            With `options`. They stay as they are when the problem is replaced; the schedule, the batch and
+            what has to be the same in all stages cannot be replaced.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The function does not compile, raises an error, returns numbers that are not allowed, or
+            different ones for the same stage; a variable that it reads has changed since it was compiled;
+            or an argument is wrong. One sentence, with the line of the function.
+        ImportError
+            numba is not installed.
+
+        Examples
+        --------
+        Devices of a stage that pass their gradients to each other:
+
+        >>> import stageplan as sp
+        >>> @sp.stage_cost
+        ... def cost(stage, layers, device):
+        ...     exchange = (stage.replicas - 1) / stage.replicas * layers.sum.weights / device.wire
+        ...     return layers.sum.compute / stage.replicas + exchange
+        >>> problem = sp.Problem.from_arrays([[4.0], [2.0]], price=[1.0], limit=[2], objective="throughput")
+        >>> own = problem.with_stage_cost(cost, layers={"weights": [8.0, 0.0]}, types={"wire": [1.0]})
+        >>> sp.solve(own, "exact").plan.time
+        6.0
+        """
+        from .stage_fill import fill_options
+
+        options = fill_options(self, cost, replicas, layers or {}, types or {}, threads)
+        return Problem._of(self._fields() | {"options": options}, self.goal)
 
     def replace(self, **changes: Any) -> Problem:
         """Make a problem that differs from this one.
@@ -449,7 +523,8 @@ class Problem:
                 fields[name] = value
             else:
                 fields[name] = replaced_field(self, name, value)
-        return Problem._of(fields, Goal(**goal))
+        listed_options.check_goal(self.options, self.goal, changed := Goal(**goal))
+        return Problem._of(fields, changed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the problem to a file, NumPy's .npz, atomically; `load` returns an equal one.

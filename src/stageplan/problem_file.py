@@ -15,12 +15,13 @@ from msgspec import Meta, Struct
 from .array_fields import ARRAYS, fields_of_arrays
 from .errors import InputError
 from .goal import Goal
+from .listed_options import ListedOptions, stored_arrays
 from .output import write_whole
 from .plan_cost import refuse_plan_cost
 from .problem import Problem
 from .readers.arrays import read_npz
 from .readers.bounded import about, as_path, from_json
-from .strategies import BY_COLUMN, BY_TYPE, ListedOptions, listed_options
+from .strategies import BY_COLUMN, BY_TYPE
 from .workload import Conditions
 
 _FORMAT = "stageplan problem 1"
@@ -56,7 +57,8 @@ def write_problem(problem: Problem, path: str | os.PathLike[str]) -> None:
     rest = {name: fields[name] for name in _Rest.__struct_fields__ if name != "goal"} | {"goal": problem.goal}
     arrays = {name: fields[name] for name in (*ARRAYS, *_OPTIONAL, *_BY_PASS) if fields[name] is not None}
     if fields["options"] is not None:
-        arrays |= {name: getattr(fields["options"], attribute) for name, attribute in _OPTIONS.items()}
+        options = {name: getattr(fields["options"], attribute) for name, attribute in _OPTIONS.items()}
+        arrays |= {name: array for name, array in options.items() if array is not None}
     document = np.frombuffer(msgspec.json.encode(rest), np.uint8)
     write_whole(
         as_path("path", path), lambda stream: np.savez(stream, format=_FORMAT, document=document, **arrays)
@@ -78,7 +80,7 @@ def _read(file: Path) -> dict[str, npt.NDArray[Any]]:
     found = str(read["format"]) if "format" in read else None
     if found != _FORMAT:
         raise InputError(f"its format is {found!r}; it must be {_FORMAT!r}")
-    options = () if _OPTIONS.keys().isdisjoint(read) else _OPTIONS
+    options = () if _OPTIONS.keys().isdisjoint(read) else ("options_begin", "options_devices", "options_time")
     for name in ("document", *ARRAYS, *options):
         if name not in read:
             raise InputError(f"{name} is absent")
@@ -89,7 +91,7 @@ def _problem(read: dict[str, npt.NDArray[Any]]) -> Problem:
     rest: _Rest = from_json(read["document"].tobytes(), _Rest, "JSON of a problem")
     values = {name: getattr(rest, name) for name in _Rest.__struct_fields__ if name != "goal"}
     fields = fields_of_arrays({name: read.get(name) for name in (*ARRAYS, *_OPTIONAL)} | values)
-    layers, types = len(fields["layer_names"]), len(fields["type_names"])
+    layers = len(fields["layer_names"])
     for name in ("layer_kinds", "layer_modules", "parameters"):
         if len(values[name]) != layers:
             raise InputError(f"{name} has {len(values[name])} entries; it must have {layers}")
@@ -101,9 +103,10 @@ def _problem(read: dict[str, npt.NDArray[Any]]) -> Problem:
     kept = ("name", "conditions", "ties", "layer_kinds", "layer_modules", "parameters")
     fields |= {name: values[name] for name in kept}
     fields |= {name: _seconds(read[name]) for name in _BY_PASS if name in read}
-    if "options_first" in read:
-        given = {attribute: read[name] for name, attribute in _OPTIONS.items()}
-        fields["options"] = listed_options(given, layers, types)
+    if "options_begin" in read:
+        given = {attribute: read[name] for name, attribute in _OPTIONS.items() if name in read}
+        fixed_goal = bool(np.any(given.pop("fixed_goal", False)))
+        fields["options"] = ListedOptions(**stored_arrays(given), fixed_goal=fixed_goal)
     return Problem._of(fields, rest.goal)
 
 

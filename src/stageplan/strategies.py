@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, listed_options
 from .arguments import as_floats
 from .errors import InputError, InputTypeError
 from .fields import show
 from .goal import Goal
+from .listed_options import whole_numbers
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -30,80 +30,20 @@ ABSENT: dict[str, Any] = dict.fromkeys(
 """All of them, as a problem has them that does without."""
 
 
-@dataclass(frozen=True, eq=False)
-class ListedOptions:
-    """Options of stages, one entry of each array an option.
-
-    Attributes
-    ----------
-    first, last, type, devices : ndarray of int32, shape (N,)
-        First and last layer of the stage, its device type, the devices that it takes.
-    time : ndarray of float64, shape (N,)
-        Seconds per example.
-    pass_time : ndarray of float64, shape (N,)
-        Seconds per example that a microbatch takes through the stage, with a schedule.
-    memory, activations : ndarray of float64, shape (N,)
-        Bytes a device that stay, and for each example of a microbatch in flight.
-    """
-
-    first: Ints
-    last: Ints
-    type: Ints
-    devices: Ints
-    time: Array
-    pass_time: Array
-    memory: Array
-    activations: Array
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ListedOptions):
-            return NotImplemented
-        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-
-    def __hash__(self) -> int:
-        return hash((self.devices.tobytes(), self.time.tobytes()))
-
-
-def listed_options(given: Mapping[str, Any], layers: int, types: int) -> ListedOptions:
-    """Make options of plain arrays; those that are None have their defaults."""
-    arrays: dict[str, npt.NDArray[Any]] = {
-        name: _whole(name, given[name]) for name in ("first", "last", "type", "devices")
-    }
-    time = as_floats("time", given["time"])
-    arrays["time"] = time
-    for name, default in (("pass_time", time), ("memory", 0.0), ("activations", 0.0)):
-        value = given[name]
-        arrays[name] = np.broadcast_to(default, time.shape) if value is None else as_floats(name, value)
-    for name, array in arrays.items():
-        if array.ndim != 1 or len(array) != len(arrays["first"]) or len(array) == 0:
-            raise InputError(
-                f"{name} has shape {array.shape}; it must have one entry for each option, as first does"
-            )
-    listed = ListedOptions(**{name: _fixed(array) for name, array in arrays.items()})
-    outside = (listed.first < 0) | (listed.last >= layers) | (listed.first > listed.last)
-    outside |= (listed.type < 0) | (listed.type >= types)
-    if outside.any():
-        i = int(np.flatnonzero(outside)[0])
-        raise InputError(
-            f"option {i} is of layers {listed.first[i]} to {listed.last[i]} on type {listed.type[i]}; "
-            f"layers must be from 0 to {layers - 1}, in order, and types from 0 to {types - 1}"
-        )
-    return listed
-
-
 def column_fields(given: Mapping[str, Any], types: int) -> dict[str, Any]:
     """Check column_type, column_degree and column_strategy; all three None if absent."""
     names = ("column_type", "column_degree", "column_strategy")
     if all(given[name] is None for name in names):
         return dict.fromkeys(names)
-    type_ = np.arange(types) if given["column_type"] is None else _whole("column_type", given["column_type"])
+    type_ = given["column_type"]
+    type_ = np.arange(types) if type_ is None else whole_numbers("column_type", type_)
     if type_.ndim != 1 or type_.size == 0:
         raise InputError(f"column_type has shape {type_.shape}; it must be one device type a column")
     for t in range(types):
         if t not in type_:
             raise InputError(f"column_type has no column of type {t}; it must have one or more of each type")
     degree = np.ones(len(type_)) if given["column_degree"] is None else given["column_degree"]
-    degree = _whole("column_degree", degree)
+    degree = whole_numbers("column_degree", degree)
     if degree.shape != type_.shape:
         raise InputError(f"column_degree has shape {degree.shape}; it must be {type_.shape}, as column_type")
     strategy = given["column_strategy"]
@@ -238,11 +178,8 @@ def lower(fields: Mapping[str, Any], goal: Goal, types: int) -> _core.Columns:
     core.whole_machines = goal.whole_machines
     core.same_strategy, core.same_replicas = goal.same_strategy, goal.same_replicas
     core.equal_shares = goal.equal_shares
-    if (listed := fields["options"]) is not None:
-        core.set_listed(
-            listed.first, listed.last, listed.type, listed.devices,
-            listed.time, listed.pass_time, listed.memory, listed.activations,
-        )  # fmt: skip
+    if fields["options"] is not None:
+        listed_options.lower(core, fields["options"])
     return core
 
 
@@ -260,16 +197,6 @@ def fastest_columns(fields: Mapping[str, Any], types: int) -> dict[str, Array]:
         for name in names:
             found[name][:, t] = fields[name][layers, fastest]
     return found
-
-
-def seconds_of_options(listed: ListedOptions, layers: int, types: int) -> Array:
-    """Estimate seconds per example, (layers, types): of each layer its share of the fastest option."""
-    compute = np.full((layers, types), np.inf)
-    share = listed.time * listed.devices / (listed.last - listed.first + 1)
-    for first, last, t, seconds in zip(listed.first, listed.last, listed.type, share, strict=True):
-        row = compute[first : last + 1, t]
-        np.minimum(row, seconds, out=row)
-    return compute
 
 
 def _default_strategies(type_: npt.NDArray[Any], degree: npt.NDArray[Any]) -> tuple[str, ...]:
@@ -292,13 +219,6 @@ def _texts(values: Any, count: int) -> tuple[str, ...]:
     if len(values) != count:
         raise InputError(f"column_strategy has {len(values)} texts; it must have {count}")
     return tuple(values)
-
-
-def _whole(name: str, values: object) -> npt.NDArray[np.int32]:
-    array = as_floats(name, values)
-    if array.size and not (np.all(array == np.floor(array)) and np.all(np.abs(array) < 2**31)):
-        raise InputError(f"{name} has numbers that are not whole; it must be an array of whole numbers")
-    return array.astype(np.int32)
 
 
 def _is_list(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -185,14 +185,22 @@ def _sum(values: npt.NDArray[np.float64]) -> float:
 
 
 def _check_listed(problem: Problem, stage: Stage, t: int, name: str) -> None:
-    o = problem.options
-    if o is None:
+    options = problem.options
+    if options is None:
         return
-    same = (o.first == stage.layers[0]) & (o.last == stage.layers[-1]) & (o.type == t)
-    same &= (o.devices == stage.devices) & (o.time == stage.time)
-    if problem.goal.schedule:
-        same &= np.isclose(o.pass_time, stage.compute + stage.transfer, rtol=_ROUNDING, atol=0)
+    of = options.of(stage.layers[0], stage.layers[-1], t, problem.n_layers)
+
+    def listed(values: npt.NDArray[np.float64] | None, default: Any = 0.0) -> Any:
+        return default if values is None else values[of]
+
+    time, sync = options.time[of], listed(options.sync)
+    scheduled = problem.goal.schedule is not None
+    same = (options.devices[of] == stage.devices) & ((time if scheduled else time + sync) == stage.time)
+    if scheduled:
+        through = listed(options.pass_time, time)
+        same &= np.isclose(through, stage.compute + stage.transfer, rtol=_ROUNDING, atol=0)
+        same &= sync == stage.sync
     _, fullest = _share(problem, 1)
-    memory = o.memory + stage.in_flight * fullest * o.activations
+    memory = listed(options.memory) + stage.in_flight * fullest * listed(options.activations)
     if not (same & np.isclose(memory, stage.memory, rtol=_ROUNDING, atol=0)).any():
         raise InputError(f"{name} is none of the options of its layers on {problem.type_names[t]}")

@@ -1,0 +1,114 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""The loop that calls a stage cost for all stages, and keeps the options that may be of use.
+
+Numba compiles these functions together with the user's function: `stage_cost.compile_row` gives them what the
+names stand for that are None here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .arguments import LARGEST
+
+PARTS = ("time", "memory", "activations", "pass_time", "sync")
+"""What a function returns: the first of these alone, or the first few as a tuple."""
+
+cost: Any = None
+Stage: Any = None
+Layers: Any = None
+fields_at: Any = None
+device_at: Any = None
+as_parts: Any = None
+SMALLEST, GREATEST = 1 / LARGEST, LARGEST
+
+DEVICES, REPLICAS, COLUMN, GROUP, DEGREE, STRATEGY = range(6)
+"""Columns of the matrix of choices; the options kept have the first one, or the first four."""
+
+
+def sum_up(first, last, level, sums, highest, high, low, infinite, maxima):
+    """Set the sums and the maxima of the numbers of layers, by column."""
+    columns, second = sums.shape[0], last + 1 - (1 << level)
+    size = high.shape[0] - columns  # of a level
+    for c in range(columns):
+        begin, end = first * columns + c, (last + 1) * columns + c
+        left, right = level * size + begin, level * size + second * columns + c
+        for a in range(sums.shape[1]):
+            total = (high[end, a] - high[begin, a]) + (low[end, a] - low[begin, a])
+            sums[c, a] = np.inf if infinite[end, a] > infinite[begin, a] else total
+            highest[c, a] = max(maxima[left, a], maxima[right, a])
+
+
+def first_wrong(parts):
+    """Return the number of the first part that is not allowed; -1 if all are."""
+    for i, x in enumerate(parts):
+        if not (x == 0 or SMALLEST <= x <= GREATEST):
+            return i
+    return -1
+
+
+def replaceable(parts, n, group, begin, end, numbers, wholes):
+    """Whether one of the options kept of its group, which have no more devices, is as good in all."""
+    for j in range(end - 1, begin - 1, -1):
+        as_good = group < 0 or wholes[GROUP, j] == group
+        for i in range(n):
+            as_good = as_good and numbers[i, j] <= parts[i]
+        if as_good:
+            return True
+    return False
+
+
+def row(first, place, choices, records, numbers, wholes, counts):
+    """Keep the options of the stages that begin at a layer, from a place on, and count them.
+
+    Returns the place behind them, how many parts the function returns and, where a part is not allowed, the
+    last layer, the choice, the part and its value.
+    """
+    starts, kinds, shares = choices  # locals: reading a field of a tuple of arrays counts references
+    high, low, infinite, maxima, unsupported, types, in_bytes, out_bytes, batch, microbatches = records
+    layers, columns = unsupported.shape[0] - 1, unsupported.shape[1]
+    sums, highest = np.empty((columns, high.shape[1])), np.empty((columns, high.shape[1]))
+    stage_index = first * (2 * layers - first + 1) // 2
+    level = n = 0
+    for last in range(first, layers):
+        if last + 1 - first >= 2 << level:
+            level += 1
+        sum_up(first, last, level, sums, highest, high, low, infinite, maxima)
+        for t in range(types.shape[0]):
+            device = device_at(types, t)
+            begin, fastest = place, np.inf
+            for k in range(starts[t], starts[t + 1]):
+                c = kinds[k, COLUMN]
+                if unsupported[last + 1, c] > unsupported[first, c]:
+                    continue
+                stage = Stage(
+                    first, last, last - first + 1, layers, t, kinds[k, STRATEGY], c, kinds[k, DEGREE],
+                    kinds[k, REPLICAS], kinds[k, DEVICES], shares[k], batch, microbatches,
+                    in_bytes[stage_index], out_bytes[stage_index],
+                )  # fmt: skip
+                record = Layers(
+                    fields_at(sums, c),
+                    fields_at(highest, c),
+                    fields_at(maxima, first * columns + c),
+                    fields_at(maxima, last * columns + c),
+                )
+                n, parts = as_parts(cost(stage, record, device))
+                if parts[0] == np.inf:  # it cannot run there
+                    continue
+                wrong = first_wrong(parts)
+                if wrong >= 0:
+                    return place, n, last, k, wrong, parts[wrong]
+                group = kinds[k, GROUP]
+                if parts[0] >= fastest and replaceable(parts, n, group, begin, place, numbers, wholes):
+                    continue
+                fastest = min(fastest, parts[0])
+                for i in range(n):
+                    numbers[i, place] = parts[i]
+                for i in range(wholes.shape[0]):
+                    wholes[i, place] = kinds[k, i]
+                place += 1
+            counts[stage_index * types.shape[0] + t] = place - begin
+        stage_index += 1
+    return place, n, -1, -1, -1, 0.0
