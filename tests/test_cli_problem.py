@@ -282,3 +282,20 @@ def test_prices_of_a_kind(run):
     whole = strict(run(*argv, "--prices", "list.csv", "--whole-machines")[1])
     assert whole["price"] == 16.0
     assert strict(run(*argv, "--prices", "list.csv")[1])["price"] < 8.0
+
+
+def test_a_table_of_measured_stages_is_planned(run):
+    Path("lab.toml").write_text('name = "lab"\n[[types]]\nname = "gpu"\nprice = 2.0\nlimit = 3\n')
+    Path("stages.csv").write_text(
+        "first,last,type,devices,time\n0,0,gpu,1,2.0\n1,1,gpu,1,3.0\n1,1,gpu,2,1.6\n0,1,gpu,3,\n"
+    )
+    command = ("plan", "stages.csv", "--cluster", "lab.toml", "--objective", "throughput", "--split")
+    status, out, _ = run(*command, "-o", "-")
+    assert status == 0
+    assert [stage["devices"] for stage in json.loads(out)["stages"]] == [1, 2]
+
+
+def test_measured_stages_have_no_cluster_and_no_batch_of_their_own(refused):
+    Path("stages.csv").write_text("first,last,type,devices,time\n0,0,gpu,1,2.0\n")
+    assert "--cluster or --device must be given" in refused("plan", "stages.csv")
+    assert refused("plan", "stages.csv", "--workload-batch", "4").startswith("--workload-batch is given; ")

@@ -145,7 +145,7 @@ def _check_values(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
             allowed = f"0 or from 1e-60 to 1e60 {unit}" if unit else f"from {low} to {high}"
-            raise InputError(f"{name}[{i}] is {show(array[i].item())}; it must be {allowed}")
+            raise InputError(f"{name}[{i}] is {array[i]:g}; it must be {allowed}")
 
 
 def stored_arrays(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -430,6 +430,68 @@ class Problem:
         )
         return cls._of(problem._fields() | {"options": listed}, problem.goal)
 
+    @classmethod
+    def from_measured(
+        cls,
+        measured: str | os.PathLike[str] | Mapping[str, Any] | npt.ArrayLike,
+        cluster: Cluster,
+        goal: Goal | None = None,
+        *,
+        devices: npt.ArrayLike | None = None,
+        memory: npt.ArrayLike | None = None,
+    ) -> Problem:
+        """Make a problem from measured stages. Stages that have no time are not offered.
+
+        Parameters
+        ----------
+        measured : path-like, mapping, or array_like of shape (L, L, T, K)
+            A CSV or Parquet file, or a mapping of columns such as ``dict(frame)``, with a row for each stage
+            that was measured, in columns ``first`` and ``last``, its layers from 0 on; ``type``, the name of
+            a device type or its number; ``devices``; ``time``, seconds per example, empty or NaN where there
+            is none; and, if they are known, ``pass_time``, ``sync``, ``memory``, ``activations`` and
+            ``replicas``, as in `from_options`. Or the seconds per example by first layer, last layer, device
+            type and number of devices, as an array, with NaN or inf where there are none.
+        cluster
+            The device types.
+        goal
+            The objective and limits of plans.
+        devices : array_like of int, shape (K,) or (T, K)
+            With an array: the numbers of devices that it has times for.
+        memory : array_like of float, shape (L, L, T, K), optional
+            With an array: resident bytes per device.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ValueError, TypeError
+            Naming the column, the value and what is allowed.
+        ImportError
+            The file is Parquet, and pyarrow is not installed.
+
+        Examples
+        --------
+        Two layers, which were not measured together on two devices:
+
+        >>> import stageplan as sp
+        >>> nan = float("nan")
+        >>> seconds = [[[[2.0, 1.1]], [[4.0, nan]]], [[[nan, nan]], [[3.0, 1.6]]]]
+        >>> lab = sp.Cluster(name="lab", types=[sp.DeviceType(name="gpu", price=1.0, limit=3)])
+        >>> problem = sp.Problem.from_measured(
+        ...     seconds, lab, sp.Goal(objective="throughput", split=True), devices=[1, 2]
+        ... )
+        >>> [stage.devices for stage in sp.solve(problem).plan.stages]
+        [1, 2]
+        """
+        from .measured import measured_fields
+
+        fields = measured_fields(measured, cluster, devices, memory)
+        return cls._of(fields, Goal() if goal is None else goal)
+
     def with_stage_cost(
         self,
         cost: StageCost,

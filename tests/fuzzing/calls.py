@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -68,7 +69,12 @@ def _calls() -> tuple[Call, ...]:
         "layers": 2, "price": [1.0], "first": [0, 0, 1], "last": [1, 0, 1], "type": [0, 0, 0],
         "devices": [2, 1, 1], "time": [2.0, 1.5, 1.0], "pass_time": [3.0, 2.0, 1.0],
         "memory": [1.0, 1.0, 1.0], "activations": [1.0, 1.0, 1.0], "limit": [4], "capacity": [9.0],
-        "machine": [2], "fixed_price": 0.0, "split": True,
+        "sync": [0.5, 0.0, 0.0], "replicas": [2, 1, 1], "machine": [2], "fixed_price": 0.0, "split": True,
+    }  # fmt: skip
+    measured = {
+        "measured": [[[[2.0, 1.1]], [[4.0, math.nan]]], [[[math.inf, 1.0]], [[3.0, 1.6]]]],
+        "cluster": sp.Cluster(name="lab", types=[sp.DeviceType(name="t", price=1.0, limit=3)]),
+        "goal": sp.Goal(), "devices": [1, 2], "memory": [[[[1.0, 1.0]]] * 2] * 2,
     }  # fmt: skip
     by_columns = sp.Problem.from_arrays(**columns)
     layer = {
@@ -82,6 +88,7 @@ def _calls() -> tuple[Call, ...]:
         *[Call(sp.Problem.from_arrays, arrays)] * 8,
         *[Call(sp.Problem.from_arrays, columns)] * 8,
         *[Call(sp.Problem.from_options, listed | scheduled)] * 4,
+        Call(sp.Problem.from_measured, measured),
         Call(by_columns.replace, {name: columns[name] for name in columns if columns[name] is not None}),
         Call(sp.Plan.of(by_columns, [0, 1]).simulate, {"forward": 0.3}),
         Call(sp.evaluate, {"problem": by_columns, "schemes": np.zeros((2, 2), np.int8), "target": 1.0}),

@@ -20,6 +20,7 @@ from ..goal import Goal, Objective
 from ..output import print_note
 from ..problem import Problem
 from ..readers import has_prices, read_cluster, read_devices, read_goal, read_workload
+from ..readers.measured import SUFFIXES
 
 _SUSPICIOUS = 0.1  # of the catalogue's price; a lower one may be a mistake in the list
 
@@ -41,7 +42,11 @@ _GOAL_SWITCHES = {
 
 def add_problem(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a problem: a workload, its hardware and a goal."""
-    parser.add_argument("workload", metavar="WORKLOAD", help="a file, or the name of a built-in example")
+    parser.add_argument(
+        "workload",
+        metavar="WORKLOAD",
+        help="a file, the name of a built-in example, or a table of measured stages: a CSV or Parquet file",
+    )
     add_hardware(parser)
     add = parser.add_argument_group("goal (default: the goal in the workload's file)").add_argument
     add(
@@ -138,13 +143,20 @@ def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Pro
 
     What there is to note goes to ``arguments.notes``, which `print_notes` prints once nothing can be refused.
     """
-    workload = read_workload(arguments.workload, batch=arguments.workload_batch)
+    measured = Path(arguments.workload).suffix in SUFFIXES
+    workload = None if measured else read_workload(arguments.workload, batch=arguments.workload_batch)
+    if measured and arguments.workload_batch is not None:
+        raise InputError("--workload-batch is given; measured stages have times per example")
     flags = {name: getattr(arguments, name, None) for name in Goal.__struct_fields__}
     flags = {name: value for name, value in flags.items() if value is not None}
-    goal = msgspec.structs.replace(goal or read_goal(arguments.workload) or Goal(), **flags)
+    stated = None if measured else read_goal(arguments.workload)
+    goal = msgspec.structs.replace(goal or stated or Goal(), **flags)
     cluster = _cluster(arguments, goal.whole_machines)
     count_threads(getattr(arguments, "threads", None))
-    problem = Problem(workload, cluster, goal)
+    if workload is None:
+        problem = Problem.from_measured(arguments.workload, cluster, goal)
+    else:
+        problem = Problem(workload, cluster, goal)
     notes = (_notes_on_prices(arguments, cluster), _notes_on_gradients(problem), _notes_on_workspace(problem))
     arguments.notes = tuple(chain(*notes, _notes_on_groups(problem, goal)))
     return problem
