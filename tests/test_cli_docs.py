@@ -24,6 +24,7 @@ def test_pages_are_listed_with_their_titles(run):
         "long-runs         Long searches",
         "networks          Networks that are read",
         "own-objective     Objectives of your own",
+        "own-physics       Your own cost of stages",
         "reports           Reports and plots",
         "runtimes          Runtimes",
         "schedules         Strategies, schedules and memory",

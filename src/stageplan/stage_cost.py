@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -155,8 +156,9 @@ def compile_row(function: FunctionType, classes: tuple[Any, Any, Any, Any], cons
 def _compiled(function: Any) -> Any:
     """Compile a function at its first call, and keep the machine code if that is possible."""
     numba = load_numba(KIND)
+    imported = function.__module__ in sys.modules  # another process can find it
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return numba.njit(nogil=True, cache=imported)(function)
     except RuntimeError:  # it is not in a file, or nothing can be written beside it
         return numba.njit(nogil=True)(function)
 

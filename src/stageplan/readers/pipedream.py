@@ -90,6 +90,7 @@ def _layer(id_: str, node: _Node) -> Layer:
         kind=kind.group() if kind else "",
         compute={TYPE: node.seconds},
         memory=node.parameter + node.activation,
+        parameters=node.parameter,
     )
 
 
