@@ -35,10 +35,10 @@ def test_no_width_is_negative():
 
 def test_a_text_that_fits_only_where_it_is_wide_is_short_on_phones():
     picture = Picture(50, "label")
-    picture.fitting(0.5, 10, 0.1, ["ten letters"[:10], "four"], "on")
+    picture.fitting(0.5, 10, 0.11, ["ten letters"[:9], "four"], "on")
     assert [(text.text, text.get("class")) for text in drawn(picture)] == [
         ("four", "on narrow"),
-        ("ten letter", "on wide"),
+        ("ten lette", "on wide"),
     ]
 
 

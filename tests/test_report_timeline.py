@@ -3,6 +3,7 @@
 import pytest
 import report_samples as samples
 
+import stageplan as sp
 from stageplan.report import timeline
 from stageplan.report.subject import Subject
 
@@ -47,3 +48,16 @@ def test_bubbles_and_updates_are_in_the_table():
 
 def test_plans_without_a_schedule_have_no_passes():
     assert timeline.count_passes(subject_of(samples.trained(schedule=None, microbatches=None))) == 0
+
+
+def test_thousands_of_stages_are_drawn_as_far_as_there_is_room():
+    layers = 2400
+    problem = sp.Problem.from_arrays(
+        [[1.0, 2.0], [2.0, 1.0]] * (layers // 2), [1.0, 1.0], schedule="gpipe", microbatches=10, batch=10
+    )
+    plan = sp.Plan.of(problem, [0, 1] * (layers // 2))
+    line = timeline.timeline_of(Subject.of(plan, plan.to_dict()))
+    assert len(line.passes) == layers
+    drawn = timeline.blocks(line)
+    assert len(drawn) == 64
+    assert sum(map(len, drawn)) <= 2000

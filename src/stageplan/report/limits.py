@@ -13,7 +13,7 @@ from .subject import Subject
 from .svg import Picture
 
 _ROW = 34
-_MOST = 60  # that are drawn
+_MOST = 60  # that are shown
 
 
 def limits_of(subject: Subject, held: list[Memory] | None) -> list[tuple[Violation, bool]]:
@@ -131,7 +131,7 @@ def assumptions(subject: Subject) -> Iterator[str]:
     ):
         if holds:
             yield text
-    for tie in document.cut_ties:
+    for tie in document.cut_ties[:_MOST]:
         names = " and ".join(tie)
         yield f"{names} share weights but not a stage; in training, their copies become different."
 

@@ -14,7 +14,7 @@ from ..output import write_whole
 from ..readers.bounded import as_path
 from .svg import Picture, escape, shorten
 
-MOST_ROWS = 250
+MOST_ROWS = 150
 """Most rows of a table in a report."""
 
 _MOST_LETTERS = 60  # of a cell of a table
@@ -91,7 +91,7 @@ def _hash(content: str) -> str:
 def head(title: str, what: str, state: str, good: bool) -> str:
     """Begin a page: its title, what was asked for, and the answer in a sentence."""
     return (
-        f"<h1>{escape(title)}</h1>\n<p>{escape(what)}</p>\n"
+        f"<h1>{escape(shorten(title, 200))}</h1>\n<p>{escape(what)}</p>\n"
         f'<p class="state {"good" if good else "bad"}">{escape(state)}</p>\n'
     )
 
@@ -123,7 +123,8 @@ def figure(picture: Picture, caption: str = "") -> str:
 def legend(entries: Iterable[tuple[str, str]]) -> str:
     """Explain colours: pairs of a class and a text."""
     items = "".join(
-        f'<li><svg aria-hidden="true"><rect width="12" height="12" class="{kind}"/></svg>{escape(text)}</li>'
+        f'<li><svg aria-hidden="true"><rect width="12" height="12" class="{kind}"/></svg>'
+        f"{escape(shorten(text, _MOST_LETTERS))}</li>"
         for kind, text in entries
     )
     return f'<ul class="legend">{items}</ul>\n'
@@ -163,5 +164,5 @@ def paragraph(text: str, kind: str = "soft") -> str:
 
 def bullets(items: Iterable[str]) -> str:
     """Show sentences, one below the other."""
-    shown = "".join(f"<li>{escape(item)}</li>" for item in items)
+    shown = "".join(f"<li>{escape(shorten(item, 500))}</li>" for item in items)
     return f"<ul>{shown}</ul>\n" if shown else ""

@@ -10,9 +10,9 @@ from .subject import Run, Subject, how, stage_name
 from .svg import Picture, shorten
 
 COLORS = 8  # of device types; more types repeat them
-MOST_LAYERS = 500
+MOST_LAYERS = 300
 """Most layers that each have a text of their own."""
-MOST_RUNS = 600
+MOST_RUNS = 300
 """Most runs of layers that are drawn."""
 _ROW, _BAR = 48, 30
 
@@ -50,8 +50,9 @@ def _draw_run(picture: Picture, subject: Subject, number: int, run: Run, unit: f
     stage = document.stages[run.stage]
     x, width = run.first * unit, (run.last - run.first) * unit
     row, color = types.index(stage.type), color_of(types, stage.type)
-    tip = f"stage {stage_name(document, run.stage)}, {stage.devices:,} devices"
-    picture.rect(x, 0, width, 22, "odd" if number % 2 else "even", tip)
+    alone = len(subject.names) > MOST_LAYERS  # else each layer has a text, above this one
+    tip = f"stage {stage_name(document, run.stage)}, {stage.devices:,} devices" if alone else ""
+    picture.rect(x, 0, width, 22, "odd" if number % 2 else "even")
     middle = x + width / 2
     picture.fitting(middle, 15, width, [f"stage {run.stage + 1}", str(run.stage + 1)])
     picture.rect(x, 46 + _ROW * row, width, _BAR, f"t{color} edge", tip)
@@ -72,15 +73,16 @@ def _lines_of(stage: StageDocument) -> tuple[list[str], list[str]]:
 
 
 def _layer_tips(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
-    layers = subject.document.layers
+    layers, names = subject.document.layers, subject.names
     for run in runs:
-        stage = f"stage {stage_name(subject.document, run.stage)}"
+        devices = subject.document.stages[run.stage].devices
+        stage = f"stage {stage_name(subject.document, run.stage)}, {devices:,} devices"
         for place in range(run.first, run.last):
             facts = ""
             if layers:
                 kind, size = layers[place].kind, layers[place].parameters
                 facts = (f" ({kind})" if kind else "") + (f", {show_bytes(size)} of weights" if size else "")
-            yield f"layer {place + 1}: {subject.names[place]}{facts}\n{stage}"
+            yield f"layer {place + 1}: {shorten(names[place], 80)}{facts}\n{stage}"
 
 
 def small_strip(subject: Subject, types: Sequence[str]) -> Picture:

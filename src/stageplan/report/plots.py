@@ -100,7 +100,7 @@ def _rows(axes: Axes, subject: Subject, title: str, unit: str) -> None:
 def _schedule(axes: Axes, subject: Subject) -> None:
     line = timeline.timeline_of(subject)
     drawn = timeline.blocks(line)
-    for i, made in enumerate(drawn[: stages.MOST_STAGES]):
+    for i, made in enumerate(drawn):
         spans = [(block.start, block.end - block.start) for block in made]
         fills = [color(timeline.KINDS[block.direction]) for block in made]
         axes.broken_barh(spans, (i - 0.4, 0.6), facecolors=fills)

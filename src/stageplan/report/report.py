@@ -96,11 +96,11 @@ def _proof(goal: Goal, found: SearchDocument, feasible: bool) -> str:
 
 def _tiles(subject: Subject, line: timeline.Timeline | None) -> Iterator[tuple[str, str]]:
     document = subject.document
-    rate = "infinite" if document.throughput is None else f"{document.throughput:,.6g} examples/s"
+    rate = "infinite" if document.throughput is None else f"{document.throughput:,.6g}"
     yield "cost", f"${document.cost:,.2f}"
-    yield "throughput", rate
-    yield "duration", f"{document.duration:,.6g} s"
-    yield "price", f"${document.price:,.4g}/h"
+    yield "throughput, examples/s", rate
+    yield "duration, s", f"{document.duration:,.6g}"
+    yield "price, $/h", f"{document.price:,.4g}"
     yield "stages", f"{len(document.stages):,}"
     yield "devices", f"{devices_of(document):,}"
     if line is not None and line.duration:
@@ -109,10 +109,8 @@ def _tiles(subject: Subject, line: timeline.Timeline | None) -> Iterator[tuple[s
         yield "bubble, mean of stages", f"{idle:.1%}"
     served = document.serving
     if served is not None:
-        yield (
-            "tokens",
-            "infinite" if served.tokens_per_second is None else f"{served.tokens_per_second:,.4g}/s",
-        )
+        rate = served.tokens_per_second
+        yield "tokens/s", "infinite" if rate is None else f"{rate:,.4g}"
         if served.time_per_token is not None:
             yield "time per token", show_seconds(served.time_per_token)
         if served.time_to_first_token is not None:

@@ -12,7 +12,7 @@ from .placement import color_of
 from .subject import Subject, stage_name
 from .svg import Picture
 
-MOST_STAGES = 100
+MOST_STAGES = 64
 """Most stages that are drawn."""
 _ROW = 34
 

@@ -14,6 +14,7 @@ from ..fields import printable
 NARROW, WIDE = 300, 700  # pixels of a picture on a phone, and from where texts of the class "wide" are shown
 _LETTER = 6.3  # pixels, in the mean
 _LABELS = 22, 44  # letters of a text at the left, on a phone and elsewhere
+_TIP = 300  # letters of a text at the pointer
 _SCALED = 1000  # across a picture, of what is scaled
 
 Point = tuple[float, float]
@@ -89,8 +90,10 @@ class Picture:
         Nothing is written where none fits.
         """
         choices = list(texts)
-        narrow = next((text for text in choices if len(text) * _LETTER <= width * NARROW), "")
-        wide = next((text for text in choices if len(text) * _LETTER <= width * WIDE), "")
+        narrow, wide = (
+            next((text for text in choices if (len(text) + 1) * _LETTER <= width * pixels), "")
+            for pixels in (NARROW, WIDE)
+        )
         if narrow == wide:
             shown = [(narrow, kind)]
         else:
@@ -124,7 +127,9 @@ class Picture:
     def _add(self, element: str, tip: str) -> None:
         tag = element.partition(" ")[0]
         self._parts.append(
-            f"<{element}><title>{escape(tip, chr(10))}</title></{tag}>" if tip else f"<{element}/>"
+            f"<{element}><title>{escape(shorten(tip, _TIP), chr(10))}</title></{tag}>"
+            if tip
+            else f"<{element}/>"
         )
 
     def __str__(self) -> str:

@@ -16,7 +16,8 @@ from .svg import Picture
 
 MOST_PASSES = 50_000
 """Most passes of an iteration that a report simulates."""
-_MOST_BLOCKS = 2000  # that are drawn
+_MOST_BLOCKS, _MOST_OF_MANY = 2000, 800  # that are drawn, and of more than _MANY stages
+_MANY = 32
 _ROW, _FOOT = 40, 20
 KINDS = {"forward": "t4", "backward": "t0", "both": "t2"}
 """Colours of passes."""
@@ -84,10 +85,12 @@ def count_passes(subject: Subject) -> int:
 
 def blocks(line: Timeline) -> list[list[Block]]:
     """Return what to draw of each stage: each pass, or neighbouring ones together where they are many."""
-    gap = None if sum(map(len, line.passes)) <= _MOST_BLOCKS else line.duration / 4000
+    stages = line.passes[:MOST_STAGES]
+    most = _MOST_BLOCKS if len(stages) <= _MANY else _MOST_OF_MANY
+    gap = None if sum(map(len, stages)) <= most else line.duration / 4000
     while True:
-        found = [_merged(events, gap) for events in line.passes]
-        if gap is None or sum(map(len, found)) <= _MOST_BLOCKS:
+        found = [_merged(events, gap) for events in stages]
+        if gap is None or sum(map(len, found)) <= most:
             return found
         gap *= 2
 
@@ -119,7 +122,7 @@ def picture_of(subject: Subject, line: Timeline, drawn: list[list[Block]]) -> Pi
         picture.line(tick / scale, 0, tick / scale, _ROW * count, "grid")
         anchor = "start" if tick == 0 else "end" if tick > 0.94 * scale else "middle"
         picture.text(tick / scale, _ROW * count + 14, show_seconds(tick) if tick else "0", "weak", anchor)
-    for i, made in enumerate(drawn[:count]):
+    for i, made in enumerate(drawn):
         top = _ROW * i
         idle = 1 - line.busy(i) / scale
         picture.heading(top + 11, stage_name(document, i))
