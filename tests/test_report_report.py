@@ -238,6 +238,18 @@ _TEXTS_ASIDE = """
 """
 
 
+@pytest.mark.parametrize(("width", "text"), [(360, "1"), (1280, "stage 1")])
+def test_stages_are_named_as_there_is_room(chromium, tmp_path, width, text):
+    problem = sp.Problem.from_arrays([[1.0]] * 14, [1.0], split=True, max_devices_per_stage=1)
+    (tmp_path / "page.html").write_text(sp.Plan.of(problem, [0, 1] * 7).report().html)
+    chromium.open(tmp_path / "page.html", width)
+    shown = chromium.evaluate(
+        "[...document.querySelector('svg.picture').querySelectorAll('text')]"
+        ".filter(text => text.getBoundingClientRect().width).map(text => text.textContent)"
+    )
+    assert [each for each in shown if each in ("1", "stage 1")] == [text]
+
+
 def test_a_tip_is_shown_at_the_pointer(chromium, pages, tmp_path):
     (tmp_path / "page.html").write_text(pages["training"])
     chromium.open(tmp_path / "page.html", 1280)

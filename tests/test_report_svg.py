@@ -33,12 +33,27 @@ def test_no_width_is_negative():
     assert drawn(picture)[0].get("width") == "0%"
 
 
-def test_a_text_that_fits_only_where_it_is_wide_is_short_on_phones():
+def test_the_longest_text_that_fits_is_written_by_the_width_of_the_picture():
     picture = Picture(50, "label")
-    picture.fitting(0.5, 10, 0.11, ["ten letters"[:9], "four"], "on")
+    picture.fitting(0.5, 10, 0.11, ["nine long", "four"], "on")
     assert [(text.text, text.get("class")) for text in drawn(picture)] == [
-        ("four", "on narrow"),
-        ("ten lette", "on wide"),
+        ("four", "on level w0"),
+        ("nine long", "on level w1 w2"),
+    ]
+
+
+def test_a_text_that_fits_everywhere_has_no_level():
+    picture = Picture(50, "label")
+    picture.fitting(0.5, 10, 0.5, ["nine long", "four"], "on")
+    assert [(text.text, text.get("class")) for text in drawn(picture)] == [("nine long", "on")]
+
+
+def test_of_a_name_at_the_left_a_narrow_picture_shows_the_begin():
+    picture = Picture(50, "label")
+    picture.heading(10, "a name of many letters that is long")
+    assert [(text.text, text.get("class")) for text in drawn(picture)] == [
+        ("a name of many letter…", "brief"),
+        ("a name of many letters that is long", "full"),
     ]
 
 

@@ -96,10 +96,9 @@ def _proof(goal: Goal, found: SearchDocument, feasible: bool) -> str:
 
 def _tiles(subject: Subject, line: timeline.Timeline | None) -> Iterator[tuple[str, str]]:
     document = subject.document
-    rate = "infinite" if document.throughput is None else f"{document.throughput:,.6g}"
     yield "cost", f"${document.cost:,.2f}"
-    yield "throughput, examples/s", rate
-    yield "duration, s", f"{document.duration:,.6g}"
+    yield "throughput, examples/s", _digits(document.throughput)
+    yield "duration, s", _digits(document.duration)
     yield "price, $/h", f"{document.price:,.4g}"
     yield "stages", f"{len(document.stages):,}"
     yield "devices", f"{devices_of(document):,}"
@@ -109,12 +108,18 @@ def _tiles(subject: Subject, line: timeline.Timeline | None) -> Iterator[tuple[s
         yield "bubble, mean of stages", f"{idle:.1%}"
     served = document.serving
     if served is not None:
-        rate = served.tokens_per_second
-        yield "tokens/s", "infinite" if rate is None else f"{rate:,.4g}"
+        yield "tokens/s", _digits(served.tokens_per_second)
         if served.time_per_token is not None:
             yield "time per token", show_seconds(served.time_per_token)
         if served.time_to_first_token is not None:
             yield "time to first token", show_seconds(served.time_to_first_token)
+
+
+def _digits(value: float | None) -> str:
+    """Write a number without an exponent, as far as that is short; None is infinite."""
+    if value is None:
+        return "infinite"
+    return f"{value:,.0f}" if 1e6 <= value < 1e12 else f"{value:,.6g}"
 
 
 def _placement(subject: Subject) -> str:
@@ -125,7 +130,7 @@ def _placement(subject: Subject) -> str:
         figure(
             placement.strip(subject),
             "Layers from left to right; each row is a device type. Above them the stages; in them strategy "
-            "and replicas (×)."
+            "and replicas (×), as far as there is room."
             + (f" The first {placement.MOST_RUNS:,} runs of layers are drawn." if left_out else ""),
         ),
         numbers(placement.HEAD, placement.rows(document), placement.WORDS),

@@ -11,8 +11,8 @@ from html import escape as escape_html
 
 from ..fields import printable
 
-NARROW, WIDE = 300, 700  # pixels of a picture on a phone, and from where texts of the class "wide" are shown
-_LETTER = 6.3  # pixels, in the mean
+_LEVELS = (300, 600, 900)  # least pixels of a picture that shows texts of the classes w0, w1 and w2
+_LETTER, _MARGIN = 6.3, 2  # pixels, of a letter in the mean, and beside a text
 _LABELS = 22, 44  # letters of a text at the left, on a phone and elsewhere
 _TIP = 300  # letters of a text at the pointer
 _SCALED = 1000  # across a picture, of what is scaled
@@ -81,26 +81,23 @@ class Picture:
         if narrow == wide:
             self.text(0, y, text, kind)
             return
-        self.text(0, y, narrow, f"{kind} narrow".strip())
-        self.text(0, y, wide, f"{kind} wide".strip())
+        self.text(0, y, narrow, f"{kind} brief".strip())
+        self.text(0, y, wide, f"{kind} full".strip())
 
     def fitting(self, x: float, y: float, width: float, texts: Iterable[str], kind: str = "") -> None:
-        """Write the first of some texts that fits into a width around `x`: on phones, and where it is wide.
+        """Write the first of some texts that fits into a width around `x`, by the width of the picture.
 
         Nothing is written where none fits.
         """
+        shown: dict[str, list[str]] = {}
         choices = list(texts)
-        narrow, wide = (
-            next((text for text in choices if (len(text) + 1) * _LETTER <= width * pixels), "")
-            for pixels in (NARROW, WIDE)
-        )
-        if narrow == wide:
-            shown = [(narrow, kind)]
-        else:
-            shown = [(narrow, f"{kind} narrow".strip()), (wide, f"{kind} wide".strip())]
-        for text, kinds in shown:
+        for level, pixels in enumerate(_LEVELS):
+            fits = (text for text in choices if len(text) * _LETTER + _MARGIN <= width * pixels)
+            shown.setdefault(next(fits, ""), []).append(f"w{level}")
+        for text, levels in shown.items():
+            where = [] if len(levels) == len(_LEVELS) else ["level", *levels]
             if text:
-                self.text(x, y, text, kinds, "middle")
+                self.text(x, y, text, " ".join(filter(None, [kind, *where])), "middle")
 
     def path(self, points: Iterable[Point], kind: str, closed: bool = False) -> None:
         """Draw a line through points, or the area within them."""
