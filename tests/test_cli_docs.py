@@ -131,15 +131,11 @@ REPORTS = (TOP / "src/stageplan/docs/reports.md").read_text()
 
 
 def test_commands_and_code_of_the_page_on_reports_run(run):
-    Path("sweep.toml").write_text('[product]\nworkload = "ctr"\nmin_throughput = [1e5, 1e6]\n')
-    assert run("sweep", "sweep.toml", "-o", "rows")[0] == 0
+    Path("sweep.toml").write_text(re.search(r"^```toml\n# sweep.toml\n(.*?)^```$", REPORTS, re.M | re.S)[1])
+    for line in re.findall(r"^\$ stageplan (.*)$", REPORTS, re.M):
+        assert run(*line.split())[0] == 0, line
     names = {}
     exec(re.search(r"^```python\n(.*?)^```$", REPORTS, re.M | re.S)[1], names)
-    for line in re.findall(r"^    stageplan (.*)$", REPORTS, re.M):
-        if "--trace" in line:
-            arguments = {"schedule": "1f1b", "microbatches": 4, "batch": 4}
-            sp.Plan.of(names["problem"].replace(**arguments), [0, 1]).save("plan.json")
-        assert run(*line.partition("#")[0].split())[0] == 0, line
     pytest.importorskip("matplotlib")
-    exec(re.search(r"^```python plot\n(.*?)^```$", REPORTS, re.M | re.S)[1], names)
+    exec(re.search(r"^```python matplotlib\n(.*?)^```$", REPORTS, re.M | re.S)[1], names)
     assert Path("plan.pdf").exists()
