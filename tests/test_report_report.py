@@ -171,6 +171,21 @@ def test_names_are_texts_and_never_markup(pages):
     assert not {tag for tag, _ in page.tags} & {"img", "b"}
 
 
+def test_a_plan_cost_is_shown_with_its_history():
+    pytest.importorskip("numba")
+
+    @sp.plan_cost
+    def with_profit(stages, plan):
+        return plan.cost - 5000.0
+
+    result = sp.solve(samples.plain(plan_cost=with_profit))
+    page = Page(result.report().html)
+    assert result.plan.plan_cost < 0
+    assert page.tile("plan cost") == f"{result.plan.plan_cost:,.6g}"
+    assert page.sections["Search"][-1][3] == f"{result.plan.plan_cost:,.6g}"
+    assert any("no plan has a lower plan cost than" in text for text in page.texts)
+
+
 @pytest.mark.parametrize(("layers", "microbatches"), [(300, 8), (64, 64), (32, 128), (1200, 10)])
 def test_many_layers_stages_and_microbatches_stay_small(layers, microbatches):
     problem = sp.Problem.from_arrays(

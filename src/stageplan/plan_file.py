@@ -109,6 +109,7 @@ class ProgressDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     price: float
     bound: float | None
     objective: Objective
+    plan_cost: float | None = None
 
 
 class SearchDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,6 +172,7 @@ class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=T
     violations: tuple[Violation, ...]
     stages: tuple[StageDocument, ...]
     cut_ties: tuple[tuple[str, ...], ...] = ()
+    plan_cost: float | None = None
     search: SearchDocument | None = None
     repair: RepairDocument | None = None
 

@@ -154,10 +154,9 @@ def _legend(axes: Axes, entries: Iterable[tuple[str, str]]) -> None:
 
 
 def _history(axes: Axes, history: search.History) -> None:
-    unit = search.UNITS[history.objective]
     _line(axes, history.best, "o-", PALETTE[0], "best plan", drawstyle="steps-post")
     _line(axes, history.bounds, ".--", PALETTE[5], "bound", drawstyle="steps-post")
-    axes.set(xlabel="s", ylabel=_text(f"{history.objective}, {unit}"))
+    axes.set(xlabel="s", ylabel=_text(search.name_of(history)))
     axes.set_title("Search", loc="left", size=10)
     axes.legend(fontsize=7)
 

@@ -73,10 +73,10 @@ def verdict(document: PlanDocument) -> str:
     if found is None:
         return f"{state}."
     ended = " The search was interrupted." if found.interrupted else ""
-    return f"{state}. {_proof(document.goal or Goal(), found, document.feasible)}{ended}"
+    return f"{state}. {_proof(document, found)}{ended}"
 
 
-def _proof(goal: Goal, found: SearchDocument, feasible: bool) -> str:
+def _proof(document: PlanDocument, found: SearchDocument) -> str:
     scope = " over this order of the layers" if "over this order" in found.status else ""
     if found.proof_devices is not None:
         scope += f" with at most {found.proof_devices:,} devices per stage"
@@ -84,18 +84,24 @@ def _proof(goal: Goal, found: SearchDocument, feasible: bool) -> str:
         return f"Proven{scope}: no plan meets all limits."
     if found.bound is None:
         return "Nothing is proven of other plans."
+    objective = (document.goal or Goal()).objective
     what = {
         "cost": f"costs less than ${found.bound:,.6g}",
         "throughput": f"is faster than {found.bound:,.6g} examples/s",
         "price": f"costs less than ${found.bound:,.6g} per hour",
-    }[goal.objective]
-    gap = "" if not feasible or found.gap is None else f" (gap {found.gap:.2%})" if found.gap else ""
+    }[objective]
+    if document.plan_cost is not None:
+        scope += f" over all schemes, each with the devices that are best for {objective}"
+        what = f"has a lower plan cost than {found.bound:,.6g}"
+    gap = "" if not document.feasible or found.gap is None else f" (gap {found.gap:.2%})" if found.gap else ""
     best = "Proven optimal" if found.status.startswith("optimal") else "Proven"
     return f"{best}{scope}: no plan {what}{gap}."
 
 
 def _tiles(subject: Subject, line: timeline.Timeline | None) -> Iterator[tuple[str, str]]:
     document = subject.document
+    if document.plan_cost is not None:
+        yield "plan cost", _digits(document.plan_cost)
     yield "cost", f"${document.cost:,.2f}"
     yield "throughput, examples/s", _digits(document.throughput)
     yield "duration, s", _digits(document.duration)

@@ -21,15 +21,16 @@ class History:
 
     Attributes
     ----------
-    objective : str
-        ``"cost"``, ``"throughput"`` or ``"price"``.
+    measure, unit : str
+        What plans are compared by, and its unit.
     best : list of (float, float)
-        Seconds, and the objective of the best feasible plan, at each improvement and at the end.
+        Seconds, and the measure of the best feasible plan, at each improvement and at the end.
     bounds : list of (float, float)
         Seconds, and the bound, where it is known.
     """
 
-    objective: Objective
+    measure: str
+    unit: str
     best: list[tuple[float, float]]
     bounds: list[tuple[float, float]]
 
@@ -39,24 +40,33 @@ def history_of(document: PlanDocument) -> History | None:
     search = document.search
     if search is None or not search.history:
         return None
-    objective = search.history[-1].objective
-    best = [(p.runtime, _value(p, objective)) for p in search.history if p.violation == 0]
+    last = search.history[-1]
+    best = [(p.runtime, _value(p)) for p in search.history if p.violation == 0]
     bounds = [(p.runtime, p.bound) for p in search.history if p.bound is not None]
     if best:
         best.append((search.runtime, best[-1][1]))
     if search.bound is not None:
         bounds.append((search.runtime, search.bound))
+    known = last.plan_cost is not None  # and may be negative; other bounds of 0 say nothing
     return History(
-        objective,
+        *_measure(last),
         [point for point in best if math.isfinite(point[1])],
-        [point for point in bounds if math.isfinite(point[1]) and point[1] > 0],
+        [point for point in bounds if math.isfinite(point[1]) and (known or point[1] > 0)],
     )
 
 
-def _value(progress: ProgressDocument, objective: Objective) -> float:
-    if objective == "throughput":
+def _measure(progress: ProgressDocument) -> tuple[str, str]:
+    """Return what plans are compared by, and its unit."""
+    objective = progress.objective
+    return ("plan cost", "") if progress.plan_cost is not None else (objective, UNITS[objective])
+
+
+def _value(progress: ProgressDocument) -> float:
+    if progress.plan_cost is not None:
+        return progress.plan_cost
+    if progress.objective == "throughput":
         return math.inf if progress.throughput is None else progress.throughput
-    return progress.cost if objective == "cost" else progress.price
+    return progress.cost if progress.objective == "cost" else progress.price
 
 
 def picture_of(history: History) -> Picture | None:
@@ -64,12 +74,12 @@ def picture_of(history: History) -> Picture | None:
     if not history.best:
         return None
     points = history.best + history.bounds
-    unit = UNITS[history.objective]
+    unit = history.unit
     times = [time for time, _ in points]
     chart = Chart(
         f"Best plan and bound over {show_seconds(max(times))}",
         Scale.of(times), Scale.of([value for _, value in points]),
-        "time of the search, s", f"{history.objective}, {unit}",
+        "time of the search, s", name_of(history),
     )  # fmt: skip
     chart.steps(history.bounds, "bound")
     chart.steps(history.best, "main")
@@ -78,6 +88,11 @@ def picture_of(history: History) -> Picture | None:
     for time, value in history.bounds:
         chart.dot(time, value, "over", f"bound {value:,.6g} {unit}\nafter {show_seconds(time)}", 2)
     return chart.picture
+
+
+def name_of(history: History) -> str:
+    """Name what plans are compared by, with its unit."""
+    return f"{history.measure}, {history.unit}" if history.unit else history.measure
 
 
 HEAD = ("time", "generation", "schemes scored", "best", "bound", "violation")
@@ -93,7 +108,7 @@ def rows(document: PlanDocument) -> list[tuple[str, ...]]:
             show_seconds(p.runtime),
             f"{p.generation:,}",
             f"{p.evaluations:,}",
-            f"{_value(p, p.objective):,.6g} {UNITS[p.objective]}",
+            f"{_value(p):,.6g} {_measure(p)[1]}".rstrip(),
             "infinite" if p.bound is None else f"{p.bound:,.6g}",
             f"{p.violation:.4g}",
         )
