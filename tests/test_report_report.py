@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import browser
+import numpy as np
 import pytest
 import report_samples as samples
+from option_problems import draw_problem
 from pages import Page
 
 import stageplan as sp
@@ -162,6 +164,20 @@ def test_numbers_of_a_sweep_are_those_of_its_rows(pages, tmp_path):
     grid = page.sections["Lowest cost by min_throughput and limit.a100"][1:]
     cells = [cell for row in grid for cell in row[1:]]
     assert f"{best:,.4g}" in cells
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_plan_has_a_report(draw, seed):
+    """Feasible or not, with every term of the cost model on or off."""
+    rng = np.random.default_rng(seed)
+    problem = draw_problem(rng, 8) if seed % 2 else draw(rng)[0]
+    plan = sp.Plan.of(problem, rng.integers(0, problem.n_labels, problem.n_layers))
+    page = Page(plan.report().html)
+    assert page.tile("stages") == str(len(plan.stages))
+    in_all = [row[-2] for row in page.sections["Memory by stage"][1:]]
+    assert in_all == [show_bytes(stage.memory) for stage in plan.stages]
+    broken = {row[0] for row in page.sections.get("Limits", []) if row[-1] == "broken"}
+    assert broken == {violation.limit for violation in plan.violations}
 
 
 def test_names_are_texts_and_never_markup(pages):

@@ -87,6 +87,8 @@ _LINES: tuple[list[str], ...] = (
         "made.py",
     ],
     ["export", "plan.json", "--to", "device-map"],
+    ["report", "plan.json", "-o", "report.html", "--trace", "trace.json"],
+    ["report", "plan.json", "--workload", "net.toml", "--cluster", "types.toml", "-o", "-"],
     ["devices", "--catalogue", "devices.toml", "--prices", "prices.csv", "--region", "east-1", "--spot"],
     ["devices", "-o", "-"],
     ["profile", "net.onnx", "--device", "t4", "--mode", "inference", "--batch", "2", "-o", "w.toml"],

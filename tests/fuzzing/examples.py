@@ -192,6 +192,19 @@ def result() -> sp.Result:
 
 
 @cache
+def front() -> dict[str, Any]:
+    """Return a front's document."""
+    found = sp.pareto(problem(), points=3, stop=sp.MaxGenerations(3))
+    document: dict[str, Any] = json.loads(msgspec.json.encode(found.to_dict()))
+    return document
+
+
+def scheduled() -> dict[str, Any]:
+    """Return the document of a plan with a schedule."""
+    return plan() | {"goal": plan()["goal"] | {"schedule": "1f1b", "microbatches": 4, "batch": 8}}
+
+
+@cache
 def plan() -> dict[str, Any]:
     """Return a plan's document."""
     document: dict[str, Any] = json.loads(msgspec.json.encode(result().to_dict()))

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from pages import Page
 
 import stageplan as sp
 from stageplan import plan_file
@@ -19,6 +20,8 @@ from stageplan.generate.cases import read_script
 from stageplan.generate.results import BasicResult, EnvironmentReport, ExtendedResult, TestResult, read_result
 from stageplan.output import to_text
 from stageplan.readers import read_cluster, read_devices, read_goal, read_workload
+from stageplan.report.report import of_front_document, of_subject
+from stageplan.report.subject import Subject, read_document
 
 from . import examples
 from .mutate import TEXTS, mutate_bytes, mutate_document, to_bytes
@@ -93,6 +96,14 @@ def _prices(path: Path) -> object:
     for region, pricing in ((None, "on-demand"), ("east-1", "spot")):
         read_devices(prices=path, region=region, pricing=pricing)
     return True
+
+
+def _report(path: Path) -> object:
+    """Make the report of a plan or a front, and read it."""
+    document = read_document(path)
+    if isinstance(document, plan_file.PlanDocument):
+        return Page(of_subject(Subject(document)).html).tips
+    return Page(of_front_document(document).html).tips
 
 
 def _plan(path: Path) -> object:
@@ -170,6 +181,13 @@ FILES = (
     file_target("pipedream", 2, "graph.txt", _workload, of_bytes([examples.PIPEDREAM])),
     file_target("prices", 2, "prices.csv", _prices, of_bytes([examples.PRICES])),
     file_target("plan", 2, "plan.json", _plan, of_documents([examples.plan()], form="json")),
+    file_target(
+        "report",
+        2,
+        "plan.json",
+        _report,
+        of_documents([examples.plan(), examples.scheduled(), examples.front()], form="json"),
+    ),
     file_target("spec", 2, "spec.toml", read_spec, of_documents([examples.SPEC], form="toml")),
     file_target("spec-json", 1, "spec.json", read_spec, of_documents([examples.SPEC], form="json")),
     file_target("cases", 1, "cases.toml", read_script, of_bytes([examples.cases()])),

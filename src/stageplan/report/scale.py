@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _LOGARITHMIC = 30  # ratio of the largest to the smallest value from which a scale is logarithmic
+_SMALLEST = 1e-300  # step between marks
 _MARGIN = 0.03  # of the axis at both ends
 
 
@@ -27,13 +28,11 @@ class Scale:
     log: bool
 
     @classmethod
-    def of(cls, values: Iterable[float], zero: bool = False) -> Scale:
-        """Make the scale of some values; with `zero` a linear one begins there."""
+    def of(cls, values: Iterable[float]) -> Scale:
+        """Make the scale of some values."""
         finite = [value for value in values if math.isfinite(value)] or [0.0]
         low, high = min(finite), max(finite)
         log = low > 0 and high / low > _LOGARITHMIC
-        if not log and zero and low > 0:
-            low = 0.0
         if low == high:
             low, high = (low / 2, low * 1.5) if low > 0 else (low - 1, low + 1)
         return cls(low, high, log)
@@ -41,9 +40,11 @@ class Scale:
     def at(self, value: float) -> float:
         """Return the place of a value, from 0 to 1 with a margin."""
         if self.log:
-            part = math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else 0.0
+            low, high = math.log(self.low), math.log(self.high)
+            value = math.log(value) if value > 0 else low
         else:
-            part = (value - self.low) / (self.high - self.low)
+            low, high, value = self.low / 2, self.high / 2, value / 2  # whose difference is finite
+        part = (value - low) / (high - low) if high > low else 0.0
         return _MARGIN + (1 - 2 * _MARGIN) * min(max(part, 0.0), 1.0)
 
     def ticks(self, most: int = 5) -> list[float]:
@@ -51,6 +52,10 @@ class Scale:
         if self.log:
             return _thinned(_decades(self.low, self.high), most)
         rough = (self.high - self.low) / most
+        if not _SMALLEST < rough < math.inf or rough < 1e-9 * abs(
+            self.high
+        ):  # between which there is no number
+            return [self.low, self.high]
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.8)
         first = math.ceil(self.low / step - 1e-9)
@@ -59,7 +64,7 @@ class Scale:
 
 def _decades(low: float, high: float) -> list[float]:
     """Return 1, 2 and 5 times powers of ten in a range; powers alone where they are many."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    first, last = math.floor(math.log10(low)), min(math.ceil(math.log10(high)), 308)
     factors = (1, 2, 5) if last - first <= 2 else (1,)
     numbers = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
     return [number for number in numbers if low * (1 - 1e-9) <= number <= high * (1 + 1e-9)]
