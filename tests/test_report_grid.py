@@ -49,3 +49,12 @@ def test_the_fastest_plan_counts_where_the_objective_is_throughput(tmp_path):
     rows = [row["throughput"] for row in results.rows() if row["violation"] == 0]
     assert grid.measure == "throughput"
     assert grid.best[~(grid.feasible == 0)].max() == max(rows)
+
+
+def test_set_ups_that_failed_are_cells_without_a_plan(tmp_path):
+    axes = {"schedule": "1f1b", "batch": [8, 12], "microbatches": [5, 4], "limit.a100": [4]}
+    results = samples.swept(tmp_path / "rows", **axes)
+    assert results.failed
+    grid = grid_of(results)
+    assert grid.done.sum() == 16
+    assert "failed" in results.report().html

@@ -61,9 +61,9 @@ class Chart:
         """Draw a dot with its numbers."""
         self.picture.dot(self.across.at(x), self.y(value), radius, kind, tip)
 
-    def area(self, points: Sequence[Point], kind: str) -> None:
-        """Fill what is between points."""
-        self.picture.path([(self.across.at(x), self.y(value)) for x, value in points], kind, closed=True)
+    def line(self, points: Sequence[Point], kind: str, closed: bool = False) -> None:
+        """Draw a line through points, or the area within them."""
+        self.picture.path([(self.across.at(x), self.y(value)) for x, value in points], kind, closed)
 
     def upright(self, x: float, text: str, kind: str) -> None:
         """Draw a vertical line at a value, with its text."""

@@ -66,9 +66,9 @@ def picture_of(front: FrontDocument) -> Picture | None:
         "throughput, examples/s", f"{front.against}, {unit}",
     )  # fmt: skip
     upper, lower = costs_by_throughput(points), bounds_by_throughput(points)
-    chart.area(upper + lower[::-1], "between")
-    draw_line(chart, lower, "bound")
-    draw_line(chart, upper, "main")
+    chart.line(upper + lower[::-1], "between", closed=True)
+    chart.line(lower, "bound")
+    chart.line(upper, "main")
     if front.fastest is not None:
         chart.upright(front.fastest, f"no plan is faster than {front.fastest:,.6g} examples/s", "dashed")
     for point in points:
@@ -76,11 +76,6 @@ def picture_of(front: FrontDocument) -> Picture | None:
         tip = f"{point.throughput:,.6g} examples/s\n{point.value:,.6g} {unit}, {how}"
         chart.dot(point.throughput, point.value, "main" if point.proven else "open", tip)
     return chart.picture
-
-
-def draw_line(chart: Chart, corners: list[Point], kind: str) -> None:
-    """Draw a line through corners."""
-    chart.picture.path([(chart.across.at(x), chart.y(value)) for x, value in corners], kind)
 
 
 HEAD = ("point", "examples/s", "cost", "$/h", "devices", "stages", "bound", "gap")

@@ -93,8 +93,10 @@ def grid_of(results: SweepResults) -> Grid:
 
 
 def measure_of(sweep: Sweep) -> Measure:
-    """Return what the plans of a sweep are compared by: the objective of its first set-up."""
-    return sweep.problem(0).goal.objective
+    """Return what the plans of a sweep are compared by: the first of its objectives."""
+    objectives: Any = sweep.axes.get("objective")
+    measure: Measure = objectives[0] if objectives else next(iter(sweep.workloads.values())).goal.objective
+    return measure
 
 
 def _chosen(sweep: Sweep) -> list[int]:

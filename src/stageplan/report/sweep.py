@@ -11,7 +11,7 @@ import numpy as np
 from ..sweeps.front import FrontRow
 from ..sweeps.results import SweepResults
 from .chart import Chart
-from .front import Value, costs_by_throughput, draw_line
+from .front import Value, costs_by_throughput
 from .grid import Array, Grid, Measure
 from .scale import Scale, show_number
 from .search import UNITS
@@ -173,7 +173,7 @@ def front_picture(plans: Plans) -> Picture | None:
         "cost, $",
     )
     _draw_plans(chart, plans)
-    draw_line(chart, costs_by_throughput(points), "main")
+    chart.line(costs_by_throughput(points), "main")
     for row in plans.front:
         if row.throughput is not None and row.cost is not None:
             tip = f"set-up {row.set_up:,}: {row.status}\n{row.throughput:,.6g} examples/s\n${row.cost:,.6g}"
