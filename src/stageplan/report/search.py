@@ -70,12 +70,11 @@ def _value(progress: ProgressDocument) -> float:
 
 
 def picture_of(history: History) -> Picture | None:
-    """Draw the best plan and the bound over time; None where no plan met all limits."""
-    if not history.best:
-        return None
-    points = history.best + history.bounds
-    unit = history.unit
+    """Draw the best plan and the bound over time; None where no plan met all limits, or all was at once."""
+    points, unit = history.best + history.bounds, history.unit
     times = [time for time, _ in points]
+    if not history.best or min(times) == max(times):
+        return None
     chart = Chart(
         f"Best plan and bound over {show_seconds(max(times))}",
         Scale.of(times), Scale.of([value for _, value in points]),
