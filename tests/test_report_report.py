@@ -180,6 +180,21 @@ def test_any_plan_has_a_report(draw, seed):
     assert broken == {violation.limit for violation in plan.violations}
 
 
+def test_a_stage_without_an_option_is_shown(tmp_path):
+    """With more devices per replica than a stage may have."""
+    layer = {"compute": {"a/tp2": 1.0, "b": 1.0}, "backward": {"a/tp2": 0.5, "b": 0.5}}
+    workload = sp.Workload(name="w", layers=[sp.Layer(name=name, **layer) for name in "xy"], mode="train")
+    cluster = sp.Cluster(name="c", types=[sp.DeviceType(name=name, price=1.0) for name in "ab"])
+    goal = sp.Goal(schedule="1f1b", microbatches=2, batch=2, max_devices_per_stage=1)
+    plan = sp.Plan.of(sp.Problem(workload, cluster, goal), [0, 0])
+    assert (plan.stages[0].devices, plan.stages[0].replicas) == (0, 0)
+    page = Page(plan.report().html)
+    assert page.tile("devices") == "0"
+    assert plan.simulate().duration == 0
+    plan.save(tmp_path / "plan.json")
+    assert sp.Plan.load(tmp_path / "plan.json", plan.problem) == plan
+
+
 def test_names_are_texts_and_never_markup(pages):
     page = Page(pages["names"])
     assert any("<script>alert('x')</script>\\u0000\\u202e&\"'" in tip for tip in page.tips)

@@ -36,7 +36,7 @@ class StageDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     price: float
     bottleneck: bool
     strategy: str = ""
-    replicas: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    replicas: Annotated[int, msgspec.Meta(ge=0)] | None = None  # 0 where a stage has no option
     in_flight: int = 1
     sync: float = 0.0
 

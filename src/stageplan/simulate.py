@@ -205,7 +205,7 @@ def syncs_of(
 
 def forward_of(problem: Problem, stage: Stage, default: float) -> float:
     """Fraction of a stage's time that its forward pass takes."""
-    if problem.backward is None:
+    if problem.backward is None or stage.devices == 0:  # then it has no option, and so no strategy
         return default
     column = problem.type_names.index(stage.type)
     if problem.column_type is not None and problem.column_strategy is not None:
