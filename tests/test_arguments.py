@@ -75,7 +75,7 @@ def test_range(allowed: dict[str, Any], good: float, bad: float, text: str) -> N
 def test_choice() -> None:
     check_choice("merge", "type", ("adjacent", "type"))
     check_choice("split", False, (True, False))
-    with pytest.raises(ValueError, match=r"^merge is 'typ'; it must be one of 'adjacent', 'type'$"):
+    with pytest.raises(ValueError, match=r"^merge is 'typ'; .* 'adjacent', 'type'; did you mean 'type'\?$"):
         check_choice("merge", "typ", ("adjacent", "type"))
 
 

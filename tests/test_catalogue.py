@@ -176,22 +176,12 @@ def test_efficiencies_are_read_and_checked(tmp_path):
 
 def test_the_table_names_every_device_and_peak():
     table = to_text(device_table(CATALOGUE))
-    head, fast, slow, units = table.splitlines()
-    assert head.split() == ["device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine"]
-    assert fast.split() == [
-        "fast",
-        "4",
-        "80",
-        "2000",
-        "-",
-        "-",
-        "400",
-        "-",
-        "-",
-        "-",
-        "300",
-        "6",
-        "8",
-    ]
+    head, fast, slow, units, precisions, peaks, _, unit = table.splitlines()
+    fields = ["device", "$/h", "spot", "reserved", "GB", "memory", "link", "network", "machine"]
+    assert head.split() == fields
+    assert fast.split() == ["fast", "4", "-", "-", "80", "2000", "300", "6", "8"]
     assert slow.split()[1] == "-"
-    assert "TFLOP/s" in units
+    assert precisions.split() == ["device", *PRECISIONS]
+    assert peaks.split() == ["fast", "-", "-", "400", "-", "-", "-"]
+    assert "GB/s" in units
+    assert "TFLOP/s" in unit

@@ -1,12 +1,18 @@
 """``stageplan docs``."""
 
+import doctest
 import json
+import pydoc
 import re
+import sys
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import stageplan as sp
+from stageplan.cli.pages import Block, split_command, split_page
 from stageplan.writers import RUNTIMES, limits_of
 
 TOP = Path(__file__).parents[1]
@@ -17,21 +23,8 @@ PAGES = sorted((TOP / "src/stageplan/docs").glob("*.md"))
 def test_pages_are_listed_with_their_titles(run):
     status, out, err = run("docs")
     assert (status, err) == (0, "")
-    assert out.splitlines() == [
-        "compiled-callers  Calls from compiled code",
-        "contributing      Contributing to stageplan",
-        "files             Files",
-        "long-runs         Long searches",
-        "networks          Networks that are read",
-        "own-objective     Objectives of your own",
-        "own-physics       Your own cost of stages",
-        "reports           Reports and plots",
-        "runtimes          Runtimes",
-        "schedules         Strategies, schedules and memory",
-        "serving           Serving language models",
-        "sweeps            Sweeps",
-        "words             Terms",
-    ]
+    titles = [(page.stem, page.read_text().partition("\n")[0].removeprefix("# ")) for page in PAGES]
+    assert [tuple(line.split(maxsplit=1)) for line in out.splitlines()] == titles
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -39,9 +32,101 @@ def test_a_page_is_printed_as_it_is(run, page):
     assert run("docs", page.stem) == (0, page.read_text(), "")
 
 
+def test_a_page_is_laid_out_and_paged_on_a_terminal(run, monkeypatch):
+    shown = []
+    monkeypatch.setattr(pydoc, "pager", shown.append)
+    monkeypatch.setenv("LESS", "FRX")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for columns in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert run("docs", "words") == (0, "", "")
+    narrow, wide = (max(map(len, text.splitlines())) for text in shown)
+    assert narrow <= 80 < wide <= 100
+    assert all("device type" in text and "|" not in text and "\x1b" not in text for text in shown)
+
+
 def test_an_unknown_page_is_refused(refused):
     pages = ", ".join(page.stem for page in PAGES)
-    assert refused("docs", "../goal") == f"PAGE is '../goal'; it must be one of {pages}"
+    assert refused("docs", "../goal") == f"TOPIC is '../goal'; it must be one of {pages}"
+
+
+# Blocks of code -----------------------------------------------------------------------------------------
+
+OUTSIDE = {"checkout", "cluster", "ssh", "torchrun"}  # what no package gives
+EXTRAS = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+PACKAGES = {re.match(r"[\w-]+", line)[0].replace("-", "_") for lines in EXTRAS.values() for line in lines}
+ELSEWHERE = {  # pages whose blocks another test runs
+    "compiled-callers": "test_capi.py",
+    "own-objective": "test_plan_cost.py",
+    "own-physics": "test_own_physics.py",
+}
+CHECKER = doctest.OutputChecker()
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks_of(page):
+    return [part for part in split_page(page.read_text()) if isinstance(part, Block)]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem not in ELSEWHERE], ids=lambda page: page.stem
+)
+def test_blocks_of_a_page_run(page, run):
+    """In a directory of their own, one after the other; what they print is what the page shows."""
+    names, skipped = {}, set()
+    for block in blocks_of(page):
+        if missing := {name for name in block.needs if name in OUTSIDE or find_spec(name) is None}:
+            skipped |= missing
+        elif block.file is not None:
+            Path(block.file).write_text(block.code)
+        elif block.language == "console":
+            for command, expected in block.commands():
+                words, file = split_command(command)
+                if words[0] == "pip":
+                    continue
+                status, out, err = run(*words[1:])
+                assert status == block.status, (command, err)
+                if file is not None:
+                    Path(file).write_text(out)
+                assert not expected or CHECKER.check_output(expected, out, FLAGS), (command, out)
+        elif block.language == "python":
+            run_python(block.code, names, page.stem)
+    if skipped:
+        pytest.skip(f"other blocks ran; these need {', '.join(sorted(skipped))}")
+
+
+def run_python(code, names, page):
+    """Run statements, or a doctest."""
+    if not code.startswith(">>> "):
+        exec(compile(code, page, "exec"), names)
+        return
+    runner, failures = doctest.DocTestRunner(CHECKER, optionflags=FLAGS), []
+    test = doctest.DocTestParser().get_doctest(code, names, page, page, 0)
+    test.globs = names  # which the parser copies
+    runner.run(test, out=failures.append, clear_globs=False)
+    assert not failures, "".join(failures)
+
+
+@pytest.mark.parametrize(("page", "test"), ELSEWHERE.items())
+def test_other_pages_have_tests_of_their_own(page, test):
+    assert page in (TOP / "tests" / test).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_blocks_are_of_known_kinds(page):
+    text = page.read_text()
+    assert not re.search(r"^ {4}(stageplan|python|pip|import|from) ", text, re.M), "code is in fenced blocks"
+    for block in blocks_of(page):
+        assert block.language in ("console", "python", "toml", "text", "sh", "cython", "c")
+        assert set(block.needs) <= OUTSIDE | PACKAGES
+        assert block.language != "sh" or set(block.needs) & OUTSIDE
+        if block.language == "console":
+            assert block.code.startswith("$ ")
+            for command, _ in block.commands():
+                assert split_command(command)[0][0] in ("stageplan", "pip"), command
+
+
+# What pages say -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", [*PAGES, TOP / "native/README.md"], ids=lambda page: page.stem)
@@ -85,18 +170,17 @@ def test_files_of_the_page_on_schedules_are_planned(run):
     assert stage["memory"] == pytest.approx(8e9 + 4e9 / stage["replicas"] + 1e9 + examples * 1e9)
 
 
-SWEEPS = (TOP / "src/stageplan/docs/sweeps.md").read_text()
-
-
 @pytest.mark.parametrize("package", ["pandas", "polars", "duckdb"])
 def test_blocks_of_the_page_on_sweeps_read_rows(run, package):
     """Each of them finds the three cheapest plans."""
     pytest.importorskip("pyarrow")
     pytest.importorskip(package)
-    Path("sweep.toml").write_text(re.search(r"^```toml\n# sweep.toml\n(.*?)^```$", SWEEPS, re.M | re.S)[1])
+    page = blocks_of(TOP / "src/stageplan/docs/sweeps.md")
+    axes = next(block.code for block in page if block.language == "toml")
+    Path("sweep.toml").write_text(axes)
     assert run("sweep", "sweep.toml", "-o", "rows")[0] == 0
     names = {}
-    exec(re.search(rf"^```python {package}\n(.*?)^```$", SWEEPS, re.M | re.S)[1], names)
+    exec(next(block.code for block in page if package in block.needs), names)
     best = names["best"]
     found = [row[0] for row in best] if package == "duckdb" else best["set_up"].to_list()
     rows = [row for row in sp.SweepResults.open("rows").rows() if row["violation"] == 0]
@@ -106,36 +190,3 @@ def test_blocks_of_the_page_on_sweeps_read_rows(run, package):
 
 def rows_cost(rows, set_up):
     return next(row["cost"] for row in rows if row["set_up"] == set_up)
-
-
-def test_commands_of_the_page_on_sweeps_run(run):
-    block = re.search(r"^((?:    stageplan sweep .*\n)+)", SWEEPS, re.M)[1]
-    for line in block.splitlines():
-        words, _, output = line.partition("#")[0].partition(">")
-        argv = words.split()[1:]
-        if argv[1] == "merge" and not list(Path("rows/chunks").glob("*.parquet")):
-            continue
-        status, out, _ = run(*argv)
-        assert status == 0, line
-        if output:
-            Path(output.strip()).write_text(out)
-
-
-def test_the_search_on_many_workers_of_the_page_on_sweeps_runs():
-    names = {}
-    exec(re.search(r"## One search.*?^```python\n(.*?)^```$", SWEEPS, re.M | re.S)[1], names)
-    assert names["result"].plan.feasible
-
-
-REPORTS = (TOP / "src/stageplan/docs/reports.md").read_text()
-
-
-def test_commands_and_code_of_the_page_on_reports_run(run):
-    Path("sweep.toml").write_text(re.search(r"^```toml\n# sweep.toml\n(.*?)^```$", REPORTS, re.M | re.S)[1])
-    for line in re.findall(r"^\$ stageplan (.*)$", REPORTS, re.M):
-        assert run(*line.split())[0] == 0, line
-    names = {}
-    exec(re.search(r"^```python\n(.*?)^```$", REPORTS, re.M | re.S)[1], names)
-    pytest.importorskip("matplotlib")
-    exec(re.search(r"^```python matplotlib\n(.*?)^```$", REPORTS, re.M | re.S)[1], names)
-    assert Path("plan.pdf").exists()

@@ -1,6 +1,7 @@
 """``stageplan export`` and ``devices``."""
 
 import json
+import sys
 from pathlib import Path
 
 import msgspec
@@ -185,14 +186,25 @@ def test_bad_measured_kernels_are_refused(run, changes, sentence):
 def test_devices_are_listed(run):
     status, out, err = run("devices")
     assert (status, err) == (0, "")
-    devices, rest = out.split("rates are")
-    assert [line.split()[0] for line in devices.splitlines()[1:]] == list(sp.read_devices())
-    lines = [" ".join(line.split()) for line in rest.splitlines()]
-    assert "a100-40g 2.745 - 1.844" in lines  # $/hour on demand, spot, reserved
+    devices, rest = out.split("prices in $/hour")
+    peaks, rest = rest.split("dense peaks")
+    for listed in (devices.splitlines()[1:], peaks.splitlines()[2:]):
+        assert [line.split()[0] for line in listed] == list(sp.read_devices())
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "a100-40g 2.745 - 1.844 40 1555 300 6.25 8" in lines  # $/hour on demand, spot, reserved; ...
     assert "a100-80g bf16 0.8 0.65 0.5 0.4 0.75 6.3 48" in lines
     Path("mine.toml").write_text(DEVICES)
     assert run("devices", "--catalogue", "mine.toml", "-o", "mine.json")[0] == 0
     assert sp.read_devices("mine.json") == sp.read_devices("mine.toml")
+
+
+def test_the_lists_of_devices_fit_80_columns(run, monkeypatch):
+    whole = run("devices")[1].split()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("devices")
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.split() == whole
 
 
 @pytest.mark.parametrize(

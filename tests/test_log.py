@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import stageplan as sp
 from stageplan import log
-from stageplan.log import LOGGER, due, log_progress, search_line
+from stageplan.log import LOGGER, due, log_progress, progress_line, search_line
 
 PROBLEM = sp.Problem.from_arrays(
     np.random.default_rng(5).lognormal(0, 0.8, (12, 3)), [1.0, 1.4, 2.0], limit=[6, 4, 3], min_throughput=0.4
@@ -106,3 +107,20 @@ def test_progress_is_logged_once_a_second(caplog):
     log_progress(progress)
     log_progress(progress)
     assert len(messages(caplog)) <= 1
+
+
+def test_the_line_for_a_terminal():
+    problem = sp.Problem.from_arrays([[1.0]], price=[1.0])
+    progress = sp.Progress(
+        generation=12, evaluations=3456, work=98765, stagnation=1, runtime=0.5, cost=17.25, throughput=1e6,
+        price=3.5, violation=0.0, bound=17.0, objective="cost", problem=problem, scheme=np.zeros(1, np.int8),
+    )  # fmt: skip
+    line = "0.5 s: $17.25 at 1e+06/s; bound $17, gap 1.47 %; work 198k/s"
+    assert progress_line(progress) == line
+    by_price = replace(progress, objective="price", bound=0.0, work=7)
+    assert progress_line(by_price) == "0.5 s: $3.5/h at 1e+06/s; no bound, gap unknown; work 14/s"
+    assert "/s (violation 0.5); " in progress_line(replace(progress, violation=0.5))
+    large = {"runtime": 12345.6, "cost": 123456.7, "throughput": 123456.7, "bound": 123455.1, "work": 10**11}
+    for objective in ("cost", "throughput"):
+        line = progress_line(replace(progress, objective=objective, **large))
+        assert len(line) <= 78  # beside the spinner

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import CLUSTER, SHORT, WORKLOAD, fail, strict
-from msgspec.structs import replace
 from rich.cells import cell_len
 
 import stageplan as sp
@@ -180,18 +179,6 @@ def test_a_device_is_written_and_not_replaced(run):
     assert "bottleneck" in out
 
 
-def test_the_line_of_progress():
-    problem = sp.Problem.from_arrays([[1.0]], price=[1.0])
-    scheme = np.zeros(1, np.int8)
-    progress = sp.Progress(
-        generation=12, evaluations=3456, work=98765, stagnation=1, runtime=0.5, cost=17.25, throughput=1e6,
-        price=3.5, violation=0.0, bound=17.0, objective="cost", problem=problem, scheme=scheme,
-    )  # fmt: skip
-    assert output._line(progress) == "generation 12, 3,456 schemes, best $17.25 at 1e+06 examples/s"
-    assert output._line(replace(progress, objective="price")).endswith("best $3.5/h at 1e+06 examples/s")
-    assert output._line(replace(progress, violation=0.5)).endswith(" examples/s, violation 0.5")
-
-
 # Tables -----------------------------------------------------------------------------------------------------
 
 ROWS = [
@@ -218,6 +205,23 @@ def test_a_wrapped_table_is_complete_and_its_numbers_stay_whole(width):
     assert sorted("".join(text.split())) == sorted(cells.replace(" ", ""))
 
 
+SPARE = [("name", "a", "b", "c"), ("first", "1.5 ms", "2.5 ms", "3.5 ms")]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (29, ["name        a       b       c", "first  1.5 ms  2.5 ms  3.5 ms"]),
+        (26, ["name       a      b      c", "first 1.5 ms 2.5 ms 3.5 ms"]),
+        (25, ["name        a       c", "first  1.5 ms  3.5 ms"]),
+        (18, ["name        c", "first  3.5 ms"]),
+    ],
+)
+def test_a_narrow_table_leaves_out_the_columns_that_can_be_spared(width, lines):
+    shown = output.table(SPARE, left=(0,), spare=(2, 1))
+    assert output.to_text(shown, width).splitlines() == lines
+
+
 def test_lines_beside_a_table_are_wrapped_between_words():
     shown = output.compose("a line that is not in columns", output.table(ROWS[:1], left=(0, 1, 2)), "")
     assert output.to_text(shown, 20).splitlines() == [
@@ -242,9 +246,9 @@ def test_output_that_is_not_to_a_terminal_is_never_wrapped_or_coloured(run, monk
 def test_output_to_a_terminal_is_wrapped_to_its_width(run, monkeypatch):
     _, plain, _ = run("devices")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "70")
     _, wrapped, _ = run("devices")
-    assert max(map(len, plain.splitlines())) > 100 >= max(map(len, wrapped.splitlines()))
+    assert max(map(len, plain.splitlines())) > 70 >= max(map(len, wrapped.splitlines()))
     assert sorted("".join(wrapped.split())) == sorted("".join(plain.split()))
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .errors import InputError, InputTypeError
 from .fields import as_float, show
+from .suggestions import did_you_mean
 
 LARGEST = 1e60  # number of a problem; its inverse is the smallest one above 0
 
@@ -91,7 +92,8 @@ def as_tuple(name: str, values: object, allowed: str) -> tuple[Any, ...]:
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ValueError unless a value is one of `choices`."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise InputError(f"{name} is {show(value)}; it must be one of {', '.join(repr(c) for c in choices)}")
+        known = ", ".join(repr(c) for c in choices)
+        raise InputError(f"{name} is {show(value)}; it must be one of {known}{did_you_mean(value, choices)}")
 
 
 def count_threads(threads: int | None) -> int:

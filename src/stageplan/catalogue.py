@@ -16,6 +16,7 @@ from .errors import InputError, InputTypeError
 from .fields import show
 from .output import compose, table
 from .readers import read_devices
+from .suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -78,7 +79,8 @@ def _device_type(spec: str, catalogue: Mapping[str, Device]) -> DeviceType:
         )
     name, count, price = match["name"], match["count"], match["price"]
     if name not in catalogue:
-        raise InputError(f"device is {show(spec)}; its name must be one of {', '.join(catalogue)}")
+        known = f"{', '.join(catalogue)}{did_you_mean(name, catalogue)}"
+        raise InputError(f"device is {show(spec)}; its name must be one of {known}")
     return catalogue[name].to_type(None if count is None else int(count), _price(spec, price))
 
 
@@ -97,17 +99,15 @@ def _in_one_machine(type_: DeviceType, device: Device) -> DeviceType:
 
 def device_table(devices: Mapping[str, Device]) -> Group:
     """Make a table of devices: prices in $/hour, memory in GB, peaks in TFLOP/s, rates in GB/s."""
-    head = ("device", "$/h", "GB", "memory", *PRECISIONS, "link", "network", "machine")
-    rows = [head, *(_cells(device) for device in devices.values())]
-    units = "rates are GB/s, peaks dense TFLOP/s; machine: devices of one"
-    tables = [table(rows, left=(0,)), units]
-    if cheaper := [device for device in devices.values() if device.spot or device.reserved]:
-        rows = [("device", "$/h", "spot", "reserved"), *map(_prices, cheaper)]
-        tables.append(table(rows, left=(0,)))
+    head = ("device", "$/h", "spot", "reserved", "GB", "memory", "link", "network", "machine")
+    rows = [head, *map(_cells, devices.values())]
+    units = "prices in $/hour; memory, link and network in GB/s; machine: devices of one"
+    peaks = [("device", *PRECISIONS), *map(_peaks, devices.values())]
+    tables = [table(rows, left=(0,)), units, table(peaks, left=(0,)), "dense peaks in TFLOP/s"]
     if any(device.efficiency for device in devices.values()):
-        head = ("device", "precision", *_FRACTIONS, "kernel", "launch")
+        head = ("device", "in", *_FRACTIONS, "kernel", "launch")
         rows = [head, *chain.from_iterable(map(_efficiency_rows, devices.values()))]
-        reached = "fractions of the peaks that devices reach; kernel and launch: microseconds of an operation"
+        reached = "fractions of the peaks that devices reach; kernel, launch: us of an operation"
         tables += [table(rows, left=(0, 1)), reached]
     return compose(*tables)
 
@@ -119,22 +119,21 @@ def _efficiency_rows(device: Device) -> Iterator[tuple[str, ...]]:
         yield device.name, precision, *fractions, *(_scaled(seconds, 1e-6) for seconds in per_operation)
 
 
-def _prices(device: Device) -> tuple[str, ...]:
-    others = (None if rate is None else rate.price for rate in (device.spot, device.reserved))
-    return device.name, *(_scaled(price, 1) for price in (device.price, *others))
-
-
 def _cells(device: Device) -> tuple[str, ...]:
+    others = (None if rate is None else rate.price for rate in (device.spot, device.reserved))
     return (
         device.name,
-        _scaled(device.price, 1),
+        *(_scaled(price, 1) for price in (device.price, *others)),
         _scaled(device.memory, 1e9),
         _scaled(device.memory_bandwidth, 1e9),
-        *(_scaled(device.peak.get(precision), 1e12) for precision in PRECISIONS),
         _scaled(device.link, 1e9),
         _scaled(device.network, 1e9),
         str(device.per_machine),
     )
+
+
+def _peaks(device: Device) -> tuple[str, ...]:
+    return device.name, *(_scaled(device.peak.get(precision), 1e12) for precision in PRECISIONS)
 
 
 def _scaled(value: float | None, unit: float) -> str:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from msgspec.structs import FieldInfo
 
 from .errors import InputError, InputTypeError
+from .suggestions import did_you_mean
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -214,7 +215,14 @@ def _complaint(field: FieldInfo, value: Any, error: Exception) -> str:
             return f"{name}[{show(key)}] is {show(item)}; {name} must be {allowed(field)}"
     wrong_size = isinstance(value, (dict, tuple)) and ", got " not in str(error)
     seen = f"has {len(value)} items" if wrong_size else f"is {show(value)}"
-    return f"{name} {seen}; it must be {allowed(field)}"
+    return f"{name} {seen}; it must be {allowed(field)}{did_you_mean(value, _choices(field.type))}"
+
+
+def _choices(type_: Any) -> tuple[Any, ...]:
+    """Return the values that an annotation lists, if it is one of a choice."""
+    if get_origin(type_) is Literal:
+        return get_args(type_)
+    return next(filter(None, map(_choices, get_args(type_))), ())
 
 
 def _items(value: Any) -> list[tuple[Any, Any, Any]]:

@@ -48,6 +48,25 @@ def search_line(
     )
 
 
+def progress_line(progress: Progress) -> str:
+    """Describe the state of a search in 80 columns: time, best plan, bound, gap and rate of work."""
+    p, objective, seconds = progress, progress.objective, max(progress.runtime, 1e-9)
+    best = _plan_cost(p) + (f"${p.price:,.6g}/h" if objective == "price" else f"${p.cost:,.6g}")
+    broken = f" (violation {p.violation:.2g})" if p.violation else ""
+    proven = _proven(objective, p.bound).replace(" examples", "")
+    return (
+        f"{seconds:.{0 if seconds >= 100 else 1}f} s: {best} at {p.throughput:,.6g}/s{broken}; "
+        f"{proven}, gap {_percent(p.gap)}; work {_short(p.work / seconds)}/s"
+    )
+
+
+def _short(number: float) -> str:
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= scale:
+            return f"{number / scale:.3g}{unit}"
+    return f"{number:.3g}"
+
+
 def log_progress(progress: Progress) -> None:
     """Log the state of a search, where a line is due."""
     if due():

@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -20,27 +21,9 @@ from .fields import printable
 from .interrupts import held
 
 if TYPE_CHECKING:  # rich takes long to import, and is only needed where something is printed
-    from rich.console import Group, RenderableType
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
 
-    from .progress import Progress
-
-
-@contextmanager
-def progress_line() -> Iterator[Callable[[Progress], object] | None]:
-    """Show a progress line during a search, if stderr is a terminal."""
-    with status_line("searching") as update:
-        if update is None:
-            yield None
-            return
-        shown = 0.0
-
-        def show(progress: Progress) -> None:
-            nonlocal shown
-            if progress.runtime - shown >= 0.1:
-                shown = progress.runtime
-                update(_line(progress))
-
-        yield show
+STDOUT = Path("-")  # as an output
 
 
 @contextmanager
@@ -72,38 +55,51 @@ class _Terminal:
         return getattr(sys.stderr, name)
 
 
-def _line(p: Progress) -> str:
-    broken = f", violation {p.violation:.3g}" if p.violation else ""
-    best = f"${p.price:,.4g}/h" if p.objective == "price" else f"${p.cost:,.4g}"
-    if p.plan_cost is not None:
-        best = f"plan cost {p.plan_cost:,.4g}, {best}"
-    return (
-        f"generation {p.generation:,}, {p.evaluations:,} schemes, "
-        f"best {best} at {p.throughput:,.4g} examples/s{broken}"
-    )
-
-
-def table(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> RenderableType:
+def table(
+    rows: Sequence[Sequence[str]], left: Collection[int] = (), spare: Sequence[int] = ()
+) -> RenderableType:
     """Make a table of a head and rows, aligned to the right, or in some columns to the left.
 
-    If it is wider than the terminal, cells are wrapped; in right-aligned columns only between words, because
-    parts of a number would be read as other numbers.
+    If it is wider than the terminal, its columns are closer; then the columns in `spare` are left out, one
+    after the other; then cells are wrapped: in right-aligned columns only between words, because parts of a
+    number would be read as other numbers.
     """
-    from rich.table import Table
-    from rich.text import Text
+    return _Table(rows, left, spare) if rows else ""
 
-    if not rows:
-        return ""
-    grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
-    for column in range(len(rows[0])):
-        if column in left:
-            grid.add_column(overflow="fold")
-        else:
-            words = (word for row in rows[1:] for word in row[column].split())
-            grid.add_column(justify="right", overflow="fold", min_width=max(map(len, words), default=0))
-    for row in rows:
-        grid.add_row(*(Text(printable(cell)) for cell in row))
-    return grid
+
+@dataclass(frozen=True)
+class _Table:
+    rows: Sequence[Sequence[str]]
+    left: Collection[int]
+    spare: Sequence[int]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        columns = list(range(len(self.rows[0])))
+        for column in self.spare:
+            if self._width(columns, 1) > options.max_width:
+                columns.remove(column)
+        yield self._grid(columns, 2 if self._width(columns, 2) <= options.max_width else 1)
+
+    def _width(self, columns: Sequence[int], gap: int) -> int:
+        from rich.cells import cell_len
+
+        widths = (max(cell_len(printable(row[column])) for row in self.rows) for column in columns)
+        return sum(widths) + gap * (len(columns) - 1)
+
+    def _grid(self, columns: Sequence[int], gap: int) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, gap, 0, 0), pad_edge=False)
+        for column in columns:
+            if column in self.left:
+                grid.add_column(overflow="fold")
+            else:
+                words = (word for row in self.rows[1:] for word in row[column].split())
+                grid.add_column(justify="right", overflow="fold", min_width=max(map(len, words), default=0))
+        for row in self.rows:
+            grid.add_row(*(Text(printable(row[column])) for column in columns))
+        return grid
 
 
 def compose(*parts: RenderableType) -> Group:
@@ -144,7 +140,7 @@ def print_out(shown: RenderableType) -> None:
 
     Control characters are escaped; in JSON they keep their meaning.
     """
-    text = shown if isinstance(shown, str) else to_text(shown, _terminal_width())
+    text = shown if isinstance(shown, str) else to_text(shown, shown_width())
     try:
         print(printable(text, keep="\n\t"), flush=True)
     except OSError as error:
@@ -154,8 +150,8 @@ def print_out(shown: RenderableType) -> None:
         raise OSError(error.errno, error.strerror, "standard output") from None
 
 
-def _terminal_width() -> int | None:
-    """Width of the terminal; None if stdout is a file or a pipe, where text is never wrapped."""
+def shown_width() -> int | None:
+    """Return the width of the terminal; None if stdout is a file or a pipe, where text is never wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -169,7 +165,7 @@ def deliver(output: Path | None, shown: RenderableType, values: dict[str, Any]) 
     """Print text, or JSON if the output is ``-``; if it is a file, write JSON and print text."""
     if output is None:
         print_out(shown)
-    elif str(output) == "-":
+    elif output == STDOUT:
         print_out(to_json(values).decode())
     else:
         write_and_print(output, lambda stream: stream.write(to_json(values) + b"\n"), shown)
@@ -229,7 +225,7 @@ def _copy_access(path: Path, stream: IO[bytes]) -> None:
 
 def check_output(flag: str, path: Path | None) -> None:
     """Refuse an output that cannot be written, before the work."""
-    if path is None or str(path) == "-":
+    if path in (None, STDOUT):
         return
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():

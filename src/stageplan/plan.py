@@ -595,7 +595,8 @@ _OPTION_COLUMNS = (*_COLUMNS[:3], "strategy", "replicas", "in flight", *_COLUMNS
 def _table(plan: Plan) -> RenderableType:
     columns = _OPTION_COLUMNS if plan.problem.by_options else _COLUMNS
     rows = [columns, *(_cells(plan, i, stage) for i, stage in enumerate(plan.stages, start=1))]
-    return table(rows, left=(1, columns.index("layers"), len(columns) - 1))
+    spare = [columns.index(name) for name in ("share", "transfer", "compute", "")]
+    return table(rows, left=(1, columns.index("layers"), len(columns) - 1), spare=spare)
 
 
 def _cells(plan: Plan, number: int, stage: Stage) -> tuple[str, ...]:

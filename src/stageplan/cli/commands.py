@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import sys
+from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import InputError, StageplanError
 from ..fields import sentence
 from ..generate import StepError
 from ..goal import Goal
-from ..output import check_not_read
-from . import docs, example, export, generate, info, profile, report, say, search, sweep
+from ..output import check_not_read, print_out
+from ..suggestions import did_you_mean
+from . import completion, demo, docs, example, export, generate, info, profile, report, say, search, sweep
 from .problem import files_read
-from .status import BAD_INPUT, NO_PLAN, PIPE_CLOSED, exit_statuses
+from .status import BAD_INPUT, FEASIBLE, NO_PLAN, PIPE_CLOSED, exit_statuses
 
 # First words of error sentences about values that a flag of the same name gives.
 _FLAG_WORDS = (
@@ -35,10 +37,25 @@ _FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {
 }
 
 
+_DESCRIPTION = "Plan which device type runs which layer of a neural network."
+_FIRST = """\
+first commands:
+  stageplan demo                walk through the main jobs, in a few seconds
+  stageplan plan ctr            plan a built-in example
+  stageplan example ctr         write its files, to replace them with your own
+  stageplan devices             list GPUs and other devices, with their prices
+  stageplan docs first-plan     read on; stageplan docs lists all pages
+
+stageplan --help lists all commands, stageplan COMMAND --help their options."""
+
+
 def run(argv: list[str] | None) -> int:
-    """Run a command; return its exit status."""
+    """Run a command; return its exit status. Without any argument, say how to begin."""
     try:
-        arguments = _parser().parse_args(argv)
+        if not (sys.argv[1:] if argv is None else argv):
+            print_out(f"{_DESCRIPTION}\n\n{_FIRST}")
+            return FEASIBLE
+        arguments = _parse(argv)
         check_not_read("--output", getattr(arguments, "output", None), files_read(arguments))
         status: int = arguments.run(arguments)
         return status
@@ -63,17 +80,33 @@ def _complain(text: str, status: int) -> int:
     return status
 
 
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    arguments, unknown = make_parser().parse_known_args(argv)
+    if unknown:
+        near = did_you_mean(unknown[0].partition("=")[0], arguments.options)
+        raise InputError(f"unrecognized arguments: {' '.join(unknown)}{near}")
+    return arguments
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are sentences, like all others."""
+    """A parser whose errors are sentences, like all others, and suggest what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(message)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += did_you_mean(value, action.choices or ())
+            raise
 
-def _parser() -> _Parser:
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
     parser = _Parser(
         prog="stageplan",
-        description="Plan which device type runs which layer of a neural network.",
+        description=_DESCRIPTION,
         epilog=exit_statuses(
             "done; for a plan: it meets every limit", "no plan meets every limit, or a step or case failed"
         ),
@@ -84,13 +117,15 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, text: str) -> _Parser:
-        return commands.add_parser(
+        made = commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        made.set_defaults(options=made._option_string_actions)
+        return made
 
     search.add_plan(command("plan", "search for the best plan"))
     search.add_pareto(command("pareto", "find the plans from the cheapest to the fastest (Pareto front)"))
@@ -102,8 +137,10 @@ def _parser() -> _Parser:
     export.add_devices(command("devices", "list the devices of the catalogue"))
     generate.add_generate(command("generate", "generate a model for its target"))
     generate.add_test(command("test", "run the preset test script of a generated model"))
+    demo.add_demo(command("demo", "walk through the main jobs on a built-in example"), run)
     example.add_example(command("example", "write a built-in example to files, or list the examples"))
     docs.add_docs(command("docs", "print a page of the documentation, or list the pages"))
+    completion.add_completion(command("completion", "print a shell's completion script"))
     info.add_schema(command("schema", "print the JSON Schema of a kind of document"))
     info.add_info(command("info", "show versions and environment, and list the built-in examples"))
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from ..errors import InputError
 from ..examples import files, headlines
 from ..fields import show
 from ..output import compose, print_out, table, write_whole
+from ..suggestions import did_you_mean
 from .status import FEASIBLE, exit_statuses
 
 if TYPE_CHECKING:
@@ -36,15 +38,21 @@ def list_examples() -> Group:
     return compose(*parts)
 
 
+def name_examples() -> dict[str, list[str]]:
+    """Names of all examples, by kind."""
+    return {kind: list(headlines(field)) for kind, field in _KINDS.items()}
+
+
 def _example(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         if arguments.output is not None:
             raise InputError("--output requires NAME")
         print_out(list_examples())
         return FEASIBLE
-    names = [name for field in _KINDS.values() for name in headlines(field)]
+    names = list(chain.from_iterable(name_examples().values()))
     if arguments.name not in names:
-        raise InputError(f"NAME is {show(arguments.name)}; it must be one of {', '.join(names)}")
+        known = f"{', '.join(names)}{did_you_mean(arguments.name, names)}"
+        raise InputError(f"NAME is {show(arguments.name)}; it must be one of {known}")
     folder: Path = arguments.output or Path()
     if not folder.is_dir():
         raise InputError(f"--output is {folder}; it must be an existing directory")

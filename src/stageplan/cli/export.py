@@ -12,6 +12,7 @@ from ..device import Device
 from ..errors import InputError
 from ..fields import sentence, show
 from ..output import (
+    STDOUT,
     check_not_read,
     check_output,
     deliver,
@@ -21,11 +22,13 @@ from ..output import (
     write_whole,
 )
 from ..readers.bounded import about
+from ..suggestions import did_you_mean
 from ..units import keep_strategies
 from ..writers import RUNTIMES, Export, export, export_saved
 from .problem import (
     add_catalogue,
     add_hardware,
+    add_json_output,
     add_output,
     files_read,
     make_problem,
@@ -44,7 +47,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("plan", type=Path, metavar="PLAN", help="a plan in JSON, as plan -o writes it")
-    add("--to", choices=RUNTIMES, required=True, help="the runtime")
+    add("--to", choices=RUNTIMES, metavar="RUNTIME", required=True, help=", ".join(RUNTIMES))
     add(
         "--script",
         action="store_true",
@@ -73,7 +76,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if exported is None:
         print_note(sentence(f"stageplan: {arguments.plan}: the plan is not feasible; it is not exported"))
         return NO_PLAN
-    if output is None or str(output) == "-":
+    if output is None or output == STDOUT:
         print_out(exported.text.rstrip("\n"))
         print_note(exported.remarks)
         return FEASIBLE
@@ -85,7 +88,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _ranks_file(output: Path | None, to: str) -> Path | None:
     """Path of the rank table for a file; None if the file has the ranks, or is a device or a pipe."""
-    if output is None or str(output) == "-" or to == "json" or (output.exists() and not output.is_file()):
+    if output is None or output == STDOUT or to == "json" or (output.exists() and not output.is_file()):
         return None
     return output.with_name(f"{output.name}.ranks.json")
 
@@ -116,7 +119,7 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
         "device, precision, and kernels with flops, bytes and seconds); list that device alone",
     )
     add_catalogue(parser)
-    add_output(parser, "write JSON, which --catalogue reads; - for stdout")
+    add_json_output(parser, "write JSON, which --catalogue reads; - for stdout")
 
 
 def _devices(arguments: argparse.Namespace) -> int:
@@ -135,7 +138,8 @@ def _fitted(path: str, devices: Mapping[str, Device]) -> dict[str, Device]:
     measured = read_measured(path)
     with about(Path(path)):
         if measured.device not in devices:
-            raise InputError(f"device is {show(measured.device)}; it must be one of {', '.join(devices)}")
+            known = f"{', '.join(devices)}{did_you_mean(measured.device, devices)}"
+            raise InputError(f"device is {show(measured.device)}; it must be one of {known}")
         fit = fit_efficiency(devices[measured.device], measured)
     print_note(
         f"fitted to {len(measured.kernels)} kernels in {measured.precision}: estimates are "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..generate import generate, run_test
 from ..generate.steps import MODES, STEPS
-from ..output import print_note, print_out
+from ..output import print_note, print_out, to_json
 from .status import exit_statuses, status_of
 
 
@@ -60,11 +60,12 @@ def add_test(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="directory of a generated model")
     _add_mode(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _test(arguments: argparse.Namespace) -> int:
     result = run_test(arguments.directory, mode=arguments.mode, progress=_say)
-    print_out(result)
+    print_out(to_json(result).decode() if arguments.json else result)
     return status_of(result.passed)
 
 

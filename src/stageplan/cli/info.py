@@ -11,9 +11,9 @@ import numpy as np
 from .. import _core, plan_file
 from .._version import __version__
 from ..generate.spec import schema as spec_schema
-from ..output import compose, print_out, table, to_json
+from ..output import STDOUT, compose, deliver, print_out, table, to_json
 from ..readers import documents
-from .example import list_examples
+from .example import list_examples, name_examples
 from .status import FEASIBLE, exit_statuses
 
 
@@ -35,6 +35,7 @@ def add_info(parser: argparse.ArgumentParser) -> None:
     """Turn a parser into that of ``info``."""
     parser.set_defaults(run=_info)
     parser.epilog = exit_statuses("the list is printed")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -45,5 +46,6 @@ def _info(arguments: argparse.Namespace) -> int:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
     rows = [(name, str(value)) for name, value in facts.items()]
-    print_out(compose(f"stageplan {__version__}", table(rows, left=(0, 1)), list_examples()))
+    shown = compose(f"stageplan {__version__}", table(rows, left=(0, 1)), list_examples())
+    deliver(STDOUT if arguments.json else None, shown, {"version": __version__, **facts, **name_examples()})
     return FEASIBLE

@@ -17,19 +17,20 @@ from ..device import PRICINGS, Device, Pricing
 from ..errors import InputError
 from ..fields import show
 from ..goal import Goal, Objective
-from ..output import print_note
+from ..output import STDOUT, print_note
 from ..problem import Problem
 from ..readers import has_prices, read_cluster, read_devices, read_goal, read_workload
 from ..readers.measured import SUFFIXES
+from .amounts import count, number, seconds
 
 _SUSPICIOUS = 0.1  # of the catalogue's price; a lower one may be a mistake in the list
 
 _GOAL_NUMBERS = {
-    "examples": ("N", "examples to process"),
-    "min_throughput": ("X", "minimum examples/s"),
-    "max_duration": ("SECONDS", "maximum seconds for all examples"),
-    "max_cost": ("$", "maximum cost of processing all examples"),
-    "max_price": ("$/H", "maximum price of the devices per hour"),
+    "examples": (number, "N", "examples to process, as 20M or 2e7"),
+    "min_throughput": (number, "X", "minimum examples/s"),
+    "max_duration": (seconds, "SECONDS", "maximum time for all examples, as 3600, 90min or 2d"),
+    "max_cost": (number, "$", "maximum cost of processing all examples"),
+    "max_price": (number, "$/H", "maximum price of the devices per hour"),
 }
 
 _GOAL_SWITCHES = {
@@ -54,8 +55,8 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Objective),
         help="the cheapest plan, the fastest, or the one with the lowest hourly price",
     )
-    for name, (metavar, text) in _GOAL_NUMBERS.items():
-        add(f"--{name.replace('_', '-')}", type=float, metavar=metavar, help=text)
+    for name, (kind, metavar, text) in _GOAL_NUMBERS.items():
+        add(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
     add("--merge", choices=("adjacent", "type"), help="layers of a stage: neighbours, or all of a type")
     add(
         "--split",
@@ -71,7 +72,7 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("schedule of the pipeline (default: none, it never drains)").add_argument
     add("--schedule", choices=("gpipe", "1f1b"), help="order of forward and backward passes")
     add("--microbatches", type=int, metavar="M", help="microbatches per iteration; requires --schedule")
-    add("--batch", type=int, metavar="B", help="examples per iteration, a multiple of --microbatches")
+    add("--batch", type=count, metavar="B", help="examples per iteration, a multiple of --microbatches")
 
 
 def add_hardware(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +82,7 @@ def add_hardware(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workload-batch",
-        type=float,
+        type=number,
         metavar="B",
         help="number of examples that the workload's times are for",
     )
@@ -123,6 +124,19 @@ def add_threads(parser: argparse.ArgumentParser, text: str) -> None:
 def add_output(parser: argparse.ArgumentParser, text: str) -> None:
     """Add the flag of the file to write, as the last argument of a command."""
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
+
+
+def add_json_output(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the flags of the file to write, and of JSON on stdout, as the last arguments of a command."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("-o", "--output", type=Path, metavar="FILE", help=text)
+    add(
+        "--json",
+        dest="output",
+        action="store_const",
+        const=STDOUT,
+        help="print JSON instead of text, as -o - does",
+    )
 
 
 # Arguments of all commands that name a file to read.

@@ -9,7 +9,7 @@ from typing import Any
 from ..cluster import Cluster, DeviceType
 from ..errors import InputError
 from ..goal import Goal
-from ..output import check_output, deliver, print_note, print_out, write_and_print
+from ..output import STDOUT, check_output, deliver, print_note, print_out, write_and_print
 from ..plan import Plan
 from ..plan_file import SavedPlan, read_plan
 from ..problem import Problem
@@ -23,7 +23,8 @@ from ..readers import read_devices
 from ..solve import solve
 from ..workload import Workload
 from ..workload_file import encode, to_document
-from .problem import add_output
+from .amounts import seconds
+from .problem import add_json_output
 from .status import FEASIBLE, exit_statuses
 
 BEST = Path()  # of --check without a file: the best plan
@@ -148,8 +149,8 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         help="run the stages of a plan here, in one process each, and compare; default: the best two stages",
     )
     group("--microbatches", type=int, metavar="N", help="number of batches; default: four per stage")
-    group("--max-seconds", type=float, default=600.0, metavar="SECONDS", help="time limit; default: 600")
-    add_output(parser, "write the workload, TOML or JSON; - for stdout")
+    group("--max-seconds", type=seconds, default=600.0, metavar="SECONDS", help="time limit; default: 10min")
+    add_json_output(parser, "write the workload, TOML or JSON; - for stdout")
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -196,7 +197,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     for note in workload.notes:
         print_note(f"stageplan: note: {note}")
     output: Path | None = arguments.output
-    if output is None or str(output) == "-":
+    if output is None or output == STDOUT:
         deliver(output, layer_table(workload), to_document(workload))
     else:
         write_and_print(output, lambda stream: stream.write(encode(workload, output)), layer_table(workload))
@@ -208,7 +209,7 @@ def _profile(arguments: argparse.Namespace) -> int:
             microbatches=arguments.microbatches,
             max_seconds=arguments.max_seconds,
         )
-        (print_note if str(output) == "-" else print_out)(str(checked))
+        (print_note if output == STDOUT else print_out)(str(checked))
     return FEASIBLE
 
 

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..fields import sentence
 from ..learning.policy import CELLS, Policy
 from ..log import LOGGER, search_line
-from ..output import check_output, compose, deliver, print_note, write_and_print
+from ..output import STDOUT, check_output, compose, deliver, print_note, write_and_print
 from ..pareto import pareto
 from ..problem import Problem
 from ..readers.arrays import map_npy
@@ -28,7 +28,8 @@ from ..score import Schemes, Scores, as_schemes, evaluate
 from ..solve import ACCEPT, METHODS, solve
 from ..stop import FirstFeasible, MaxEvaluations, MaxGenerations, MaxRuntime, MaxWork, Stop
 from ..writers import PIPELINES, Target, check_pipelines, target
-from .problem import add_output, add_problem, add_threads, make_problem, print_notes
+from .amounts import count, number, seconds
+from .problem import add_json_output, add_problem, add_threads, make_problem, print_notes
 from .status import exit_statuses, status_of
 from .verbosity import add_verbosity, search_progress
 
@@ -49,10 +50,17 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     add_problem(parser)
     add = parser.add_argument_group(
         "search",
-        "The search stops at the first --max-... reached or, by default, after 200 generations without "
-        "improvement; exact, greedy and enumerate, and auto with a proof, also stop when they are complete.",
+        "The search stops at the first --max-... reached or, by default, after 200\n"
+        "generations without improvement; exact, greedy and enumerate, and auto with a\n"
+        "proof, also stop when they are complete.",
     ).add_argument
-    add("--method", choices=METHODS, default="auto", help="default: %(default)s")
+    add(
+        "--method",
+        choices=METHODS,
+        default="auto",
+        metavar="METHOD",
+        help=f"{', '.join(METHODS)}; default: %(default)s",
+    )
     add(
         "--seed",
         type=int,
@@ -62,28 +70,35 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--population",
-        type=int,
+        type=count,
         metavar="N",
         help="schemes per generation; default: 256, with reinforce 32 (auto, genetic, reinforce, annealing)",
     )
     add_threads(parser, "default: all available cores (exact and greedy use one)")
     add(
         "--max-runtime",
-        type=float,
+        type=seconds,
         metavar="SECONDS",
-        help="stop after this many seconds; if no plan is feasible, the search for sufficient changes of the "
-        "limits takes at most as long again",
+        help="stop after this time, as 90, 15min or 1h; if no plan is feasible, the search for sufficient "
+        "changes of the limits takes at most as long again",
     )
-    add("--max-generations", type=int, metavar="N", help="stop after this many generations")
-    add("--max-evaluations", type=int, metavar="N", help="stop after scoring this many schemes")
-    add("--max-work", type=int, metavar="N", help="stop after this much work, a count equal on every machine")
+    add("--max-generations", type=count, metavar="N", help="stop after this many generations")
+    add("--max-evaluations", type=count, metavar="N", help="stop after scoring this many schemes")
+    add(
+        "--max-work",
+        type=count,
+        metavar="N",
+        help="stop after this work, a count equal on every machine",
+    )
     add("--first-feasible", action="store_true", help="stop at the first plan that meets every limit")
     add(
         "--for",
         dest="runtime",
         type=_runtime,
         choices=PIPELINES,
-        help="plan only what this runtime can run: its strategies, equal replicas, its places for cuts",
+        metavar="RUNTIME",
+        help="plan only what this runtime can run, with its strategies, equal replicas and its places for "
+        f"cuts: {', '.join(PIPELINES)}",
     )
     add(
         "--initial",
@@ -115,7 +130,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         help="return the best plan (the default) or, with --max-cost, the plan of the shortest duration",
     )
     add_verbosity(parser)
-    add_output(parser, "write JSON; - for stdout")
+    add_json_output(parser, "write JSON; - for stdout")
 
 
 def _runtime(text: str) -> str:
@@ -282,13 +297,13 @@ def add_pareto(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--max-throughput",
-        type=float,
+        type=number,
         metavar="X",
         help="highest throughput of the front, examples/s; default: that of the fastest plan",
     )
-    add("--max-runtime", type=float, metavar="SECONDS", help="stop after this many seconds")
+    add("--max-runtime", type=seconds, metavar="SECONDS", help="stop after this time, as 90, 15min or 1h")
     add_verbosity(parser)
-    add_output(parser, "write JSON; - for stdout")
+    add_json_output(parser, "write JSON; - for stdout")
 
 
 def _pareto(arguments: argparse.Namespace) -> int:
@@ -325,13 +340,13 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--target",
-        type=float,
+        type=number,
         metavar="X",
         help="for an .npy: give each stage the fewest devices that reach X examples/s; default: the devices "
         "that are best for the goal",
     )
     add_threads(parser, "for an .npy; default: all available cores")
-    add_output(
+    add_json_output(
         parser,
         "write the plan as JSON; the scores as JSON (.json) or else NumPy's .npz; - for JSON on stdout",
     )
@@ -365,7 +380,7 @@ def _score_schemes(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
     text = f"{problem}\n{_summary(problem, scores)}"
     arrays = {name: values for name, values in scores._asdict().items() if values is not None}
-    if output is None or str(output) == "-" or output.suffix == ".json":
+    if output in (None, STDOUT) or output.suffix == ".json":
         deliver(output, text, {name: values.tolist() for name, values in arrays.items()})
     else:
         write_and_print(output, lambda stream: np.savez(stream, **arrays), text)

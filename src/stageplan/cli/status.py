@@ -17,7 +17,7 @@ def exit_statuses(done: str, failed: str = "", interrupted: str = "") -> str:
         141: "the reader of stdout has closed it",
     }
     lines = [
-        fill(meaning, 100, initial_indent=f"  {status:<5}", subsequent_indent=" " * 7)
+        fill(meaning, 79, initial_indent=f"  {status:<5}", subsequent_indent=" " * 7)
         for status, meaning in meanings.items()
         if meaning
     ]

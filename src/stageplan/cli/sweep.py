@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import interrupts
 from ..errors import InputError
-from ..output import check_output, deliver, print_out, status_line
+from ..output import STDOUT, check_output, deliver, print_out, status_line
 from ..sweeps.results import SweepResults
 from ..sweeps.run import sweep
 from ..sweeps.store import FORMATS
@@ -53,6 +53,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add_threads(parser, "of each worker; default: 1, without workers all available cores")
     add("--slurm", type=int, metavar="N", help="print the script of a Slurm array of N tasks")
     add("--rows", choices=FORMATS, help="format of the rows; default: parquet if pyarrow is installed")
+    add("--json", action="store_true", help="print JSON instead of text; of a run, --status and front")
     add("--against", choices=("cost", "price"), default="cost", help="of front: the axis besides throughput")
     add_verbosity(parser)
     add(
@@ -92,7 +93,9 @@ def _act(arguments: argparse.Namespace) -> int:
         if arguments.output is not None and arguments.output.suffix in (".parquet", ".csv", ".jsonl"):
             raise InputError(f"--output is {arguments.output}; a front is written as JSON, to a file .json")
         front = results.front(arguments.against)
-        deliver(arguments.output, front, front.to_dict())
+        if arguments.output is not None and arguments.json:
+            raise InputError("--json prints a front and --output writes it; only one of them must be given")
+        deliver(STDOUT if arguments.json else arguments.output, front, front.to_dict())
         return FEASIBLE if front.rows else NO_PLAN
     if arguments.output is None:
         raise InputError("--output is missing; it must be the file to write")
@@ -104,8 +107,12 @@ def _act(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     results = SweepResults.open(arguments.output)
-    print_out(results)
+    _print(arguments, results)
     return FEASIBLE if results.complete and not results.failed else NO_PLAN
+
+
+def _print(arguments: argparse.Namespace, results: SweepResults) -> None:
+    deliver(STDOUT if arguments.json else None, results, results.to_dict())
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -123,7 +130,7 @@ def _run(arguments: argparse.Namespace) -> int:
             rows=arguments.rows,
             callback=None if update is None else lambda results: update(_line(results)),
         )
-    print_out(results)
+    _print(arguments, results)
     if results.interrupted:
         return interrupts.exit_status()
     return NO_PLAN if results.failed else FEASIBLE

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..log import LOGGER
-from ..output import print_note, progress_line
+from ..log import LOGGER, progress_line
+from ..output import print_note, status_line
 from ..progress import Progress
 
 
@@ -33,8 +33,20 @@ def search_progress(
         with logged(arguments):
             yield None
     else:
-        with progress_line() as callback:
-            yield callback
+        with status_line("searching") as update:
+            yield None if update is None else _Line(update)
+
+
+class _Line:
+    """A callback that shows the state of a search, ten times a second."""
+
+    def __init__(self, update: Callable[[str], object]) -> None:
+        self._update, self._shown = update, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.runtime - self._shown >= 0.1:
+            self._shown = progress.runtime
+            self._update(progress_line(progress))
 
 
 @contextmanager

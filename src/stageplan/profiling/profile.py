@@ -18,6 +18,7 @@ from ..errors import InputError, InputTypeError
 from ..fields import show
 from ..output import compose, table
 from ..readers import read_devices
+from ..suggestions import did_you_mean
 from ..workload import Layer, Mode, Tensor, Workload, most
 from .attention_core import Core, layer_cores, note_cores
 from .columns import Column, Seconds, divided, exchange, merge, note_offers, offers
@@ -353,7 +354,8 @@ def _device(device: str | Device, catalogue: Mapping[str, Device]) -> Device:
     if isinstance(device, Device):
         return device
     if not isinstance(device, str) or device not in catalogue:
-        raise InputError(f"device is {show(device)}; it must be one of {', '.join(catalogue)}")
+        known = f"{', '.join(catalogue)}{did_you_mean(device, catalogue)}"
+        raise InputError(f"device is {show(device)}; it must be one of {known}")
     return catalogue[device]
 
 

@@ -16,6 +16,7 @@ from ..cluster import Cluster
 from ..device import PRICINGS, Device, Pricing
 from ..errors import InputError
 from ..goal import Goal
+from ..suggestions import did_you_mean
 from ..workload import Workload
 from . import dnn_partitioning, documents, pipedream
 from .bounded import about, as_path, from_json, from_toml, read_bytes, to_text
@@ -274,8 +275,8 @@ def _find(path: Path) -> Traversable:
         return examples[path.name]
     if path.exists():
         return path
-    known = ", ".join(sorted(examples))
-    raise FileNotFoundError(errno.ENOENT, f"There is no such file or built-in example ({known})", str(path))
+    known = f"({', '.join(sorted(examples))}){did_you_mean(path.name, examples)}"
+    raise FileNotFoundError(errno.ENOENT, f"There is no such file or built-in example {known}", str(path))
 
 
 def _built_in() -> list[Traversable]:

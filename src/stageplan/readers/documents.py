@@ -14,6 +14,7 @@ from ..device import Device
 from ..errors import InputError
 from ..fields import allowed, check_fields, fields_of, show
 from ..goal import Goal
+from ..suggestions import did_you_mean
 from ..workload import Workload
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -112,6 +113,7 @@ def build(struct: type[S], document: Any, where: str = "") -> S:
         if key not in fields:
             raise InputError(
                 f"{prefix}{show(key)[1:-1]} is not a known field; it must be one of {', '.join(fields)}"
+                f"{did_you_mean(key, fields)}"
             )
     for key, field in fields.items():
         if key not in document and field.default is NODEFAULT and field.default_factory is NODEFAULT:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..fields import printable, show
+from ..suggestions import did_you_mean
 
 COLUMNS = ("AcceleratorName", "AcceleratorCount", "Region")
 
@@ -130,7 +131,8 @@ def _rows(rows: csv.DictReader[str], region: str | None, column: str) -> Iterato
             number = _number(row, "AcceleratorCount", rows.line_num) if accelerator else 0.0
             yield _Row(machine, accelerator, number, row["Region"], price)
     if region is not None and region not in regions:
-        raise InputError(f"region is {show(region)}; it must be one of the file's: {_some(regions)}")
+        known = f"{_some(regions)}{did_you_mean(region, regions)}"
+        raise InputError(f"region is {show(region)}; it must be one of the file's: {known}")
 
 
 def _chips(name: str) -> tuple[str, float]:

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..fields import Capacity, DeviceLimit, Name, Price, allowed, fields_of, show, whole
 from ..goal import Goal
 from ..result import Method
+from ..suggestions import did_you_mean
 
 Places = npt.NDArray[np.int64]
 
@@ -116,7 +117,10 @@ def _flat(axes: Mapping[str, Any]) -> dict[str, Any]:
         for full, of_axis in _by_type(name, values) if name in BY_TYPE else [(name, values)]:
             if base(full) not in FIELDS or ("." in full) != (base(full) in BY_TYPE):
                 known = [f"{field}.TYPE" if field in BY_TYPE else field for field in FIELDS]
-                raise InputError(f"{show(full)[1:-1]} is not an axis; it must be one of {', '.join(known)}")
+                raise InputError(
+                    f"{show(full)[1:-1]} is not an axis; it must be one of {', '.join(known)}"
+                    f"{did_you_mean(base(full), FIELDS)}"
+                )
             if full in flat:
                 raise InputError(_TWICE.format(full))
             flat[full] = of_axis

@@ -177,6 +177,20 @@ class SweepResults:
 
         return plot_sweep(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain values, ready for JSON."""
+        return {
+            "sweep": self.sweep.name,
+            "directory": str(self.directory),
+            "set_ups": len(self.sweep),
+            "chunks": self.chunks,
+            "done": self.done,
+            "complete": self.complete,
+            "interrupted": self.interrupted,
+            "statuses": self.statuses,
+            "errors": dict(self.errors()) if self.failed else {},
+        }
+
     def __rich__(self) -> Group:
         counts = [("set-ups", "status"), *((f"{count:,}", status) for status, count in self._sorted())]
         ended = " (interrupted)" if self.interrupted else ""

@@ -18,6 +18,7 @@ from ..errors import InputError, InputTypeError
 from ..fields import show
 from ..goal import Goal
 from ..problem import Problem
+from ..suggestions import did_you_mean
 from .axes import ARRAYS, BY_TYPE, Dimension, Places, Range, base, dimensions, numbers
 from .documents import Documents, Network
 from .strategies import names_of, with_strategies
@@ -224,7 +225,7 @@ class Sweep(Struct, frozen=True, kw_only=True):
                 if type_ not in known:
                     raise InputError(
                         f"{axis} is an axis, and cluster {show(cluster.name)} has no type {show(type_)}; "
-                        f"it must be one of {', '.join(known)}"
+                        f"it must be one of {', '.join(known)}{did_you_mean(type_, known)}"
                     )
 
     def _check_strategies(self) -> None:
@@ -237,7 +238,7 @@ class Sweep(Struct, frozen=True, kw_only=True):
                 if strategy not in known:
                     raise InputError(
                         f"strategies has {show(strategy)}, which no workload of the sweep has; "
-                        f"it must be one of {', '.join(map(show, known))}"
+                        f"it must be one of {', '.join(map(show, known))}{did_you_mean(strategy, known)}"
                     )
 
 
