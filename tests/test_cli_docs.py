@@ -9,6 +9,7 @@ import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
+import fake_steps
 import pytest
 
 import stageplan as sp
@@ -71,8 +72,9 @@ def blocks_of(page):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page.stem not in ELSEWHERE], ids=lambda page: page.stem
 )
-def test_blocks_of_a_page_run(page, run):
+def test_blocks_of_a_page_run(page, run, monkeypatch):
     """In a directory of their own, one after the other; what they print is what the page shows."""
+    fake_steps.install(monkeypatch.setattr)  # of `stageplan generate`: all steps, but they compute nothing
     names, skipped = {}, set()
     for block in blocks_of(page):
         if missing := {name for name in block.needs if name in OUTSIDE or find_spec(name) is None}:
