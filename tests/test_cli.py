@@ -171,6 +171,15 @@ def test_numba_is_not_imported():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_what_only_some_commands_need_is_not_imported_at_the_start():
+    code = (
+        "import sys; import stageplan.cli.commands; "
+        "print(*{'difflib', 'doctest', 'pydoc', 'rich', 'shtab'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 @pytest.mark.usefixtures("net_files")
 @pytest.mark.parametrize("closed", [False, True])
 def test_stdout_that_takes_nothing(closed):

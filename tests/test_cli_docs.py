@@ -1,19 +1,17 @@
 """``stageplan docs``."""
 
-import doctest
 import json
 import pydoc
 import re
 import sys
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 
-import fake_steps
 import pytest
+from page_blocks import OUTSIDE, blocks_of, run_page
 
 import stageplan as sp
-from stageplan.cli.pages import Block, split_command, split_page
+from stageplan.cli.pages import split_command
 from stageplan.writers import RUNTIMES, limits_of
 
 TOP = Path(__file__).parents[1]
@@ -53,7 +51,6 @@ def test_an_unknown_page_is_refused(refused):
 
 # Blocks of code -----------------------------------------------------------------------------------------
 
-OUTSIDE = {"checkout", "cluster", "ssh", "torchrun"}  # what no package gives
 EXTRAS = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 PACKAGES = {re.match(r"[\w-]+", line)[0].replace("-", "_") for lines in EXTRAS.values() for line in lines}
 ELSEWHERE = {  # pages whose blocks another test runs
@@ -61,12 +58,6 @@ ELSEWHERE = {  # pages whose blocks another test runs
     "own-objective": "test_plan_cost.py",
     "own-physics": "test_own_physics.py",
 }
-CHECKER = doctest.OutputChecker()
-FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-
-
-def blocks_of(page):
-    return [part for part in split_page(page.read_text()) if isinstance(part, Block)]
 
 
 @pytest.mark.parametrize(
@@ -74,39 +65,7 @@ def blocks_of(page):
 )
 def test_blocks_of_a_page_run(page, run, monkeypatch):
     """In a directory of their own, one after the other; what they print is what the page shows."""
-    fake_steps.install(monkeypatch.setattr)  # of `stageplan generate`: all steps, but they compute nothing
-    names, skipped = {}, set()
-    for block in blocks_of(page):
-        if missing := {name for name in block.needs if name in OUTSIDE or find_spec(name) is None}:
-            skipped |= missing
-        elif block.file is not None:
-            Path(block.file).write_text(block.code)
-        elif block.language == "console":
-            for command, expected in block.commands():
-                words, file = split_command(command)
-                if words[0] == "pip":
-                    continue
-                status, out, err = run(*words[1:])
-                assert status == block.status, (command, err)
-                if file is not None:
-                    Path(file).write_text(out)
-                assert not expected or CHECKER.check_output(expected, out, FLAGS), (command, out)
-        elif block.language == "python":
-            run_python(block.code, names, page.stem)
-    if skipped:
-        pytest.skip(f"other blocks ran; these need {', '.join(sorted(skipped))}")
-
-
-def run_python(code, names, page):
-    """Run statements, or a doctest."""
-    if not code.startswith(">>> "):
-        exec(compile(code, page, "exec"), names)
-        return
-    runner, failures = doctest.DocTestRunner(CHECKER, optionflags=FLAGS), []
-    test = doctest.DocTestParser().get_doctest(code, names, page, page, 0)
-    test.globs = names  # which the parser copies
-    runner.run(test, out=failures.append, clear_globs=False)
-    assert not failures, "".join(failures)
+    run_page(page, run, monkeypatch)
 
 
 @pytest.mark.parametrize(("page", "test"), ELSEWHERE.items())
