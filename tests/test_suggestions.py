@@ -73,6 +73,17 @@ def test_commands_suggest_names(refused, argv, end):
     assert refused(*argv.split()).endswith(end)
 
 
+def test_device_types_that_a_workload_has_are_suggested(refused):
+    path = Path("types.toml")
+    path.write_text(path.read_text().replace('"fast"', '"fast-80g"'))
+    assert refused("plan", "net.toml").endswith("like one that is; did you mean 'fast'?")
+
+
+def test_networks_of_transformers_are_suggested(refused):
+    pytest.importorskip("transformers")
+    assert refused("profile", "hf:gptt2", "--device", "t4").endswith("; did you mean 'gpt2'?")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "begin"),
     [

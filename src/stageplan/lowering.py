@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .cluster import Cluster, DeviceType
 from .errors import InputError
 from .strategies import ABSENT
+from .suggestions import did_you_mean
 from .workload import Layer, Workload, most
 
 Array = npt.NDArray[np.float64]
@@ -175,9 +176,10 @@ def _compute(layer: Layer, column: _Column) -> float:
     seconds = _seconds(layer.compute, layer, column)
     if math.isnan(seconds):
         under = f" under strategy {column.strategy!r}" if column.strategy else ""
+        near = "" if under else did_you_mean(column.type.name, layer.compute)
         raise InputError(
             f"layer {layer.name!r} has no time on device type {column.type.name!r}{under}; "
-            f"it must be in the layer's compute, or the type must be like one that is"
+            f"it must be in the layer's compute, or the type must be like one that is{near}"
         )
     return seconds
 

@@ -24,6 +24,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PreTraine
 from ..errors import InputError
 from ..fields import first_line, sentence, show
 from ..readers.bounded import about, read_bytes, to_text
+from ..suggestions import did_you_mean
 from ..workload import MAX_LAYERS
 from .huggingface_inputs import ExampleError, examples
 from .huggingface_towers import with_towers
@@ -237,9 +238,10 @@ def _configuration(name: str) -> tuple[dict[str, Any], str | None]:
         return {"model_type": name}, None
     path = Path(name, "config.json") if Path(name).is_dir() else Path(name)
     if path.suffix != ".json":
+        near = did_you_mean(name, (*known, *CONFIG_MAPPING))
         raise InputError(
             f"model is {show('hf:' + name)}; it must be hf: and one of {', '.join(known)}, a model type of "
-            f"transformers, as bert, or the path of a config.json"
+            f"transformers, as bert, or the path of a config.json{near}"
         )
     return _read(path)
 
