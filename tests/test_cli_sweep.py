@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import strict
@@ -15,6 +16,7 @@ from processes import SIGNALS, read_until, started, wait_for
 from small_sweeps import FILE, contents, made, write_files
 
 import stageplan as sp
+from stageplan.cli import sweep as cli_sweep
 
 
 @pytest.fixture
@@ -160,6 +162,7 @@ def test_a_signal_abandons_the_chunk_in_hand(tmp_path, number, status, method, f
     code = """
 import sys, threading, time
 from pathlib import Path
+from types import SimpleNamespace
 from stageplan.cli import main
 def say():
     while not Path(sys.argv[4], "chunks").exists():
@@ -260,3 +263,16 @@ def test_a_damaged_chunk_is_to_be_deleted(sweep):
     Path("rows/chunks/00000000.jsonl").write_text("{")
     status, _, err = sweep("sweep", "sweep.toml", "-o", "rows", "--resume")
     assert (status, "delete this file; resume computes it again" in err) == (2, True)
+
+
+def test_the_line_of_a_sweep_has_time_and_rate(monkeypatch):
+    lines, clock = [], iter([100.0, 102.0, 112.0])
+    monkeypatch.setattr(cli_sweep.time, "monotonic", lambda: next(clock))
+    line = cli_sweep._Line(lines.append)
+    for done, failed in ((3, 0), (5, 1)):
+        statuses = {"optimal": 100 * done, "failed": failed}
+        line(SimpleNamespace(done=done, chunks=1000, statuses=statuses, failed=failed))
+    assert lines == [
+        "2.0 s: 3 of 1,000 chunks, 300 set-ups, 0 failed",
+        "12.0 s: 5 of 1,000 chunks, 501 set-ups, 1 failed; 20 set-ups/s",
+    ]

@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module, resources
@@ -128,7 +129,7 @@ def _run(arguments: argparse.Namespace) -> int:
             shard=shard,
             resume=arguments.resume,
             rows=arguments.rows,
-            callback=None if update is None else lambda results: update(_line(results)),
+            callback=None if update is None else _Line(update),
         )
     _print(arguments, results)
     if results.interrupted:
@@ -145,9 +146,21 @@ def _status_line(arguments: argparse.Namespace) -> Iterator[Callable[[str], obje
             yield update
 
 
-def _line(results: SweepResults) -> str:
-    set_ups = sum(results.statuses.values())
-    return f"{results.done:,} of {results.chunks:,} chunks, {set_ups:,} set-ups, {results.failed:,} failed"
+class _Line:
+    """A callback that shows how far a sweep is, and how fast it goes since the first chunk of this run."""
+
+    def __init__(self, update: Callable[[str], object]) -> None:
+        self._update, self._began = update, time.monotonic()
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, results: SweepResults) -> None:
+        now, set_ups = time.monotonic(), sum(results.statuses.values())
+        then, before = self._first = self._first or (now, set_ups)
+        rate = f"; {(set_ups - before) / (now - then):,.0f} set-ups/s" if now > then else ""
+        self._update(
+            f"{now - self._began:.1f} s: {results.done:,} of {results.chunks:,} chunks, "
+            f"{set_ups:,} set-ups, {results.failed:,} failed{rate}"
+        )
 
 
 def _shard(text: str) -> tuple[int, int]:
