@@ -2,8 +2,8 @@
 
     python -m benchmarks.tables.peers
 
-The functions are those of ``stageplan docs own-physics``. Ours are CPU seconds to fill the options and to solve
-them, once compiled; theirs are those that came with the data, on the same kind of machine.
+The functions are those of ``stageplan docs own-physics``. Ours are CPU seconds to fill the options and to
+solve them, once compiled; theirs are those that came with the data, on the same kind of machine.
 """
 
 from collections.abc import Callable, Iterator

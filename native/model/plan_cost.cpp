@@ -33,7 +33,7 @@ StageRecord make_record(const Problem& problem, const Stage& stage, const Option
           stage.last,
           stage.last - stage.first + 1,
           stage.type,
-          problem.columns->listed.first.empty() ? option.column : stage.type,
+          option.column,
           option.devices,
           option.replicas,
           in_flight,
