@@ -137,8 +137,8 @@ class Problem : private ProblemData {
       ProblemData::compute_parallel, ProblemData::examples, ProblemData::fixed_price, ProblemData::kinds,
       ProblemData::layers, ProblemData::limit, ProblemData::max_cost, ProblemData::max_devices_per_stage,
       ProblemData::max_price, ProblemData::memory, ProblemData::merge, ProblemData::objective,
-      ProblemData::overlap, ProblemData::plan_cost, ProblemData::price, ProblemData::receive, ProblemData::send, ProblemData::tensors,
-      ProblemData::transfer_parallel, ProblemData::types, ProblemData::workspace;
+      ProblemData::overlap, ProblemData::plan_cost, ProblemData::price, ProblemData::receive, ProblemData::send,
+      ProblemData::tensors, ProblemData::transfer_parallel, ProblemData::types, ProblemData::workspace;
 
   const ProblemData& data() const { return *this; }
 
@@ -189,8 +189,8 @@ struct Score {
   double price = kInfinity;  // $/hour
 };
 
-// The value to minimise: $, seconds per example or $/hour. Where a plan cost ranks the plans, scorers write it in
-// the place of this value (kernels/plan_cost_scorer.h).
+// The value to minimise: $, seconds per example or $/hour. Where a plan cost ranks the plans, scorers write it
+// in the place of this value (kernels/plan_cost_scorer.h).
 inline double objective_of(const Problem& problem, const Score& score) {
   if (problem.objective == Objective::cost) return score.cost;
   return problem.objective == Objective::throughput ? score.time : score.price;
