@@ -22,24 +22,24 @@
 namespace stageplan {
 namespace {
 
-// What a handle of the caller holds.
-struct PricedProblem {
+// What handles hold.
+struct ProblemBody {
   static constexpr std::uint64_t kMark = 0x5e1f0c3ab7d29c41;
   static constexpr const char* kName = "problem";
-  explicit PricedProblem(ProblemData data) : problem(std::move(data)), loads(problem) {}
-  explicit PricedProblem(const Problem& given) : problem(given), loads(problem) {}
+  explicit ProblemBody(ProblemData data) : problem(std::move(data)), loads(problem) {}
+  explicit ProblemBody(const Problem& given) : problem(given), loads(problem) {}
   const Problem problem;
   const StageLoads loads;
 };
 
-struct ScorerOfProblem {
+struct ScorerBody {
   static constexpr std::uint64_t kMark = 0xa94d17e6f0358b23;
   static constexpr const char* kName = "scorer";
-  explicit ScorerOfProblem(std::shared_ptr<const PricedProblem> priced)
-      : priced(priced), scorer(priced->problem) {}
-  ScorerOfProblem(std::shared_ptr<const PricedProblem> priced, double target)
-      : priced(priced), scorer(priced->problem, 1 / target, Allowed::plan) {}
-  const std::shared_ptr<const PricedProblem> priced;  // may outlive the caller's handle
+  explicit ScorerBody(std::shared_ptr<const ProblemBody> problem_body)
+      : problem_body(problem_body), scorer(problem_body->problem) {}
+  ScorerBody(std::shared_ptr<const ProblemBody> problem_body, double target)
+      : problem_body(problem_body), scorer(problem_body->problem, 1 / target, Allowed::plan) {}
+  const std::shared_ptr<const ProblemBody> problem_body;  // may outlive the caller's handle
   const Scorer scorer;
 };
 
@@ -53,8 +53,8 @@ struct Handle {
 }  // namespace
 }  // namespace stageplan
 
-struct stageplan_problem : stageplan::Handle<stageplan::PricedProblem> {};
-struct stageplan_scorer : stageplan::Handle<stageplan::ScorerOfProblem> {};
+struct stageplan_problem : stageplan::Handle<stageplan::ProblemBody> {};
+struct stageplan_scorer : stageplan::Handle<stageplan::ScorerBody> {};
 
 namespace stageplan {
 namespace {
@@ -136,22 +136,22 @@ const std::shared_ptr<const Body>& body_of(const Handle<Body>* handle) {
 
 // Keeps the memory of the last freed handles, so that the use of one is told from that of a valid one.
 template <class Opaque>
-void bury(std::unique_ptr<Opaque> handle) {
+void retire(std::unique_ptr<Opaque> handle) {
   constexpr size_t kept = 512;
   static std::mutex mutex;
-  static auto& graves = *new std::deque<std::unique_ptr<Opaque>>;  // other threads may outlive static objects
+  static auto& retired = *new std::deque<std::unique_ptr<Opaque>>;  // other threads may outlive static objects
   const std::lock_guard lock(mutex);
-  graves.push_back(std::move(handle));
-  if (graves.size() > kept) graves.pop_front();
+  retired.push_back(std::move(handle));
+  if (retired.size() > kept) retired.pop_front();
 }
 
 template <class Opaque>
 void free_handle(Opaque* handle) {
   if (handle == nullptr) return;
   body_of(handle);
-  if (handle->mark.exchange(0) == 0) return;  // another thread was faster
+  if (handle->mark.exchange(0) == 0) body_of(handle);  // refuses it: another thread freed it meanwhile
   handle->body.reset();
-  bury(std::unique_ptr<Opaque>(handle));
+  retire(std::unique_ptr<Opaque>(handle));
 }
 
 // Problems ---------------------------------------------------------------------------------------------------
@@ -249,12 +249,12 @@ stageplan_stage to_stage(const StageReport& report) {
           stage.replicas, stage.in_flight, stage.time,  stage.compute, stage.transfer, stage.memory};
 }
 
-stageplan_plan make_plan(const PricedProblem& priced, const std::int8_t* scheme, stageplan_stage* reports) {
+stageplan_plan make_plan(const ProblemBody& body, const std::int8_t* scheme, stageplan_stage* reports) {
   std::vector<Stage> stages;
-  merge(priced.problem, priced.loads, scheme, stages);
-  Provisioner provisioner(priced.problem);
+  merge(body.problem, body.loads, scheme, stages);
+  Provisioner provisioner(body.problem);
   const Score score = provisioner.best(stages);
-  const std::vector<StageReport> all = report_stages(priced.problem, stages, provisioner, scheme);
+  const std::vector<StageReport> all = report_stages(body.problem, stages, provisioner, scheme);
   if (reports != nullptr) std::transform(all.begin(), all.end(), reports, to_stage);
   std::int64_t devices = 0;
   for (const StageReport& stage : all) devices += stage.record.devices;
@@ -320,7 +320,7 @@ int problem_new(const stageplan_arrays* arrays, const stageplan_goal* goal, stag
     set_arrays(data, checked("arrays", arrays));
     set_goal(data, checked("goal", goal));
     add_workspace(data);
-    *problem = make_handle<stageplan_problem>(std::make_shared<const PricedProblem>(std::move(data)));
+    *problem = make_handle<stageplan_problem>(std::make_shared<const ProblemBody>(std::move(data)));
   });
 }
 
@@ -331,13 +331,12 @@ int problem_free(stageplan_problem* problem, stageplan_error* error) noexcept {
 int scorer_new(const stageplan_problem* problem, double target, stageplan_scorer** scorer,
                stageplan_error* error) noexcept {
   return run(error, [&] {
-    const std::shared_ptr<const PricedProblem>& priced = body_of(problem);
+    const std::shared_ptr<const ProblemBody>& body = body_of(problem);
     check_given("scorer", scorer);
     if (!(target == 0 || (target >= 1e-60 && target <= 1e60)))
       refuse("target", target, "0 or from 1e-60 to 1e60 examples/s");
-    *scorer =
-        make_handle<stageplan_scorer>(target == 0 ? std::make_shared<const ScorerOfProblem>(priced)
-                                                  : std::make_shared<const ScorerOfProblem>(priced, target));
+    *scorer = make_handle<stageplan_scorer>(target == 0 ? std::make_shared<const ScorerBody>(body)
+                                                        : std::make_shared<const ScorerBody>(body, target));
   });
 }
 
@@ -348,27 +347,27 @@ int scorer_free(stageplan_scorer* scorer, stageplan_error* error) noexcept {
 int score(const stageplan_scorer* scorer, const std::int8_t* schemes, size_t count, std::int32_t layers,
           double* cost, double* time, double* violation, double* price, stageplan_error* error) noexcept {
   return run(error, [&] {
-    const ScorerOfProblem& body = *body_of(scorer);
-    check_layers(body.priced->problem, layers);
+    const ScorerBody& body = *body_of(scorer);
+    check_layers(body.problem_body->problem, layers);
     if (count == 0) return;
     check_given("schemes", schemes);
     check_given("cost", cost);
     check_given("time", time);
     check_given("violation", violation);
     if (!body.scorer.score(schemes, count, {cost, time, violation, price}))
-      check_genes(body.priced->problem, "schemes", schemes, count * layers);
+      check_genes(body.problem_body->problem, "schemes", schemes, count * layers);
   });
 }
 
 int provision(const stageplan_problem* problem, const std::int8_t* scheme, std::int32_t layers,
               stageplan_plan* plan, stageplan_stage* stages, stageplan_error* error) noexcept {
   return run(error, [&] {
-    const PricedProblem& priced = *body_of(problem);
-    check_layers(priced.problem, layers);
+    const ProblemBody& body = *body_of(problem);
+    check_layers(body.problem, layers);
     check_given("scheme", scheme);
     check_given("plan", plan);
-    check_genes(priced.problem, "scheme", scheme, layers);
-    *plan = make_plan(priced, scheme, stages);
+    check_genes(body.problem, "scheme", scheme, layers);
+    *plan = make_plan(body, scheme, stages);
   });
 }
 
@@ -376,15 +375,15 @@ int solve(const stageplan_problem* problem, const stageplan_search* search, std:
           stageplan_result* result, std::int8_t* scheme, stageplan_stage* stages,
           stageplan_error* error) noexcept {
   return run(error, [&] {
-    const PricedProblem& priced = *body_of(problem);
-    check_layers(priced.problem, layers);
+    const ProblemBody& body = *body_of(problem);
+    check_layers(body.problem, layers);
     check_given("result", result);
-    const Solved solved = stageplan::solve(priced.problem, how_to_solve(checked("search", search)));
+    const Solved solved = stageplan::solve(body.problem, how_to_solve(checked("search", search)));
     const Search& done = *solved.search;
     const double bound = done.bound();
-    const stageplan_plan plan = make_plan(priced, done.best().data(), stages);
+    const stageplan_plan plan = make_plan(body, done.best().data(), stages);
     const Score score{plan.cost, plan.time, plan.violation, plan.price};
-    *result = {plan, bound, status_of(plan.violation, objective_of(priced.problem, score), bound), done.work()};
+    *result = {plan, bound, status_of(plan.violation, objective_of(body.problem, score), bound), done.work()};
     if (scheme != nullptr) std::copy(done.best().begin(), done.best().end(), scheme);
   });
 }
@@ -392,7 +391,7 @@ int solve(const stageplan_problem* problem, const stageplan_search* search, std:
 }  // namespace
 
 stageplan_problem* make_problem_handle(const Problem& problem) {
-  return make_handle<stageplan_problem>(std::make_shared<const PricedProblem>(problem));
+  return make_handle<stageplan_problem>(std::make_shared<const ProblemBody>(problem));
 }
 
 const stageplan_api kApi = {STAGEPLAN_CAPI_VERSION,

@@ -414,6 +414,28 @@ def test_absent_foreign_and_freed_handles_are_refused():
     assert call("scorer_free", scorer) == sentences["scorer"]
 
 
+def test_too_little_memory_is_an_error():
+    """The tables of a scorer at a target are larger than what is left."""
+    pytest.importorskip("resource")
+    code = """
+import resource
+import numpy as np
+import stageplan as sp
+from stageplan import capi
+problem = sp.Problem.from_arrays(np.ones((1000, 16)), price=np.ones(16))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+try:
+    capi.Handles(problem, target=1.0)
+except MemoryError as error:
+    print(error)
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the memory of a process is not in /proc")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "too little memory is available\n"
+
+
 def test_many_handles_are_made_and_freed():
     arrays, goal = structs(**SMALL)
     problem = c_void_p()
