@@ -15,7 +15,7 @@ namespace stageplan {
 // A provisioned stage. src/stageplan/plan_cost.py has the same fields in the same order.
 struct StageRecord {
   std::int32_t first, last, layers;  // the number of layers is less than last - first + 1 with Merge::type only
-  std::int32_t type, column;         // without columns, and for options that are listed: the type
+  std::int32_t type, column;         // without columns: the type
   std::int32_t devices, replicas, in_flight;
   double time, compute, transfer, sync;  // seconds an example
   double memory;                         // bytes a device
