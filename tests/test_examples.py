@@ -54,6 +54,8 @@ def test_example(name, tmp_path, monkeypatch):
     for line in (line for example in test.examples for line in example.source.splitlines()):
         if line.startswith("import "):
             pytest.importorskip(line.split()[1])
+    if "@sp.stage_cost" in test.docstring:
+        pytest.importorskip("numba")
     if "import generate" in test.docstring:  # all steps, but with commands that compute nothing
         fake_steps.install(monkeypatch.setattr)
         monkeypatch.setenv("HOME", str(tmp_path))

@@ -394,6 +394,27 @@ def test_machine_code_is_kept_beside_the_source_file(tmp_path):
     assert len(list((tmp_path / "__pycache__").glob("model.cost_*.nbc"))) == 1
 
 
+def test_functions_of_one_name_are_told_apart():
+    """Those of one file, of one name and on one line, that differ in a constant or in what they call."""
+
+    def double(x):
+        return 2.0 * x
+
+    def triple(x):
+        return 3.0 * x
+
+    def make(function):
+        scale = numba.njit(function)
+
+        @sp.stage_cost
+        def cost(stage, layers, device):
+            return scale(layers.sum.compute)
+
+        return SMALL.with_stage_cost(cost).options.time[0]
+
+    assert [make(double), make(triple), make(double)] == [8.0, 12.0, 8.0]
+
+
 def test_without_numba_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(

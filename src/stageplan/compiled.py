@@ -134,10 +134,18 @@ class Frozen:
                     f"since it was compiled with its value as a constant; define it again"
                 )
 
-    def constants(self) -> list[tuple[str, object]]:
-        """Return the names and values of those that are numbers, texts, tuples or arrays."""
-        values = self._values.items()
-        return [(name, value) for name, value in values if isinstance(value, tuple)]
+    def source(self) -> tuple[object, ...]:
+        """Return what the machine code depends on: code, also of callees, and constants."""
+        read = dict(_read(self._function))
+        callees = [getattr(value, "py_func", None) for value in read.values()]
+        functions = [self._function, *(f for f in callees if isinstance(f, FunctionType))]
+        values = [(name, value) for name, value in self._values.items() if isinstance(value, tuple)]
+        return (*map(_code_of, (f.__code__ for f in functions)), *values)
+
+
+def _code_of(code: CodeType) -> tuple[object, ...]:
+    constants = (_code_of(x) if isinstance(x, CodeType) else repr(x) for x in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, *constants
 
 
 def describe_error(

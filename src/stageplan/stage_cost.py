@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import namedtuple
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -64,7 +64,7 @@ class StageCost:
         self._frozen.check()
         key = records.layer_fields, records.type_fields
         if key not in self._loops:
-            self._loops[key] = compile_row(self.function, classes_of(*key), self._frozen.constants())
+            self._loops[key] = compile_row(self.function, classes_of(*key), self._frozen.source())
         return self._loops[key]
 
 
@@ -104,21 +104,16 @@ def stage_cost(function: Function) -> StageCost:
     TypeError
         It is not a Python function of three parameters.
 
-    Examples
+    See Also
     --------
-    Two layers, on up to two devices that pass their gradients to each other:
-
-    >>> import stageplan as sp
-    >>> @sp.stage_cost
-    ... def cost(stage, layers, device):
-    ...     exchange = (stage.replicas - 1) / stage.replicas * layers.sum.weights / device.wire
-    ...     return layers.sum.compute / stage.replicas + exchange
-    >>> problem = sp.Problem.from_arrays([[4.0], [2.0]], price=[1.0], split=True, objective="throughput")
+    Problem.with_stage_cost : Makes a problem with such a cost.
     """
     return StageCost(function)
 
 
-def compile_row(function: FunctionType, classes: tuple[Any, Any, Any, Any], constants: Iterable[Any]) -> Any:
+def compile_row(
+    function: FunctionType, classes: tuple[Any, Any, Any, Any], source: tuple[object, ...]
+) -> Any:
     """Compile `stage_rows.row` for a function; machine code is kept beside its source file if possible.
 
     Parameters
@@ -127,8 +122,8 @@ def compile_row(function: FunctionType, classes: tuple[Any, Any, Any, Any], cons
         The stage cost.
     classes
         As `classes_of` makes them.
-    constants
-        Values that the function is compiled with, for the name of the machine code.
+    source
+        What its machine code depends on, for the name of the file: see `compiled.Frozen.source`.
 
     Returns
     -------
@@ -145,7 +140,7 @@ def compile_row(function: FunctionType, classes: tuple[Any, Any, Any, Any], cons
         "as_parts": _completion(), "np": np, "__name__": function.__module__,
     }  # fmt: skip
     sources = [f.__code__.co_code for f in (stage_rows.row, *_HELPERS)]
-    said = repr((fields._fields, device._fields, *constants, *sources))
+    said = repr((fields._fields, device._fields, source, sources))
     name = f"{function.__name__}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
     code = stage_rows.row.__code__.replace(
         co_filename=function.__code__.co_filename, co_name=name, co_qualname=name
