@@ -19,7 +19,7 @@ constexpr double kFewSchemes = 1 << 16;
 constexpr int kNearest = 64;  // generations that reduce the violation where no plan is feasible
 
 std::unique_ptr<Search> make_exact(const Problem& problem, const Genes& initial) {
-  if (problem.by_options()) return std::make_unique<OptionSearch>(problem, initial);
+  if (!Exact::serves(problem)) return std::make_unique<OptionSearch>(problem, initial);
   return std::make_unique<Exact>(problem, initial);
 }
 

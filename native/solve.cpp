@@ -9,7 +9,7 @@ namespace {
 
 std::unique_ptr<Search> make_search(const Problem& problem, const HowToSolve& how) {
   if (!how.exact) return std::make_unique<Auto>(problem, how.population, how.seed, 1, Genes());
-  if (problem.by_options()) return std::make_unique<OptionSearch>(problem, Genes());
+  if (!Exact::serves(problem)) return std::make_unique<OptionSearch>(problem, Genes());
   return std::make_unique<Exact>(problem, Genes());
 }
 

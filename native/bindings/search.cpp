@@ -68,6 +68,7 @@ void bind_searches(py::module_& m) {
       .def(py::init(&make_from<Annealing>), py::keep_alive<1, 2>(), py::arg("problem"), py::arg("population"),
            py::arg("seed"), py::arg("threads"), py::arg("initial").noconvert());
   py::class_<Exact, Search>(m, "Exact")
+      .def_static("serves", &Exact::serves, py::arg("problem"))
       .def(py::init([](const Problem& problem, const GeneArray& initial) {
              return make<Exact>(problem, genes_of(problem, initial));
            }),

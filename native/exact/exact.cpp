@@ -37,7 +37,7 @@ bool Exact::later(const Interval& a, const Interval& b) {
 }
 
 Exact::Exact(const Problem& problem, const Genes& initial)
-    : ExactSearch(problem, 1), pricing_(problem), paths_(problem) {
+    : ExactSearch(problem, 1), stages_(problem, scorer_.loads()), pricing_(problem), paths_(problem) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
@@ -84,7 +84,7 @@ void Exact::transfer(State& state) {
     for (double* number : {&interval.low, &interval.bound}) state(*number);
   bool swept = sweep_.has_value();
   state(swept);
-  if (swept && !sweep_) sweep_.emplace(problem_, scorer_.loads());
+  if (swept && !sweep_) sweep_.emplace(problem_, stages_);
   Shared shared;
   state.size(open_);
   for (Interval& interval : open_) transfer(state, interval, shared);
@@ -137,16 +137,18 @@ Exact::Interval Exact::pop() {
 // All plans of these stage times whose cuts are multiples of `stride`, and no dearer than what they have to
 // beat.
 Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
-  const double excess = aim == Aim::cheapest ? pricing_.excess(to_beat(low), longest_stage(high)) : kInfinity;
-  auto graph = std::make_shared<const StageGraph>(problem_, scorer_.loads(), high, stride, excess);
+  const double excess = aim == Aim::cheapest
+                            ? pricing_.excess(to_beat(low), longest_stage(high), stages_.least_prices())
+                            : kInfinity;
+  auto graph = std::make_shared<const StageGraph>(problem_, stages_, high, stride, excess);
   work_ += graph->size() * kArcWork;
   double slowest = 0;
   for (const Arc& arc : graph->arcs()) slowest = std::max(slowest, arc.time);
-  if (slowest == 0) slowest = longest_time(problem_);
+  if (slowest == 0) slowest = stages_.longest_time();
   return {low, std::min(high, slowest), 0, graph, nullptr, no_multipliers(), kFirstWidth, aim};
 }
 
-double Exact::longest_stage(double high) const { return std::min(high, longest_time(problem_)); }
+double Exact::longest_stage(double high) const { return std::min(high, stages_.longest_time()); }
 
 void Exact::start() { begin(0, problem_.goal_time(), pricing_.cheapest()); }
 
@@ -158,7 +160,7 @@ void Exact::begin(double low, double high, bool swept) {
   const bool found = to_beat(low) < kInfinity;
   if (!swept || (limited && !found))
     return push(all_plans(low, high, 1, pricing_.cheapest() && found ? Aim::cheapest : Aim::any));
-  if (!sweep_) sweep_.emplace(problem_, scorer_.loads());
+  if (!sweep_) sweep_.emplace(problem_, stages_);
   push({low, longest_stage(high), 0, nullptr, nullptr, no_multipliers(), kFirstWidth, Aim::cheapest});
 }
 
@@ -234,7 +236,7 @@ Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const
 std::shared_ptr<const StageGraph> Exact::narrowed(const StageGraph& graph, const std::vector<char>& marked,
                                                   double time) {
   work_ += graph.size();
-  return std::make_shared<const StageGraph>(problem_, scorer_.loads(), graph, marked, time);
+  return std::make_shared<const StageGraph>(problem_, stages_, graph, marked, time);
 }
 
 std::vector<Arc> Exact::arcs_of(const StageGraph& graph, const std::vector<int>& path) {

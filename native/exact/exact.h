@@ -16,6 +16,9 @@ namespace stageplan {
 
 class Exact : public ExactSearch {
  public:
+  // Whether it searches a problem; there is another search for the others (exact/option_search.h).
+  static bool serves(const Problem& problem) { return StageSource::serves(problem); }
+
   // `initial`: initial schemes; without, the homogeneous ones. Throws std::invalid_argument if stages are not
   // intervals of layers.
   Exact(const Problem& problem, const Genes& initial);
@@ -120,6 +123,7 @@ class Exact : public ExactSearch {
   Interval pop();
   void finish_if_closed();
 
+  const StageSource stages_;
   const Pricing pricing_;
   std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;

@@ -54,7 +54,7 @@ void take(const Problem& problem, const StageGraph& graph, const std::vector<int
 }
 
 // The cheapest plan of the stages, by label setting if the relaxation leaves a gap.
-Cheapest cheapest_of(const Problem& problem, const StageLoads& loads, const StageGraph& graph, size_t width) {
+Cheapest cheapest_of(const Problem& problem, const StageSource& stages, const StageGraph& graph, size_t width) {
   Relaxed relaxed(problem, graph);
   Cheapest answer;
   answer.bound = relaxed.bound();
@@ -63,7 +63,7 @@ Cheapest cheapest_of(const Problem& problem, const StageLoads& loads, const Stag
     Relaxation relaxation = relaxed.relaxation(problem, graph);
     relaxation.weigh();
     const auto marked = relaxation.mark_promising();
-    const StageGraph small(problem, loads, graph, marked, graph.time());
+    const StageGraph small(problem, stages, graph, marked, graph.time());
     Demand rest = price_of(problem, small);
     rest.most_cost = relaxed.demand.most_cost;
     const auto found = LabelSetting(problem, small, rest, relaxed.multipliers, relaxed.paths, width).run();
@@ -89,12 +89,13 @@ StageGraph promising_stages(const Problem& problem, SegmentSweep& sweep, double 
 }  // namespace
 
 Cheapest cheapest_at(const Problem& problem, const StageLoads& loads, double time, std::size_t width) {
-  SegmentSweep sweep(problem, loads);
+  const StageSource stages(problem, loads);
+  SegmentSweep sweep(problem, stages);
   if (sweep.from_start(time, time) == kInfinity) return {};
   const StageGraph alone = sweep.path();
   const std::vector<int> path = all_arcs(alone);
   if (!within_limits(problem, usage_of(problem, alone, price_of(problem, alone), path)))
-    return cheapest_of(problem, loads, promising_stages(problem, sweep, time), width);
+    return cheapest_of(problem, stages, promising_stages(problem, sweep, time), width);
   Cheapest answer;
   take(problem, alone, path, answer);
   answer.bound = answer.price;

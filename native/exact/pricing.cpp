@@ -23,12 +23,11 @@ bool Pricing::shares_limits() const {
              problem_.limit.begin(), problem_.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
 }
 
-double Pricing::excess(double to_beat, double longest) const {
-  const std::vector<double> least_price = least_prices(problem_);
+double Pricing::excess(double to_beat, double longest, const std::vector<double>& least_prices) const {
   const double most = std::min(to_beat, this->most()) * (1 + kTolerance);
   const double spent =
       by_price() ? (most - problem_.fixed_price) * longest * (1 + kTolerance) : most / problem_.cost_scale();
-  return spent - std::accumulate(least_price.begin(), least_price.end(), 0.0) * (1 - kTolerance);
+  return spent - std::accumulate(least_prices.begin(), least_prices.end(), 0.0) * (1 - kTolerance);
 }
 
 // The part of the other limit left for devices.

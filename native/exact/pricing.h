@@ -38,7 +38,7 @@ class Pricing {
 
   // Upper bound of what a plan better than `to_beat` and within the limits, whose stages take at most
   // `longest`, may spend beyond the work of each layer on its cheapest type, $/hour times seconds.
-  double excess(double to_beat, double longest) const;
+  double excess(double to_beat, double longest, const std::vector<double>& least_prices) const;
 
   // A sweep weighs price * devices * max(low, its time); this is the `low` that bounds the stages of an
   // interval, and the value of a unit of the sum. The hourly price is the price times seconds of stages that

@@ -1,6 +1,7 @@
 #include "exact/segment_sweep.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "common/stop.h"
 
@@ -14,28 +15,40 @@ constexpr std::uint64_t kTypeWork = 4, kOpenWork = 2, kStageWork = 16;
 
 }  // namespace
 
-SegmentSweep::SegmentSweep(const Problem& problem, const StageLoads& loads)
-    : problem_(problem), loads_(loads), neighbours_alike_(problem.neighbours_may_share_type()) {
-  const int layers = problem.layers;
+SegmentSweep::SegmentSweep(const Problem& problem, const StageSource& stages)
+    : problem_(problem), stages_(stages), neighbours_alike_(problem.neighbours_may_share_type()) {
   for (int t = 0; t < problem.types; ++t) {
     if (problem.limit[t] < 1) continue;
     Type type{
         t, most_devices(problem, t), problem.price[t], problem.transfer_parallel[t], 0, {}, {}, {}, {}, {}, {}};
     for (auto* sums : {&type.serial, &type.parallel, &type.work, &type.send, &type.receive})
-      sums->resize(layers + 1);
-    StageLoad sum;
-    for (int l = 0; l < layers; ++l) {
-      const size_t i = static_cast<size_t>(l) * problem.types + t;
-      add_layer(problem, sum, l, t);
-      type.serial[l + 1] = sum.serial_compute;
-      type.parallel[l + 1] = sum.parallel_compute;
-      type.work[l + 1] = kRate * type.price * (sum.serial_compute + sum.parallel_compute);
-      if (l > 0) type.receive[l] = problem.receive[i];
-      if (l + 1 < layers) type.send[l + 1] = problem.send[i];
-    }
-    type.rounding = kRounding * layers * (sum.serial_compute + sum.parallel_compute);
+      sums->resize(problem.layers + 1);
+    add_sums(type);
     types_.push_back(std::move(type));
   }
+}
+
+// Of listed options only their work is known.
+void SegmentSweep::add_sums(Type& type) const {
+  if (stages_.listed()) {
+    for (size_t cut = 0; cut < type.work.size(); ++cut) {
+      type.work[cut] = type.price * stages_.work(type.number)[cut];
+      type.rounding =
+          std::max(type.rounding, kRounding * problem_.layers * std::abs(stages_.work(type.number)[cut]));
+    }
+    return;
+  }
+  StageLoad sum;
+  for (int l = 0; l < problem_.layers; ++l) {
+    const size_t i = static_cast<size_t>(l) * problem_.types + type.number;
+    add_layer(problem_, sum, l, type.number);
+    type.serial[l + 1] = sum.serial_compute;
+    type.parallel[l + 1] = sum.parallel_compute;
+    type.work[l + 1] = kRate * type.price * (sum.serial_compute + sum.parallel_compute);
+    if (l > 0) type.receive[l] = problem_.receive[i];
+    if (l + 1 < problem_.layers) type.send[l + 1] = problem_.send[i];
+  }
+  type.rounding = kRounding * problem_.layers * (sum.serial_compute + sum.parallel_compute);
 }
 
 // Price of the work up to a cut.
@@ -125,12 +138,11 @@ void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take)
     if (computing < kInfinity && (computing >= rest || least_weight(type, first, last, computing) >= rest))
       continue;
     work_ += kStageWork;
-    const StageLoad load = loads_(first, last, type.number);
-    if (too_long(problem_, load, type.number, high_)) {
+    const auto [arc, too_long] = stages_.find(first, last, type.number, high_);
+    if (too_long) {
       open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
       continue;
     }
-    const auto arc = reach(problem_, load, first, last, type.number, high_);
     if (!arc || total + weight(*arc) >= limit) continue;
     take(*arc, total + weight(*arc));
     limit = most();
@@ -147,16 +159,10 @@ void SegmentSweep::lengthen_best(int from, int to) {
 }
 
 void SegmentSweep::lengthen(int first, int last, int type) {
-  const auto arc = make(first, last, type);
+  const auto arc = stages_.find(first, last, type, high_).arc;
   const double total = arc ? start_[first].without(type) + weight(*arc) : kInfinity;
   if (!(total < most_ - tails_[last + 1].without(type))) return;
   start_[last + 1].offer(total, first * problem_.types + type, neighbours_alike_ ? -1 : type);
-}
-
-std::optional<Arc> SegmentSweep::make(int first, int last, int type) const {
-  const StageLoad load = loads_(first, last, type);
-  if (too_long(problem_, load, type, high_)) return std::nullopt;
-  return reach(problem_, load, first, last, type, high_);
 }
 
 // The total below which a stage of the type matters at a cut.
@@ -198,7 +204,7 @@ StageGraph SegmentSweep::path() const {
   for (int cut = problem_.layers; cut > 0;) {
     const int through = start_[cut].arc_without(label), first = through / problem_.types,
               t = through % problem_.types;
-    arcs.push_back(*make(first, cut - 1, t));
+    arcs.push_back(*stages_.find(first, cut - 1, t, high_).arc);
     label = neighbours_alike_ ? -2 : t;
     cut = first;
   }

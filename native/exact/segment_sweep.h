@@ -14,7 +14,7 @@ namespace stageplan {
 
 class SegmentSweep {
  public:
-  SegmentSweep(const Problem& problem, const StageLoads& loads);
+  SegmentSweep(const Problem& problem, const StageSource& stages);
 
   // The total of a shortest path whose cuts are multiples of `stride`, infinity if there is none. A stage of k
   // devices, the fewest that reach `high`, weighs price * k * its time, but at least `low`.
@@ -64,7 +64,7 @@ class SegmentSweep {
   double parallel(const Type& type, int first, int last) const;
   double compute_weight(const Type& type, int first, int last) const;
   double least_weight(const Type& type, int first, int last, double computing) const;
-  std::optional<Arc> make(int first, int last, int type) const;
+  void add_sums(Type& type) const;
   double weight(const Arc& arc) const;
   double least_of(const Least& here, const Type& type) const;
   void begin(std::vector<Least>& totals, int cut, double direction);
@@ -75,7 +75,7 @@ class SegmentSweep {
   void walk(Type& type, int cut, const Most& most, const Take& take);
 
   const Problem& problem_;
-  const StageLoads& loads_;
+  const StageSource& stages_;
   const bool neighbours_alike_;
   std::vector<Type> types_;         // types with devices
   std::vector<Least> start_, end_;  // totals to and from each cut; their arcs are first * types + type

@@ -7,43 +7,11 @@
 #include "common/stop.h"
 
 namespace stageplan {
-int most_devices(const Problem& problem, int type) {
-  return static_cast<int>(std::min<double>(problem.max_devices_per_stage, problem.limit[type]));
-}
 
-std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
-                         double time) {
-  const Devices devices = devices_for(problem, load, type, time);
-  if (!devices.reached || devices.count > most_devices(problem, type)) return std::nullopt;
-  return Arc{first, last, type, devices.count, stage_time(problem, load, devices.count)};
-}
-
-bool too_long(const Problem& problem, const StageLoad& load, int type, double time) {
-  return stage_violation(problem, load, type) > 0 ||
-         !meets(load.compute_time(most_devices(problem, type)), time);
-}
-
-namespace {
-
-// Infinite if the type cannot run the layer, even at price 0.
-double work_price(const Problem& problem, int layer, int type) {
-  const double seconds = problem.compute[static_cast<size_t>(layer) * problem.types + type];
-  return seconds == kInfinity ? kInfinity : problem.price[type] * seconds;
-}
-
-}  // namespace
-
-std::vector<double> least_prices(const Problem& problem) {
-  std::vector<double> prices(problem.layers, kInfinity);
-  for (int l = 0; l < problem.layers; ++l)
-    for (int t = 0; t < problem.types; ++t)
-      if (problem.limit[t] >= 1) prices[l] = std::min(prices[l], work_price(problem, l, t));
-  return prices;
-}
-
-StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess)
+StageGraph::StageGraph(const Problem& problem, const StageSource& stages, double time, int stride,
+                       double excess)
     : time_(time) {
-  const std::vector<double> least = least_prices(problem);
+  const std::vector<double>& least = stages.least_prices();
   for (int first = 0; first < problem.layers; ++first) {
     begins_.push_back(arcs_.size());
     if (first % stride != 0) continue;
@@ -52,12 +20,12 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, double t
       if (problem.limit[type] < 1) continue;
       double spare = excess;
       for (int last = first; last < problem.layers; ++last) {
-        spare -= work_price(problem, last, type) - least[last];
+        spare -= stages.work_price(last, type) - least[last];
         if (!(spare >= 0)) break;
         if ((last + 1) % stride != 0 && last + 1 != problem.layers) continue;
-        const StageLoad load = loads(first, last, type);
-        if (too_long(problem, load, type, time)) break;
-        if (const auto arc = reach(problem, load, first, last, type, time)) arcs_.push_back(*arc);
+        const auto [arc, too_long] = stages.find(first, last, type, time);
+        if (too_long) break;
+        if (arc) arcs_.push_back(*arc);
       }
     }
   }
@@ -72,7 +40,7 @@ StageGraph::StageGraph(int layers, std::vector<Arc> arcs, double time) : arcs_(s
   }
 }
 
-StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
+StageGraph::StageGraph(const Problem& problem, const StageSource& stages, const StageGraph& wider,
                        const std::vector<char>& marked, double time)
     : time_(time) {
   StopCounter& work = StopCounter::of_thread();
@@ -84,8 +52,7 @@ StageGraph::StageGraph(const Problem& problem, const StageLoads& loads, const St
       if (!marked[i]) continue;
       if (meets(arc.time, time))
         arcs_.push_back(arc);
-      else if (const auto faster =
-                   reach(problem, loads(first, arc.last, arc.type), first, arc.last, arc.type, time))
+      else if (const auto faster = stages.reach(first, arc.last, arc.type, time))
         arcs_.push_back(*faster);
     }
   }

@@ -2,33 +2,12 @@
 // layers: a plan is a path from the first cut to the last.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "common/state.h"
-#include "model/stage_table.h"
+#include "exact/stage_source.h"
 
 namespace stageplan {
-
-// A stage with the fewest devices that reach the graph's stage time; it takes `time` with these.
-struct Arc {
-  int first, last, type, devices;
-  double time;
-};
-
-// The maximum number of devices of a type in a stage.
-int most_devices(const Problem& problem, int type);
-
-// The stage with the fewest devices that reach a time within the limits of its type; empty if none do.
-std::optional<Arc> reach(const Problem& problem, const StageLoad& load, int first, int last, int type,
-                         double time);
-
-// Whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it
-// grows, its compute and memory cannot.
-bool too_long(const Problem& problem, const StageLoad& load, int type, double time);
-
-// Lower bound of the cost of each layer's work, $/hour times seconds, over the types that can run it.
-std::vector<double> least_prices(const Problem& problem);
 
 // The least total at a cut, and the least one whose arc there has another type.
 struct Least {
@@ -58,7 +37,7 @@ class StageGraph {
   // All stages that reach a stage time within the limits of their type, begin and end at multiples of `stride`
   // layers, and whose work costs at most `excess` ($/hour times seconds) more than with each layer on its
   // cheapest type.
-  StageGraph(const Problem& problem, const StageLoads& loads, double time, int stride, double excess);
+  StageGraph(const Problem& problem, const StageSource& stages, double time, int stride, double excess);
 
   // No stages.
   StageGraph() = default;
@@ -67,7 +46,7 @@ class StageGraph {
   StageGraph(int layers, std::vector<Arc> arcs, double time);
 
   // The marked stages of a graph that still reach `time`, which is at most that of the graph.
-  StageGraph(const Problem& problem, const StageLoads& loads, const StageGraph& wider,
+  StageGraph(const Problem& problem, const StageSource& stages, const StageGraph& wider,
              const std::vector<char>& marked, double time);
 
   void transfer(State& state, const Problem& problem);

@@ -72,6 +72,11 @@ class Options {
   double least_time_from(int first, int last, int type, const OptionGroup& group, double low,
                          int devices) const;
 
+  // Of listed options without a schedule: whether devices times time never fall from one to the next one that
+  // has more devices, takes less time and fits; and the longest time, more than 0.
+  bool work_grows() const { return work_grows_; }
+  double longest_listed() const { return longest_listed_; }
+
   // The maximum number of microbatches in flight with which an option fits into its device; 0 if none.
   int fits(const Option& option, int type) const;
 
@@ -103,6 +108,7 @@ class Options {
   double workspace(int first, int last, int column) const;
   size_t arc(int first, int last, int type) const;
   void find_groups();
+  void look_through_listed();
   Option listed(size_t i, int type) const;
   Option first_listed(int first, int last, int type, const OptionGroup& group, double time, int devices) const;
   double least_listed(int first, int last, int type, const OptionGroup& group, double low, int devices) const;
@@ -128,6 +134,8 @@ class Options {
   std::vector<std::vector<double>> workspace_;  // [k](layers, columns): the maximum over 2^k layers from one on
   std::vector<OptionGroup> groups_;
   bool times_fall_;
+  bool work_grows_ = false;
+  double longest_listed_ = 0;
 };
 
 // Adds up a plan, stage by stage, and scores it.

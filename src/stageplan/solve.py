@@ -399,7 +399,7 @@ def _make_search(
 
 def exact_search(problem: Problem, schemes: npt.NDArray[np.int8]) -> _core.Exact | _core.OptionSearch:
     """Make the native search of method exact, from some schemes."""
-    return (_core.OptionSearch if problem.by_options else _core.Exact)(problem.core, schemes)
+    return (_core.Exact if _core.Exact.serves(problem.core) else _core.OptionSearch)(problem.core, schemes)
 
 
 def _reinforce(

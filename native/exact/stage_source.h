@@ -1,0 +1,64 @@
+// The stages that the exact search builds paths of, by Amdahl's law or from listed options.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "model/stage_table.h"
+
+namespace stageplan {
+
+// A stage with the fewest devices that reach the graph's stage time; it takes `time` with these.
+struct Arc {
+  int first, last, type, devices;
+  double time;
+};
+
+// The maximum number of devices of a type in a stage.
+int most_devices(const Problem& problem, int type);
+
+class StageSource {
+ public:
+  StageSource(const Problem& problem, const StageLoads& loads);
+
+  // Whether there is one: whether the devices of a stage times its time never fall as it gets more devices, and
+  // nothing but limits and prices is shared by stages.
+  static bool serves(const Problem& problem);
+
+  // The stage with the fewest devices that reach a time within the limits of its type; empty if none do.
+  std::optional<Arc> reach(int first, int last, int type, double time) const;
+
+  // The same, and whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it
+  // grows, its compute and memory cannot. Nothing is known of listed options.
+  struct Found {
+    std::optional<Arc> arc;
+    bool too_long = false;
+  };
+  Found find(int first, int last, int type, double time) const;
+
+  // Lower bound of the cost of each layer's work, $/hour times seconds, over the types that can run it.
+  const std::vector<double>& least_prices() const { return least_prices_; }
+
+  // That of a layer on a type; infinite if it cannot run it, even at price 0.
+  double work_price(int layer, int type) const;
+
+  // Device-seconds of the layers before each cut on a type: a lower bound of those of stages between two.
+  const std::vector<double>& work(int type) const { return work_[type]; }
+
+  // A positive upper bound of stage times, seconds per example.
+  double longest_time() const { return longest_time_; }
+
+  const StageLoads& loads() const { return loads_; }
+  bool listed() const { return !work_.empty(); }
+
+ private:
+  void add_work(int type);
+
+  const Problem& problem_;
+  const StageLoads& loads_;
+  std::vector<std::vector<double>> work_;  // by type, (layers + 1,); empty by Amdahl's law
+  std::vector<double> least_prices_;
+  double longest_time_;
+};
+
+}  // namespace stageplan

@@ -1,0 +1,76 @@
+"""Listed options in the exact search that has the stages of Amdahl's law too."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import stageplan as sp
+from stageplan import _core
+
+
+def listed(rng: np.random.Generator, steep: float, **goal: Any) -> sp.Problem:
+    """Draw options of all stages but a few: seconds fall with devices to a power of at most `steep`."""
+    layers, types = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    seconds = rng.uniform(0.5, 2.0, (layers, types))
+    rows: dict[str, list[Any]] = {name: [] for name in ("first", "last", "type", "devices", "time", "memory")}
+    for first in range(layers):
+        for last in range(first, layers):
+            for t in range(types):
+                if last > first and rng.random() < 0.2:
+                    continue
+                total = seconds[first : last + 1, t].sum() + rng.uniform(0, 0.5)
+                power = rng.uniform(0.2, steep)
+                for k in sorted(rng.choice(np.arange(1, 6), rng.integers(1, 5), replace=False)):
+                    option = (first, last, t, k, total / k**power, rng.uniform(0.5, 3.0))
+                    for name, value in zip(rows, option, strict=True):
+                        rows[name].append(value)
+    limits: dict[str, Any] = {}
+    objective = str(rng.choice(["cost", "throughput", "price"]))
+    if objective == "throughput" or rng.random() < 0.5:
+        limits["limit"] = rng.integers(1, 7, types).astype(float)
+    if rng.random() < 0.3:
+        limits["capacity"] = rng.uniform(1.0, 4.0, types)
+    for name, low, high in (("min_throughput", 0.2, 1.0), ("max_price", 2.0, 15.0), ("max_cost", 2.0, 15.0)):
+        if rng.random() < 0.3:
+            limits[name] = float(rng.uniform(low, high))
+    return sp.Problem.from_options(
+        layers, rng.uniform(0.5, 3.0, types), **rows, **limits, **goal, examples=3600.0,
+        split=bool(rng.random() < 0.5), objective=objective,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("steep", [1.0, 2.0])
+def test_the_best_plan_of_all_is_proven(steep):
+    rng = np.random.default_rng(int(steep))
+    served = 0
+    for _ in range(150):
+        problem = listed(rng, steep)
+        served += _core.Exact.serves(problem.core)
+        best, found = sp.solve(problem, "enumerate"), sp.solve(problem, "exact")
+        assert best.status == found.status or not found.plan.feasible
+        assert best.plan.feasible == found.plan.feasible
+        if best.plan.feasible:
+            values = [{"cost": p.cost, "throughput": p.time, "price": p.price}[problem.goal.objective]
+                      for p in (best.plan, found.plan)]  # fmt: skip
+            assert values[1] == pytest.approx(values[0], rel=1e-9)
+            assert found.proven
+            sp.verify(problem, found.plan)
+    assert (served == 150) == (steep == 1.0)
+    assert served > 0
+
+
+@pytest.mark.parametrize("goal", [{"batch": 4, "schedule": "1f1b", "microbatches": 2}, {"max_stages": 2},
+                                  {"same_replicas": True}])  # fmt: skip
+def test_what_stages_share_besides_limits_needs_the_other_search(goal):
+    problem = listed(np.random.default_rng(0), 1.0)
+    assert _core.Exact.serves(problem.core)
+    assert not _core.Exact.serves(problem.replace(**goal).core)
+
+
+def test_devices_that_do_more_together_need_the_other_search():
+    rows: dict[str, Any] = {"first": [0, 0], "last": [0, 0], "type": [0, 0], "devices": [1, 2]}
+    falls, grows = (sp.Problem.from_options(1, [1.0], **rows, time=[3.0, x], limit=[2]) for x in (1.4, 1.6))
+    assert not _core.Exact.serves(falls.core)
+    assert _core.Exact.serves(grows.core)
+    assert sp.solve(falls, "exact").plan.stages[0].devices == 2
