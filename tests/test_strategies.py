@@ -156,6 +156,13 @@ def test_listed_options_may_have_replicas_and_all_reduce() -> None:
     sp.verify(scheduled, plan)
 
 
+def test_listed_options_bound_the_throughput() -> None:
+    p = sp.Problem.from_options(2, [1.0], **LISTED, time=[2.0, 1.5, 1.0], objective="throughput")
+    assert sp.solve(p, "exact").plan.time == 2.0
+    with pytest.raises(ValueError, match="objective is 'speed'; it must be"):
+        sp.Problem.from_options(2, [1.0], **LISTED, time=[2.0, 1.5, 1.0], objective="speed")
+
+
 def test_strategies_of_a_type_share_its_devices() -> None:
     """Eight devices, alone, in pairs or in quads, are eight; as types of their own they are twenty-four."""
     times = np.outer([4.0, 2.0, 3.0], [1.0, 0.6, 0.35])

@@ -426,9 +426,10 @@ class Problem:
             capacity=capacity,
             machine=machine,
             fixed_price=fixed_price,
-            **goal,
+            **(goal | {"objective": "cost"}),  # for objective throughput, the options are a limit
         )
-        return cls._of(problem._fields() | {"options": listed}, problem.goal)
+        stated = msgspec.structs.asdict(problem.goal) | {"objective": goal.get("objective", "cost")}
+        return cls._of(problem._fields() | {"options": listed}, Goal(**stated))
 
     @classmethod
     def from_measured(
