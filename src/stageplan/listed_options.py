@@ -20,8 +20,6 @@ Ints = npt.NDArray[np.int32]
 
 WHOLE = ("first", "last", "type", "devices", "column", "replicas")
 """Columns of a list of options that hold whole numbers."""
-OPTIONAL = ("pass_time", "sync", "memory", "activations")
-"""Columns that a list of options may lack."""
 
 
 @dataclass(frozen=True, eq=False)

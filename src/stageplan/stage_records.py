@@ -14,7 +14,7 @@ from . import _core
 from .arguments import as_floats, as_tuple, check_number
 from .errors import InputError, InputTypeError
 from .fields import show
-from .listed_options import Ints, stages_before
+from .listed_options import Ints
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -289,9 +289,3 @@ def _bytes(problem: Problem) -> tuple[Array, Array]:
             out[low + 1 : producer + 1, max(producer, high) :] += size
     stages = np.triu_indices(layers)
     return into[stages], out[stages]
-
-
-def stage_of(index: int, layers: int) -> tuple[int, int]:
-    """Return the first and last layer of a stage, counted by first and last layer."""
-    first = next(f for f in range(layers) if index < stages_before(f + 1, layers))
-    return first, first + index - stages_before(first, layers)
