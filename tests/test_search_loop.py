@@ -72,6 +72,8 @@ def test_the_history_has_the_bound_where_no_plan_is_feasible() -> None:
         ("infeasible", (3.0, 1.0), (3.0, 1.02), True),
         ("infeasible", (3.0, 0.0), (3.0, math.inf), True),
         ("infeasible", (3.0, math.inf), (3.0, math.inf), False),
+        ("infeasible", (3.0, -2.0), (3.0, -2.0), False),
+        ("infeasible", (3.0, -math.inf), (3.0, -2.0), True),
     ],
 )
 def test_small_steps_of_the_bound_are_left_out(

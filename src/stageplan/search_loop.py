@@ -95,7 +95,7 @@ def bound_improved(now: Progress, before: Progress) -> bool:
     if math.isfinite(now.gap):
         return True
     least, most = sorted((before.bound, now.bound))
-    return most > least * (1 + _NEWS)
+    return most > max(least, least * (1 + _NEWS))  # that of a plan cost may be negative
 
 
 def finish(work: Callable[[], T], ended_by: BaseException | None) -> tuple[T, BaseException | None]:
