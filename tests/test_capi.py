@@ -104,8 +104,11 @@ def check_plan(plan, stages, expected):
             assert getattr(ours, name) == getattr(stage, name), name
         assert problem.type_names[ours.type] == stage.type
         assert (ours.first, ours.last) == (stage.layers[0], stage.layers[-1])
-        strategy = problem.column_strategy[ours.column] if ours.column >= 0 else ""
-        assert strategy == stage.strategy
+        strategies = problem.column_strategy
+        if strategies is None:
+            assert ours.column == ours.type
+        else:
+            assert stage.strategy == (strategies[ours.column] if ours.column >= 0 else "")
 
 
 # The answers are Python's ----------------------------------------------------------------------------------
@@ -238,6 +241,19 @@ def test_handles_refuse_what_is_wrong(arguments, error, sentence):
         capi.Handles(*arguments)
     assert str(raised.value) == sentence
     assert isinstance(raised.value, sp.StageplanError)
+
+
+def test_handles_refuse_a_plan_cost():
+    """A function of Python's, which lives no longer than its problem."""
+    pytest.importorskip("numba")
+
+    @sp.plan_cost
+    def rent(stages, plan):
+        return plan.price
+
+    with pytest.raises(sp.InputError) as raised:
+        capi.Handles(sp.Problem.from_arrays(**SMALL, plan_cost=rent))
+    assert str(raised.value) == "problem has the plan_cost rent; the C API takes problems without one"
 
 
 def test_a_scorer_outlives_its_problem():

@@ -85,7 +85,7 @@ cdef class Handles:
     Parameters
     ----------
     problem : Problem
-        Any problem, which is copied.
+        Any problem without a `plan_cost`; it is copied.
     target : float, optional
         Of the scorer, as in `evaluate`.
 
@@ -116,6 +116,10 @@ cdef class Handles:
         cdef double throughput = 0
         cdef int status
         check_problem(problem)
+        if problem.plan_cost is not None:
+            raise InputError(
+                f"problem has the plan_cost {problem.plan_cost.name}; the C API takes problems without one"
+            )
         if target is not None:
             check_number("target", target, above=0)
             throughput = target

@@ -121,7 +121,7 @@ typedef struct stageplan_search {
 /* A scheme, merged into stages and provisioned with devices. */
 typedef struct stageplan_plan {
   double cost;      /* $ for all examples */
-  double time;      /* seconds per example, of the slowest stage */
+  double time;      /* seconds per example */
   double price;     /* $/hour */
   double violation; /* sum of relative excesses over the limits; 0 exactly where the plan is feasible */
   int64_t devices;
@@ -132,7 +132,7 @@ typedef struct stageplan_stage {
   int32_t label, type;
   int32_t first, last; /* layers; BY_TYPE: the lowest and the highest of them */
   int32_t devices;
-  int32_t column;           /* the type and strategy of a problem with strategies; -1: none */
+  int32_t column;           /* of type and strategy, -1 if none fits; without strategies the type */
   int32_t replicas;         /* copies that share the examples */
   int32_t in_flight;        /* microbatches in flight, with a schedule; else 1 */
   double time;              /* seconds per example */
