@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import shutil
 import subprocess
 import sys
@@ -578,4 +579,7 @@ def test_exit_status_and_output(capsys):
     Path("out/project/infer.py").write_text("import sys; sys.exit('no good')")
     assert cli.main(["test", "out", "--mode", "infer"]) == 1
     assert "FAIL  infer" in capsys.readouterr().out
+    assert cli.main(["test", "out", "--mode", "infer", "--json"]) == 1
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads(Path("out/test-result.json").read_text())
     assert cli.main(["generate", "spec.toml", "-o", "out", "--step", "test", "--mode", "infer"]) == 1

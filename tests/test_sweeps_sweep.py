@@ -117,7 +117,8 @@ def test_its_repr_has_the_axes():
         ),
         (
             {"workload": NET, "cluster": LAB, "price.fsat": 1},
-            "price.fsat is an axis, and cluster 'lab' has no type 'fsat'; it must be one of slow, fast",
+            "price.fsat is an axis, and cluster 'lab' has no type 'fsat'; it must be one of slow, fast; "
+            "did you mean 'fast'?",
         ),
         (
             {"workload": NET, "cluster": [LAB, msgspec.structs.replace(LAB, fixed_price=1.0)]},
