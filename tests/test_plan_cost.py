@@ -411,6 +411,32 @@ def test_other_functions_refuse_a_plan_cost(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_of_layers_are_those_of_the_problem():
+    kinds = ["embedding", "block", "block", "norm", "head"]
+    layers = [
+        sp.Layer(name=f"{kind}{i}", kind=kind, compute={"a": 1.0, "b": 1.0}) for i, kind in enumerate(kinds)
+    ]
+    types = [sp.DeviceType(name=name, price=1.0, limit=1) for name in "ab"]
+    workload, cluster = sp.Workload(name="net", layers=layers), sp.Cluster(name="lab", types=types)
+    problem = sp.Problem(workload, cluster, sp.Goal(objective="throughput"), plan_cost=dollars)
+    assert sp.solve_for(problem, "torch").plan.plan_cost > 0
+    with pytest.raises(sp.InputError, match="it would see runs of layers, which the runtime does not divide"):
+        sp.solve_for(problem, "vllm")
+
+
+def test_islands_take_a_plan_cost():
+    problem = small(plan_cost=of_all_fields)
+    best = sp.solve(problem, "enumerate").plan.plan_cost
+    results = [
+        sp.solve(problem, "genetic", islands=3, threads=threads, stop=sp.MaxGenerations(2))
+        for threads in (1, 2)
+    ]
+    assert [r.plan.plan_cost for r in results] == [best, best]
+    assert results[0].bound == -inf
+    with pytest.raises(ValueError, match="plan_cost cost returned nan"):
+        sp.solve(small(plan_cost=made("return nan")), "genetic", islands=2)
+
+
 def test_a_plan_is_saved_without_its_plan_cost(tmp_path):
     problem = small(plan_cost=dollars)
     plan = sp.solve(problem).plan
@@ -441,7 +467,7 @@ def test_without_numba_the_extra_is_named(monkeypatch):
 
 def test_the_page_on_own_objectives_runs(capsys):
     page = Path(sp.__file__).parent / "docs/own-objective.md"
-    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)
+    blocks = re.findall(r"^```python numba\n(.*?)^```$", page.read_text(), re.M | re.S)
     for block in blocks:
         exec(block, {})
     first, second = map(float, capsys.readouterr().out.split())

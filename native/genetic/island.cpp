@@ -71,6 +71,18 @@ void try_targets(const Scorer& exact, Genes scheme, double longest, InitialPopul
   }
 }
 
+// The first schemes of the problem without its plan cost, which are good for many plan costs, too.
+Genes schemes_for_objective(const Problem& problem) {
+  ProblemData data = problem.data();
+  data.plan_cost = nullptr;
+  const Problem plain(std::move(data));
+  const InitialPopulation population(plain, Genes());
+  Genes schemes = population.schemes;
+  for (const Elites::Elite& elite : population.elites.all())
+    schemes.insert(schemes.end(), elite.scheme.begin(), elite.scheme.end());
+  return schemes;
+}
+
 }  // namespace
 
 std::shared_ptr<const Scorer> Scoring::scorer(const Problem& problem) const {
@@ -100,6 +112,9 @@ InitialPopulation::InitialPopulation(const Problem& problem, const Genes& initia
     scorer = scoring.scorer(problem);
     const Genes greedy = greedy_scheme(problem, *scorer);
     schemes.insert(schemes.end(), greedy.begin(), greedy.end());
+    if (!problem.plan_cost) return;
+    const Genes others = schemes_for_objective(problem);
+    schemes.insert(schemes.end(), others.begin(), others.end());
   } else if (problem.by_options()) {
     aim = OptionAims(exact, elites, schemes).search(best);
     scoring = {aim.time, aim.weights};

@@ -7,6 +7,7 @@
 #include "common/stop.h"
 #include "common/threads.h"
 #include "kernels/instruction_set.h"
+#include "kernels/plan_cost_scorer.h"
 
 namespace stageplan {
 namespace {
@@ -55,6 +56,8 @@ Scorer::Scorer(const Problem& problem, double time, Allowed allowed, OptionWeigh
                              .labels = problem.labels(),
                              .label_shift = problem.neighbours_may_share_type() ? 1 : 0});
 }
+
+Scorer::~Scorer() = default;
 
 bool Scorer::score(const std::int8_t* schemes, size_t count, const ScoreArrays& scores, int threads) const {
   constexpr size_t part = 4096;

@@ -12,7 +12,6 @@
 #include "common/state.h"
 #include "kernels/option_scorer.h"
 #include "kernels/packed_table.h"
-#include "kernels/plan_cost_scorer.h"
 #include "kernels/score_arrays.h"
 #include "model/merge.h"
 #include "model/provision.h"
@@ -23,6 +22,8 @@ namespace stageplan {
 // With more types than this, devices may be counted by type modulo this number.
 inline constexpr int kBuckets = 16;
 
+class PlanCostScores;
+class RecordTable;
 class Scorer;
 
 // All that a kernel reads.
@@ -50,6 +51,7 @@ class Scorer {
   // weight. Without, each scheme is provisioned for the goal, with at most `steps` devices beyond it.
   explicit Scorer(const Problem& problem, int steps = Provisioner::kAllSteps);
   Scorer(const Problem& problem, double time, Allowed allowed = Allowed::stage, OptionWeights weights = {});
+  ~Scorer();
   Scorer(const Scorer&) = delete;
   Scorer& operator=(const Scorer&) = delete;
 

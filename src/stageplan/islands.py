@@ -184,6 +184,8 @@ class Islands:
         except BrokenExecutor as error:
             raise ExecutorError(f"the executor broke down: {first_line(error)}") from error
         for outcome in outcomes:
+            if isinstance(outcome, _core.PlanCostError):
+                raise outcome
             if isinstance(outcome, Failure):
                 reason = outcome.reason
             else:
@@ -214,7 +216,13 @@ class _Task:
     def __init__(self, settings: _Settings) -> None:
         self._settings = settings
 
-    def __call__(self, epoch: _Epoch) -> _State:
+    def __call__(self, epoch: _Epoch) -> _State | _core.PlanCostError:
+        try:
+            return self._run(epoch)
+        except _core.PlanCostError as error:  # which would come again: the epoch is not lost
+            return error
+
+    def _run(self, epoch: _Epoch) -> _State:
         search = _search(self._settings, epoch.seed if epoch.state is None else None)
         if epoch.state is not None:
             search.restore(epoch.state)

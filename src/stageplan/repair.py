@@ -243,7 +243,7 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     Raises
     ------
     TypeError, ValueError
-        `problem` is not a `Problem`, or `max_runtime` is not a number, 0 or more.
+        `problem` is not a `Problem`, or has a `plan_cost`; or `max_runtime` is not a number, 0 or more.
 
     Examples
     --------

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .goal import Goal
+from .plan_cost import refuse_plan_cost
 from .problem import Problem
 
 Array = npt.NDArray[Any]
@@ -33,6 +34,7 @@ def merge_layers(problem: Problem, begins: Sequence[int]) -> Problem:
     Problem
         A scheme of it is a scheme of `problem` by `expand_scheme`.
     """
+    refuse_plan_cost(problem, "it would see runs of layers, which the runtime does not divide, as layers")
     fields, starts = problem._fields(), np.asarray(begins)
     ends = [*begins[1:], problem.n_layers]
     last = np.array(ends) - 1
@@ -95,6 +97,7 @@ def keep_columns(problem: Problem, kept: Sequence[bool]) -> Problem:
     -------
     Problem
     """
+    refuse_plan_cost(problem, "it would see other numbers of columns, without those the runtime lacks")
     fields = problem._fields()
     type_ = fields["column_type"]
     usable = np.array(kept)
