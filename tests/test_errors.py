@@ -53,6 +53,7 @@ CALLS = {
     "fit_parallel_fraction": (lambda: sp.fit_parallel_fraction([1], ["a"]), TYPE),
     "generate": (lambda: generate(__file__, "folder"), VALUE),
     "make_cluster": (lambda: sp.make_cluster({"unknown device": 1}), VALUE),
+    "plan_cost": (lambda: sp.plan_cost(3), TYPE),
     "pareto": (lambda: sp.pareto(PROBLEM, points=0), VALUE),
     "profile": (lambda: sp.profile(3, devices=["t4"]), TYPE),
     "read_cluster": (lambda: sp.read_cluster(None), TYPE),
@@ -76,8 +77,9 @@ CALLS = {
     "write_workload": (lambda: sp.write_workload("w.toml", None), TYPE),
 }
 RETURNED = {  # made by the package alone
-    *("Change", "Check", "Comparison", "Export", "Front", "ParallelFit", "Point", "Progress", "Repair"),
+    *("Change", "Check", "Comparison", "Export", "Front", "ParallelFit", "PlanCost", "Point", "Progress"),
     *(
+        "Repair",
         "Result",
         "Results",
         "Scores",
