@@ -11,7 +11,7 @@ from stageplan.compiled import (
     check_parameters,
     check_returns_number,
     compile_function,
-    describe_error,
+    explain_error,
     load_numba,
 )
 
@@ -180,7 +180,7 @@ def test_names_of_attributes_are_no_globals(monkeypatch):
 def test_an_error_of_the_function_names_its_line():
     function, _ = compiled(reads_an_array)
     stages = np.array([(7, 3.0)], STAGE).view(np.recarray)
-    text = describe_error(KIND, reads_an_array, lambda: function(stages), lambda: reads_an_array(stages))
+    text = explain_error(KIND, reads_an_array, lambda: function(stages), lambda: reads_an_array(stages))
     assert re.fullmatch(
         rf"plan_cost reads_an_array raised IndexError: index is out of bounds "
         rf"\({re.escape(__file__)}, line \d+: return rates\[stages\[0\]\.type\]\)",
@@ -189,7 +189,7 @@ def test_an_error_of_the_function_names_its_line():
 
 
 def test_an_error_that_does_not_come_again_is_told():
-    text = describe_error(KIND, reads_an_array, lambda: None, lambda: None)
+    text = explain_error(KIND, reads_an_array, lambda: None, lambda: None)
     assert text.startswith("plan_cost reads_an_array raised an error, but not when called again")
 
 

@@ -149,25 +149,41 @@ def _code_of(code: CodeType) -> tuple[object, ...]:
 
 
 def describe_error(
-    kind: str, function: FunctionType, compiled: Callable[[], object], plain: Callable[[], object]
+    kind: str, function: FunctionType, error: Exception, plain: Exception | None = None
 ) -> str:
-    """Describe the error that a function raised as one sentence, with its line, by two calls more.
+    """Describe the error that a function raised as one sentence, with its line.
 
     Parameters
     ----------
     kind, function
         As for `compile_function`.
-    compiled
-        Calls the compiled function again.
+    error
+        The error.
     plain
-        Calls the Python function with the same arguments, for numba does not tell the line.
+        The error of the same call in Python, for numba does not always tell the line.
     """
-    name = f"{kind} {function.__name__}"
+    text = f": {error}" if str(error) else ""
+    where = _at(function, _line_of(function, plain) or _line_of(function, error))
+    return f"{kind} {function.__name__} raised {type(error).__name__}{text}{where}"
+
+
+def explain_error(
+    kind: str, function: FunctionType, compiled: Callable[[], object], plain: Callable[[], object]
+) -> str:
+    """Describe the error that a compiled function raised elsewhere, by two calls more.
+
+    Parameters
+    ----------
+    kind, function
+        As for `compile_function`.
+    compiled, plain
+        Call the compiled function, and the Python function, with the same arguments again.
+    """
     error = _raised(compiled)
     if error is None:
+        name = f"{kind} {function.__name__}"
         return f"{name} raised an error, but not when called again; it must depend on its arguments only"
-    text = f": {error}" if str(error) else ""
-    return f"{name} raised {type(error).__name__}{text}{_at(function, _line_of(function, _raised(plain)))}"
+    return describe_error(kind, function, error, _raised(plain))
 
 
 def _raised(call: Callable[[], object]) -> Exception | None:

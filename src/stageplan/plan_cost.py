@@ -20,7 +20,7 @@ from .compiled import (
     check_parameters,
     check_returns_number,
     compile_function,
-    describe_error,
+    explain_error,
     load_numba,
 )
 from .errors import InputError, InputTypeError
@@ -110,7 +110,7 @@ class PlanCost:
             compiled, plain = (
                 partial(self._run, function, stages, plan) for function in (self._cost, self.function)
             )
-            what = describe_error(_KIND, self.function, compiled, plain)
+            what = explain_error(_KIND, self.function, compiled, plain)
         return f"{what}; the plan: {_show(stages)}"
 
     def __reduce__(self) -> str:
