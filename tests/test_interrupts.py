@@ -103,7 +103,7 @@ def test_closed_terminal_loses_no_plan(tmp_path):
     environment = os.environ | {"TERM": "xterm"}
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        read_until(ours, b"generation")
+        read_until(ours, b"bound")
         os.close(ours)
         process.send_signal(signal.SIGHUP)
     plan = msgspec.json.decode((tmp_path / "plan.json").read_bytes(), type=PlanDocument)
