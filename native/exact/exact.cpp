@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "common/stop.h"
+#include "exact/descent.h"
 #include "model/ties.h"
 
 namespace stageplan {
@@ -36,8 +37,13 @@ bool Exact::later(const Interval& a, const Interval& b) {
   return a.bound != b.bound ? a.bound > b.bound : a.low > b.low;
 }
 
-Exact::Exact(const Problem& problem, const Genes& initial)
-    : ExactSearch(problem, 1), stages_(problem, scorer_.loads()), pricing_(problem), paths_(problem) {
+Exact::Exact(const Problem& problem, const Genes& initial, std::shared_ptr<const StageMatrix> matrix)
+    : ExactSearch(problem, 1),
+      stages_(problem, scorer_.loads()),
+      pricing_(problem),
+      provisioner_(problem),
+      paths_(problem),
+      matrix_(std::move(matrix)) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
@@ -50,12 +56,11 @@ Exact::Exact(const Problem& problem, const Genes& initial)
 
 void Exact::try_scheme(const Genes& scheme) {
   check_stop();
-  std::vector<Stage> stages;
-  merge(problem_, scorer_.loads(), scheme.data(), stages);
-  Provisioner provisioner(problem_);
-  keep(scheme.data(), provisioner.best(stages));
+  merge(problem_, scorer_.loads(), scheme.data(), merged_);
+  const std::uint64_t before = provisioner_.looked_at();
+  keep(scheme.data(), provisioner_.best(merged_));
   ++evaluations_;
-  work_ += provisioner.looked_at();
+  work_ += provisioner_.looked_at() - before;
 }
 
 double Exact::open_bound(double time) const {
@@ -76,6 +81,9 @@ void Exact::transfer(State& state) {
   Search::transfer(state);
   state(work_);
   state(started_);
+  state(descends_);
+  state.check(!descends_ || may_descend());
+  if (state.loading() && descends_) make_matrix();
   state(kept_open_);
   state.size(recent_);
   for (Genes& scheme : recent_) stageplan::transfer(state, problem_, scheme, 1);
@@ -107,7 +115,7 @@ void Exact::transfer(State& state, Interval& interval, Shared& shared) const {
   state(interval.width);
   state(interval.aim);
   state.check(interval.width <= kMostWidth && (interval.aim == Aim::cheapest || interval.aim == Aim::any));
-  state.check(interval.graph || sweep_);
+  state.check(interval.graph || sweep_ || (descends_ && matrix_));
 }
 
 bool Exact::closed(double bound, double low) const {
@@ -150,7 +158,65 @@ Exact::Interval Exact::all_plans(double low, double high, int stride, Aim aim) {
 
 double Exact::longest_stage(double high) const { return std::min(high, stages_.longest_time()); }
 
-void Exact::start() { begin(0, problem_.goal_time(), pricing_.cheapest()); }
+// Where stages share no devices, `Descent` finds the best plan: of an interval of stage times from the stages
+// chosen by a sweep, or at once from all stages of a small problem.
+void Exact::start() {
+  descends_ = may_descend();
+  if (!descends_) return begin(0, problem_.goal_time(), pricing_.cheapest());
+  make_matrix();
+  if (!matrix_) sweep_.emplace(problem_, stages_);
+  const double high = longest_stage(problem_.goal_time());
+  push({0, high, 0, nullptr, nullptr, no_multipliers(), kFirstWidth, Aim::cheapest});
+}
+
+bool Exact::may_descend() const {
+  return pricing_.cheapest() && !pricing_.by_price() && !pricing_.shares_devices() && !stages_.listed();
+}
+
+void Exact::make_matrix() {
+  if (!matrix_ && StageMatrix::fits(problem_))
+    matrix_ = std::make_shared<const StageMatrix>(problem_, scorer_.loads());
+}
+
+// Finds the best plan of an interval, given its promising stages.
+template <class LoadOf>
+void Exact::descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of) {
+  Descent descent(problem_);
+  descent.begin(stages, load_of, interval.low, interval.high);
+  bool provisioned = true;  // whether plans got devices as good as those found
+  while (provisioned && descent.next(most_price(interval), kSlice)) {
+    consider(descent.path());
+    provisioned = meets(most_price(interval), descent.cost());
+  }
+  work_ += descent.work();
+  interval.bound = std::max(interval.bound, descent.bound() * pricing_.worth(1));
+  interval.high = descent.high();
+  if (!provisioned) return abandon(interval);
+  if (!descent.done()) push(interval);
+}
+
+// The same for a small problem.
+void Exact::descend(Interval& interval) {
+  MatrixSweep sweep(problem_, *matrix_);
+  work_ += 2 * matrix_->stages * problem_.types;
+  sweep.reach(interval.high);
+  const std::vector<Arc> path = sweep.cheapest_path();
+  if (path.empty()) return;
+  consider(path);
+  double price = problem_.fixed_price;
+  for (const Arc& arc : path) price += problem_.price[arc.type] * arc.devices;
+  if (!meets(price, problem_.max_price)) return;
+  const double most = most_price(interval);
+  const std::vector<Arc> stages = sweep.promising(interval.low, most - problem_.fixed_price * interval.low);
+  interval.high = std::min(interval.high, most / price);
+  if (interval.high <= interval.low) return;
+  descend(interval, stages, [&](int first, int last, int type) { return matrix_->load(first, last, type); });
+}
+
+// What devices may cost for a better plan in the interval, $/hour times seconds.
+double Exact::most_price(const Interval& interval) const {
+  return (most_cost(interval) + pricing_.fixed(interval.low)) / pricing_.worth(1);
+}
 
 // Where stages share no limits, the first plans come with the sweeps over all stages.
 void Exact::begin(double low, double high, bool swept) {
@@ -175,7 +241,7 @@ bool Exact::make_graph(Interval& interval) {
                                      : sweep_->from_start(low, interval.high);
   if (cost < most()) {
     const StageGraph path = sweep_->path();
-    consider(path, all_arcs(path));
+    consider(path.arcs());
     interval.bound = std::max(interval.bound, unit * (cost + low * problem_.fixed_price));
     if (!closed(interval.bound, interval.low)) make_or_branch(interval, most(), path.arcs());
   }
@@ -214,8 +280,10 @@ void Exact::try_coarsely(double low, double high, int stride) {
   restore();
 }
 
-void Exact::consider(const StageGraph& graph, const std::vector<int>& path) {
-  const Genes scheme = scheme_of(problem_, graph, path);
+void Exact::consider(const StageGraph& graph, const std::vector<int>& path) { consider(arcs_of(graph, path)); }
+
+void Exact::consider(const std::vector<Arc>& path) {
+  const Genes scheme = scheme_of(problem_, path);
   if (std::find(recent_.begin(), recent_.end(), scheme) != recent_.end()) return;
   if (recent_.size() == kRecent) recent_.erase(recent_.begin());
   recent_.push_back(scheme);
@@ -236,13 +304,9 @@ Demand Exact::demand_of(const Interval& interval, const StageGraph& graph) const
 std::shared_ptr<const StageGraph> Exact::narrowed(const StageGraph& graph, const std::vector<char>& marked,
                                                   double time) {
   work_ += graph.size();
-  return std::make_shared<const StageGraph>(problem_, stages_, graph, marked, time);
-}
-
-std::vector<Arc> Exact::arcs_of(const StageGraph& graph, const std::vector<int>& path) {
-  std::vector<Arc> arcs;
-  for (int i : path) arcs.push_back(graph[i]);
-  return arcs;
+  auto narrow = std::make_shared<StageGraph>(graph);
+  narrow->narrow(problem_, stages_, marked, time);
+  return narrow;
 }
 
 Exact::NodeResult Exact::bound_node(Interval& interval) {
@@ -331,7 +395,9 @@ void Exact::process_first() {
 
 void Exact::look_into(Interval& interval) {
   if (!pricing_.cheapest()) interval.high = std::min(interval.high, least() * kStep);
+  if (interval.low < interval.high && descends_ && matrix_) return descend(interval);
   if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
+    if (descends_) return descend(interval, interval.graph->arcs(), scorer_.loads());
     const NodeResult found = bound_node(interval);
     interval.graph = found.graph;
     if (pricing_.cheapest())

@@ -10,6 +10,7 @@
 #include "exact/label_setting.h"
 #include "exact/pricing.h"
 #include "exact/segment_sweep.h"
+#include "exact/stage_matrix.h"
 #include "search/search.h"
 
 namespace stageplan {
@@ -20,8 +21,8 @@ class Exact : public ExactSearch {
   static bool serves(const Problem& problem) { return StageSource::serves(problem); }
 
   // `initial`: initial schemes; without, the homogeneous ones. Throws std::invalid_argument if stages are not
-  // intervals of layers.
-  Exact(const Problem& problem, const Genes& initial);
+  // intervals of layers. `stages`: of a small problem, if they are known.
+  Exact(const Problem& problem, const Genes& initial, std::shared_ptr<const StageMatrix> stages = nullptr);
 
   // A slice of the work: some intervals of stage times.
   void step() override;
@@ -96,6 +97,12 @@ class Exact : public ExactSearch {
   void try_coarsely(double low, double high, int stride);
   void process_first();
   void look_into(Interval& interval);
+  void descend(Interval& interval);
+  template <class LoadOf>
+  void descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of);
+  bool may_descend() const;
+  void make_matrix();
+  double most_price(const Interval& interval) const;
   Interval all_plans(double low, double high, int stride, Aim aim);
   double longest_stage(double high) const;
   bool make_graph(Interval& interval);
@@ -109,10 +116,10 @@ class Exact : public ExactSearch {
   Demand demand_of(const Interval& interval, const StageGraph& graph) const;
   double most_cost(const Interval& interval) const;
   void consider(const StageGraph& graph, const std::vector<int>& path);
+  void consider(const std::vector<Arc>& path);
   void branch_cost(Interval& interval, const NodeResult& found);
   void branch_time(Interval& interval, const NodeResult& found);
   double affordable_time(const Interval& interval, const std::vector<Arc>& path, double otherwise) const;
-  static std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
   void branch_at(const Interval& interval, double time);
   void increase_width(Interval& interval);
   void abandon(const Interval& interval) { abandoned_.push_back({interval.low, interval.bound}); }
@@ -125,8 +132,11 @@ class Exact : public ExactSearch {
 
   const StageSource stages_;
   const Pricing pricing_;
+  Provisioner provisioner_;
+  std::vector<Stage> merged_;  // of the last scheme tried
   std::optional<SegmentSweep> sweep_;
   SegmentPath paths_;
+  std::shared_ptr<const StageMatrix> matrix_;
   std::vector<double> weight_;  // of the arcs of the last graph, with multipliers
   std::vector<Interval> open_;  // a heap, least effort first
   size_t kept_open_ = 0;        // their number when closed ones were last removed
@@ -134,6 +144,7 @@ class Exact : public ExactSearch {
   std::vector<Abandoned> abandoned_;
   std::uint64_t work_ = 0;
   bool started_ = false;
+  bool descends_ = false;
 };
 
 }  // namespace stageplan

@@ -50,7 +50,7 @@ struct Relaxed {
 void take(const Problem& problem, const StageGraph& graph, const std::vector<int>& path, Cheapest& answer) {
   answer.price = problem.fixed_price;
   for (int i : path) answer.price += problem.price[graph[i].type] * graph[i].devices;
-  answer.scheme = scheme_of(problem, graph, path);
+  answer.scheme = scheme_of(problem, arcs_of(graph, path));
 }
 
 // The cheapest plan of the stages, by label setting if the relaxation leaves a gap.
@@ -63,7 +63,8 @@ Cheapest cheapest_of(const Problem& problem, const StageSource& stages, const St
     Relaxation relaxation = relaxed.relaxation(problem, graph);
     relaxation.weigh();
     const auto marked = relaxation.mark_promising();
-    const StageGraph small(problem, stages, graph, marked, graph.time());
+    StageGraph small = graph;
+    small.narrow(problem, stages, marked, graph.time());
     Demand rest = price_of(problem, small);
     rest.most_cost = relaxed.demand.most_cost;
     const auto found = LabelSetting(problem, small, rest, relaxed.multipliers, relaxed.paths, width).run();

@@ -17,11 +17,12 @@ double Pricing::cost(double time, const std::vector<Arc>& path) const {
   return sum;
 }
 
-bool Pricing::shares_limits() const {
-  return most_of_other() < kInfinity ||
-         std::any_of(
-             problem_.limit.begin(), problem_.limit.end(), [](double x) { return 1 <= x && x < kInfinity; });
+bool Pricing::shares_devices() const {
+  return std::any_of(problem_.limit.begin(), problem_.limit.end(),
+                     [](double x) { return 1 <= x && x < kInfinity; });
 }
+
+bool Pricing::shares_limits() const { return most_of_other() < kInfinity || shares_devices(); }
 
 double Pricing::excess(double to_beat, double longest, const std::vector<double>& least_prices) const {
   const double most = std::min(to_beat, this->most()) * (1 + kTolerance);

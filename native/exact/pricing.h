@@ -33,6 +33,9 @@ class Pricing {
   // $/hour left for devices.
   double most_for_devices() const { return problem_.max_price * (1 + kTolerance) - problem_.fixed_price; }
 
+  // Whether the devices of a type that has any are limited.
+  bool shares_devices() const;
+
   // Whether there are limits that stages share, so that stages compete for them.
   bool shares_limits() const;
 

@@ -40,23 +40,26 @@ StageGraph::StageGraph(int layers, std::vector<Arc> arcs, double time) : arcs_(s
   }
 }
 
-StageGraph::StageGraph(const Problem& problem, const StageSource& stages, const StageGraph& wider,
-                       const std::vector<char>& marked, double time)
-    : time_(time) {
+void StageGraph::narrow(const Problem& problem, const StageSource& stages, const std::vector<char>& marked,
+                        double time) {
   StopCounter& work = StopCounter::of_thread();
+  size_t kept = 0, i = 0;
   for (int first = 0; first < problem.layers; ++first) {
-    begins_.push_back(arcs_.size());
-    work.count(1 + (wider.begin(first + 1) - wider.begin(first)) / 16);
-    for (size_t i = wider.begin(first); i < wider.begin(first + 1); ++i) {
-      const Arc& arc = wider[i];
+    const size_t end = begins_[first + 1];
+    work.count(1 + (end - i) / 16);
+    begins_[first] = kept;
+    for (; i < end; ++i) {
+      const Arc& arc = arcs_[i];
       if (!marked[i]) continue;
       if (meets(arc.time, time))
-        arcs_.push_back(arc);
+        arcs_[kept++] = arc;
       else if (const auto faster = stages.reach(first, arc.last, arc.type, time))
-        arcs_.push_back(*faster);
+        arcs_[kept++] = *faster;
     }
   }
-  begins_.push_back(arcs_.size());
+  begins_.back() = kept;
+  arcs_.resize(kept);
+  time_ = time;
 }
 
 void StageGraph::transfer(State& state, const Problem& problem) {
@@ -78,12 +81,17 @@ std::vector<int> all_arcs(const StageGraph& graph) {
   return path;
 }
 
-std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
-                                   const std::vector<int>& path) {
+std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path) {
+  std::vector<Arc> arcs;
+  arcs.reserve(path.size());
+  for (int i : path) arcs.push_back(graph[i]);
+  return arcs;
+}
+
+std::vector<std::int8_t> scheme_of(const Problem& problem, const std::vector<Arc>& path) {
   std::vector<std::int8_t> scheme(problem.layers);
   int before = -1;
-  for (int i : path) {
-    const Arc& arc = graph[i];
+  for (const Arc& arc : path) {
     int label = problem.neighbours_may_share_type() ? 2 * arc.type : arc.type;
     if (label == before) ++label;
     std::fill(scheme.begin() + arc.first, scheme.begin() + arc.last + 1, static_cast<std::int8_t>(label));

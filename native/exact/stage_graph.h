@@ -45,9 +45,8 @@ class StageGraph {
   // From arcs that are sorted by first layer and reach the time.
   StageGraph(int layers, std::vector<Arc> arcs, double time);
 
-  // The marked stages of a graph that still reach `time`, which is at most that of the graph.
-  StageGraph(const Problem& problem, const StageSource& stages, const StageGraph& wider,
-             const std::vector<char>& marked, double time);
+  // Keeps the marked stages that still reach `time`, which is at most that of the graph.
+  void narrow(const Problem& problem, const StageSource& stages, const std::vector<char>& marked, double time);
 
   void transfer(State& state, const Problem& problem);
 
@@ -69,9 +68,11 @@ class StageGraph {
 // The path of a graph that contains nothing else.
 std::vector<int> all_arcs(const StageGraph& graph);
 
-// Labels of the layers of a plan: arcs by their positions, in order. Neighbours of one type, if allowed,
-// alternate between its two labels.
-std::vector<std::int8_t> scheme_of(const Problem& problem, const StageGraph& graph,
-                                   const std::vector<int>& path);
+// Arcs by their positions.
+std::vector<Arc> arcs_of(const StageGraph& graph, const std::vector<int>& path);
+
+// Labels of the layers of a plan, given its stages in order. Neighbours of one type, if allowed, alternate
+// between its two labels.
+std::vector<std::int8_t> scheme_of(const Problem& problem, const std::vector<Arc>& path);
 
 }  // namespace stageplan
