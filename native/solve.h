@@ -8,6 +8,8 @@
 
 namespace stageplan {
 
+struct StageMatrix;
+
 struct HowToSolve {
   bool exact = true;  // or by Auto
   int population = 0;
@@ -21,7 +23,9 @@ struct Solved {
   std::uint64_t steps;
 };
 
-// Steps as `stageplan.solve` does, from no initial schemes. The result refers to the problem.
-Solved solve(const Problem& problem, const HowToSolve& how);
+// Steps as `stageplan.solve` does, from no initial schemes. The result refers to the problem. `stages`: the times
+// of its stages, if they are known.
+Solved solve(const Problem& problem, const HowToSolve& how,
+             const std::shared_ptr<const StageMatrix>& stages = nullptr);
 
 }  // namespace stageplan

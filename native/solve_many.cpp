@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <limits>
+#include <map>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -19,6 +21,25 @@ Problem set_up(const Problem& problem, const SetUps& set_ups, size_t i) {
     (data.*field).assign(rows + i * data.types, rows + (i + 1) * data.types);
   for (const auto& [field, rows] : set_ups.numbers) data.*field = rows[i];
   return Problem(std::move(data));
+}
+
+// What the set-ups of one small problem share: the times of all its stages.
+using Shared = std::map<const Problem*, std::shared_ptr<const StageMatrix>>;
+
+bool shares(const Problem& problem, const HowToSolve& how) {
+  return how.exact && !problem.by_options() && problem.merge == Merge::adjacent && StageMatrix::fits(problem);
+}
+
+// For the problems of several set-ups.
+Shared shared_by(const std::vector<const Problem*>& problems, const HowToSolve& how) {
+  std::map<const Problem*, size_t> counts;
+  for (const Problem* problem : problems) ++counts[problem];
+  Shared shared;
+  for (const auto& [problem, count] : counts)
+    shared[problem] = count > 1 && shares(*problem, how)
+                          ? std::make_shared<const StageMatrix>(*problem, StageLoads(*problem))
+                          : nullptr;
+  return shared;
 }
 
 void note_plan(const Problem& problem, const Genes& scheme, size_t i, const Outcomes& outcomes) {
@@ -40,38 +61,40 @@ void note_plan(const Problem& problem, const Genes& scheme, size_t i, const Outc
   outcomes.devices[i] = devices;
 }
 
-void solve_one(const Problem& problem, size_t i, const HowToSolve& how, const Outcomes& outcomes) {
-  const auto [search, steps] = solve(problem, how);
+void solve_one(const Problem& problem, const std::shared_ptr<const StageMatrix>& stages, size_t i,
+               const HowToSolve& how, const Outcomes& outcomes) {
+  const auto [search, steps] = solve(problem, how, stages);
   const Genes& best = search->best();
   note_plan(problem, best, i, outcomes);
   outcomes.bound[i] = search->bound();
   outcomes.evaluations[i] = search->evaluations();
   outcomes.generations[i] = steps;
   outcomes.work[i] = search->work();
-  std::copy(best.begin(), best.end(), outcomes.schemes + i * best.size());
+  std::copy(best.begin(), best.end(), outcomes.schemes + i * outcomes.layers);
   outcomes.solved[i] = 1;
 }
 
 }  // namespace
 
-void solve_many(const Problem& problem, const SetUps& set_ups, size_t count, const HowToSolve& how, int threads,
-                const Outcomes& outcomes) {
+void solve_many(const std::vector<const Problem*>& problems, const SetUps& set_ups, const HowToSolve& how,
+                int threads, const Outcomes& outcomes) {
   std::atomic<size_t> first_invalid{kNone};
-  parallel_for(count, threads, [&](size_t i) {
+  const Shared shared = shared_by(problems, how);
+  parallel_for(problems.size(), threads, [&](size_t i) {
     check_stop();
     if (i > first_invalid) return;
     std::optional<Problem> made;
     try {
-      made.emplace(set_up(problem, set_ups, i));
+      made.emplace(set_up(*problems[i], set_ups, i));
     } catch (const std::invalid_argument&) {
       lower_to(first_invalid, i);
       return;
     }
-    solve_one(*made, i, how, outcomes);
+    solve_one(*made, shared.at(problems[i]), i, how, outcomes);
   });
   if (first_invalid == kNone) return;
   try {
-    set_up(problem, set_ups, first_invalid);
+    set_up(*problems[first_invalid], set_ups, first_invalid);
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument("set-up " + std::to_string(first_invalid) + ": " + error.what());
   }

@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import option_problems
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import problems
 
 import stageplan as sp
+from benchmarks.support.instances import family
 
 COMPUTE = [[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]]
 
@@ -156,3 +160,81 @@ def test_invalid_set_ups_are_refused(changes: dict[str, Any], text: str) -> None
 def test_invalid_arguments_are_refused(arguments: dict[str, Any], error: Any, text: str) -> None:
     with pytest.raises(error, match=text):
         sp.solve_many(small(), **({"max_cost": [1.0]} | arguments))
+
+
+# Exact answers ----------------------------------------------------------------------------------------
+
+
+@given(problems(max_layers=6, max_types=3).filter(lambda a: a["merge"] == "adjacent"), st.integers(0, 2**32))
+def test_exact_answers_are_those_of_single_solves(arguments: dict[str, Any], seed: int) -> None:
+    """With other prices, limits and targets, on any number of threads."""
+    problem, rng, count = sp.Problem.from_arrays(**arguments), np.random.default_rng(seed), 4
+    factors = rng.choice([0.5, 1.0, 1.0, 1.7], (count, problem.n_types))
+    changes = {
+        "price": problem.price * factors,
+        "min_throughput": rng.choice([0.0, 0.01, 0.2, 1.0], count),
+        "fixed_price": rng.choice([0.0, 3.0], count),
+    }
+    results = sp.solve_many(problem, **changes, threads=1 + seed % 2)
+    for i, result in enumerate(results):
+        check_same(result, sp.solve(results.problem_of(i), "exact"))
+
+
+@pytest.mark.parametrize(("layers", "types"), [(16, 4), (40, 5), (140, 4)])
+def test_many_prices_without_limits(layers: int, types: int) -> None:
+    """Few enough stages for arrays of all, and too many."""
+    problem, rng = family(layers, types), np.random.default_rng(layers)
+    count = 40 if layers < 100 else 3
+    price = problem.price * rng.lognormal(0, 0.3, (count, types))
+    results = sp.solve_many(problem, price=price, min_throughput=rng.uniform(0.5, 1.5, count))
+    assert set(results.status) == {"optimal"}
+    for i, result in enumerate(results):
+        check_same(result, sp.solve(results.problem_of(i), "exact"))
+        limited = sp.solve(results.problem_of(i).replace(limit=np.full(types, 2.0**20)), "exact")
+        assert limited.plan.cost == pytest.approx(result.plan.cost, rel=1e-8)  # by branch and bound
+
+
+# Several problems --------------------------------------------------------------------------------------
+
+
+def test_each_set_up_may_have_a_problem_of_its_own() -> None:
+    several = [small(), family(5, 3), small(objective="throughput"), small(), small(objective="price")]
+    results = sp.solve_many(several, min_throughput=[0.1, 1.0, 0.2, 0.5, 0.3])
+    assert results.schemes.shape == (5, 5)
+    assert (results.schemes[[0, 2, 3, 4], 3:] == -1).all()
+    for i, (result, target) in enumerate(zip(results, (0.1, 1.0, 0.2, 0.5, 0.3), strict=True)):
+        alone = sp.solve(several[i].replace(min_throughput=target), "exact")
+        check_same(result, alone)
+        plan, objective = alone.plan, several[i].goal.objective
+        assert (
+            results.objective[i]
+            == {"cost": plan.cost, "throughput": plan.throughput, "price": plan.price}[objective]
+        )
+    one = sp.solve_many(several, min_throughput=[0.1, 1.0, 0.2, 0.5, 0.3], threads=1)
+    assert np.array_equal(one.schemes, results.schemes)
+    assert np.array_equal(one.bound, results.bound)
+
+
+def test_several_problems_without_changes() -> None:
+    several = [small(), small(price=[2.0, 3.0])]
+    for result, problem in zip(sp.solve_many(several), several, strict=True):
+        check_same(result, sp.solve(problem, "exact"))
+    assert len(sp.solve_many([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"price": np.ones((2, 2))}, "price is given for problems of 2 and 3 device types; all must have"),
+        ({"max_cost": [1.0, 2.0, 3.0]}, r"max_cost has shape \(3,\); it must be \(2,\) or \(\)"),
+        ({"max_cost": [1.0, np.nan]}, "set-up 1: max_cost is nan"),
+    ],
+)
+def test_invalid_changes_of_several_problems_are_refused(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        sp.solve_many([small(), family(3, 3)], **changes)
+
+
+def test_other_objects_than_problems_are_refused() -> None:
+    with pytest.raises(TypeError, match="problem"):
+        sp.solve_many([small(), 3])  # type: ignore[list-item]

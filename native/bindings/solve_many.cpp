@@ -45,11 +45,18 @@ Number* outcome(const py::dict& outcomes, const char* name, size_t size) {
   return array.mutable_data();
 }
 
-void solve_many_rows(const Problem& problem, const py::dict& changes, size_t count, bool exact, int population,
-                     std::uint64_t seed, std::uint64_t work, int stagnation, int threads,
+// `problems`: one, or one per set-up.
+void solve_many_rows(std::vector<const Problem*> problems, const py::dict& changes, size_t count, bool exact,
+                     int population, std::uint64_t seed, std::uint64_t work, int stagnation, int threads,
                      const py::dict& outcomes) {
   SetUps set_ups;
-  take(set_ups.arrays, changes, kArrays, count * problem.types);
+  if (problems.size() != count) problems.assign(count, problems.at(0));
+  size_t types = 0, layers = 0;
+  for (const Problem* problem : problems) {
+    types += problem->types;
+    layers = std::max<size_t>(layers, problem->layers);
+  }
+  take(set_ups.arrays, changes, kArrays, types);
   take(set_ups.numbers, changes, kNumbers, count);
   const Outcomes rows = {
       outcome<double>(outcomes, "cost", count),
@@ -62,17 +69,18 @@ void solve_many_rows(const Problem& problem, const py::dict& changes, size_t cou
       outcome<std::uint64_t>(outcomes, "evaluations", count),
       outcome<std::uint64_t>(outcomes, "generations", count),
       outcome<std::uint64_t>(outcomes, "work", count),
-      outcome<std::int8_t>(outcomes, "schemes", count * problem.layers),
+      outcome<std::int8_t>(outcomes, "schemes", count * layers),
+      layers,
       outcome<std::uint8_t>(outcomes, "solved", count),
   };
   run_interruptibly(
-      [&] { solve_many(problem, set_ups, count, {exact, population, seed, work, stagnation}, threads, rows); });
+      [&] { solve_many(problems, set_ups, {exact, population, seed, work, stagnation}, threads, rows); });
 }
 
 }  // namespace
 
 void bind_solve_many(py::module_& m) {
-  m.def("solve_many", &solve_many_rows, py::arg("problem"), py::arg("changes"), py::arg("count"),
+  m.def("solve_many", &solve_many_rows, py::arg("problems"), py::arg("changes"), py::arg("count"),
         py::arg("exact"), py::arg("population"), py::arg("seed"), py::arg("work"), py::arg("stagnation"),
         py::arg("threads"), py::arg("outcomes"));
 }

@@ -273,7 +273,7 @@ class Auto(Search):
     ) -> None: ...
 
 def solve_many(
-    problem: Problem,
+    problems: list[Problem],
     changes: dict[str, npt.NDArray[np.float64]],
     count: int,
     exact: bool,

@@ -1,4 +1,4 @@
-"""Solve many set-ups of one problem in one call."""
+"""Solve many set-ups, of one problem or of several, in one call."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class Results(Sequence[Result]):
     evaluations, generations, work : ndarray of uint64, shape (N,)
         Schemes scored, steps of the search, and work as in `Progress`.
     schemes : ndarray of int8, shape (N, L)
-        The best schemes.
+        The best schemes; L is the largest number of layers, rows of problems with fewer end with -1.
     solved : ndarray of bool, shape (N,)
         Which set-ups were solved: all, unless the call was interrupted.
-    problem : Problem
-        The problem that all set-ups are variants of.
+    problems : tuple of Problem
+        What the set-ups are variants of: one problem, or one per set-up.
     changes : dict of str to ndarray
         What differs between set-ups: arrays of shape (N, T) and (N,).
     method, seed, runtime, interrupted
@@ -81,7 +81,7 @@ class Results(Sequence[Result]):
     work: npt.NDArray[np.uint64]
     schemes: npt.NDArray[np.int8]
     solved: npt.NDArray[np.bool_]
-    problem: Problem
+    problems: tuple[Problem, ...]
     changes: dict[str, Floats]
     method: Method
     seed: int
@@ -103,9 +103,8 @@ class Results(Sequence[Result]):
 
     def problem_of(self, index: int) -> Problem:
         """Return the problem of one set-up."""
-        return self.problem.replace(
-            **{name: _value(name, rows[index]) for name, rows in self.changes.items()}
-        )
+        problem = self.problems[0 if len(self.problems) == 1 else index]
+        return problem.replace(**{name: _value(name, rows[index]) for name, rows in self.changes.items()})
 
     def __getitem__(self, index: Any) -> Any:
         i = range(len(self))[index]
@@ -113,7 +112,8 @@ class Results(Sequence[Result]):
             return [self[j] for j in i]
         if not self.solved[i]:
             raise InputError(f"set-up {i} was not solved: the call was interrupted before")
-        plan = Plan.of(self.problem_of(i), self.schemes[i])
+        problem = self.problem_of(i)
+        plan = Plan.of(problem, self.schemes[i, : problem.n_layers])
         progress = Progress(
             generation=int(self.generations[i]),
             stagnation=0,
@@ -148,7 +148,7 @@ class Results(Sequence[Result]):
 
 
 def solve_many(
-    problem: Problem,
+    problems: Problem | Sequence[Problem],
     *,
     price: npt.ArrayLike | None = None,
     limit: npt.ArrayLike | None = None,
@@ -165,16 +165,18 @@ def solve_many(
     max_runtime: float | None = None,
     threads: int | None = None,
 ) -> Results:
-    """Solve N set-ups of a problem that differ in prices, limits or goals, natively on all threads.
+    """Solve N set-ups that differ in prices, limits or goals, or in all, natively on all threads.
 
     Each set-up is solved as by `solve`, by one thread, so that the results do not depend on `threads`.
 
     Parameters
     ----------
-    problem
-        What the set-ups are variants of.
+    problems
+        What the set-ups are variants of: one problem, or a sequence of N, one per set-up, which may differ in
+        layers, device types and everything else.
     price, limit, capacity : array_like, shape (N, T) or (T,), optional
         As in `Problem.from_arrays`, by set-up; inf: no limit. An array of shape (T,) holds for all set-ups.
+        With several problems, all must have T device types.
     min_throughput, max_duration, max_cost, max_price, examples, fixed_price : array_like, shape (N,) or ()
         As in `Goal` and `Problem.from_arrays`, by set-up; 0 for no `min_throughput`, inf for no maximum.
     method
@@ -212,9 +214,19 @@ def solve_many(
     (['optimal', 'optimal', 'infeasible'], [6.0, 6.0])
     >>> results[1].plan.scheme
     array([1, 1, 0], dtype=int8)
+
+    Of several problems:
+
+    >>> short = sp.Problem.from_arrays(compute=[[1.0]], price=[2.0], examples=3600)
+    >>> sp.solve_many([problem, short], min_throughput=[0.5, 2.0]).schemes
+    array([[ 1,  1,  0],
+           [ 0, -1, -1]], dtype=int8)
     """
-    check_problem(problem)
-    refuse_plan_cost(problem, "solve_many compares plans by the objective")
+    alone = isinstance(problems, Problem)
+    given_problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+    for problem in given_problems:
+        check_problem(problem)
+        refuse_plan_cost(problem, "solve_many compares plans by the objective")
     check_choice("method", method, ("exact", "auto"))
     check_number("seed", seed, minimum=0, maximum=2**64 - 1, whole=True)
     if work is not None:
@@ -226,25 +238,27 @@ def solve_many(
         "max_duration": max_duration, "max_cost": max_cost, "max_price": max_price, "examples": examples,
         "fixed_price": fixed_price,
     }  # fmt: skip
-    changes, count = _rows({name: value for name, value in given.items() if value is not None}, problem)
+    arrays = {name: as_floats(name, value) for name, value in given.items() if value is not None}
+    count = _common_count(arrays) if alone else len(given_problems)
+    changes = _rows(arrays, count, given_problems)
     rows = {name: np.zeros(count, dtype) for name, dtype in _COLUMNS.items()}
-    rows["schemes"] = np.zeros((count, problem.n_layers), np.int8)
+    n_layers = max((problem.n_layers for problem in given_problems), default=0)
+    rows["schemes"] = np.full((count, n_layers), -1, np.int8)
     began, interrupted, threads = time.perf_counter(), False, count_threads(threads)
     try:
         with _core.StopAfter(math.inf if max_runtime is None else max_runtime):
             _core.solve_many(
-                problem.core, changes, count, method == "exact", POPULATION, seed,
-                2**64 - 1 if work is None else work, STAGNATION, threads, rows,
+                [problem.core for problem in given_problems], changes, count, method == "exact", POPULATION,
+                seed, 2**64 - 1 if work is None else work, STAGNATION, threads, rows,
             )  # fmt: skip
     except (KeyboardInterrupt, _core.Stopped):
         interrupted = True
     runtime = time.perf_counter() - began
-    return _results(problem, changes, rows, method, seed, runtime, interrupted)
+    return _results(given_problems, changes, rows, method, seed, runtime, interrupted)
 
 
-def _rows(given: dict[str, Any], problem: Problem) -> tuple[dict[str, Floats], int]:
-    """Give each changed array its shape (N, T) or (N,), and N."""
-    arrays = {name: as_floats(name, value) for name, value in given.items()}
+def _common_count(arrays: dict[str, Floats]) -> int:
+    """Return the number of set-ups that the arrays agree on."""
     many = {
         name: len(array) for name, array in arrays.items() if array.ndim == (2 if name in _BY_TYPE else 1)
     }
@@ -254,15 +268,26 @@ def _rows(given: dict[str, Any], problem: Problem) -> tuple[dict[str, Floats], i
     for name, other in others:
         if other != count:
             raise InputError(f"{name} is of {other} set-ups; it must be of {count}, as {first} is")
+    return count
+
+
+def _rows(arrays: dict[str, Floats], count: int, problems: Sequence[Problem]) -> dict[str, Floats]:
+    """Give each changed array its shape (N, T) or (N,)."""
     rows = {}
+    types = {problem.n_types for problem in problems}
     for name, array in arrays.items():
-        shape = (count, problem.n_types) if name in _BY_TYPE else (count,)
+        if name in _BY_TYPE and len(types) > 1:
+            raise InputError(
+                f"{name} is given for problems of {' and '.join(map(str, sorted(types)))} device types; "
+                "all must have the same number"
+            )
+        shape = (count, *types) if name in _BY_TYPE else (count,)
         if array.shape not in (shape, shape[1:]):
             raise InputError(f"{name} has shape {array.shape}; it must be {shape} or {shape[1:]}")
         if name in _ABSENT and np.any(array < 0):
             raise InputError(f"{name} has a number below 0; all must be 0 or more")
         rows[name] = np.ascontiguousarray(np.broadcast_to(array, shape))
-    return rows, count
+    return rows
 
 
 def _value(name: str, row: Any) -> Any:
@@ -271,7 +296,7 @@ def _value(name: str, row: Any) -> Any:
 
 
 def _results(
-    problem: Problem,
+    problems: tuple[Problem, ...],
     changes: dict[str, Floats],
     rows: dict[str, Any],
     method: Method,
@@ -283,20 +308,24 @@ def _results(
     time_ = rows.pop("time")
     throughput = np.divide(1.0, time_, out=np.full(len(time_), math.inf), where=time_ > 0)
     feasible = solved & (rows["violation"] == 0)
-    objective = {"cost": rows["cost"], "throughput": time_, "price": rows["price"]}[problem.goal.objective]
+    goals = np.array([problem.goal.objective for problem in problems], dtype=str)  # of one or all set-ups
+    fastest = np.broadcast_to(goals == "throughput", time_.shape)
+    objective = np.where(fastest, time_, np.where(goals == "cost", rows["cost"], rows["price"]))
     bound = rows.pop("bound")
     gap = np.full(len(bound), math.inf)
     np.divide(objective, bound, out=gap, where=feasible & (bound > 0))
     gap = np.where(feasible & (objective <= bound * (1 + _core.TIE)), 0.0, gap - 1)
-    order = optimal_status(problem).removeprefix("optimal")
+    order = [optimal_status(problem).removeprefix("optimal") for problem in problems]
+    optimal, infeasible = (
+        np.array([name + suffix for suffix in order]) for name in ("optimal", "infeasible")
+    )
     status = np.select(
         [~solved, feasible & (gap == 0), feasible, np.isinf(bound)],
-        ["", f"optimal{order}", "feasible", f"infeasible{order}"],
+        ["", optimal, "feasible", infeasible],
         "unknown",
     )
-    if problem.goal.objective == "throughput":
-        objective = throughput
-        bound = np.divide(1.0, bound, out=np.full(len(bound), math.inf), where=bound > 0)
+    objective = np.where(fastest, throughput, objective)
+    bound[fastest] = np.divide(1.0, bound, out=np.full(len(bound), math.inf), where=bound > 0)[fastest]
     return Results(
         objective=objective,
         bound=bound,
@@ -304,7 +333,7 @@ def _results(
         status=status,
         throughput=throughput,
         solved=solved,
-        problem=problem,
+        problems=problems,
         changes=changes,
         method=method,
         seed=seed,
