@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import stageplan as sp
+from benchmarks.support.instances import family
 from benchmarks.support.measure import cpu
 from benchmarks.support.sweeps import write_sweep
 from stageplan.engines import run_tasks
@@ -73,6 +75,24 @@ def over_solve_many(L: int, T: int, count: int) -> tuple[str, str]:
     return (
         f"{count**2:,} set-ups {L} x {T}, TOML to Parquet / solve_many",
         f"{min(swept) / base:.2f} ({min(swept):.2f} / {base:.2f} s); command {whole / base:.2f}",
+    )
+
+
+def alone(L: int, T: int, count: int) -> tuple[str, str]:
+    """Exact set-ups of other prices and throughput targets a core-second, and on two threads over one."""
+    problem, rng = family(L, T), np.random.default_rng(0)
+    price, targets = problem.price * rng.lognormal(0, 0.2, (count, T)), rng.uniform(0.5, 1.5, count)
+
+    def solve(threads: int) -> tuple[float, float]:
+        began = time.perf_counter()
+        used = cpu(lambda: sp.solve_many(problem, price=price, min_throughput=targets, threads=threads))
+        return used, time.perf_counter() - began
+
+    one, two = (np.min([solve(threads) for _ in range(3)], axis=0) for threads in (1, 2))
+    return (
+        f"solve_many, {count:,} set-ups {L} x {T}",
+        f"{count / one[0]:,.0f} a core-second, {1e3 * one[0] / count:.3f} ms each; "
+        f"two threads / one: wall {one[1] / two[1]:.2f}, CPU {two[0] / one[0]:.2f}",
     )
 
 
@@ -163,6 +183,8 @@ def main() -> None:
 
 
 def rows(quick: bool) -> Iterator[tuple[str, str]]:
+    yield alone(16, 4, 1000 if quick else 20_000)
+    yield alone(64, 8, 100 if quick else 10_000)
     yield over_solve_many(16, 4, 30 if quick else 100)
     yield over_solve_many(8, 2, 50 if quick else 300)
     yield by_workers(2, 40 if quick else 140)
