@@ -30,8 +30,7 @@ std::uint64_t run(Search& search, const HowToSolve& how) {
 
 }  // namespace
 
-Solved solve(const Problem& problem, const HowToSolve& how,
-             const std::shared_ptr<const StageMatrix>& stages) {
+Solved solve(const Problem& problem, const HowToSolve& how, const std::shared_ptr<const StageMatrix>& stages) {
   std::unique_ptr<Search> search = make_search(problem, how, stages);
   const std::uint64_t steps = run(*search, how);
   return {std::move(search), steps};

@@ -23,8 +23,8 @@ struct Solved {
   std::uint64_t steps;
 };
 
-// Steps as `stageplan.solve` does, from no initial schemes. The result refers to the problem. `stages`: the times
-// of its stages, if they are known.
+// Steps as `stageplan.solve` does, from no initial schemes. The result refers to the problem. `stages`: the
+// times of its stages, if they are known.
 Solved solve(const Problem& problem, const HowToSolve& how,
              const std::shared_ptr<const StageMatrix>& stages = nullptr);
 

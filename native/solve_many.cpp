@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "common/threads.h"
+#include "exact/stage_matrix.h"
 
 namespace stageplan {
 namespace {
@@ -24,17 +25,17 @@ Problem set_up(const Problem& problem, const SetUps& set_ups, size_t i) {
 }
 
 // What the set-ups of one small problem share: the times of all its stages.
-using Shared = std::map<const Problem*, std::shared_ptr<const StageMatrix>>;
+using SharedStages = std::map<const Problem*, std::shared_ptr<const StageMatrix>>;
 
 bool shares(const Problem& problem, const HowToSolve& how) {
   return how.exact && !problem.by_options() && problem.merge == Merge::adjacent && StageMatrix::fits(problem);
 }
 
 // For the problems of several set-ups.
-Shared shared_by(const std::vector<const Problem*>& problems, const HowToSolve& how) {
+SharedStages shared_by(const std::vector<const Problem*>& problems, const HowToSolve& how) {
   std::map<const Problem*, size_t> counts;
   for (const Problem* problem : problems) ++counts[problem];
-  Shared shared;
+  SharedStages shared;
   for (const auto& [problem, count] : counts)
     shared[problem] = count > 1 && shares(*problem, how)
                           ? std::make_shared<const StageMatrix>(*problem, StageLoads(*problem))
@@ -79,7 +80,7 @@ void solve_one(const Problem& problem, const std::shared_ptr<const StageMatrix>&
 void solve_many(const std::vector<const Problem*>& problems, const SetUps& set_ups, const HowToSolve& how,
                 int threads, const Outcomes& outcomes) {
   std::atomic<size_t> first_invalid{kNone};
-  const Shared shared = shared_by(problems, how);
+  const SharedStages shared = shared_by(problems, how);
   parallel_for(problems.size(), threads, [&](size_t i) {
     check_stop();
     if (i > first_invalid) return;
