@@ -401,19 +401,6 @@ def test_a_stop_counts_all_the_work() -> None:
     assert stopped.points
 
 
-def test_text_and_json() -> None:
-    front = sp.pareto(example(), points=5)
-    head, columns, *_ = str(front).splitlines()
-    assert head == str(front.problem)
-    assert columns.split() == ["examples/s", "cost", "$/h", "devices", "stages", "gap"]
-    assert str(front).endswith(
-        f"{len(front.points)} points, {len(front.points)} proven to be the cheapest at their throughput"
-    )
-    plain = json.loads(json.dumps(front.to_dict(), allow_nan=False))
-    assert [p["plan"]["cost"] for p in plain["points"]] == [p.plan.cost for p in front.points]
-    assert plain["format"] == "stageplan front 1"
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -436,11 +423,3 @@ def test_text_and_json() -> None:
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=r"^" + text):
         sp.pareto(**{"problem": example()} | arguments)
-
-
-def test_repr_is_one_line() -> None:
-    problem = sp.Problem.from_arrays(
-        [[4.0, 1.0], [2.0, 1.0], [1.0, 2.0]], price=[1.0, 3.0], limit=[4, 4], compute_parallel=0.8
-    )
-    front = sp.pareto(problem, points=3)
-    assert repr(front) == "<Front of arrays: 3 points of throughput against cost, optimal>"

@@ -5,10 +5,11 @@ from .catalogue import make_cluster
 from .cluster import Cluster, DeviceType
 from .device import Device, Efficiency
 from .errors import ExecutorError, InputError, InputTypeError, StageplanError
+from .front import Front, Point
 from .goal import Goal
 from .headers import get_include
 from .learning.policy import Policy
-from .pareto import Front, Point, pareto
+from .pareto import pareto
 from .plan import Plan, Stage, Violation
 from .plan_cost import PlanCost, plan_cost
 from .plan_file import SavedPlan, read_plan

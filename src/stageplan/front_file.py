@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from .front import Against
 from .goal import Goal
-from .pareto import Against
 from .plan_file import PlanDocument
 from .result import Status
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..pareto import Front
+from ..front import Front
 from ..plan import Plan
 from ..result import Result
 from . import front as fronts

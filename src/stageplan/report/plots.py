@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..fields import printable
-from ..pareto import Front
+from ..front import Front
 from ..plan import Plan
 from ..quantities import show_bytes
 from ..result import Result

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from ..front import Front
 from ..front_file import FrontDocument
 from ..goal import Goal
-from ..pareto import Front
 from ..plan import Plan
 from ..plan_file import PlanDocument, RepairDocument, SearchDocument
 from ..quantities import show_bytes, show_seconds
