@@ -30,7 +30,7 @@ EXAMPLES = examples()
 FIRST = [
     *(
         "solve.py:solve",
-        "solve.py:Result",
+        "result.py:Result",
         "solve_many.py:solve_many",
         "problem.py:Problem",
         "problem.py:from_arrays",
@@ -54,7 +54,7 @@ def test_example(name, tmp_path, monkeypatch):
     for line in (line for example in test.examples for line in example.source.splitlines()):
         if line.startswith("import "):
             pytest.importorskip(line.split()[1])
-    if "@sp.stage_cost" in test.docstring:
+    if "@sp.stage_cost" in test.docstring or "@sp.plan_cost" in test.docstring:
         pytest.importorskip("numba")
     if "import generate" in test.docstring:  # all steps, but with commands that compute nothing
         fake_steps.install(monkeypatch.setattr)

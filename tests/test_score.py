@@ -87,7 +87,8 @@ def test_populations_of_more_than_a_block(draw: Draw) -> None:
     order = rng.permutation(2500)
     for target in (None, 0.5):
         scores, shuffled = (sp.evaluate(problem, x, target) for x in (population, population[order]))
-        for one, other in zip(scores, shuffled, strict=True):
+        assert scores.plan_cost is shuffled.plan_cost is None
+        for one, other in zip(scores[:4], shuffled[:4], strict=True):
             np.testing.assert_array_equal(one[order], other)
 
 

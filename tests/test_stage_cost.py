@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from strategies import option_problems, problems
 
 import stageplan as sp
@@ -116,7 +116,15 @@ def test_the_built_in_cost_as_a_function_gives_the_same_plans(arguments):
 @given(option_problems())
 def test_with_strategies_schedules_and_memory_by_position_too(arguments):
     problem = sp.Problem.from_arrays(**whole_bytes(arguments))
+    most = np.minimum(problem.limit, problem.goal.max_devices_per_stage or math.inf)
+    assume(np.any(problem.column_degree <= most[problem.column_type]))
     same_plans(problem, rewritten(problem), schemes_of(problem))
+
+
+def test_a_replica_that_no_type_has_the_devices_for_is_refused():
+    arrays = {"compute": [[1.0]], "price": [1.0], "column_type": [0], "column_degree": [2], "limit": [1]}
+    with pytest.raises(ValueError, match="no type has the devices for it; limit and max_devices_per_stage"):
+        rewritten(sp.Problem.from_arrays(**arrays))
 
 
 SMALL = sp.Problem.from_arrays(
@@ -260,7 +268,7 @@ def test_a_variable_that_changes_after_compilation_is_refused(monkeypatch):
         ({"layers": [1.0]}, "layers is [1.0]; it must be a mapping from names to arrays"),
         ({"types": {"own": [1.0]}}, "types['own'] has shape (1,); it must be (2,)"),
         ({"replicas": [0]}, "replicas is 0; it must be a whole number, at least 1"),
-        ({"replicas": [9]}, "replicas is [9]; no type has so many devices"),
+        ({"replicas": [9]}, "replicas is [9], and no type has the devices for it"),
         ({"replicas": 4}, "replicas is 4; it must be a sequence of whole numbers"),
         ({"threads": 0}, "threads is 0; it must be"),
     ],

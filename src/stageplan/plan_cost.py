@@ -184,7 +184,7 @@ def plan_cost(function: Callable[..., float] | None = None, **constants: npt.Arr
     ... )
     >>> result = sp.solve(problem)
     >>> result.plan.scheme.tolist(), result.plan.plan_cost
-    ([0, 0], 0.9)
+    ([1, 0], 0.88)
     """
 
     def make(function: Any) -> PlanCost:
