@@ -154,9 +154,9 @@ def make_choices(problem: Problem, replicas: Sequence[int] | None) -> Choices:
     ]
     rows.sort()
     if not rows:
-        allowed_devices = "limit and max_devices_per_stage must allow a replica of some type"
         raise InputError(
-            f"replicas is {show(replicas)}, and no type has the devices for it; {allowed_devices}"
+            f"replicas is {show(replicas)}, and no type has the devices for it; limit and "
+            "max_devices_per_stage must allow a replica of some type"
         )
     type_, devices, column, replicas_ = np.array(rows, dtype=np.int32).T
     examples = (problem.goal.batch or 1) / (problem.goal.microbatches or 1)
