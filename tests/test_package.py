@@ -1,8 +1,9 @@
-"""The package: what it imports, and when."""
+"""The package: what it imports, and when; what its wheels have, and which are built."""
 
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 import stageplan as sp
 
 STUB = ast.parse(Path(sp.__file__).with_suffix(".pyi").read_text())
+
+ROOT = Path(__file__).parents[1]
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def run(code):
@@ -56,3 +60,25 @@ def test_star_import():
 def test_unknown_name():
     with pytest.raises(AttributeError, match=r"^module 'stageplan' has no attribute 'sovle'$"):
         _ = sp.sovle
+
+
+def test_wheels_are_built_for_each_python_that_may_install_it():
+    """From the oldest that is allowed to the newest, one after the other."""
+    oldest = int(CONFIGURATION["project"]["requires-python"].removeprefix(">=3."))
+    built = CONFIGURATION["tool"]["cibuildwheel"]["build"]
+    assert built == [f"cp3{minor}-*" for minor in range(oldest, 15)]
+
+
+def test_files_that_are_not_python_are_package_data():
+    """Each of them is in a wheel, and no pattern is of files that are gone."""
+    package = ROOT / "src/stageplan"
+    patterns = [
+        package.parent / name.replace(".", "/") / pattern
+        for name, listed in CONFIGURATION["tool"]["setuptools"]["package-data"].items()
+        for pattern in listed
+    ]
+    found = [set(package.glob(str(pattern.relative_to(package)))) for pattern in patterns]
+    assert all(found), dict(zip(patterns, found, strict=True))
+    built = {".py", ".pyc", ".pyx", ".so", ".pyd"}  # setuptools adds these itself, or does not need them
+    needed = {path for path in package.rglob("*") if path.is_file() and path.suffix not in built}
+    assert needed <= set().union(*found), needed - set().union(*found)
