@@ -79,6 +79,7 @@ def test_files_that_are_not_python_are_package_data():
     ]
     found = [set(package.glob(str(pattern.relative_to(package)))) for pattern in patterns]
     assert all(found), dict(zip(patterns, found, strict=True))
-    built = {".py", ".pyc", ".pyx", ".so", ".pyd"}  # setuptools adds these itself, or does not need them
+    # setuptools adds these itself, or does not need them; numba's are of functions that were compiled here.
+    built = {".py", ".pyc", ".pyx", ".so", ".pyd", ".nbi", ".nbc"}
     needed = {path for path in package.rglob("*") if path.is_file() and path.suffix not in built}
     assert needed <= set().union(*found), needed - set().union(*found)
