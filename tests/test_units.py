@@ -7,7 +7,7 @@ import numpy as np
 import option_problems
 import pytest
 import strategies
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import stageplan as sp
@@ -38,8 +38,12 @@ def test_plans_of_merged_layers_are_those_of_the_layers() -> None:
         check_merged(problem, begins, rng.integers(0, problem.n_labels, len(begins)))
 
 
+UNSUPPORTED = {"compute": [[np.inf, 0.5]], "price": [1.0, 1.0], "compute_parallel": [[0.0, 0.0]]}
+
+
 @settings(max_examples=60)
 @given(strategies.problems() | strategies.option_problems(), st.integers(0, 2**32))
+@example(UNSUPPORTED, 0)
 def test_any_problem(arguments: strategies.Arguments, seed: int) -> None:
     problem, rng = sp.Problem.from_arrays(**arguments), np.random.default_rng(seed)
     if problem.goal.merge == "type":

@@ -39,7 +39,7 @@ def merge_layers(problem: Problem, begins: Sequence[int]) -> Problem:
     ends = [*begins[1:], problem.n_layers]
     last = np.array(ends) - 1
     compute = fields["compute"]
-    parallel = np.where(np.isinf(compute), 0.0, compute * fields["compute_parallel"])
+    parallel = np.where(np.isinf(compute), 0.0, compute) * fields["compute_parallel"]
     fields["compute"] = np.add.reduceat(compute, starts, axis=0)
     fields["compute_parallel"] = _ratio(np.add.reduceat(parallel, starts, axis=0), fields["compute"])
     fields["send"], fields["receive"] = fields["send"][last], fields["receive"][starts]
