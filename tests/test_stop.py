@@ -1,5 +1,6 @@
 """When a search stops."""
 
+import pickle
 from fractions import Fraction
 from math import inf, nan
 from typing import Any
@@ -18,6 +19,7 @@ from stageplan import (
     Progress,
     Stop,
     Target,
+    solve,
 )
 
 PROBLEM = Problem.from_arrays([[1.0]], price=[1.0])
@@ -144,3 +146,14 @@ def test_values_that_never_stop_or_always(make: Any, value: float) -> None:
 def test_counts_are_whole(make: Any) -> None:
     with pytest.raises(TypeError, match=r"is 2\.5; it must be a whole number"):
         make(2.5)
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [MaxGenerations(3), MaxEvaluations(9) | MaxRuntime(2), NoImprovement(1), Target(1.5), FirstFeasible()],
+    ids=repr,
+)
+def test_criteria_go_to_other_processes(stop: Stop) -> None:
+    sent = pickle.loads(pickle.dumps(stop))
+    assert (repr(sent), sent.seconds) == (repr(stop), stop.seconds)
+    assert solve(PROBLEM, "genetic", stop=sent).plan == solve(PROBLEM, "genetic", stop=stop).plan

@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from .arguments import check_number
 from .progress import Progress
+
+# Functions that criteria call, at the top so that these can be sent to other processes.
+
+
+def _reaches(name: str, number: float, progress: Progress) -> bool:
+    return bool(getattr(progress, name) >= number)
+
+
+def _either(first: Stop, second: Stop, progress: Progress) -> bool:
+    return first(progress) or second(progress)
+
+
+def _fits(progress: Progress) -> bool:
+    return progress.violation == 0
+
+
+def _as_good(value: float, progress: Progress) -> bool:
+    if progress.plan_cost is not None:
+        good = progress.plan_cost <= value
+    elif progress.objective == "throughput":
+        good = progress.throughput >= value
+    else:
+        good = getattr(progress, progress.objective) <= value
+    return good and _fits(progress)
 
 
 class Stop:
@@ -43,7 +68,7 @@ class Stop:
         if not isinstance(other, Stop):
             return NotImplemented
         return Stop(
-            lambda progress: self(progress) or other(progress),
+            partial(_either, self, other),
             f"{self._text} | {other._text}",
             min(self.seconds, other.seconds),
         )
@@ -65,7 +90,7 @@ class MaxGenerations(Stop):
 
     def __init__(self, generations: int) -> None:
         check_number("generations", generations, minimum=0, whole=True)
-        super().__init__(lambda p: p.generation >= generations, f"MaxGenerations({generations})")
+        super().__init__(partial(_reaches, "generation", generations), f"MaxGenerations({generations})")
 
 
 class MaxEvaluations(Stop):
@@ -81,7 +106,7 @@ class MaxEvaluations(Stop):
 
     def __init__(self, evaluations: int) -> None:
         check_number("evaluations", evaluations, minimum=0, whole=True)
-        super().__init__(lambda p: p.evaluations >= evaluations, f"MaxEvaluations({evaluations})")
+        super().__init__(partial(_reaches, "evaluations", evaluations), f"MaxEvaluations({evaluations})")
 
 
 class MaxWork(Stop):
@@ -100,7 +125,7 @@ class MaxWork(Stop):
 
     def __init__(self, work: int) -> None:
         check_number("work", work, minimum=0, whole=True)
-        super().__init__(lambda p: p.work >= work, f"MaxWork({work})")
+        super().__init__(partial(_reaches, "work", work), f"MaxWork({work})")
 
 
 class MaxRuntime(Stop):
@@ -116,7 +141,7 @@ class MaxRuntime(Stop):
 
     def __init__(self, seconds: float) -> None:
         check_number("seconds", seconds, minimum=0)
-        super().__init__(lambda p: p.runtime >= seconds, f"MaxRuntime({float(seconds):g})", seconds)
+        super().__init__(partial(_reaches, "runtime", seconds), f"MaxRuntime({float(seconds):g})", seconds)
 
 
 class NoImprovement(Stop):
@@ -133,7 +158,7 @@ class NoImprovement(Stop):
 
     def __init__(self, generations: int) -> None:
         check_number("generations", generations, minimum=1, whole=True)
-        super().__init__(lambda p: p.stagnation >= generations, f"NoImprovement({generations})")
+        super().__init__(partial(_reaches, "stagnation", generations), f"NoImprovement({generations})")
 
 
 class Target(Stop):
@@ -149,14 +174,7 @@ class Target(Stop):
 
     def __init__(self, value: float) -> None:
         check_number("value", value, above=0)
-
-        def reached(p: Progress) -> bool:
-            if p.plan_cost is not None:
-                return p.plan_cost <= value and p.violation == 0
-            good = p.throughput >= value if p.objective == "throughput" else getattr(p, p.objective) <= value
-            return bool(good and p.violation == 0)
-
-        super().__init__(reached, f"Target({float(value):g})")
+        super().__init__(partial(_as_good, value), f"Target({float(value):g})")
 
 
 class FirstFeasible(Stop):
@@ -171,4 +189,4 @@ class FirstFeasible(Stop):
     """
 
     def __init__(self) -> None:
-        super().__init__(lambda p: p.violation == 0, "FirstFeasible()")
+        super().__init__(_fits, "FirstFeasible()")
