@@ -150,7 +150,7 @@ def test_counts_are_whole(make: Any) -> None:
 
 @pytest.mark.parametrize(
     "stop",
-    [MaxGenerations(3), MaxEvaluations(9) | MaxRuntime(2), NoImprovement(1), Target(1.5), FirstFeasible()],
+    [MaxGenerations(3), MaxEvaluations(9) | MaxRuntime(2), NoImprovement(1), Target(1e9), FirstFeasible()],
     ids=repr,
 )
 def test_criteria_go_to_other_processes(stop: Stop) -> None:
