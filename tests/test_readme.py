@@ -30,10 +30,14 @@ def test_blocks_run(run_in_empty_folder, monkeypatch):
 
 def test_all_blocks_are_tested():
     blocks = blocks_of(README)
-    assert [block.language for block in blocks] == ["text", "console", "console", "console", "python"]
+    assert [block.language for block in blocks] == ["text", "sh", "sh", "console", "console", "python"]
     commands = [command for block in blocks for command, _ in block.commands()]
-    assert len(commands) == 11
+    assert len(commands) == 9
     assert all(split_command(command)[0][0] in ("stageplan", "pip") for command in commands)
+    assert [block.code for block in blocks[1:3]] == [
+        "pip install .\nstageplan plan ctr\n",
+        'pip install ".[test]"\npytest\n',
+    ]
 
 
 def test_links_lead_to_pages():

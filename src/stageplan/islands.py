@@ -99,7 +99,7 @@ class Islands:
         self._seeds = [seed, *map(int, seeds[1:])]
         self._threads, self._engine = threads, engine
         self._states: list[_State] = []
-        self._best = self._start = _core.RandomSearch(problem.core, 0, 1)
+        self._start = _core.RandomSearch(problem.core, 0, 1)
         self._scheme: Schemes | None = None
         self._score: _core.Score | None = None
         self._best_rank = math.inf, math.inf
