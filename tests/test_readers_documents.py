@@ -129,7 +129,7 @@ def with_layer(**fields):
             "layers[0].memory is -1.0; it must be 0 or more bytes and finite, or a table of that by device "
             "type (layer 'embed')",
         ),
-        (with_layer(memory="1 GB"), "layers[0].memory is '1 GB'; it must be 0 or more bytes and finite"),
+        (with_layer(memory="1 apple"), "layers[0].memory is '1 apple'; it must be 0 or more bytes and finite"),
         (
             with_layer(compute={"cpu": -2}),
             "layers[0].compute['cpu'] is -2; compute must be a table from each",
@@ -205,3 +205,18 @@ def test_schema_names_the_fields(kind, field):
 def test_schema_of_an_unknown_kind():
     with pytest.raises(ValueError, match="kind is 'plan'; it must be one of 'workload', 'cluster'"):
         documents.schema("plan")
+
+
+def test_bytes_may_have_a_unit():
+    types = [{"name": "gpu", "price": 1, "capacity": "80GB", "bandwidth": "25 GB/s"}]
+    (gpu,) = documents.read_cluster({"name": "lab", "types": types}).types
+    assert (gpu.capacity, gpu.bandwidth) == (8e10, 2.5e10)
+    layers = [{"name": "a", "compute": {"gpu": 1}, "memory": {"gpu": "2GiB"}, "activations": "1MB"}]
+    (layer,) = documents.read_workload({"name": "net", "layers": layers}).layers
+    assert (layer.memory, layer.activations) == ({"gpu": 2**31}, 1e6)
+
+
+@pytest.mark.parametrize(("field", "value"), [("capacity", "80 apples"), ("price", "2GB"), ("name", "")])
+def test_other_texts_are_refused(field, value):
+    with pytest.raises((TypeError, ValueError), match=rf"types\[0\]\.{field} is "):
+        documents.read_cluster({"name": "lab", "types": [{"name": "gpu", "price": 1, field: value}]})

@@ -120,10 +120,11 @@ DeviceLimit = Annotated[int, whole(0, 2**53, "devices")]
 Fraction = Annotated[float, Meta(ge=0, le=1, description="a fraction from 0 to 1")]
 Positive = Annotated[float, positive()]
 Seconds = Annotated[float, not_negative("seconds")]
-Bytes = Annotated[float, not_negative("bytes")]
+IN_BYTES = {"unit": "bytes"}  # documents may give it as text, "80GB"
+Bytes = Annotated[float, not_negative("bytes"), Meta(extra=IN_BYTES)]
 Price = Annotated[float, not_negative("$/hour")]
-Capacity = Annotated[float, positive("bytes")]
-Bandwidth = Annotated[float, positive("bytes/s")]
+Capacity = Annotated[float, positive("bytes"), Meta(extra=IN_BYTES)]
+Bandwidth = Annotated[float, positive("bytes/s"), Meta(extra=IN_BYTES)]
 
 
 def allowed(field: FieldInfo) -> str:

@@ -1,6 +1,21 @@
-"""Seconds and bytes as text, in a unit that suits them."""
+"""Seconds and bytes as text, in a unit that suits them; bytes as people write them: ``80GB``, ``24 GiB``."""
 
 from __future__ import annotations
+
+import re
+
+_BYTES = {
+    unit + suffix: base**power
+    for power, unit in enumerate("kMGTP", 1)
+    for suffix, base in (("B", 1000.0), ("iB", 1024.0))
+} | {"KiB": 1024.0, "KB": 1000.0, "B": 1.0}
+_AMOUNT = re.compile(rf"(?P<number>\d+(?:\.\d*)?(?:e\d+)?) ?(?P<unit>{'|'.join(_BYTES)})(?:/s)?")
+
+
+def bytes_of(text: str) -> float | None:
+    """Read bytes with a unit, or bytes per second; None where a text is neither."""
+    match = _AMOUNT.fullmatch(text)
+    return match and float(match["number"]) * _BYTES[match["unit"]]
 
 
 def show_seconds(value: float) -> str:

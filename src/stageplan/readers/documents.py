@@ -12,8 +12,9 @@ from ..arguments import check_choice
 from ..cluster import Cluster
 from ..device import Device
 from ..errors import InputError
-from ..fields import allowed, check_fields, fields_of, show
+from ..fields import IN_BYTES, allowed, check_fields, fields_of, show
 from ..goal import Goal
+from ..quantities import bytes_of
 from ..suggestions import did_you_mean
 from ..workload import Workload
 
@@ -128,10 +129,10 @@ def build(struct: type[S], document: Any, where: str = "") -> S:
 
 
 def _part(type_: Any, value: Any, where: str) -> Any:
-    """Value of a field, its tables made into structs where the field holds structs."""
+    """Value of a field: its tables made into structs where it holds structs, ``"80GB"`` into bytes."""
     struct = _struct_in(type_)
     if struct is None:
-        return value
+        return _with_bytes(value) if _has_text(value) and _holds_bytes(type_) else value
     if isinstance(value, list):
         return [build(struct, item, f"{where}[{index}]") for index, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -139,6 +140,25 @@ def _part(type_: Any, value: Any, where: str) -> Any:
     if _is_mapping(type_):
         return {key: build(struct, item, f"{where}.{show(key)[1:-1]}") for key, item in value.items()}
     return build(struct, value, where)
+
+
+def _has_text(value: Any) -> bool:
+    values = value.values() if isinstance(value, dict) else (value,)
+    return any(isinstance(item, str) for item in values)
+
+
+def _holds_bytes(type_: Any) -> bool:
+    """Whether an annotation is of bytes, or bytes per second."""
+    units = (meta.extra for meta in getattr(type_, "__metadata__", ()) if isinstance(meta, Meta))
+    return IN_BYTES in units or any(map(_holds_bytes, get_args(type_)))
+
+
+def _with_bytes(value: Any) -> Any:
+    """Read a text of bytes, or those of a table; what is no such text stays, and is refused later."""
+    if isinstance(value, dict):
+        return {key: _with_bytes(item) for key, item in value.items()}
+    amount = bytes_of(value) if isinstance(value, str) else None
+    return value if amount is None else amount
 
 
 def _is_mapping(type_: Any) -> bool:
