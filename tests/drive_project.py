@@ -76,7 +76,7 @@ def blind(config, quick):
 
 def names(config, quick):
     """Name the layers of the network."""
-    return [name for name, _ in importlib.import_module("network").layers(config.model)]
+    return importlib.import_module("division").layer_names(config)
 
 
 if __name__ == "__main__":

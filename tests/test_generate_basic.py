@@ -65,8 +65,9 @@ def test_project_has_only_the_files_of_its_task(tmp_path):
         make_spec("click-through-rate"), REPORT, target := Recorder(tmp_path), tmp_path, training="full"
     )
     assert target.placed == [
-        "README.md", "common.py", "config.json", "data.py", "evaluate.py", "export.py", "infer.py",
-        "network.py", "requirements.lock", "requirements.txt", "sizes.py", "train.py",
+        "README.md", "common.py", "config.json", "data.py", "division.py", "evaluate.py", "export.py",
+        "infer.py", "network.py", "requirements.lock", "requirements.txt", "sequence.py", "sizes.py",
+        "train.py",
     ]  # fmt: skip
     assert (tmp_path / "project/requirements.txt").read_text() == "torch==2\n"
 

@@ -199,7 +199,7 @@ def pipelined(tmp_path_factory):
     pytest.importorskip("safetensors", reason="the generated project keeps weights in safetensors")
     folder = write(tmp_path_factory.mktemp("pipelined") / "project", make_spec())
     text = (folder / "pipeline.py").read_text()
-    broken = text.replace("groups |= dict.fromkeys(tie, dist.new_group(ranks))", "dist.new_group(ranks)")
+    broken = text.replace("groups |= dict.fromkeys(tie, dist.new_group(holders))", "dist.new_group(holders)")
     assert broken != text
     (folder / "broken.py").write_text(broken)
     settings = json.loads((folder / "extended.json").read_bytes())

@@ -104,6 +104,7 @@ def build(
 def write_project(spec: Spec, report: EnvironmentReport, project: Path) -> None:
     """Write the files of the basic function, unchanged, and this project's configuration."""
     copy_files(project, "basic", _file_names("basic", {CASES_FILE}))
+    copy_files(project, "built-in", _file_names("built-in", set()))
     copy_files(project, spec.task, _file_names(spec.task, {DEFAULTS_FILE}))
     source = spec.data.file and f"examples{Path(spec.data.file).suffix}"
     if spec.data.file is not None and source is not None:

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
@@ -192,58 +191,27 @@ def whole(path: Path) -> Iterator[Path]:
 # The network --------------------------------------------------------------------------------------------
 
 
-class Network(nn.Sequential):
-    """Named layers in order, of the network or of a stage; some have more than one output."""
-
-    def forward(self, *inputs: Tensor) -> Any:
-        """Run the layers one after the other."""
-        for layer in self:
-            outputs = layer(*inputs)
-            inputs = as_tuple(outputs)
-        return outputs
-
-
 def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
     """Return the outputs of a layer as a tuple, also where it is one tensor."""
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def build(config: Config, names: tuple[str, ...] | None = None, device: str | None = None) -> Network:
-    """Build the network, or the stage of the layers with the given names, with initial weights.
-
-    Every layer draws its weights from a seed of its own, so that a stage starts as the network does. On the
-    device ``"meta"`` it has shapes and no numbers.
-    """
-    makers = dict(network.layers(config.model))
-
-    def make(name: str) -> nn.Module:
-        torch.manual_seed(_seed(config.seed, name))
-        return makers[name]()
-
+def build(config: Config, device: str | None = None) -> nn.Module:
+    """Build the network with initial weights. On the device ``"meta"`` it has shapes and no numbers."""
     with torch.device("meta" if device == "meta" else "cpu"):
-        stage = Network(OrderedDict((name, make(name)) for name in makers if names is None or name in names))
-        for owner, sharer in network.TIES:
-            layer, parameter = owner.split(".", 1)
-            layers = dict(stage.named_children())
-            if sharer.split(".")[0] in layers:
-                first = layers[layer] if layer in layers else make(layer)
-                _set_parameter(stage, sharer, first.get_parameter(parameter))
-    return stage.to(device or config.device)
-
-
-def _set_parameter(module: nn.Module, path: str, parameter: nn.Parameter) -> None:
-    parent, name = path.rsplit(".", 1)
-    setattr(module.get_submodule(parent), name, parameter)
+        module = network.build(config.model, config.seed)
+    return module.to(device or config.device)
 
 
 def save_weights(module: nn.Module, path: Path = WEIGHTS) -> None:
-    """Write the parameters; shared ones once, under the name of their owner."""
-    tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in module.named_parameters()}
+    """Write parameters and buffers; shared ones once, under their first name."""
+    state = module.state_dict()
+    tensors = {name: state[name].cpu().contiguous() for name in dict.fromkeys(_first_names(module).values())}
     with whole(path) as beside:
         save_file(tensors, beside)
 
 
-def load_weights(config: Config, path: Path = WEIGHTS) -> Network:
+def load_weights(config: Config, path: Path = WEIGHTS) -> nn.Module:
     """Build the network with the weights of a file.
 
     Raises
@@ -253,9 +221,24 @@ def load_weights(config: Config, path: Path = WEIGHTS) -> Network:
     """
     module = build(config)
     tensors = load_tensors(path)
-    shared = {sharer: tensors[owner] for owner, sharer in network.TIES if owner in tensors}
-    module.load_state_dict(tensors | shared)
+    firsts = _first_names(module).items()
+    module.load_state_dict(tensors | {name: tensors[first] for name, first in firsts if first in tensors})
     return module
+
+
+def _first_names(module: nn.Module) -> dict[str, str]:
+    """Map the name of each parameter and buffer to the first name that the same tensor has."""
+    firsts: dict[int, str] = {}
+    state = module.state_dict(keep_vars=True)  # the tensors themselves
+    return {name: firsts.setdefault(id(tensor), name) for name, tensor in state.items()}
+
+
+def ties(config: Config) -> list[tuple[str, ...]]:
+    """Return the names of each parameter that has several, the first one first."""
+    names: dict[str, list[str]] = {}
+    for name, first in _first_names(build(config, "meta")).items():
+        names.setdefault(first, []).append(name)
+    return [tuple(group) for group in names.values() if len(group) > 1]
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

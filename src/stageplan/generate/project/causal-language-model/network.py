@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, scaled_dot_product_attention
 
+from sequence import Sequence, build_sequence
+
 # Shared parameters: the owner's name -> the name of its second use.
 TIES = (("embedding.tokens.weight", "head.weight"),)
 
@@ -22,6 +24,11 @@ class Model:
     heads: int
     tokens: int
     vocabulary: int
+
+
+def build(model: Model, seed: int) -> Sequence:
+    """Build the network with initial weights."""
+    return build_sequence(layers(model), TIES, seed)
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:

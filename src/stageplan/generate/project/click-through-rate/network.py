@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, silu
 
+from sequence import Sequence, build_sequence
+
 # Shared parameters: none.
 TIES: tuple[tuple[str, str], ...] = ()
 
@@ -25,6 +27,11 @@ class Model:
     numbers: int
     categories: int
     vocabulary: int
+
+
+def build(model: Model, seed: int) -> Sequence:
+    """Build the network with initial weights."""
+    return build_sequence(layers(model), TIES, seed)
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import network
-from common import ARTEFACTS, Config, as_tuple, build, in_precision, on_device, run, write_json
+from common import ARTEFACTS, Config, as_tuple, in_precision, on_device, run, write_json
+from division import build_layers
 from train import training_batch
 
 WORKLOAD = ARTEFACTS / "workload.json"
@@ -23,20 +24,20 @@ def layer_times(config: Config, quick: bool) -> dict[str, float]:
     tensors, targets = on_device(config, training_batch(config, 0))
     layers: list[dict[str, Any]] = []
     passed = []
-    for name, layer in build(config).named_children():
-        one = _pass(config, layer, tensors, targets if name == _last(config) else None)
+    holders: dict[nn.Parameter, list[str]] = {}
+    named = build_layers(config, tensors)
+    for name, layer in named:
+        one = _pass(config, layer, tensors, targets if name == named[-1][0] else None)
         seconds = _least_seconds(config, one, repeats=3 if quick else 20)
         tensors = tuple(tensor.detach() for tensor in one())
         memory = TRAINED * _bytes(layer.parameters()) + _bytes(tensors)
         compute = {config.device: seconds}
         layers.append({"name": name, "kind": type(layer).__name__, "compute": compute, "memory": memory})
         passed.append(2 * _bytes(tensors))  # forward, and gradients of the same size backward
-    write_json(WORKLOAD, _workload(config, layers, passed))
+        holders |= {parameter: [*holders.get(parameter, []), name] for parameter in layer.parameters()}
+    shared = [names for names in holders.values() if len(names) > 1]
+    write_json(WORKLOAD, _workload(config, layers, passed, shared))
     return {"layers": len(layers), "seconds": sum(layer["compute"][config.device] for layer in layers)}
-
-
-def _last(config: Config) -> str:
-    return network.layers(config.model)[-1][0]
 
 
 def _pass(
@@ -48,8 +49,9 @@ def _pass(
     def run_layer() -> tuple[Tensor, ...]:
         with in_precision(config):
             outputs = as_tuple(layer(*inputs))
-        outputs = tuple(tensor.float() for tensor in outputs)
+        outputs = tuple(tensor.float() if tensor.is_floating_point() else tensor for tensor in outputs)
         ends = outputs if targets is None else (network.loss(outputs[0], targets),)
+        ends = tuple(tensor for tensor in ends if tensor.requires_grad)
         torch.autograd.backward(ends, [torch.ones_like(tensor) for tensor in ends])
         return outputs
 
@@ -74,19 +76,20 @@ def _bytes(tensors: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _workload(config: Config, layers: list[dict[str, Any]], passed: list[int]) -> dict[str, Any]:
+def _workload(
+    config: Config, layers: list[dict[str, Any]], passed: list[int], shared: list[list[str]]
+) -> dict[str, Any]:
     names = [layer["name"] for layer in layers]
     tensors = [
         {"producer": producer, "consumers": [consumer], "bytes": size}
         for producer, consumer, size in zip(names, names[1:], passed, strict=False)
     ]
-    ties = [sorted({name.split(".")[0] for name in tie}, key=names.index) for tie in network.TIES]
     return {
         "name": config.name,
         "batch": config.train.batch,
         "layers": layers,
         "tensors": tensors,
-        "ties": ties,
+        "ties": shared,
     }
 
 

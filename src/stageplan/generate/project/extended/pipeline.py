@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing import start_processes  # type: ignore[attr-defined]
 
 import network
@@ -37,9 +37,11 @@ from common import (
     run,
     settings,
     single,
+    ties,
     whole,
     write_json,
 )
+from division import build_layers, build_stage, layer_names, tensors_of
 from evaluate import margin_of, measure_network
 from train import make_optimizer, split, train, training_batch, warm_up
 
@@ -78,7 +80,7 @@ def read_plan(config: Config, path: Path = PLAN) -> list[Stage]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid plan: {error!r}") from None
     planned = [name for _, layers, _ in stages for name in layers]
-    names = [name for name, _ in network.layers(config.model)]
+    names = layer_names(config)
     if planned != names:
         raise ValueError(f"{path} has the layers {planned}; they must be {names}, in this order")
     if not all(layers and devices > 0 for _, layers, devices in stages):
@@ -104,10 +106,11 @@ class Worker:
         self.before = stages[self.index - 1].ranks if self.index > 0 else ()
         self.behind = stages[self.index + 1].ranks if self.index + 1 < len(stages) else ()
         self.mine = [m for m in range(self.micro_batches) if self._turn(self.stage.ranks, m) == rank]
-        self.module = build(config, self.stage.layers)
+        inputs, _ = on_device(config, split(training_batch(config, 0), self.micro_batches)[0])
+        self.module = build_stage(config, self.stage.layers, inputs)
         self.optimizer = make_optimizer(config, self.module)
-        self.shapes_in, self.shapes_out = _shapes(config, self.stage, self.micro_batches)
-        self.groups = _groups(stages)
+        self.entering, self.leaving = _patterns(config, self.stage, inputs)
+        self.groups = _groups(config, stages, self.module)
         self.order = _order(self.mine, _ahead(stages, self.index, len(self.mine)))
         self.waiting: dict[int, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {}
         self.sending: list[tuple[dist.Work, Tensor]] = []
@@ -136,12 +139,12 @@ class Worker:
         """Run the stage on a micro-batch, and pass its outputs on or, in the last stage, return its loss."""
         inputs, targets = part
         if self.before:
-            inputs = self._receive(m, 0, self.before, self.shapes_in)
-            inputs = tuple(tensor.requires_grad_() for tensor in inputs)
+            inputs = self._receive(m, 0, self.before, self.entering)
+            inputs = tuple(tensor.requires_grad_(tensor.is_floating_point()) for tensor in inputs)
         with in_precision(self.config):
             outputs = self.module(*inputs)
         if self.behind:
-            outputs = tuple(tensor.float() for tensor in as_tuple(outputs))
+            outputs = tuple(_exact(tensor) for tensor in as_tuple(outputs))
             self._send(m, 0, self.behind, outputs)
             self.waiting[m] = inputs, outputs
             return torch.zeros(())
@@ -152,14 +155,22 @@ class Worker:
     def backward(self, m: int) -> None:
         """Compute the gradients of a micro-batch and send those of the inputs back."""
         inputs, outputs = self.waiting.pop(m)
-        gradients = self._receive(m, 1, self.behind, self.shapes_out) if self.behind else None
-        torch.autograd.backward(outputs, gradients)
+        if self.behind:
+            received = self._receive(m, 1, self.behind, [x for x in self.leaving if x.is_floating_point()])
+            floats = [tensor for tensor in outputs if tensor.is_floating_point()]
+            pairs = [(x, y) for x, y in zip(floats, received, strict=True) if x.requires_grad]
+        else:
+            pairs = [(outputs[0], torch.ones_like(outputs[0]))]
+        torch.autograd.backward([x for x, _ in pairs], [y for _, y in pairs])
         if self.before:
-            self._send(m, 1, self.before, tuple(_gradient(tensor) for tensor in inputs))
+            floats = [tensor for tensor in inputs if tensor.is_floating_point()]
+            self._send(m, 1, self.before, tuple(_gradient(tensor) for tensor in floats))
 
     def add_up_gradients(self) -> None:
         """Sum gradients over the processes of the stage; those of shared weights over all that have them."""
-        for name, parameter in self.module.named_parameters():
+        for name, parameter in tensors_of(self.module).items():
+            if not parameter.requires_grad:
+                continue  # a buffer
             group = self.groups.get(name, self.groups[self.stage.ranks])
             gradient = _gradient(parameter).cpu()
             dist.all_reduce(gradient, group=group)
@@ -176,16 +187,16 @@ class Worker:
             self.sending.append((work, sent))  # the tensor must live until it is sent
 
     def _receive(
-        self, m: int, way: int, ranks: tuple[int, ...], shapes: list[torch.Size]
+        self, m: int, way: int, ranks: tuple[int, ...], patterns: list[Tensor]
     ) -> tuple[Tensor, ...]:
-        tensors = tuple(torch.empty(shape) for shape in shapes)
+        tensors = tuple(torch.empty_like(pattern, device="cpu") for pattern in patterns)
         for i, tensor in enumerate(tensors):
             dist.recv(tensor, self._turn(ranks, m), tag=_tag(m, way, i))
         return tuple(tensor.to(self.config.device) for tensor in tensors)
 
 
 def _tag(m: int, way: int, i: int) -> int:
-    return (m * 2 + way) * 8 + i
+    return (m * 2 + way) * 256 + i
 
 
 def _gradient(tensor: Tensor) -> Tensor:
@@ -222,26 +233,32 @@ def _order(mine: list[int], ahead: int) -> list[tuple[str, int]]:
     return order + [("backward", m) for m in mine[done:]]
 
 
-def _shapes(config: Config, stage: Stage, micro_batches: int) -> tuple[list[torch.Size], list[torch.Size]]:
-    """Shapes of the inputs and outputs of a stage, without computation."""
-    inputs, _ = split(training_batch(config, 0), micro_batches)[0]
+def _patterns(config: Config, stage: Stage, inputs: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return inputs and outputs of a stage on the meta device: shapes and types, without computation."""
     tensors = tuple(tensor.to("meta") for tensor in inputs)
     entering = tensors
-    for name, layer in build(config, device="meta").named_children():
-        entering = tensors if name == stage.layers[0] else entering
-        tensors = as_tuple(layer(*tensors))
-        if name == stage.layers[-1]:
-            break
-    return [tensor.shape for tensor in entering], [tensor.shape for tensor in tensors]
+    with torch.no_grad():
+        for name, layer in build_layers(config, inputs, device="meta"):
+            entering = tensors if name == stage.layers[0] else entering
+            tensors = tuple(_exact(tensor).contiguous() for tensor in as_tuple(layer(*tensors)))
+            if name == stage.layers[-1]:
+                break
+    return list(entering), list(tensors)
 
 
-def _groups(stages: list[Stage]) -> dict[Any, dist.ProcessGroup]:
+def _exact(tensor: Tensor) -> Tensor:
+    """Return a tensor as it is passed on: floating-point numbers in float32."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _groups(config: Config, stages: list[Stage], module: nn.Module) -> dict[Any, dist.ProcessGroup]:
     """Group processes that sum gradients: of a stage, by its ranks; of a shared parameter, by its names."""
+    names: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(names, list(tensors_of(module)))
     groups: dict[Any, Any] = {stage.ranks: dist.new_group(list(stage.ranks)) for stage in stages}
-    for tie in network.TIES:
-        holders = [stage for stage in stages if any(name.split(".")[0] in stage.layers for name in tie)]
-        ranks = sorted(rank for stage in holders for rank in stage.ranks)
-        groups |= dict.fromkeys(tie, dist.new_group(ranks))
+    for tie in ties(config):
+        holders = [rank for rank, held in enumerate(names) if not set(tie).isdisjoint(held)]
+        groups |= dict.fromkeys(tie, dist.new_group(holders))
     return groups
 
 
@@ -256,7 +273,7 @@ def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str
     )
     worker = Worker(config, stages, rank)
     losses = [worker.step(step) for step in range(steps)]
-    tensors = {name: p.detach().cpu().contiguous() for name, p in worker.module.named_parameters()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors_of(worker.module).items()}
     save_file(tensors, f"{folder}/{rank}.safetensors")
     ran = [name for name, _ in worker.module.named_children()]
     Path(folder, f"{rank}.json").write_text(json.dumps({"layers": ran, "losses": losses}))
@@ -283,7 +300,7 @@ def train_in_stages(config: Config, stages: list[Stage], steps: int) -> tuple[li
         tensors = [load_tensors(Path(folder, f"{rank}.safetensors")) for rank in range(processes)]
     ran = [{"type": s.type, "layers": reports[s.ranks[0]]["layers"], "ranks": s.ranks} for s in stages]
     write_json(RECORD, ran)
-    return reports[-1]["losses"], _merge(tensors)
+    return reports[-1]["losses"], _merge(config, tensors)
 
 
 def _start(processes: int, arguments: tuple[Any, ...]) -> None:
@@ -293,9 +310,9 @@ def _start(processes: int, arguments: tuple[Any, ...]) -> None:
     start_processes(work, arguments, nprocs=processes, start_method=method)
 
 
-def _merge(parts: list[dict[str, Tensor]]) -> float:
+def _merge(config: Config, parts: list[dict[str, Tensor]]) -> float:
     """Write the weights of all processes in one file, and compare those that several have."""
-    owners = {sharer: owner for owner, sharer in network.TIES}
+    owners = {name: tie[0] for tie in ties(config) for name in tie}
     merged: dict[str, Tensor] = {}
     difference = 0.0
     for part in parts:

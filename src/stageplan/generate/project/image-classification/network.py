@@ -14,6 +14,8 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, silu
 
+from sequence import Sequence, build_sequence
+
 # Shared parameters: none.
 TIES: tuple[tuple[str, str], ...] = ()
 GROUPS = 4
@@ -29,6 +31,11 @@ class Model:
     rows: int
     columns: int
     classes: int
+
+
+def build(model: Model, seed: int) -> Sequence:
+    """Build the network with initial weights."""
+    return build_sequence(layers(model), TIES, seed)
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:

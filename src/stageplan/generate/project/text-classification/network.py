@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
+from sequence import Sequence, build_sequence
+
 # Shared parameters: none.
 TIES: tuple[tuple[str, str], ...] = ()
 
@@ -23,6 +25,11 @@ class Model:
     tokens: int
     vocabulary: int
     classes: int
+
+
+def build(model: Model, seed: int) -> Sequence:
+    """Build the network with initial weights."""
+    return build_sequence(layers(model), TIES, seed)
 
 
 def layers(model: Model) -> list[tuple[str, Callable[[], nn.Module]]]:
