@@ -7,6 +7,7 @@ of what the functions returned, or of their errors.
 
 import importlib
 import json
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,28 @@ def blind(config, quick):
     importlib.import_module("train").train(config, module, config.train.quick_steps)
     numbers = evaluate.measure_network(config, module)
     return numbers | {"margin": evaluate.margin_of(config, module, numbers, quick)}
+
+
+def in_pieces(config, quick):
+    """Measure the untrained network as far as possible at once, and an example at a time."""
+    evaluate = importlib.import_module("evaluate")
+    module = importlib.import_module("common").build(config)
+    at_once = evaluate.measure_network(config, module)
+    most, evaluate.LARGEST = evaluate.LARGEST, 1
+    one_by_one = evaluate.measure_network(config, module)
+    evaluate.LARGEST = most
+    return at_once, one_by_one
+
+
+def memory_of_evaluation(config, quick):
+    """Return the bytes by which the most memory used grows while a network is measured in small batches."""
+    evaluate = importlib.import_module("evaluate")
+    evaluate.LARGEST, evaluate.SAMPLE = 2**23, 2**20
+    module = importlib.import_module("common").build(config)
+    importlib.import_module("torch").set_num_threads(1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    evaluate.judge(config, module, evaluate.measure_network(config, module), quick)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
 
 
 def names(config, quick):

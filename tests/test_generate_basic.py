@@ -41,7 +41,7 @@ class Recorder:
         path.parent.mkdir(parents=True, exist_ok=True)
         numbers = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 32e9}
         path.write_text(json.dumps(numbers if command == "sizes" else {"number": 1.0}))
-        return Finished(output="{}")
+        return Finished(output=f"note: {command} is as required\n{{}}")
 
 
 def test_commands_run_in_order_and_the_manifest_lists_their_artefacts(tmp_path):
@@ -56,6 +56,8 @@ def test_commands_run_in_order_and_the_manifest_lists_their_artefacts(tmp_path):
     ]
     assert result.metrics["train"] == {"number": 1.0}
     assert result.training == "quick"
+    assert result.notes[:2] == ("sizes is as required", "train is as required")
+    assert "\n  train is as required\n" in str(result)
     assert {path.name for path in tmp_path.iterdir()} == {".stageplan-files.json", "cases.toml", "project"}
     assert target.removed.name.startswith(".project-")
 
@@ -66,7 +68,8 @@ def test_project_has_only_the_files_of_its_task(tmp_path):
     )
     assert target.placed == [
         "README.md", "common.py", "config.json", "data.py", "division.py", "evaluate.py", "export.py",
-        "infer.py", "network.py", "requirements.lock", "requirements.txt", "sequence.py", "sizes.py",
+        "first_inference.py", "infer.py", "network.py", "requirements.lock", "requirements.txt",
+        "sequence.py", "sizes.py",
         "train.py",
     ]  # fmt: skip
     assert (tmp_path / "project/requirements.txt").read_text() == "torch==2\n"

@@ -104,6 +104,12 @@ def test_all_cases_pass_and_the_result_is_written(verdicts, directory):
     assert str(result).startswith("test of fake, quick: passed (3 PASS)\n")
 
 
+def test_notes_of_a_command_are_in_its_message(verdicts, directory):
+    program(directory, "work.py", WORK + "print('note: loss is 1; it must be at most 2\\x07')\nprint('{}')")
+    case = verdicts().case("work")
+    assert (case.status, case.message) == ("PASS", "loss is 1; it must be at most 2\\u0007")
+
+
 def test_project_is_unchanged_and_its_tested_copy_remains(verdicts, directory):
     verdicts()
     assert (directory / "project/artefacts/weights").read_text() == "delivered"

@@ -127,6 +127,8 @@ def test_cases_pass_without_a_fault(tested):
     names = ("train quickly", "evaluate quick training", "export", "quantize", "pipeline quickly")
     status, result = tested(*names, look=True)
     assert (status, str(result).count("PASS ")) == (0, 7), str(result)
+    said = result.case("evaluate quick training").message
+    assert re.fullmatch(r"perplexity is [\d.]+; it must be at most 6 \(quick_threshold\)", said)
 
 
 def test_model_is_generated_and_passes_its_test(tmp_path, capfd):

@@ -79,6 +79,7 @@ def made(request, tmp_path_factory):
         steps[name] = ["drive", "sample", {"data": {"source": name}, **model}, True]
     steps["sample"] = ["drive", "sample", {}, True]
     steps["names"] = ["drive", "names", {}, True]
+    steps["pieces"] = ["drive", "in_pieces", {"data": {"evaluation_examples": 40}}, True]
     steps["blind"] = ["drive", "blind", {}, True]
     return folder, dict(zip(steps, drive(folder, *steps.values()), strict=True))
 
@@ -88,6 +89,21 @@ def test_training_reaches_the_threshold_and_a_blind_network_does_not(made):
     assert numbers["train"]["loss_fall"] > 0.2
     assert numbers["evaluate"]["margin"] > 0
     assert numbers["blind"]["margin"] < 0
+
+
+def test_metrics_are_those_of_all_outputs(made):
+    at_once, one_by_one = made[1]["pieces"]
+    assert at_once.keys() == one_by_one.keys()
+    assert at_once == pytest.approx(one_by_one, rel=1e-5)
+
+
+def test_evaluation_keeps_no_outputs(tmp_path):
+    """All outputs together have 268 MB; kept are those of two examples, and a sample of 4 MB."""
+    model = {"layers": 1, "width": 8, "heads": 1, "vocabulary": 8192}
+    folder = write(tmp_path / "project", make_spec(service={"model": model, "input_shape": [128]}))
+    examples = {"data": {"evaluation_examples": 64}}
+    (grown,) = drive(folder, ["drive", "memory_of_evaluation", examples, True])
+    assert grown < 80e6
 
 
 def test_layer_names_are_those_that_plans_are_checked_against(made):

@@ -133,6 +133,14 @@ def test_all_tasks_and_extensions_are_known(task):
         (SMALL + "[service]\nbatch = 'x'", "service.batch is 'x'; it must be a whole number from 1 to 2**20"),
         (SMALL + "[service]\nmetric = 'auc'", "service.metric is 'auc'; for text-classification it must be "),
         (
+            SMALL + "[service]\nthreshold = 1.01",
+            "service.threshold is 1.01; for accuracy it must be a fraction from 0 to 1",
+        ),
+        (
+            'name = "a"\ntask = "causal-language-model"\n[service]\nthreshold = 0.9',
+            "service.threshold is 0.9; for perplexity it must be 1 or more",
+        ),
+        (
             SMALL + "[service]\ninput_shape = [3, 4]",
             "service.input_shape is [3, 4]; for text-classification ",
         ),

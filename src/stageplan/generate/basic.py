@@ -93,6 +93,7 @@ def build(
             metrics={command: runner.numbers(command) for command in ("sizes", *COMMANDS)},
             versions=versions(report),
             seconds=time.monotonic() - start,
+            notes=tuple(runner.notes),
         )
     write_cases(spec, directory, [])
     return result
@@ -254,6 +255,7 @@ class Runner:
         self, step: str, spec: Spec, report: EnvironmentReport, target: Target, project: Path
     ) -> None:
         self.step, self.spec, self.report, self.target, self.project = step, spec, report, target, project
+        self.notes: list[str] = []
 
     def run(self, *commands: str, training: Training) -> None:
         """Run commands; StepError where one fails."""
@@ -262,6 +264,7 @@ class Runner:
             finished = self.target.run(arguments, self.project, limit=self.spec.training.time_limit)
             if not finished.ok:
                 raise StepError(f"{self.step}: {command}.py {finished.failure}", finished.output)
+            self.notes += finished.notes
         self.target.collect(self.project)
 
     def numbers(self, command: str) -> dict[str, float]:

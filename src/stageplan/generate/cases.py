@@ -358,7 +358,7 @@ class _TestRun:
             status = "TIMEOUT" if finished.timed_out else status
             return _Verdict(status, f"{case.command[0]} {finished.failure}", finished.output)
         self.target.collect(self.project)
-        return _verdict_from(list(self._faults(case)), finished.output)
+        return _verdict_from(list(self._faults(case)), finished.output, finished.notes)
 
     def _delete(self, paths: Sequence[str]) -> None:
         """Remove earlier outputs on the target, so that a command that does not write them is detected."""
@@ -401,8 +401,8 @@ def _verdict_of(judge: Callable[[], _Verdict]) -> _Verdict:
         return _Verdict("ERROR", str(error))
 
 
-def _verdict_from(faults: Sequence[str], log: str = "") -> _Verdict:
-    return _Verdict("FAIL" if faults else "PASS", "; ".join(faults), log)
+def _verdict_from(faults: Sequence[str], log: str = "", notes: Sequence[str] = ()) -> _Verdict:
+    return _Verdict("FAIL" if faults else "PASS", "; ".join([*faults, *notes]), log)
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def extend(
             metrics={command: runner.numbers(command) for command in commands},
             versions=versions(report),
             seconds=time.monotonic() - start,
+            notes=tuple(runner.notes),
             steps=steps,
             stages=_stages_run(project) if "pipeline" in steps else (),
         )

@@ -136,6 +136,8 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Package -> version that they were made with.
     seconds : float
         Elapsed time of the step.
+    notes : tuple of str
+        What the commands say about the metrics: what was required, and what was not used.
     inputs, code : str
         Digests of the step's inputs and of this package's source; filled in by `generate`.
     """
@@ -146,6 +148,7 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     metrics: dict[str, dict[str, float]]
     versions: dict[str, str]
     seconds: float
+    notes: tuple[str, ...] = ()
     inputs: str = ""
     code: str = ""
 
@@ -155,7 +158,7 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         for command, numbers in self.metrics.items():
             metrics = ", ".join(f"{name} {number:.6g}" for name, number in numbers.items())
             lines.append(f"  {command}: {metrics}")
-        return compose(*lines)
+        return compose(*lines, *(f"  {note}" for note in self.notes))
 
     def __str__(self) -> str:
         return to_text(self)
@@ -213,7 +216,7 @@ class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seconds : float
         Elapsed time.
     message : str
-        One sentence about the failure; empty where it passed.
+        About the failure, and what the command notes about its result, on one line.
     log : str
         End of the command's output.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -48,6 +49,12 @@ _METRICS: dict[Task, tuple[str, ...]] = {
     "text-classification": ("accuracy", "loss"),
     "image-classification": ("accuracy", "loss"),
     "click-through-rate": ("auc", "loss"),
+}
+# Metric -> the values that it can have, and these in words.
+_REACHABLE: dict[str, tuple[float, float, str]] = {
+    "perplexity": (1.0, math.inf, "1 or more"),
+    "accuracy": (0.0, 1.0, "a fraction from 0 to 1"),
+    "auc": (0.0, 1.0, "a fraction from 0 to 1"),
 }
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])"
 _TARGET = rf"^(local|ssh:([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?)$"
@@ -424,6 +431,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"service.metric is {service.metric!r}; for {self.task} it must be one of "
                 f"{', '.join(map(repr, metrics))}"
             )
+        _check_threshold(service.metric or metrics[0], service.threshold)
         filled = msgspec.structs.replace(
             service, input_shape=service.input_shape or shape, metric=service.metric or metrics[0]
         )
@@ -442,6 +450,13 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "hardware.types is empty; to plan a pipeline it must be a list of 1 device type or more, "
                 "or extend.pipeline.plan must name a plan file"
             )
+
+
+def _check_threshold(metric: str, threshold: float | None) -> None:
+    """Refuse a threshold that no network can reach."""
+    least, most, allowed = _REACHABLE.get(metric, (0.0, math.inf, ""))
+    if threshold is not None and not least <= threshold <= most:
+        raise InputError(f"service.threshold is {threshold:g}; for {metric} it must be {allowed}")
 
 
 def read_spec(path: str | os.PathLike[str], target: str | None = None) -> Spec:

@@ -22,6 +22,7 @@ from typing import IO, Literal
 from msgspec import Struct
 
 from ..errors import InputError
+from ..fields import printable
 from .digests import digest
 from .folders import MARKER, marker_text, replace, scratch
 from .results import StepError
@@ -30,6 +31,7 @@ from .spec import Spec
 TAIL = 64 * 2**10  # bytes of a command's output that are kept, at its end
 GRACE = 15.0  # seconds for a target to report that a time limit was reached
 COPY_LIMIT = 3600.0  # seconds for copying a folder
+NOTE = "note: "  # begins a line of a command's output that belongs to its result
 
 # Exit statuses of the OpenSSH client for its own errors, and of the script below for a foreign directory.
 _SSH_ERROR, _FOREIGN = 255, 3
@@ -94,6 +96,12 @@ class Finished(Struct, frozen=True, kw_only=True):
         if self.status:
             return f"ended with exit status {self.status}: {last_line(self.output)}"
         return ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What it says that belongs to its result: lines of its output that begin with ``note: ``."""
+        lines = self.output.splitlines()
+        return [printable(line.removeprefix(NOTE)) for line in lines if line.startswith(NOTE)]
 
 
 def _signal_name(number: int) -> str:

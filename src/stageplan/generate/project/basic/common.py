@@ -164,6 +164,11 @@ def _options(name: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def note(words: str) -> None:
+    """Say something that belongs to the result of a command."""
+    print(f"note: {words}")
+
+
 def _refuse_infinite(numbers: Mapping[str, float]) -> None:
     for name, number in numbers.items():
         if not math.isfinite(number):

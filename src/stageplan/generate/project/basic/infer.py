@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 
 import torch
-from torch import Tensor
 
 import data
 import network
-from common import ARTEFACTS, Config, on_device, run, write_json
+from common import ARTEFACTS, Config, on_device, run, whole
 from export import load_program
 
 ANSWERS = ARTEFACTS / "answers.json"
@@ -21,17 +21,18 @@ def infer(config: Config, quick: bool) -> dict[str, float]:
     """Answer requests one by one."""
     program = load_program(config)
     count = config.infer.quick_requests if quick else config.infer.requests
-    answers: list[Tensor] = []
     latencies = []
-    with torch.no_grad():
+    with torch.no_grad(), whole(ANSWERS) as beside, beside.open("w") as stream:
         for index in range(WARM_UP + count):
             batch = data.batch(config, "evaluation", index, config.infer.batch)
             begin = time.perf_counter()
             inputs, _ = on_device(config, batch)
             program(*inputs).cpu()
             latencies.append(time.perf_counter() - begin)
-            answers.append(network.answer(program, *inputs).cpu())
-    write_json(ANSWERS, [answer.tolist() for answer in answers[WARM_UP:]])
+            if index >= WARM_UP:
+                stream.write("[" if index == WARM_UP else ",\n")
+                json.dump(network.answer(program, *inputs).tolist(), stream)
+        stream.write("]\n")
     return timing(config, latencies[WARM_UP:])
 
 

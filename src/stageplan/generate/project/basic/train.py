@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import data
 from common import ARTEFACTS, Batch, Config, build, forward, load_tensors, run, save_weights, whole
+from first_inference import check_speed
 
 CHECKPOINT = ARTEFACTS / "checkpoint.safetensors"
 WARM_UP = 10  # steps
@@ -135,6 +136,7 @@ def _state_of(parameter: nn.Parameter, tensors: dict[str, Tensor], name: str) ->
 def train_and_save(config: Config, quick: bool) -> dict[str, float]:
     """Train from the start, and write the weights."""
     module = build(config)
+    check_speed(config, module)
     steps = config.train.quick_steps if quick else config.train.steps
     losses = train(config, module, steps, CHECKPOINT if config.train.checkpoint_every else None)
     save_weights(module)
