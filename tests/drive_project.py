@@ -97,6 +97,22 @@ def memory_of_evaluation(config, quick):
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
 
 
+def variant(config, quick):
+    """Compare the exported network, as a server loads it, with the network, and load two that are absent."""
+    common, data = importlib.import_module("common"), importlib.import_module("data")
+    variants, torch = importlib.import_module("variants"), importlib.import_module("torch")
+    inputs, _ = data.batch(config, "evaluation", 0, 3)
+    with torch.no_grad():
+        exported = variants.load_variant(config, "float32")(*inputs)
+        found = {"float32": (exported - common.load_weights(config)(*inputs)).abs().max().item()}
+    for name in ("aot", "int4"):
+        try:
+            variants.load_variant(config, name)
+        except (OSError, ValueError) as error:
+            found[name] = str(error)
+    return found
+
+
 def names(config, quick):
     """Name the layers of the network."""
     return importlib.import_module("division").layer_names(config)

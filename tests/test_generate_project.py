@@ -20,6 +20,7 @@ COMMANDS = (
     ["evaluate", "evaluate"],
     ["export", "export"],
     ["infer", "infer"],
+    ["drive", "variant"],
     ["layer_times", "layer_times"],
     ["accumulate", "accumulate"],
     ["quantize", "quantize"],
@@ -73,7 +74,7 @@ def made(request, tmp_path_factory):
     """A project after all its quick commands, and their numbers, and batches of files."""
     folder = write(tmp_path_factory.mktemp("made") / "project", make_spec(request.param))
     write_files(request.param, folder)
-    steps = {command[0]: [*command, {}, True] for command in COMMANDS}
+    steps = {command[-1 if command[0] == "drive" else 0]: [*command, {}, True] for command in COMMANDS}
     model = {"model": {"vocabulary": 256}} if request.param == "causal-language-model" else {}
     for name in FILES[request.param]:
         steps[name] = ["drive", "sample", {"data": {"source": name}, **model}, True]
@@ -118,6 +119,13 @@ def test_exported_program_gives_the_same_outputs(made):
     answers = json.loads((folder / "artefacts/answers.json").read_bytes())
     assert len(answers) == numbers["infer"]["requests"] == 20
     assert all(len(answer) == 16 for answer in answers)
+
+
+def test_variant_is_loaded_by_its_name(made):
+    found = made[1]["variant"]
+    assert found["float32"] <= 1e-4
+    assert "No such file or directory: 'artefacts/model-aot.pt2'" in found["aot"]
+    assert "variant is 'int4'; it must be one of 'float32', 'bfloat16', 'int8'," in found["int4"]
 
 
 def test_memory_counts_each_parameter_once(made):

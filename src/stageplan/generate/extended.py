@@ -57,7 +57,7 @@ _EXTENSIONS: dict[Extension, _Parts] = {
     "quantize": _Parts(("quantize.py",), "quantize"),
     "prune": _Parts(("prune.py",), "prune"),
     "onnx": _Parts(("onnx_export.py",), "onnx_export"),
-    "server": _Parts(("serve.py", "ask_server.py"), "ask_server"),
+    "server": _Parts(("variants.py", "serve.py", "ask_server.py"), "ask_server"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import onnxruntime
 import torch
@@ -29,9 +30,9 @@ def onnx_export(config: Config, quick: bool) -> dict[str, float]:
     }
 
 
-def load_model() -> Callable[..., Tensor]:
-    """Read the exported model as a function from inputs to outputs."""
-    session = onnxruntime.InferenceSession(MODEL, providers=["CPUExecutionProvider"])
+def load_model(path: Path = MODEL) -> Callable[..., Tensor]:
+    """Read an ONNX model as a function from inputs to outputs."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 
     def predict(*inputs: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""Variants of the trained network: what a server or another caller loads instead of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count, takewhile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common import ARTEFACTS, Config, as_tuple
+from export import PROGRAM, load_program
+
+NAMES = ("float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot")
+
+
+def load_variant(config: Config, name: str) -> Callable[..., Tensor]:
+    """Read a variant from its files.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration of the project.
+    name : str
+        One of `NAMES`.
+
+    Returns
+    -------
+    callable
+        From inputs, tensors on the configured device with any number of examples, to outputs in float32.
+
+    Raises
+    ------
+    OSError, ImportError, ValueError
+        A file or a package that it needs is absent, or there is no variant of this name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"variant is {name!r}; it must be one of {', '.join(map(repr, NAMES))}")
+    files = files_of(config, name)
+    files[0].stat()  # a missing file is an OSError
+    if files[0].suffix == ".onnx":
+        from onnx_export import load_model  # needs ONNX Runtime
+
+        return load_model(files[0])
+    if name == "aot":
+        return torch._inductor.aoti_load_package(str(files[0]))
+    return _chain([load_program(config, file) for file in files])
+
+
+def files_of(config: Config, name: str) -> list[Path]:
+    """Return the files of a variant: one, or one for each stage."""
+    if name == "pipelined":
+        stages = [ARTEFACTS / "model-stage0.pt2"]
+        return stages + list(takewhile(Path.exists, (ARTEFACTS / f"model-stage{i}.pt2" for i in count(1))))
+    if name == config.train.precision:
+        return [PROGRAM]
+    ending = "onnx" if name == "int8" else "pt2"
+    return [ARTEFACTS / ("model.onnx" if name == "onnx" else f"model-{name}.{ending}")]
+
+
+def _chain(programs: list[Callable[..., Tensor]]) -> Callable[..., Tensor]:
+    """Run programs one after the other."""
+
+    def predict(*inputs: Tensor) -> Tensor:
+        for program in programs:
+            outputs = program(*inputs)
+            inputs = as_tuple(outputs)
+        return outputs
+
+    return predict
