@@ -1,10 +1,12 @@
 """Targets: commands with time limits, folders there and back, on this machine and over ssh."""
 
+import io
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from processes import alive, gone, wait_for
 from projects import RUN_ID
 
 from stageplan.generate import Spec, TargetError
-from stageplan.generate.target import TAIL, Finished, target_of
+from stageplan.generate.target import TAIL, Finished, target_of, write_archive
 
 NASTY = "a b'\"$(touch x);`touch x`\n\\ é *"
 
@@ -128,6 +130,26 @@ def test_folders_are_copied_there_and_back(target):
     assert target.run(
         [sys.executable, "-c", "import os; assert not os.path.exists('new')"], folder, limit=60
     ).ok
+
+
+def test_archives_of_equal_folders_are_equal(tmp_path):
+    archives = []
+    for name, names, mode, seconds in (("a", "xyz", 0o640, 1), ("b", "zyx", 0o664, 2e9)):
+        folder = tmp_path / name
+        for file in names:
+            (folder / file).mkdir(parents=True)
+            (folder / file / "data").write_bytes(b"1" * 1000)
+            (folder / file / "data").chmod(mode)
+            os.utime(folder / file / "data", (seconds, seconds))
+        (folder / "run").write_text("#!/bin/sh")
+        (folder / "run").chmod(0o711)
+        stream = io.BytesIO()
+        write_archive(folder, stream)
+        archives.append(stream.getvalue())
+    assert archives[0] == archives[1]
+    with tarfile.open(fileobj=io.BytesIO(archives[0])) as archive:
+        assert archive.getnames() == sorted(archive.getnames())
+        assert (archive.getmember("./run").mode, archive.getmember("./x/data").mode) == (0o755, 0o644)
 
 
 @pytest.mark.parametrize("where", ["local", "ssh"])

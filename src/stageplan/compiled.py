@@ -264,7 +264,7 @@ def _reason(function: FunctionType, error: BaseException) -> tuple[str, str]:
     """Shorten numba's explanation to its first sentence, and find the line."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # colours
     text = re.sub(r"Record\(.*?;\d+;(True|False)\)", "record", text)
-    raised = re.search(r"\s*Raised from (?:.* \((\d+)\)|None)$", text)
+    raised = re.search(r"\s*Raised from (?:.* \((\d+)\)|None)\s*\Z", text)
     text = text[: raised.start()] if raised else text
     lines = [line.strip() for line in text.splitlines()]
     said = [line for line in lines if line and not line.startswith("Failed in ")] or [type(error).__name__]

@@ -155,7 +155,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     name: Annotated[
-        str, Meta(pattern="^[^:@\\s]+$", description="text without white space, colon or at sign")
+        str, Meta(pattern=r"^[^:@\s]+\Z", description="text without white space, colon or at sign")
     ]
     peak: Annotated[
         Mapping[Precision, Positive],

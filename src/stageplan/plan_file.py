@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from .errors import InputError
+from .fields import json_schema
 from .goal import Goal, Objective, labelling
 from .plan import Plan, Violation
 from .problem import Problem
@@ -179,7 +180,7 @@ class PlanDocument(SavedPlan, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def schema() -> dict[str, Any]:
     """JSON Schema of a plan file."""
-    return msgspec.json.schema(PlanDocument)
+    return json_schema(PlanDocument)
 
 
 def read_plan(path: str | os.PathLike[str]) -> SavedPlan:

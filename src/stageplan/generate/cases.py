@@ -59,9 +59,9 @@ DELETE_LIMIT = 120.0  # seconds
 # A path below the project: relative, without "..", backslashes and control characters.
 File = Annotated[
     str,
-    Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[^\x00-\x1f\\]+$", description="a path below the project"),
+    Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|\Z))[^\x00-\x1f\\]+\Z", description="a path below the project"),
 ]
-Word = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+Word = Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]
 Finite = Annotated[float, Meta(ge=-FINITE, le=FINITE, description="a finite number")]
 
 _DELETE = """\
@@ -144,7 +144,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Whether the test fails where it does not pass.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[ -~]{1,100}$", description="1 to 100 printable ASCII characters")]
+    name: Annotated[str, Meta(pattern=r"^[ -~]{1,100}\Z", description="1 to 100 printable ASCII characters")]
     command: Annotated[
         tuple[Word, ...], Meta(min_length=1, description="a list of 1 text or more, a .py file first")
     ]

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ..cluster import DeviceType
 from ..errors import InputError
-from ..fields import Bytes, Positive, check_fields, not_negative, positive, whole
+from ..fields import Bytes, Positive, check_fields, json_schema, not_negative, positive, whole
 from ..readers.bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from ..readers.documents import build
 
@@ -57,23 +57,24 @@ _REACHABLE: dict[str, tuple[float, float, str]] = {
     "auc": (0.0, 1.0, "a fraction from 0 to 1"),
 }
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])"
-_TARGET = rf"^(local|ssh:([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?)$"
+_TARGET = rf"^(local|ssh:([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?)\Z"
 
 Size = Annotated[int, whole(1, 2**31 - 1)]
 Choices = Annotated[int, whole(2, 2**31 - 1)]
 Parts = Annotated[int, whole(1, 2**20)]
 TimeLimit = Annotated[float, Meta(gt=0, le=1e7, description="more than 0 and at most 1e7 seconds")]
 Requirement = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
+    str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*\Z")
 ]
-LocalPath = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+$", description="a path")]
+LocalPath = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+\Z", description="a path")]
 Version = Annotated[
-    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", description="numbers separated by dots, as '550.54'")
+    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*\Z", description="numbers separated by dots, as '550.54'")
 ]
 Url = Annotated[
     str,
     Meta(
-        pattern=r"^(https?|file)://[^\s]+$", description="a URL that begins with https://, http:// or file://"
+        pattern=r"^(https?|file)://[^\s]+\Z",
+        description="a URL that begins with https://, http:// or file://",
     ),
 ]
 TargetPath = Annotated[LocalPath, Meta(description="a path on the target")]
@@ -183,7 +184,7 @@ class Hardware(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cores: Size = 1
     memory: Bytes = 0.0
     instruction_sets: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_]+$")], ...],
+        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_]+\Z")], ...],
         Meta(description="a list of names in small letters, digits and _"),
     ] = ()
     accelerators: Annotated[int, whole(0, 2**20)] = 0
@@ -223,7 +224,7 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reuse: TargetPath | None = None
     python: Annotated[TargetPath, Meta(description="a program on the target")] | None = None
     torch: Annotated[
-        str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$", description="a version, as '2.13.0'")
+        str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*\Z", description="a version, as '2.13.0'")
     ] = "2.13.0"
     requirements: Annotated[tuple[Requirement, ...], Meta(description="a list of 'name==version'")] = ()
     index: Url | None = None
@@ -312,7 +313,7 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     host: Annotated[
-        str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$", description="an address or a name")
+        str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*\Z", description="an address or a name")
     ] = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 0
 
@@ -396,7 +397,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
             description="1 to 64 letters, digits, '.', '_' or '-', a letter or a digit first",
         ),
     ]
@@ -509,4 +510,4 @@ def _absolute(spec: Spec, folder: Path) -> Spec:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of a specification."""
-    return msgspec.json.schema(Spec)
+    return json_schema(Spec)

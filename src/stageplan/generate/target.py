@@ -287,8 +287,7 @@ class Ssh(Target):
         there = shlex.quote(self.path(folder))
         with self._copying(f"rm -rf -- {there} && mkdir -p -- {there} && tar -xf - -C {there}") as process:
             assert process.stdin is not None
-            with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
-                archive.add(folder, ".")
+            write_archive(folder, process.stdin)
             process.stdin.close()
 
     def collect(self, folder: Path) -> None:
@@ -336,6 +335,20 @@ class Ssh(Target):
 def target_of(spec: Spec, root: Path, run_id: str) -> Target:
     """Return the target of a specification, for the run with this directory and id."""
     return (Local if spec.target == "local" else Ssh)(spec, root.resolve(), run_id)
+
+
+def write_archive(folder: Path, stream: IO[bytes]) -> None:
+    """Write a folder as a tar archive that depends only on the paths, contents and modes of its files."""
+    with tarfile.open(fileobj=stream, mode="w|") as archive:
+        archive.add(folder, ".", filter=_without_origin)  # sorted by name
+
+
+def _without_origin(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Remove who made a file, and when."""
+    member.mtime = member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    return member
 
 
 def _host_and_port(target: str) -> tuple[str, str]:

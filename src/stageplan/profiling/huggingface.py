@@ -272,4 +272,4 @@ def published() -> dict[str, dict[str, Any]]:
 
 def _short(name: str) -> str:
     """Name without the owner, the vendor and the version of the weights."""
-    return re.sub(r"^meta-|-hf$|-v0\.\d$", "", name.lower().rpartition("/")[2])
+    return re.sub(r"^meta-|-hf\Z|-v0\.\d\Z", "", name.lower().rpartition("/")[2])

@@ -55,7 +55,7 @@ def _is_in(path: str, others: Mapping[str, str]) -> bool:
 
 def _general(path: str) -> str:
     """Put ``*`` in the place of numbers."""
-    return re.sub(r"\.\d+(?=\.|$)", ".*", path)
+    return re.sub(r"\.\d+(?=\.|\Z)", ".*", path)
 
 
 def _known(styles: Mapping[str, str], paths: Iterable[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from ..arguments import check_choice
 from ..cluster import Cluster
 from ..device import Device
 from ..errors import InputError
-from ..fields import IN_BYTES, allowed, check_fields, fields_of, show
+from ..fields import IN_BYTES, allowed, check_fields, fields_of, json_schema, show
 from ..goal import Goal
 from ..quantities import bytes_of
 from ..suggestions import did_you_mean
@@ -86,7 +86,7 @@ def schema(kind: Literal["workload", "cluster", "devices"]) -> dict[str, Any]:
     """
     kinds = {"workload": WorkloadDocument, "cluster": Cluster, "devices": CatalogueDocument}
     check_choice("kind", kind, tuple(kinds))
-    return msgspec.json.schema(kinds[kind])
+    return json_schema(kinds[kind])
 
 
 def build(struct: type[S], document: Any, where: str = "") -> S:
