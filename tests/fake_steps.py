@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from stageplan.generate import BasicResult, EnvironmentReport, ExtendedResult, StepError, environment, steps
-from stageplan.generate.digests import sha256
+from stageplan.generate.digests import bytes_sha256, sha256
 from stageplan.generate.folders import copy_folder, staged, write_files
-from stageplan.generate.results import artefacts_of
+from stageplan.generate.results import artefacts_of, code_of
 
 TRAIN = """
 import json, os, time
@@ -81,6 +81,8 @@ def make(kind, step, report, target, project, training, **more):
         training=training,
         config_sha256=sha256(project / "config.json"),
         artefacts=artefacts_of(project),
+        files=code_of(project),
+        cases_sha256=bytes_sha256(CASES.encode()),
         metrics={"train": {"loss": 0.5}},
         versions={},
         seconds=0.0,

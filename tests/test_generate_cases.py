@@ -14,7 +14,7 @@ from stageplan.generate import BasicResult, EnvironmentReport, ExtendedResult, S
 from stageplan.generate.cases import read_script, run_cases
 from stageplan.generate.digests import sha256
 from stageplan.generate.results import TestResult as Verdicts
-from stageplan.generate.results import artefacts_of, read_result, write_result
+from stageplan.generate.results import artefacts_of, code_of, read_result, write_result
 from stageplan.generate.target import TargetError, target_of
 
 SPEC = Spec(name="fake", task="text-classification")
@@ -46,8 +46,9 @@ def directory(tmp_path):
     (project / "config.json").write_text("{}")
     (project / "work.py").write_text(WORK)
     (project / "artefacts" / "weights").write_text("delivered")
-    keep_manifest(tmp_path)
+    (project / "examples.csv").write_text("text,label\n")
     (tmp_path / "cases.toml").write_text(CASE)
+    keep_manifest(tmp_path)
     return tmp_path
 
 
@@ -57,6 +58,8 @@ def keep_manifest(directory, kind=BasicResult, name="manifest-basic.json", **mor
         training="full",
         config_sha256=sha256(project / "config.json"),
         artefacts=artefacts_of(project),
+        files=code_of(project),
+        cases_sha256=sha256(directory / "cases.toml"),
         metrics={},
         versions={},
         seconds=0.0,
@@ -273,6 +276,28 @@ def test_integrity_checks_artefacts_of_both_manifests(verdicts, directory):
     assert verdicts().case("integrity").status == "PASS"
     (directory / "project/artefacts/onnx").write_text("tampered")
     assert verdicts().case("integrity").status == "FAIL"
+
+
+def test_changed_examples_fail_integrity(verdicts, directory):
+    (directory / "project/examples.csv").write_text("text,label\nbad,1\n")
+    result = verdicts()
+    assert (result.case("integrity").status, result.case("work").status) == ("FAIL", "PASS")
+    said = "examples.csv has changed since the artefacts were written; generate again"
+    assert result.case("integrity").message == said
+
+
+def test_changed_code_and_cases_are_named_and_may_pass(verdicts, directory):
+    assert verdicts().case("integrity").message == ""
+    program(directory, "work.py", WORK)
+    program(directory, "notes.py", "")
+    result = verdicts(CASE + "must_pass = false\n")
+    said = "changed since it was made: notes.py, work.py, cases.toml"
+    assert (result.case("integrity").status, result.case("integrity").message) == ("PASS", said)
+    assert result.passed
+    assert said in str(result)
+    assert said in (directory / "test-result.xml").read_text()
+    (directory / "project/work.py").unlink()
+    assert "work.py" in verdicts().case("integrity").message
 
 
 def test_missing_manifest_fails_integrity(verdicts, directory):

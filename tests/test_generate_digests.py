@@ -3,7 +3,7 @@
 import hashlib
 
 from stageplan.generate import Spec
-from stageplan.generate.digests import code, digest, sha256
+from stageplan.generate.digests import bytes_sha256, code, digest, sha256
 
 
 def test_digest_depends_on_every_value_and_their_order():
@@ -16,6 +16,7 @@ def test_digest_depends_on_every_value_and_their_order():
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc" * 100_000)
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+    assert bytes_sha256(b"abc" * 100_000) == sha256(tmp_path / "a")
 
 
 def test_code_is_the_same_within_a_process():

@@ -20,7 +20,7 @@ from stageplan.generate.digests import sha256
 from stageplan.generate.extended import _write_files
 from stageplan.generate.folders import owned
 from stageplan.generate.results import TestResult as Verdicts
-from stageplan.generate.results import artefacts_of, read_result, write_result
+from stageplan.generate.results import artefacts_of, code_of, read_result, write_result
 from stageplan.generate.target import target_of
 
 for package in ("torch", "safetensors", "onnxruntime", "onnxscript", "fastapi", "uvicorn"):
@@ -76,6 +76,8 @@ def keep_manifest(root):
         training="quick",
         config_sha256=sha256(project / "config.json"),
         artefacts=artefacts_of(project),
+        files=code_of(project),
+        cases_sha256=sha256(root / "cases.toml"),
         metrics={},
         versions={},
         seconds=0.0,

@@ -149,7 +149,7 @@ def _words(type_: Any, name: str) -> str:
     raise LookupError(f"field {name} has no description")
 
 
-def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+def json_schema(kind: Any) -> dict[str, Any]:
     r"""Return the JSON Schema of a struct, in whose dialect of patterns ``$`` is what ``\Z`` is in Python."""
     text = msgspec.json.encode(msgspec.json.schema(kind)).replace(rb"\\Z", b"$")
     schema: dict[str, Any] = msgspec.json.decode(text)

@@ -16,11 +16,11 @@ import msgspec
 
 from ..errors import InputError
 from ..output import to_json
-from .digests import sha256
+from .digests import bytes_sha256, sha256
 from .environment import GIB
 from .folders import staged, write_files
-from .layout import CASES_FILE, CONFIG_FILE, METRICS, PROJECT
-from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of
+from .layout import CASES_FILE, CONFIG_FILE, EXAMPLES, METRICS, PROJECT
+from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of, code_of
 from .spec import Spec, Task
 from .target import Target
 
@@ -92,6 +92,8 @@ def build(
             artefacts=artefacts_of(project),
             metrics={command: runner.numbers(command) for command in ("sizes", *COMMANDS)},
             versions=versions(report),
+            files=code_of(project),
+            cases_sha256=bytes_sha256(cases_text(spec, [])),
             seconds=time.monotonic() - start,
             notes=tuple(runner.notes),
         )
@@ -107,7 +109,7 @@ def write_project(spec: Spec, report: EnvironmentReport, project: Path) -> None:
     copy_files(project, "basic", _file_names("basic", {CASES_FILE}))
     copy_files(project, "built-in", _file_names("built-in", set()))
     copy_files(project, spec.task, _file_names(spec.task, {DEFAULTS_FILE}))
-    source = spec.data.file and f"examples{Path(spec.data.file).suffix}"
+    source = spec.data.file and f"{EXAMPLES}{Path(spec.data.file).suffix}"
     if spec.data.file is not None and source is not None:
         shutil.copyfile(spec.data.file, project / source)
     (project / CONFIG_FILE).write_bytes(to_json(configuration(spec, source)) + b"\n")
@@ -133,13 +135,18 @@ def copy_files(project: Path, folder: str, names: Iterable[str]) -> None:
 
 def write_cases(spec: Spec, directory: Path, extensions: Iterable[str]) -> None:
     """Write the preset test script of the basic function and of the extensions."""
+    write_files(directory, {CASES_FILE: cases_text(spec, extensions)})
+
+
+def cases_text(spec: Spec, extensions: Iterable[str]) -> bytes:
+    """Return the preset test script of the basic function and of the extensions."""
     files = [
         packaged("basic", CASES_FILE),
         *(packaged("extended", "cases", f"{e}.toml") for e in extensions),
     ]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     limit = f"time_limit = {spec.training.time_limit:g}\n"
-    write_files(directory, {CASES_FILE: text.replace(LONG, limit).encode()})
+    return text.replace(LONG, limit).encode()
 
 
 # The configuration --------------------------------------------------------------------------------------

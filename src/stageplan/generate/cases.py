@@ -30,6 +30,7 @@ from .layout import (
     BASIC_FILE,
     CASES_FILE,
     CONFIG_FILE,
+    EXAMPLES,
     EXTENDED_FILE,
     JUNIT_FILE,
     PROJECT,
@@ -46,6 +47,7 @@ from .results import (
     StepError,
     TestResult,
     changed_artefacts,
+    code_of,
     read_result,
     write_result,
 )
@@ -333,7 +335,10 @@ class _TestRun:
         )
 
     def _integrity(self) -> _Verdict:
-        """Check that the files that the manifests list have not changed."""
+        """Check that the artefacts that the manifests list, and what they were made from, have not changed.
+
+        Code and cases are the user's to change; it says which of them have changed.
+        """
         first = read_result(self.directory / BASIC_FILE, BasicResult)
         second = read_result(self.directory / EXTENDED_FILE, ExtendedResult)
         if first is None:
@@ -344,7 +349,11 @@ class _TestRun:
         config = project / CONFIG_FILE
         if not config.is_file() or sha256(config) != newest.config_sha256:
             faults.append(f"{CONFIG_FILE} has changed since the artefacts were written; generate again")
-        return _verdict_from(list(dict.fromkeys(faults)))
+        changed = _changed_by_hand(self.directory, first, newest)
+        note = f"changed since it was made: {', '.join(changed)}" if changed else ""
+        return _Verdict(
+            "FAIL" if faults else "PASS", "; ".join([*dict.fromkeys(faults), *filter(None, [note])]), note
+        )
 
     def _case(self, case: Case) -> _Verdict:
         """Run a case's command, and check its outputs."""
@@ -386,6 +395,16 @@ class _TestRun:
                 yield f"{metric.file} has no {metric.name}"
             elif failure := metric.failure(numbers[metric.name]):
                 yield failure
+
+
+def _changed_by_hand(directory: Path, first: BasicResult, newest: BasicResult) -> list[str]:
+    """Name the files of code, and the test script, that are not as the steps wrote them."""
+    made, found = newest.files | first.files, code_of(directory / PROJECT)
+    changed = [path for path in sorted(made | found) if found.get(path) != made.get(path)]
+    changed = [path for path in changed if not path.startswith(EXAMPLES)]
+    if sha256(directory / CASES_FILE) != newest.cases_sha256:
+        changed.append(CASES_FILE)
+    return changed
 
 
 class _Verdict(Struct, frozen=True):

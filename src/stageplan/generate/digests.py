@@ -22,6 +22,11 @@ def digest(*parts: object) -> str:
     return seen.hexdigest()
 
 
+def bytes_sha256(content: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:

@@ -21,8 +21,8 @@ from ..problem import Problem
 from ..readers import read_workload
 from ..readers.bounded import about, read_bytes
 from ..solve import solve
-from .basic import Runner, copy_files, layer_names, running, versions, write_cases
-from .digests import sha256
+from .basic import Runner, cases_text, copy_files, layer_names, running, versions, write_cases
+from .digests import bytes_sha256, sha256
 from .folders import copy_folder, foreign_files, staged
 from .layout import CONFIG_FILE, PIPELINE_FILE, PLAN_FILE, PROJECT, SETTINGS_FILE, WORKLOAD_FILE
 from .results import (
@@ -33,6 +33,7 @@ from .results import (
     StepError,
     Training,
     artefacts_of,
+    code_of,
 )
 from .spec import Extension, Spec
 from .target import Target
@@ -103,6 +104,7 @@ def extend(
     """
     start = time.monotonic()
     steps = ordered(spec.extend.steps)
+    with_cases = [step for step in steps if _EXTENSIONS[step].command is not None]
     with staged(directory / PROJECT) as project:
         theirs = foreign_files(directory / PROJECT)
         project.rmdir()
@@ -124,12 +126,18 @@ def extend(
             ),
             metrics={command: runner.numbers(command) for command in commands},
             versions=versions(report),
+            files={
+                path: sum_
+                for path, sum_ in code_of(project).items()
+                if not (path in basic.files or theirs.get(path) == sum_)
+            },
+            cases_sha256=bytes_sha256(cases_text(spec, with_cases)),
             seconds=time.monotonic() - start,
             notes=tuple(runner.notes),
             steps=steps,
             stages=_stages_run(project) if "pipeline" in steps else (),
         )
-    write_cases(spec, directory, [step for step in steps if _EXTENSIONS[step].command is not None])
+    write_cases(spec, directory, with_cases)
     return result
 
 

@@ -16,6 +16,7 @@ CONTAINER = "container"
 
 # In the project.
 CONFIG_FILE = "config.json"
+EXAMPLES = "examples"  # first part of the names of a user's examples
 SETTINGS_FILE = "extended.json"
 PLAN_FILE = "plan.json"
 ARTEFACTS = "artefacts"

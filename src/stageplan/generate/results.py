@@ -10,13 +10,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..errors import StageplanError
 from ..output import compose, table, to_json, to_text, write_whole
 from ..readers.bounded import from_json, read_bytes
 from .digests import sha256
-from .layout import ARTEFACTS, PLAN_FILE, SETTINGS_FILE
+from .folders import files_of
+from .layout import ARTEFACTS, CONFIG_FILE, EXAMPLES, PLAN_FILE, SETTINGS_FILE
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -138,6 +139,10 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Elapsed time of the step.
     notes : tuple of str
         What the commands say about the metrics: what was required, and what was not used.
+    files : dict of str
+        Path -> SHA-256 of the project's other files that the step wrote: its code, and the user's examples.
+    cases_sha256 : str
+        Of the test script that the step wrote.
     inputs, code : str
         Digests of the step's inputs and of this package's source; filled in by `generate`.
     """
@@ -149,6 +154,8 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     versions: dict[str, str]
     seconds: float
     notes: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    cases_sha256: str = ""
     inputs: str = ""
     code: str = ""
 
@@ -216,7 +223,7 @@ class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seconds : float
         Elapsed time.
     message : str
-        About the failure, and what the command notes about its result, on one line.
+        About the failure, what the command notes about its result, or files changed by hand; on one line.
     log : str
         End of the command's output.
     """
@@ -313,9 +320,22 @@ def artefacts_of(project: Path) -> tuple[Artefact, ...]:
     )
 
 
+def code_of(project: Path) -> dict[str, str]:
+    """Return path -> SHA-256 of the files of a project that are neither artefacts nor its configuration."""
+    others = {CONFIG_FILE, SETTINGS_FILE, PLAN_FILE}
+    files = files_of(project).items()
+    return {path: sum_ for path, sum_ in files if path not in others and not path.startswith(f"{ARTEFACTS}/")}
+
+
 def changed_artefacts(project: Path, result: BasicResult) -> list[str]:
-    """Return a sentence for each artefact that is missing or has changed since the result was written."""
+    """Return a sentence for each artefact that is missing or has changed since the result was written.
+
+    So it does for the examples, which the artefacts were made from.
+    """
     changes = []
+    for name, checksum in result.files.items():
+        if name.startswith(EXAMPLES) and (not (path := project / name).is_file() or sha256(path) != checksum):
+            changes.append(f"{name} has changed since the artefacts were written; generate again")
     for artefact in result.artefacts:
         path = project / artefact.path
         if not path.is_file():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +24,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # needed for reprod
 
 ARTEFACTS = Path("artefacts")
 WEIGHTS = ARTEFACTS / "model.safetensors"
+RUN_CODE = (".pt2", ".so")  # endings of files that may run code when they are opened
 
 T = TypeVar("T")
 Batch = tuple[tuple[Tensor, ...], Tensor]
@@ -183,14 +184,47 @@ def write_json(path: Path, values: object) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write, and rename it to `path` when it is complete."""
+    """Give a temporary file to write, and rename it to `path` when it is complete.
+
+    Beside a file that may run code when it is opened, its checksum is written, as ``sha256sum`` reads it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield beside
         beside.replace(path)
+        if path.suffix in RUN_CODE:
+            with path.open("rb") as stream, whole(_checksum_file(path)) as text:
+                text.write_text(f"{_sha256(stream)}  {path.name}\n")
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def verified(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that may run code, after its checksum was compared with the one written beside it.
+
+    Raises
+    ------
+    OSError, ValueError
+        The file or its checksum cannot be read, or they do not match.
+    """
+    with path.open("rb") as stream:
+        if _sha256(stream) not in _checksum_file(path).read_text().split():
+            raise ValueError(f"{path} is not opened: it has another checksum than in {_checksum_file(path)}")
+        stream.seek(0)
+        yield stream
+
+
+def _sha256(stream: BinaryIO) -> str:
+    found = hashlib.sha256()
+    while part := stream.read(2**20):
+        found.update(part)
+    return found.hexdigest()
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 # The network --------------------------------------------------------------------------------------------

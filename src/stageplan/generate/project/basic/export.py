@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import data
-from common import ARTEFACTS, Config, in_precision, load_weights, on_device, run, whole
+from common import ARTEFACTS, Config, in_precision, load_weights, on_device, run, verified, whole
 
 PROGRAM = ARTEFACTS / "model.pt2"
 SIZES = (3, 8)  # of the batches to compare with; they differ from the traced one
@@ -37,8 +37,8 @@ def trace(config: Config, service: nn.Module) -> ExportedProgram:
 
 
 def load_program(config: Config, path: Path = PROGRAM) -> nn.Module:
-    """Read an exported program."""
-    with path.open("rb") as stream:  # a missing file is an OSError
+    """Read an exported program; its checksum is compared first, since reading it may run code."""
+    with verified(path) as stream:
         return torch.export.load(stream).module()
 
 
