@@ -140,6 +140,8 @@ def test_requirements_follow_the_extensions_and_the_specification():
         ["fastapi", "numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch", "uvicorn"]
     )
     assert "numpy==2.0.0" in requirements(spec)
+    images = requirements(make(task="image-classification", extend={"steps": ["server"]}))
+    assert {"pillow==13.0.0", "python-multipart==0.0.34"} <= set(images)
 
 
 # The machine --------------------------------------------------------------------------------------------

@@ -164,6 +164,23 @@ def test_all_tasks_and_extensions_are_known(task):
             SMALL + "[extend]\nsteps = ['accumulation']\naccumulation = 3",
             "extend.accumulation is 3; it must divide service.batch, 16",
         ),
+        (
+            SMALL + "[extend.server]\nmax_body = 10",
+            "extend.server.max_body is 10; it must be a whole number of bytes from 1024 to 2**31 - 1",
+        ),
+        (SMALL + "[extend.server]\nvariant = 'int4'", "extend.server.variant is 'int4'; it must be one of "),
+        (
+            SMALL + "[extend.server]\nbatch_window = -1",
+            "extend.server.batch_window is -1; it must be from 0 ",
+        ),
+        (
+            SMALL + "[extend.server]\nmax_examples = 8",
+            "extend.server.max_examples is 8; it must be at least 16, the batch of the service",
+        ),
+        (
+            'name = "a"\ntask = "click-through-rate"\n[extend.server]\nclass_names = ["a"]',
+            "extend.server.class_names has 1 names; click-through-rate has no classes",
+        ),
         ("name = ", "it is not valid TOML: Invalid value"),
     ],
 )

@@ -129,7 +129,10 @@ def with_layer(**fields):
             "layers[0].memory is -1.0; it must be 0 or more bytes and finite, or a table of that by device "
             "type (layer 'embed')",
         ),
-        (with_layer(memory="1 apple"), "layers[0].memory is '1 apple'; it must be 0 or more bytes and finite"),
+        (
+            with_layer(memory="1 apple"),
+            "layers[0].memory is '1 apple'; it must be 0 or more bytes and finite",
+        ),
         (
             with_layer(compute={"cpu": -2}),
             "layers[0].compute['cpu'] is -2; compute must be a table from each",

@@ -30,6 +30,8 @@ _EXTENSION_PACKAGES: dict[Extension, dict[str, str]] = {
     "onnx": {"onnx": "1.23.2", "onnxscript": "0.7.2", "onnxruntime": "1.32.0"},
     "server": {"fastapi": "0.165.0", "uvicorn": "0.54.0"},
 }
+# What decodes the images that users send to a server.
+_IMAGE_SERVER_PACKAGES = {"pillow": "13.0.0", "python-multipart": "0.0.34"}
 
 
 class Accelerator(Struct, frozen=True):
@@ -106,6 +108,8 @@ def requirements(spec: Spec) -> list[str]:
     versions = _PACKAGES | {"torch": spec.environment.torch}
     for step in spec.extend.steps:
         versions |= _EXTENSION_PACKAGES.get(step, {})
+    if "server" in spec.extend.steps and spec.task == "image-classification":
+        versions |= _IMAGE_SERVER_PACKAGES
     versions |= _pinned(spec)
     return [f"{name}=={version}" for name, version in sorted(versions.items())]
 

@@ -58,7 +58,18 @@ _EXTENSIONS: dict[Extension, _Parts] = {
     "quantize": _Parts(("quantize.py",), "quantize"),
     "prune": _Parts(("prune.py",), "prune"),
     "onnx": _Parts(("onnx_export.py",), "onnx_export"),
-    "server": _Parts(("variants.py", "serve.py", "ask_server.py"), "ask_server"),
+    "server": _Parts(
+        (
+            "variants.py",
+            "serve.py",
+            "formats.py",
+            "batching.py",
+            "counters.py",
+            "ask_server.py",
+            "load_server.py",
+        ),
+        "ask_server",
+    ),
 }
 
 
@@ -172,7 +183,8 @@ def _write_files(spec: Spec, steps: Sequence[Extension], project: Path) -> None:
         "accumulation": {"micro_batches": extend.accumulation},
         "checkpoint": {"every": CHECKPOINT_EVERY},
         "prune": {"sparsity": extend.sparsity},
-        "server": {"host": extend.server.host, "port": extend.server.port},
+        "server": msgspec.structs.asdict(extend.server)
+        | {"max_examples": extend.server.max_examples or max(64, spec.service.batch)},
     }
     used = {name: table for name, table in settings.items() if name in steps}
     (project / SETTINGS_FILE).write_bytes(to_json(used) + b"\n")

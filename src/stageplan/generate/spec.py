@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ..cluster import DeviceType
 from ..errors import InputError
-from ..fields import Bytes, Positive, check_fields, json_schema, not_negative, positive, whole
+from ..fields import Bytes, Name, Positive, check_fields, json_schema, not_negative, positive, whole
 from ..readers.bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from ..readers.documents import build
 
@@ -28,6 +28,7 @@ Extension = Literal[
     "server",
     "checkpoint",
 ]
+Variant = Literal["float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot"]
 TASKS: tuple[Task, ...] = get_args(Task)
 EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
 
@@ -310,12 +311,37 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Address to listen on.
     port : int
         Port to listen on; 0 for any that is free.
+    variant : str, optional
+        Variant of the network that answers; default: the exported program.
+    max_body : int
+        Maximum bytes of the body of a request.
+    max_seconds : float
+        Maximum seconds of a request.
+    max_concurrent : int
+        Maximum requests at a time.
+    max_examples : int, optional
+        Maximum examples of a request, and of requests that are run together; default: 64, or the batch of
+        the service where that is more.
+    batch_window : float
+        Seconds that a request waits for others, to be run together with them.
+    class_names : tuple of str
+        Names of the classes, for the two classification tasks.
+    load_concurrency : int
+        Requests at a time in the load case of the test.
     """
 
     host: Annotated[
         str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*\Z", description="an address or a name")
     ] = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 0
+    variant: Variant | None = None
+    max_body: Annotated[int, whole(2**10, 2**31 - 1, "bytes")] = 2**23
+    max_seconds: TimeLimit = 30.0
+    max_concurrent: Annotated[int, whole(1, 2**16)] = 32
+    max_examples: Parts | None = None
+    batch_window: Annotated[float, Meta(ge=0, le=10, description="from 0 to 10 seconds")] = 0.002
+    class_names: Annotated[tuple[Name, ...], Meta(description="a list of names")] = ()
+    load_concurrency: Annotated[int, whole(1, 2**10)] = 4
 
     def __post_init__(self) -> None:
         check_fields(self, "server")
@@ -418,6 +444,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_fields(self, "specification")
         self._fill_service()
         self._check_extension()
+        self._check_server()
 
     def _fill_service(self) -> None:
         """Fill in the task's default shape and metric, and check given ones."""
@@ -437,6 +464,18 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             service, input_shape=service.input_shape or shape, metric=service.metric or metrics[0]
         )
         msgspec.structs.force_setattr(self, "service", filled)
+
+    def _check_server(self) -> None:
+        server, batch = self.extend.server, self.service.batch
+        if server.max_examples is not None and server.max_examples < batch:
+            raise InputError(
+                f"extend.server.max_examples is {server.max_examples}; it must be at least {batch}, the "
+                "batch of the service"
+            )
+        if server.class_names and "accuracy" not in _METRICS[self.task]:
+            raise InputError(
+                f"extend.server.class_names has {len(server.class_names)} names; {self.task} has no classes"
+            )
 
     def _check_extension(self) -> None:
         extend, batch = self.extend, self.service.batch

@@ -57,6 +57,24 @@ def _of_text(text: Tensor, split: str, size: int, length: int, random: torch.Gen
     return part[starts[:, None] + torch.arange(length)]
 
 
+def example(config: Config, text: str) -> tuple[Tensor, ...]:
+    """Return the input of what a user sends, a text: its bytes; of a long one, the last that fit."""
+    tokens = torch.tensor(list(text.encode())[-config.model.tokens :])
+    if not len(tokens):
+        raise ValueError("a text is empty; it must have 1 character or more")
+    if int(tokens.max()) >= config.model.vocabulary:
+        raise ValueError(
+            f"a text has the byte {int(tokens.max())}; for this network they must be below "
+            f"{config.model.vocabulary}"
+        )
+    return (tokens,)
+
+
+def text_of(config: Config, tokens: list[int]) -> str:
+    """Return the text of tokens; what is not valid UTF-8 is replaced."""
+    return bytes(token for token in tokens if token < 256).decode(errors="replace")
+
+
 @cache
 def _text(source: str, vocabulary: int) -> Tensor:
     """Bytes of a file, each a token."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from functools import cache
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -53,6 +54,43 @@ def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
     return (numbers, categories), clicks.float()
 
 
+def columns(config: Config) -> list[str]:
+    """Return the names of numbers and categories: of the CSV file, or else number0, ..., category0, ..."""
+    model = config.model
+    named = [f"number{i}" for i in range(model.numbers)] + [f"category{i}" for i in range(model.categories)]
+    if config.data.source is None:
+        return named
+    with Path(config.data.source).open(newline="") as stream:
+        header = next(csv.reader(stream), [])[1:]
+    return header if len(set(header)) == len(named) else named
+
+
+def example(config: Config, row: list[Any]) -> tuple[Tensor, ...]:
+    """Return the inputs of what a user sends: numbers, where none counts as 0, and then categories.
+
+    A category is text or a whole number; one of synthetic examples is its own index.
+    """
+    model = config.model
+    numbers, categories = row[: model.numbers], row[model.numbers :]
+    for value in numbers:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"a number is {value!r:.80}; it must be a number or null")
+    for value in categories:
+        if isinstance(value, bool) or not isinstance(value, (int, str)):
+            raise ValueError(f"a category is {value!r:.80}; it must be text or a whole number")
+        if config.data.source is None and value not in range(model.vocabulary):
+            raise ValueError(
+                f"a category is {value!r:.80}; it must be a whole number from 0 to {model.vocabulary - 1}"
+            )
+    if config.data.source is not None:
+        categories = [_hash(str(value), model.vocabulary) for value in categories]
+    return torch.tensor([float(value or 0) for value in numbers]), torch.tensor(categories)
+
+
+def _hash(value: str, vocabulary: int) -> int:
+    return crc32(value.encode()) % vocabulary
+
+
 @cache
 def _examples(source: str, numbers: int, categories: int, vocabulary: int) -> tuple[Tensor, Tensor, Tensor]:
     """Read a CSV file: the column ``label``, 0 or 1, then numbers, then categories, which become hashes."""
@@ -70,5 +108,5 @@ def _examples(source: str, numbers: int, categories: int, vocabulary: int) -> tu
                 )
             labels.append(float(row[0]))
             values.append([float(value or 0) for value in row[1 : 1 + numbers]])
-            hashes.append([crc32(value.encode()) % vocabulary for value in row[1 + numbers :]])
+            hashes.append([_hash(value, vocabulary) for value in row[1 + numbers :]])
     return torch.tensor(values), torch.tensor(hashes), torch.tensor(labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch import Tensor
 from common import Batch, Config, generator, rows
 
 NOISE = 0.5
+BRIGHTEST = 255.0  # of a byte
+COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of an image
 
 
 def batch(config: Config, split: str, index: int, size: int) -> Batch:
@@ -51,6 +54,18 @@ def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
     return (stripes + NOISE * torch.randn(shape, generator=random),), classes
 
 
+def example(config: Config, image: Any) -> tuple[Tensor, ...]:
+    """Return the input of what a user sends, an image of Pillow's: resized, and from 0 to 1."""
+    model = config.model
+    if model.channels not in COLOURS:
+        raise ValueError(
+            f"the network takes {model.channels} channels; images have {', '.join(map(str, COLOURS))}"
+        )
+    sized = image.convert(COLOURS[model.channels]).resize((model.columns, model.rows))
+    array = np.asarray(sized, np.float32).reshape(model.rows, model.columns, model.channels)
+    return (torch.from_numpy(array.transpose(2, 0, 1) / BRIGHTEST),)
+
+
 @cache
 def _images(source: str, shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor]:
     """Read ``images``, (n, channels, height, width), and ``labels``, (n,), classes from 0 on."""
@@ -69,5 +84,5 @@ def _images(source: str, shape: tuple[int, ...], classes: int) -> tuple[Tensor, 
         raise ValueError(
             f"{source}: labels go from {labels.min()} to {labels.max()}; they must be below {classes}"
         )
-    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    scale = BRIGHTEST if images.dtype == np.uint8 else 1.0
     return torch.from_numpy(images.astype(np.float32) / scale), torch.from_numpy(labels.astype(np.int64))

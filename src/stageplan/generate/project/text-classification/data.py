@@ -51,6 +51,16 @@ def _synthetic(config: Config, size: int, random: torch.Generator) -> Batch:
     return (torch.where(topical, own_words, any_words),), classes
 
 
+def example(config: Config, text: str) -> tuple[Tensor, ...]:
+    """Return the input of what a user sends, a text: hashes of its words, the first that fit."""
+    return (torch.tensor(_tokens(text, config.model.tokens, config.model.vocabulary)),)
+
+
+def _tokens(text: str, length: int, vocabulary: int) -> list[int]:
+    words = [1 + crc32(word.encode()) % (vocabulary - 1) for word in re.findall(r"\w+", text.lower())]
+    return (words + [PADDING] * length)[:length]
+
+
 @cache
 def _texts(source: str, length: int, vocabulary: int, classes: int) -> tuple[Tensor, Tensor]:
     """Read a CSV file with the columns ``text`` and ``label``, a class from 0 on; words become hashes."""
@@ -64,7 +74,6 @@ def _texts(source: str, length: int, vocabulary: int, classes: int) -> tuple[Ten
                 raise ValueError(f"{source}, line {number}: it needs a text and a label, a class") from None
             if not 0 <= label < classes:
                 raise ValueError(f"{source}, line {number}: label is {label}; it must be below {classes}")
-            words = [1 + crc32(word.encode()) % (vocabulary - 1) for word in re.findall(r"\w+", text.lower())]
-            texts.append((words + [PADDING] * length)[:length])
+            texts.append(_tokens(text, length, vocabulary))
             labels.append(label)
     return torch.tensor(texts), torch.tensor(labels)
