@@ -1,13 +1,15 @@
 #include "kernels/plan_cost_scorer.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "model/option_lists.h"
 
 namespace stageplan {
 namespace {
 
-constexpr size_t kManyStages = 1024;  // of a block, which stays in the cache
+constexpr size_t kManyStages = 256;  // of a block, which stays in the cache
+constexpr size_t kStep = 8;          // layers that are compared at once
 constexpr size_t kTableBytes = size_t{1} << 28;
 
 int count_layers(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
@@ -27,10 +29,10 @@ RecordTable::RecordTable(const Problem& problem, const StageLoads& loads, const 
   const size_t layers = problem.layers, count = layers * (layers + 1) / 2 * problem.types;
   if (count * sizeof(StageRecord) > kTableBytes) return;
   stages_.reserve(count);
-  for (int first = 0; first < problem.layers; ++first) {
+  for (int longer = 0; longer < problem.layers; ++longer) {
     rows_.push_back(stages_.size());
-    for (int last = first; last < problem.layers; ++last)
-      for (int type = 0; type < problem.types; ++type) stages_.push_back(make(first, last, type));
+    for (int first = 0; first + longer < problem.layers; ++first)
+      for (int type = 0; type < problem.types; ++type) stages_.push_back(make(first, first + longer, type));
   }
 }
 
@@ -41,25 +43,48 @@ StageRecord RecordTable::make(int first, int last, int type) const {
 
 void PlanCostScores::add(size_t i, const std::int8_t* scheme, const RecordTable& table) {
   if (!begin_plan(i)) return;
-  StageRecord buffer;
-  for (int first = 0, last; first < problem_.layers; first = last + 1) {
-    for (last = first; last + 1 < problem_.layers && scheme[last + 1] == scheme[first];) ++last;
-    block_.add(table.at(first, last, problem_.type_of(scheme[first]), buffer));
+  const size_t count = find_stages(scheme);
+  StageRecord* const stages = block_.next_stages(count);
+  const size_t* const lasts = lasts_.data();
+  const int* const types = problem_.label_types().data();
+  for (size_t s = 0, first = 0; s < count; ++s) {
+    const size_t last = lasts[s];
+    table.copy(first, last, types[scheme[last]], stages[s]);
+    first = last + 1;
   }
-  end_plan(i);
+  end_plan(i, stages + count);
+}
+
+// Puts the last layers of the stages into `lasts_`, several layers at a time without branches; their number.
+size_t PlanCostScores::find_stages(const std::int8_t* scheme) {
+  size_t* const lasts = lasts_.data();
+  const size_t end = problem_.layers - 1;
+  size_t count = 0, layer = 0;
+  const auto look_at = [&](size_t i) {
+    lasts[count] = i;
+    count += scheme[i] != scheme[i + 1];
+  };
+  for (; layer + kStep <= end; layer += kStep)
+    if (std::memcmp(scheme + layer, scheme + layer + 1, kStep) != 0)
+      for (size_t i = 0; i < kStep; ++i) look_at(layer + i);
+  for (; layer < end; ++layer) look_at(layer);
+  lasts[count] = end;
+  return count + 1;
 }
 
 void PlanCostScores::add(size_t i, const std::int8_t* scheme, const std::vector<Stage>& stages,
                          const Provisioner& provisioner) {
   if (!begin_plan(i)) return;
+  StageRecord* const records = block_.next_stages(stages.size());
   for (size_t s = 0; s < stages.size(); ++s)
     if (problem_.by_options())
-      block_.add(make_record(problem_, stages[s], provisioner.chosen()[s],
-                             problem_.option_lists().options().in_flight(static_cast<int>(stages.size() - s))));
+      records[s] =
+          make_record(problem_, stages[s], provisioner.chosen()[s],
+                      problem_.option_lists().options().in_flight(static_cast<int>(stages.size() - s)));
     else
-      block_.add(make_record(problem_, stages[s], count_layers(problem_, stages[s], scheme),
-                             provisioner.devices()[s]));
-  end_plan(i);
+      records[s] =
+          make_record(problem_, stages[s], count_layers(problem_, stages[s], scheme), provisioner.devices()[s]);
+  end_plan(i, records + stages.size());
 }
 
 // Whether the function sees the plan.
@@ -68,9 +93,9 @@ bool PlanCostScores::begin_plan(size_t i) const {
   return scores_.violation[i] == 0;
 }
 
-void PlanCostScores::end_plan(size_t i) {
-  block_.end_plan(
-      make_record(problem_, {scores_.cost[i], scores_.time[i], scores_.violation[i], scores_.price[i]}));
+void PlanCostScores::end_plan(size_t i, const StageRecord* end) {
+  const Score score{scores_.cost[i], scores_.time[i], scores_.violation[i], scores_.price[i]};
+  block_.add(make_record(problem_, score), end);
   schemes_.push_back(i);
   if (block_.stages() >= kManyStages) finish();
 }

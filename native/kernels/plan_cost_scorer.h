@@ -17,10 +17,12 @@ class RecordTable {
  public:
   RecordTable(const Problem& problem, const StageLoads& loads, const StageTable& entries);
 
-  // Valid until the next call with the same buffer.
-  const StageRecord& at(int first, int last, int type, StageRecord& buffer) const {
-    if (stages_.empty()) return buffer = make(first, last, type);
-    return stages_[rows_[first] + static_cast<size_t>(last - first) * problem_.types + type];
+  // Writes a stage to where it is read.
+  void copy(size_t first, size_t last, int type, StageRecord& to) const {
+    if (stages_.empty())
+      to = make(static_cast<int>(first), static_cast<int>(last), type);
+    else
+      to = stages_[rows_[last - first] + first * problem_.types + type];
   }
 
  private:
@@ -29,7 +31,7 @@ class RecordTable {
   const Problem& problem_;
   const StageLoads& loads_;
   const StageTable& entries_;
-  std::vector<size_t> rows_;
+  std::vector<size_t> rows_;         // of each length: the many short ones share pages of memory
   std::vector<StageRecord> stages_;  // empty if too many: they are made on demand
 };
 
@@ -39,7 +41,7 @@ class RecordTable {
 class PlanCostScores {
  public:
   PlanCostScores(const Problem& problem, const ScoreArrays& scores)
-      : problem_(problem), scores_(scores), block_(*problem.plan_cost) {}
+      : problem_(problem), scores_(scores), block_(*problem.plan_cost), lasts_(problem.layers) {}
 
   // A scheme at the target of a table.
   void add(size_t i, const std::int8_t* scheme, const RecordTable& table);
@@ -53,12 +55,14 @@ class PlanCostScores {
 
  private:
   bool begin_plan(size_t i) const;
-  void end_plan(size_t i);
+  void end_plan(size_t i, const StageRecord* end);
+  size_t find_stages(const std::int8_t* scheme);
 
   const Problem& problem_;
   const ScoreArrays scores_;
   PlanBlock block_;
   std::vector<size_t> schemes_;  // of the plans in the block
+  std::vector<size_t> lasts_;    // last layers of the stages of a scheme
 };
 
 }  // namespace stageplan

@@ -53,25 +53,31 @@ const std::vector<double>& PlanBlock::take_costs() {
   const size_t count = plans_.size();
   costs_.resize(count);
   if (count == 0) return costs_;
-  const auto compute = [&](size_t plans, double* costs) {
-    return static_cast<size_t>(cost_.function(stages_.data(), ends_.data(), plans_.data(),
-                                              static_cast<std::int64_t>(plans), cost_.constants, costs));
-  };
   if (const size_t done = compute(count, costs_.data()); done < count) fail(done, "raised an error", true);
   for (size_t plan = 0; plan < count; ++plan) check(plan, costs_[plan]);
-  double again = 0;
-  if (compute(1, &again) < 1 ||
-      std::bit_cast<std::uint64_t>(again) != std::bit_cast<std::uint64_t>(costs_[0])) {
-    std::ostringstream text;
-    text.precision(17);
-    text << "returned " << costs_[0] << " and then " << again
-         << " for the same plan; it must depend on its arguments only, and not change them";
-    fail(0, text.str(), false);
-  }
-  stages_.clear();
+  if (!repeated_) repeat_first();
+  count_ = 0;
   ends_.clear();
   plans_.clear();
   return costs_;
+}
+
+// The number of plans before the first one for which the function raises an error.
+size_t PlanBlock::compute(size_t plans, double* costs) {
+  return static_cast<size_t>(cost_.function(stages_.data(), ends_.data(), plans_.data(),
+                                            static_cast<std::int64_t>(plans), cost_.constants, costs));
+}
+
+void PlanBlock::repeat_first() {
+  double again = 0;
+  repeated_ = true;
+  if (compute(1, &again) == 1 && std::bit_cast<std::uint64_t>(again) == std::bit_cast<std::uint64_t>(costs_[0]))
+    return;
+  std::ostringstream text;
+  text.precision(17);
+  text << "returned " << costs_[0] << " and then " << again
+       << " for the same plan; it must depend on its arguments only, and not change them";
+  fail(0, text.str(), false);
 }
 
 void PlanBlock::check(size_t plan, double cost) const {

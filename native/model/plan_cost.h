@@ -61,26 +61,35 @@ class PlanBlock {
  public:
   explicit PlanBlock(const PlanCost& cost) : cost_(cost) {}
 
-  // Adds a stage of the plan that is being added.
-  void add(const StageRecord& stage) { stages_.push_back(stage); }
-
-  void end_plan(const PlanRecord& plan) {
-    plans_.push_back(plan);
-    ends_.push_back(static_cast<std::int64_t>(stages_.size()));
+  // Where to write the stages of the next plan, at most `most`.
+  StageRecord* next_stages(size_t most) {
+    if (stages_.size() < count_ + most) stages_.resize(count_ + most);
+    return stages_.data() + count_;
   }
 
-  // The number of stages of all plans.
-  size_t stages() const { return stages_.size(); }
+  // Adds a plan, whose stages have been written up to `end`.
+  void add(const PlanRecord& plan, const StageRecord* end) {
+    count_ = static_cast<size_t>(end - stages_.data());
+    plans_.push_back(plan);
+    ends_.push_back(static_cast<std::int64_t>(count_));
+  }
+
+  // Those of all plans.
+  size_t stages() const { return count_; }
 
   // The costs of the plans, in their order; valid until the next call. Throws PlanCostError. Begins anew.
   const std::vector<double>& take_costs();
 
  private:
+  size_t compute(size_t plans, double* costs);
   void check(size_t plan, double cost) const;
+  void repeat_first();
   [[noreturn]] void fail(size_t plan, const std::string& what, bool raised) const;
 
   const PlanCost& cost_;
-  std::vector<StageRecord> stages_;
+  bool repeated_ = false;            // whether the function has been called twice with one plan
+  size_t count_ = 0;                 // stages of all plans
+  std::vector<StageRecord> stages_;  // these, and room for more
   std::vector<std::int64_t> ends_;
   std::vector<PlanRecord> plans_;
   std::vector<double> costs_;
