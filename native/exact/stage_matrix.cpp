@@ -88,7 +88,7 @@ void MatrixSweep::reach(double time) {
       const double moving = devices_of(serial_transfer[i], parallel_transfer[i], margin);
       const double whole = round_up((computing > moving ? computing : moving) * kRate);
       const double least = whole > 1 ? whole : 1;
-      devices[i] = (least <= max_devices) & (memory[i] <= max_memory) ? least : kInfinity;
+      devices[i] = ((least <= max_devices) & (memory[i] <= max_memory)) ? least : kInfinity;
     }
   }
 }

@@ -6,9 +6,10 @@
 
 // GCC 12 calls the undefined operand of its own intrinsics uninitialized.
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,avx512vbmi,avx2,bmi,bmi2,lzcnt,popcnt")
+#endif
+STAGEPLAN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,avx512vbmi,avx2,bmi,bmi2,lzcnt,popcnt")
 
 namespace stageplan::avx512 {
 namespace {
@@ -74,6 +75,6 @@ void breed(const Parents& parents, const Rng& rng, size_t from, size_t count, st
 
 }  // namespace stageplan::avx512
 
-#pragma GCC pop_options
+STAGEPLAN_END_TARGET
 
 #endif

@@ -14,6 +14,18 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #define STAGEPLAN_X86 1
 #include <immintrin.h>
+
+// The functions between STAGEPLAN_TARGET and STAGEPLAN_END_TARGET are compiled for these instructions.
+#define STAGEPLAN_PRAGMA(text) _Pragma(#text)
+#ifdef __clang__
+#define STAGEPLAN_TARGET(instructions) \
+  STAGEPLAN_PRAGMA(clang attribute push(__attribute__((target(instructions))), apply_to = function))
+#define STAGEPLAN_END_TARGET STAGEPLAN_PRAGMA(clang attribute pop)
+#else
+#define STAGEPLAN_TARGET(instructions) \
+  STAGEPLAN_PRAGMA(GCC push_options) STAGEPLAN_PRAGMA(GCC target(instructions))
+#define STAGEPLAN_END_TARGET STAGEPLAN_PRAGMA(GCC pop_options)
+#endif
 #else
 #define STAGEPLAN_X86 0
 #endif

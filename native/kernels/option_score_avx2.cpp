@@ -3,8 +3,7 @@
 
 #if STAGEPLAN_X86
 
-#pragma GCC push_options
-#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+STAGEPLAN_TARGET("avx2,bmi,bmi2,lzcnt,popcnt")
 
 namespace stageplan::avx2 {
 namespace {
@@ -35,6 +34,6 @@ std::uint64_t stage_ends(const std::int8_t* genes, int count, bool last) {
 
 }  // namespace stageplan::avx2
 
-#pragma GCC pop_options
+STAGEPLAN_END_TARGET
 
 #endif

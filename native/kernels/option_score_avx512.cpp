@@ -5,9 +5,10 @@
 
 // GCC 12 calls the undefined operand of its own intrinsics uninitialized.
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt,popcnt")
+#endif
+STAGEPLAN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt,popcnt")
 
 namespace stageplan::avx512 {
 namespace {
@@ -26,6 +27,6 @@ std::uint64_t stage_ends(const std::int8_t* genes, int count, bool last) {
 
 }  // namespace stageplan::avx512
 
-#pragma GCC pop_options
+STAGEPLAN_END_TARGET
 
 #endif

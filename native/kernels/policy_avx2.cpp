@@ -6,13 +6,12 @@
 
 #define STAGEPLAN_LANE_BYTES 32
 
-#pragma GCC push_options
-#pragma GCC target("avx2")
+STAGEPLAN_TARGET("avx2")
 
 namespace stageplan::avx2 {
 #include "kernels/policy_kernels-inl.h"
 }
 
-#pragma GCC pop_options
+STAGEPLAN_END_TARGET
 
 #endif

@@ -6,13 +6,16 @@
 
 #define STAGEPLAN_LANE_BYTES 64
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,prefer-vector-width=512")
+#ifdef __clang__  // it has no such option for single functions
+STAGEPLAN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2")
+#else
+STAGEPLAN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2,prefer-vector-width=512")
+#endif
 
 namespace stageplan::avx512 {
 #include "kernels/policy_kernels-inl.h"
 }
 
-#pragma GCC pop_options
+STAGEPLAN_END_TARGET
 
 #endif

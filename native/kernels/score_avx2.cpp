@@ -8,8 +8,7 @@
 
 #if STAGEPLAN_X86
 
-#pragma GCC push_options
-#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+STAGEPLAN_TARGET("avx2,bmi,bmi2,lzcnt,popcnt")
 
 namespace stageplan::avx2 {
 namespace {
@@ -501,6 +500,6 @@ bool score_schemes(const KernelInput& in, const std::int8_t* schemes, size_t cou
 
 }  // namespace stageplan::avx2
 
-#pragma GCC pop_options
+STAGEPLAN_END_TARGET
 
 #endif

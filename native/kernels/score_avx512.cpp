@@ -10,9 +10,10 @@
 
 // GCC 12 calls the undefined operand of its own intrinsics uninitialized.
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,avx512vbmi,avx2,bmi,bmi2,lzcnt,popcnt")
+#endif
+STAGEPLAN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,avx512vbmi,avx2,bmi,bmi2,lzcnt,popcnt")
 
 namespace stageplan::avx512 {
 namespace {
@@ -565,6 +566,6 @@ bool score_schemes(const KernelInput& in, const std::int8_t* schemes, size_t cou
 
 }  // namespace stageplan::avx512
 
-#pragma GCC pop_options
+STAGEPLAN_END_TARGET
 
 #endif
