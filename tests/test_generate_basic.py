@@ -67,10 +67,9 @@ def test_project_has_only_the_files_of_its_task(tmp_path):
         make_spec("click-through-rate"), REPORT, target := Recorder(tmp_path), tmp_path, training="full"
     )
     assert target.placed == [
-        "README.md", "common.py", "config.json", "data.py", "division.py", "evaluate.py", "export.py",
-        "first_inference.py", "infer.py", "network.py", "requirements.lock", "requirements.txt",
-        "sequence.py", "sizes.py",
-        "train.py",
+        "README.md", "checkpoint.py", "common.py", "config.json", "data.py", "division.py", "evaluate.py",
+        "export.py", "first_inference.py", "infer.py", "logs.py", "network.py", "parallel.py",
+        "requirements.lock", "requirements.txt", "sequence.py", "sizes.py", "train.py",
     ]  # fmt: skip
     assert (tmp_path / "project/requirements.txt").read_text() == "torch==2\n"
 
@@ -120,6 +119,18 @@ def test_given_sizes_replace_the_preset():
     }  # fmt: skip
 
 
+def test_training_is_as_specified():
+    training = {
+        "schedule": "linear", "warm_up_steps": 0, "clip_norm": 0.5, "micro_batches": 4, "validate_every": 7,
+        "patience": 2, "checkpoint_every": 9, "checkpoint_parts": 1, "tensorboard": True,
+    }  # fmt: skip
+    spec = make_spec(training=training, service={"precision": "float16"})
+    made = basic.configuration(spec, None)["train"]
+    assert made.items() >= (training | {"precision": "float16"}).items()
+    by_default = basic.configuration(make_spec(training={"tensorboard": True, "checkpoint_every": 3}), None)
+    assert by_default["metric"]["threshold"] is not None  # the same is learned
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -127,6 +138,8 @@ def test_given_sizes_replace_the_preset():
         {"service": {"batch": 4}},
         {"service": {"input_shape": [64]}},
         {"training": {"quick_steps": 3}},
+        {"training": {"clip_norm": 1.0}},
+        {"training": {"schedule": "cosine"}},
         {"data": {"file": "text.txt"}},
     ],
 )

@@ -134,6 +134,7 @@ def test_pytorch_that_cannot_compute_is_wrong(tmp_path, machine, monkeypatch):
 
 def test_requirements_follow_the_extensions_and_the_specification():
     assert requirements(make()) == ["numpy==2.4.6", "safetensors==0.8.0", "torch==2.13.0"]
+    assert "tensorboard==2.21.0" in requirements(make(training={"tensorboard": True}))
     spec = make(extend={"steps": ["onnx", "server"]}, environment={"requirements": ["NumPy==2.0.0"]})
     names = [requirement.split("==")[0] for requirement in requirements(spec)]
     assert names == sorted(

@@ -192,6 +192,10 @@ PLANS = {
 }
 
 
+# With gradients that are cut in every step, and a learning rate that falls.
+CLIPPED = {"train": {"clip_norm": 0.05, "schedule": "cosine", "warm_up_steps": 2}}
+
+
 @pytest.fixture(scope="module")
 def pipelined(tmp_path_factory):
     """Metrics of training by each plan, by the other schedule, and with shared weights not tied."""
@@ -210,24 +214,28 @@ def pipelined(tmp_path_factory):
     steps += [written(PLANS["two processes"]), ["broken", "pipeline", {}, True]]
     steps += [written(PLANS["replicas, more before"] | {"extended.json": settings})]
     steps += [["pipeline", "pipeline", {}, True]]
+    steps += [written(PLANS["three processes"]), ["pipeline", "pipeline", CLIPPED, True]]
     for wrong in (plan((LAYERS[:1], 1), (LAYERS[2:], 1)), plan((LAYERS[:1], 0), (LAYERS[1:], 1))):
         steps += [written(wrong), ["pipeline", "pipeline", {}, True]]
     results = [result for result in drive(folder, *steps) if result is not None]
-    return dict(zip([*PLANS, "not tied", "gpipe", "a layer too few", "no device"], results, strict=True))
+    return dict(
+        zip([*PLANS, "not tied", "gpipe", "clipped", "a layer too few", "no device"], results, strict=True)
+    )
 
 
 def written(files):
     return ["drive", "write", files, True]
 
 
-@pytest.mark.parametrize("name", [*PLANS, "gpipe"])
+@pytest.mark.parametrize("name", [*PLANS, "gpipe", "clipped"])
 def test_stages_train_as_one_process_does(pipelined, name):
     numbers = pipelined[name]
     assert numbers["compared_steps"] == 5
     assert numbers["largest_loss_difference"] <= 1e-5
     assert numbers["largest_copy_difference"] == 0
     assert numbers["as_planned"] == 1
-    stages = PLANS["replicas, more before" if name == "gpipe" else name]["plan.json"]["stages"]
+    others = {"gpipe": "replicas, more before", "clipped": "three processes"}
+    stages = PLANS[others.get(name, name)]["plan.json"]["stages"]
     assert numbers["stages"] == len(stages)
     assert numbers["processes"] == sum(stage["devices"] for stage in stages)
 
@@ -249,7 +257,22 @@ def test_resumed_training_is_bit_identical(tmp_path):
     pytest.importorskip("torch", reason="the generated project computes with PyTorch")
     folder = write(tmp_path / "project", make_spec("click-through-rate"))
     (numbers,) = drive(folder, ["resume", "resume", {}, True])
-    assert numbers == {"steps": 15, "differing_tensors": 0, "differing_losses": 0}
+    assert numbers == {
+        "steps": 15, "resumed_inside_a_step": 1, "differing_tensors": 0, "differing_losses": 0,
+    }  # fmt: skip
+
+
+def test_data_parallel_training_equals_one_process(tmp_path):
+    pytest.importorskip("torch", reason="the generated project computes with PyTorch")
+    folder = write(tmp_path / "project", make_spec())
+    changes = {"train": {"micro_batches": 2, "clip_norm": 0.5, "schedule": "linear"}}
+    wrong = {"train": {"batch": 9}}
+    step = ["data_parallel", "data_parallel"]
+    numbers, refused = drive(folder, [*step, changes, True], [*step, wrong, True])
+    assert (numbers["processes"], numbers["compared_steps"]) == (2, 5)
+    assert numbers["largest_loss_difference"] <= 1e-5
+    assert "train: a batch of 9 cannot be divided into 2 equal parts" in refused
+    assert not (folder / "artefacts").exists()
 
 
 @pytest.mark.parametrize("task", ["click-through-rate"])

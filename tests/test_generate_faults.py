@@ -179,7 +179,7 @@ FAULTS = {
     ),
     "no step of the optimizer": (
         "train.py",
-        "    optimizer.step()\n",
+        "        self.scaler.step(self.optimizer)\n",
         "",
         "train quickly",
         "FAIL",
@@ -195,7 +195,7 @@ FAULTS = {
     ),
     "weights are not written": (
         "train.py",
-        "    save_weights(module)\n",
+        "            save_weights(module)\n",
         "",
         "train quickly",
         "FAIL",
@@ -203,16 +203,16 @@ FAULTS = {
     ),
     "training hangs": (
         "train.py",
-        "    optimizer.zero_grad()\n",
-        "    __import__('time').sleep(600)\n",
+        "        self.module.train()\n",
+        "        __import__('time').sleep(600)\n",
         "train quickly",
         "TIMEOUT",
         "train.py was stopped at its time limit, after 8",
     ),
     "training crashes": (
         "train.py",
-        "    optimizer.zero_grad()\n",
-        "    import ctypes; ctypes.string_at(0)\n",
+        "        self.module.train()\n",
+        "        import ctypes; ctypes.string_at(0)\n",
         "train quickly",
         "ERROR",
         "train.py was ended by signal SIGSEGV",
@@ -342,8 +342,8 @@ def test_killed_case_is_an_error(directory, tested):
     plant(
         directory,
         "train.py",
-        "    optimizer.zero_grad()\n",
-        f"    open({str(begun)!r}, 'w').write(str(__import__('os').getpid())); "
+        "        self.module.train()\n",
+        f"        open({str(begun)!r}, 'w').write(str(__import__('os').getpid())); "
         "__import__('time').sleep(600)\n",
     )
     if not (child := os.fork()):

@@ -62,6 +62,15 @@ requirements = ["numpy==2.4.6"]
 index = "https://example.org/simple"
 [training]
 steps = 10
+schedule = "cosine"
+warm_up_steps = 3
+clip_norm = 1
+micro_batches = 4
+validate_every = 5
+patience = 3
+checkpoint_every = 100
+checkpoint_parts = 2
+tensorboard = true
 [data]
 file = "clicks.csv"
 [extend]
@@ -180,6 +189,33 @@ def test_all_tasks_and_extensions_are_known(task):
         (
             'name = "a"\ntask = "click-through-rate"\n[extend.server]\nclass_names = ["a"]',
             "extend.server.class_names has 1 names; click-through-rate has no classes",
+        ),
+        (
+            SMALL + "[training]\nschedule = 'step'",
+            "training.schedule is 'step'; it must be one of 'constant', 'cosine', 'linear'",
+        ),
+        (SMALL + "[training]\nclip_norm = 0", "training.clip_norm is 0; it must be more than 0 and finite"),
+        (
+            SMALL + "[training]\nwarm_up_steps = -1",
+            "training.warm_up_steps is -1; it must be a whole number ",
+        ),
+        (SMALL + "[training]\ntensorboard = 1", "training.tensorboard is 1; it must be true or false"),
+        (SMALL + "[training]\npatience = 2", "training.patience is 2; it needs validate_every"),
+        (
+            SMALL + "[training]\ncheckpoint_parts = 2",
+            "training.checkpoint_parts is 2; it needs micro_batches of 2 or more",
+        ),
+        (
+            SMALL + "[training]\nmicro_batches = 3",
+            "training.micro_batches is 3; it must divide service.batch, 16",
+        ),
+        (
+            SMALL + "[extend]\nsteps = ['data-parallel']\nprocesses = 3",
+            "extend.processes is 3; it must divide service.batch, 16",
+        ),
+        (
+            SMALL + "[service]\nprecision = 'float16'\n[extend]\nsteps = ['pipeline']",
+            "service.precision is 'float16', whose losses pipelined training does not scale; ",
         ),
         ("name = ", "it is not valid TOML: Invalid value"),
     ],

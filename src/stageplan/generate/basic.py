@@ -42,6 +42,19 @@ _LAYERS: dict[Task, tuple[str, str]] = {
     "image-classification": ("stem", "block"),
     "click-through-rate": ("embedding", "cross"),
 }
+# Fields of the training that the project has too, and those that what is learned depends on.
+_LEARNING = (
+    "steps",
+    "quick_steps",
+    "learning_rate",
+    "schedule",
+    "warm_up_steps",
+    "clip_norm",
+    "validate_every",
+)
+_TRAINING = (
+    *_LEARNING, "micro_batches", "patience", "checkpoint_every", "checkpoint_parts", "tensorboard",
+)  # fmt: skip
 _BYTE_VALUES = 256  # a text has one token for each byte
 _NORM_GROUPS = 4  # groups of channels in the group normalisation of images
 _DEFAULT_BATCH = 16  # the batch that the default thresholds were measured with
@@ -177,7 +190,7 @@ def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
         "threads": spec.hardware.cores,
         "model": model,
         "data": {"source": source, "evaluation_examples": 512},
-        "train": preset["train"] | _given_fields(spec.training, "steps", "quick_steps", "learning_rate")
+        "train": preset["train"] | _given_fields(spec.training, *_TRAINING)
         | {"batch": service.batch, "precision": service.precision},
         "metric": {
             "name": service.metric,
@@ -244,7 +257,7 @@ def _thresholds(spec: Spec, preset: dict[str, Any]) -> dict[str, float | None]:
         spec.data.file is None
         and service.batch >= _DEFAULT_BATCH
         and not _given_fields(service.model, "layers", "width", "heads", "vocabulary", "classes")
-        and not _given_fields(spec.training, "steps", "quick_steps", "learning_rate")
+        and all(getattr(spec.training, name) == getattr(type(spec.training)(), name) for name in _LEARNING)
         and service.input_shape == type(spec)(name="usual", task=spec.task).service.input_shape
     )
     whole, quick = ((preset.get(key, {}) if known else {}) for key in ("threshold", "quick_threshold"))

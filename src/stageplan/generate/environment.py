@@ -26,6 +26,7 @@ GIB = 2**30
 
 # Package -> version that the generated project was tested with. The specification gives PyTorch's.
 _PACKAGES = {"numpy": "2.4.6", "safetensors": "0.8.0"}
+_TENSORBOARD = {"tensorboard": "2.21.0"}
 _EXTENSION_PACKAGES: dict[Extension, dict[str, str]] = {
     "onnx": {"onnx": "1.23.2", "onnxscript": "0.7.2", "onnxruntime": "1.32.0"},
     "server": {"fastapi": "0.165.0", "uvicorn": "0.54.0"},
@@ -106,6 +107,8 @@ def inputs(spec: Spec) -> str:
 def requirements(spec: Spec) -> list[str]:
     """List the packages that a specification's project needs, as ``"name==version"``, sorted by name."""
     versions = _PACKAGES | {"torch": spec.environment.torch}
+    if spec.training.tensorboard:
+        versions |= _TENSORBOARD
     for step in spec.extend.steps:
         versions |= _EXTENSION_PACKAGES.get(step, {})
     if "server" in spec.extend.steps and spec.task == "image-classification":

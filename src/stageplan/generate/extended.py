@@ -54,6 +54,7 @@ _EXTENSIONS: dict[Extension, _Parts] = {
     "replicas": _Parts(needs=("pipeline",)),  # the plan may give a stage more than one device
     "mixed-precision": _Parts(("mixed_precision.py",), "mixed_precision"),
     "accumulation": _Parts(("accumulate.py",), "accumulate"),
+    "data-parallel": _Parts(("data_parallel.py",), "data_parallel"),
     "checkpoint": _Parts(("resume.py",), "resume"),
     "quantize": _Parts(("quantize.py",), "quantize"),
     "prune": _Parts(("prune.py",), "prune"),
@@ -181,6 +182,7 @@ def _write_files(spec: Spec, steps: Sequence[Extension], project: Path) -> None:
     settings: dict[str, Any] = {
         "pipeline": {"micro_batches": extend.pipeline.microbatches, "schedule": extend.pipeline.schedule},
         "accumulation": {"micro_batches": extend.accumulation},
+        "data-parallel": {"processes": extend.processes},
         "checkpoint": {"every": CHECKPOINT_EVERY},
         "prune": {"sparsity": extend.sparsity},
         "server": msgspec.structs.asdict(extend.server)

@@ -22,6 +22,7 @@ Extension = Literal[
     "replicas",
     "mixed-precision",
     "accumulation",
+    "data-parallel",
     "quantize",
     "prune",
     "onnx",
@@ -125,8 +126,9 @@ class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         click-through rate; empty for the task's default.
     batch : int
         Examples in a batch.
-    precision : {"float32", "bfloat16"}
-        Precision of weights and inference.
+    precision : {"float32", "bfloat16", "float16"}
+        Precision of matrix products in training and inference; weights and losses are in float32. With
+        float16 the loss is scaled, so that small gradients are not lost.
     metric : str, optional
         Measure of quality: ``perplexity``, ``accuracy`` or ``auc``, by task, or ``loss``.
     threshold : float, optional
@@ -143,7 +145,7 @@ class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[Parts, ...], Meta(max_length=3, description="a list of up to 3 whole numbers from 1 to 2**20")
     ] = ()
     batch: Parts = 16
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     metric: Annotated[str, Meta(description="the name of a metric of the task")] | None = None
     threshold: Annotated[float, not_negative()] | None = None
     max_latency: Annotated[float, positive("seconds")] | None = None
@@ -236,16 +238,35 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Length of training; absent fields have the task's defaults.
+    """How the network is trained.
 
     Parameters
     ----------
     steps : int, optional
-        Batches of a full training.
+        Updates of the weights in a full training; default: the preset's.
     quick_steps : int, optional
-        Batches of a quick training.
+        Updates of the weights in a quick training; default: the preset's.
     learning_rate : float, optional
-        Learning rate of the optimizer.
+        Learning rate of the optimizer; default: the preset's.
+    schedule : {"constant", "cosine", "linear"}
+        The learning rate after `warm_up_steps`: as it is, or falling to 0 at the end.
+    warm_up_steps : int
+        Steps in which the learning rate rises from 0.
+    clip_norm : float, optional
+        Maximum norm of the gradients of a step.
+    micro_batches : int
+        Equal parts of a batch that are computed one after the other, and whose gradients are accumulated.
+    validate_every : int, optional
+        Steps between measurements of the metric on examples for validation; the weights with the best metric
+        are kept. Default: none, and the last weights are kept.
+    patience : int, optional
+        Validations without improvement after which training stops; it needs `validate_every`.
+    checkpoint_every : int, optional
+        Steps between checkpoints, from which an interrupted training goes on.
+    checkpoint_parts : int, optional
+        Parts of a batch between checkpoints inside a step; it needs `micro_batches`.
+    tensorboard : bool
+        Whether to log for TensorBoard too, which is installed then.
     time_limit : float
         Maximum seconds for one command of the project.
     """
@@ -253,10 +274,25 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     steps: Size | None = None
     quick_steps: Size | None = None
     learning_rate: Positive | None = None
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warm_up_steps: Annotated[int, whole(0, 2**31 - 1)] = 10
+    clip_norm: Positive | None = None
+    micro_batches: Parts = 1
+    validate_every: Size | None = None
+    patience: Size | None = None
+    checkpoint_every: Size | None = None
+    checkpoint_parts: Parts | None = None
+    tensorboard: bool = False
     time_limit: TimeLimit = 3600.0
 
     def __post_init__(self) -> None:
         check_fields(self, "training")
+        if self.patience is not None and self.validate_every is None:
+            raise InputError(f"patience is {self.patience}; it needs validate_every (training)")
+        if self.checkpoint_parts is not None and self.micro_batches == 1:
+            raise InputError(
+                f"checkpoint_parts is {self.checkpoint_parts}; it needs micro_batches of 2 or more (training)"
+            )
 
 
 class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -360,6 +396,8 @@ class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Settings of the server.
     accumulation : int
         Parts of a batch whose gradients are accumulated before a step.
+    processes : int
+        Processes of data-parallel training, which share the examples of a batch.
     sparsity : float
         Fraction of the weights that pruning sets to zero.
     """
@@ -370,6 +408,7 @@ class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pipeline: Pipeline = Pipeline()
     server: Server = Server()
     accumulation: Parts = 4
+    processes: Annotated[int, whole(2, 2**10)] = 2
     sparsity: Annotated[float, Meta(gt=0, lt=1, description="a fraction between 0 and 1")] = 0.5
 
     def __post_init__(self) -> None:
@@ -482,9 +521,17 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         pipelined = "pipeline" in extend.steps or "replicas" in extend.steps  # which need a pipeline
         parts = [(pipelined, "pipeline.microbatches", extend.pipeline.microbatches)]
         parts += [("accumulation" in extend.steps, "accumulation", extend.accumulation)]
+        parts += [("data-parallel" in extend.steps, "processes", extend.processes)]
+        parts = [(used, f"extend.{name}", count) for used, name, count in parts]
+        parts += [(True, "training.micro_batches", self.training.micro_batches)]
         for used, name, count in parts:
             if used and batch % count:
-                raise InputError(f"extend.{name} is {count}; it must divide service.batch, {batch}")
+                raise InputError(f"{name} is {count}; it must divide service.batch, {batch}")
+        if pipelined and self.service.precision == "float16":
+            raise InputError(
+                "service.precision is 'float16', whose losses pipelined training does not scale; with "
+                "'pipeline' in extend.steps it must be 'float32' or 'bfloat16'"
+            )
         if pipelined and not self.hardware.types and extend.pipeline.plan is None:
             raise InputError(
                 "hardware.types is empty; to plan a pipeline it must be a list of 1 device type or more, "

@@ -8,7 +8,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,6 +26,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # needed for reprod
 ARTEFACTS = Path("artefacts")
 WEIGHTS = ARTEFACTS / "model.safetensors"
 RUN_CODE = (".pt2", ".so")  # endings of files that may run code when they are opened
+
+# Precision -> the type of number that matrix products are computed in, if it is not that of the weights.
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SCHEDULES = ("constant", "cosine", "linear")  # of the learning rate
+IS_FIRST = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts; it alone writes
 
 T = TypeVar("T")
 Batch = tuple[tuple[Tensor, ...], Tensor]
@@ -46,7 +52,10 @@ class Train:
     """How the network is trained.
 
     `steps` and `quick_steps` are updates of the weights, `batch` the examples of each; a batch is worked off
-    in `micro_batches` equal parts whose gradients add up.
+    in `micro_batches` equal parts whose gradients add up, and are cut to the norm `clip_norm`. The learning
+    rate rises over `warm_up_steps`, and then follows the schedule. There is validation every `validate_every`
+    steps, until `patience` of them bring no improvement, and a checkpoint every `checkpoint_every` steps and
+    `checkpoint_parts` parts of a batch; 0 for none.
     """
 
     steps: int
@@ -56,7 +65,28 @@ class Train:
     weight_decay: float = 0.0
     micro_batches: int = 1
     precision: str = "float32"
+    schedule: str = "constant"
+    warm_up_steps: int = 10
+    clip_norm: float | None = None
+    validate_every: int = 0
+    patience: int = 0
     checkpoint_every: int = 0
+    checkpoint_parts: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "quick_steps", "batch", "micro_batches"):
+            _require_whole(name, getattr(self, name), 1)
+        for name in ("warm_up_steps", "validate_every", "patience", "checkpoint_every", "checkpoint_parts"):
+            _require_whole(name, getattr(self, name), 0)
+        _require_choice("precision", self.precision, PRECISIONS)
+        _require_choice("schedule", self.schedule, SCHEDULES)
+        _require("tensorboard", self.tensorboard, isinstance(self.tensorboard, bool), "true or false")
+        _require("learning_rate", self.learning_rate, _is_positive(self.learning_rate), "more than 0")
+        clipped = self.clip_norm is None or _is_positive(self.clip_norm)
+        _require("clip_norm", self.clip_norm, clipped, "more than 0, or null")
+        patient = not self.patience or self.validate_every > 0
+        _require("patience", self.patience, patient, "0 where validate_every is 0")
 
 
 @dataclass(frozen=True)
@@ -121,8 +151,26 @@ def _fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise ValueError(f"{where} has an unknown field {sorted(unknown)[0]!r}")
     try:
         return kind(**values)
-    except TypeError as error:  # names what is missing
+    except (TypeError, ValueError) as error:  # names what is missing or not valid
         raise ValueError(f"{where}: {error}") from None
+
+
+def _require(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} is {value!r}; it must be {allowed}")
+
+
+def _require_whole(name: str, value: object, least: int) -> None:
+    holds = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    _require(name, value, holds, f"a whole number, {least} or more")
+
+
+def _require_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    _require(name, value, value in tuple(choices), f"one of {', '.join(map(repr, choices))}")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 # Commands -----------------------------------------------------------------------------------------------
@@ -141,19 +189,22 @@ def run(name: str, work: Callable[[Config, bool], Mapping[str, float]]) -> None:
     options = _options(name)
     target = ARTEFACTS / "metrics" / f"{name}.json"
     try:
-        target.unlink(missing_ok=True)  # metrics of an earlier run must not remain
+        if IS_FIRST:
+            target.unlink(missing_ok=True)  # metrics of an earlier run must not remain
         config = read_config(options.config)
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(max(1, config.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         if config.device != "cpu":  # results on a processor are reproducible anyway
             torch.use_deterministic_algorithms(True)
         numbers = dict(work(config, options.mode == "quick"))
         _refuse_infinite(numbers)
-        write_json(target, numbers)
+        if IS_FIRST:
+            write_json(target, numbers)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         sentence = " ".join(str(error).split())
         print(f"{name}: {sentence or type(error).__name__}", file=sys.stderr)
         sys.exit(1)
-    print(json.dumps(numbers))
+    if IS_FIRST:
+        print(json.dumps(numbers))
 
 
 def _options(name: str) -> argparse.Namespace:
@@ -306,12 +357,35 @@ def forward(config: Config, module: nn.Module, batch: Batch, precision: str | No
 
 def in_precision(config: Config, precision: str | None = None) -> AbstractContextManager[Any]:
     """Let matrix products run in the configured precision; weights and losses stay in float32."""
-    mixed = (precision or config.train.precision) == "bfloat16"
-    return torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=mixed)
+    kind = PRECISIONS[precision or config.train.precision]
+    return torch.autocast(torch.device(config.device).type, kind or torch.bfloat16, enabled=kind is not None)
+
+
+def check_precision(config: Config) -> None:
+    """Compute a product in the configured precision.
+
+    Raises
+    ------
+    ValueError
+        PyTorch does not do so on the device.
+    """
+    numbers = torch.ones(1, 1, device=config.device)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is not supported
+            with in_precision(config):
+                computed = (numbers @ numbers).dtype
+    except RuntimeError:
+        computed = None
+    if computed != (PRECISIONS[config.train.precision] or torch.float32):
+        raise ValueError(
+            f"precision is {config.train.precision!r}; PyTorch {torch.__version__} does not compute in it on "
+            f"{config.device}, where it must be another one, 'float32' for instance"
+        )
 
 
 def single(config: Config) -> Config:
-    """Return the configuration in float32, for comparisons that are too fine for bfloat16."""
+    """Return the configuration in float32, for comparisons that are too fine for 16 bits."""
     return replace(config, train=replace(config.train, precision="float32"))
 
 
@@ -331,14 +405,20 @@ def _seed(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def rows(count: int, split: str, index: int, size: int, random: torch.Generator) -> Tensor:
-    """Choose rows of a user's examples: every tenth for evaluation, in order; the others at random."""
+def rows(config: Config, count: int, split: str, index: int, size: int, random: torch.Generator) -> Tensor:
+    """Choose rows of a user's examples: every tenth for evaluation, in order; the others at random.
+
+    Where there is validation, it has those after the ones for evaluation, and training the rest.
+    """
     if count < 10:
         raise ValueError(f"there are {count} examples; there must be 10 or more")
-    if split == "evaluation":
-        return (torch.arange(index * size, (index + 1) * size) % (count // 10)) * 10
-    others = torch.randint(count - (count + 9) // 10, (size,), generator=random)
-    return others + others // 9 + 1
+    if split != "training":
+        first = ("evaluation", "validation").index(split)
+        return (torch.arange(index * size, (index + 1) * size) % (count // 10)) * 10 + first
+    kept = 2 if config.train.validate_every else 1  # of ten, not for training
+    whole_tens, rest = divmod(count, 10)
+    others = torch.randint(whole_tens * (10 - kept) + max(0, rest - kept), (size,), generator=random)
+    return others + others // (10 - kept) * kept + kept
 
 
 def settings(name: str) -> dict[str, Any]:

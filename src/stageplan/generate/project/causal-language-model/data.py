@@ -20,7 +20,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     ----------
     config : Config
         Says where the text is, if any.
-    split : {"training", "evaluation"}
+    split : {"training", "validation", "evaluation"}
         Which examples.
     index : int
         Which batch; the same one is always the same.
@@ -32,7 +32,11 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     if config.data.source is None:
         pieces = _synthetic(config, size, length, random)
     else:
-        pieces = _of_text(_text(config.data.source, config.model.vocabulary), split, size, length, random)
+        part = _part(config, _text(config.data.source, config.model.vocabulary), split)
+        if len(part) < length:
+            raise ValueError(f"the text has {len(part)} bytes for {split}; it must have {length} or more")
+        starts = torch.randint(len(part) - length + 1, (size,), generator=random)
+        pieces = part[starts[:, None] + torch.arange(length)]
     return (pieces[:, :-1].contiguous(),), pieces[:, 1:].contiguous()
 
 
@@ -47,14 +51,11 @@ def _synthetic(config: Config, size: int, length: int, random: torch.Generator) 
     return pieces
 
 
-def _of_text(text: Tensor, split: str, size: int, length: int, random: torch.Generator) -> Tensor:
-    """Random pieces of the first nine tenths of a text, for training, or of the rest."""
-    cut = len(text) * 9 // 10
-    part = text[:cut] if split == "training" else text[cut:]
-    if len(part) < length:
-        raise ValueError(f"the text has {len(part)} bytes for {split}; it must have {length} or more")
-    starts = torch.randint(len(part) - length + 1, (size,), generator=random)
-    return part[starts[:, None] + torch.arange(length)]
+def _part(config: Config, text: Tensor, split: str) -> Tensor:
+    """Return the last tenth of a text for evaluation, the one before for validation, or the rest."""
+    last, before = len(text) * 9 // 10, len(text) * 8 // 10
+    end = before if config.train.validate_every else last
+    return {"training": text[:end], "validation": text[before:last], "evaluation": text[last:]}[split]
 
 
 def example(config: Config, text: str) -> tuple[Tensor, ...]:

@@ -23,7 +23,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     ----------
     config : Config
         Says where the examples are, if anywhere.
-    split : {"training", "evaluation"}
+    split : {"training", "validation", "evaluation"}
         Which examples.
     index : int
         Which batch; the same one is always the same.
@@ -37,7 +37,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     numbers, categories, clicks = _examples(
         config.data.source, model.numbers, model.categories, model.vocabulary
     )
-    chosen = rows(len(clicks), split, index, size, random)
+    chosen = rows(config, len(clicks), split, index, size, random)
     return (numbers[chosen], categories[chosen]), clicks[chosen]
 
 

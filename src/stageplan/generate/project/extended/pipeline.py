@@ -43,7 +43,7 @@ from common import (
 )
 from division import build_layers, build_stage, layer_names, tensors_of
 from evaluate import margin_of, measure_network
-from train import make_optimizer, split, train, training_batch, warm_up
+from train import make_optimizer, set_learning_rate, split, train, training_batch
 
 PLAN = Path("plan.json")
 RECORD = ARTEFACTS / "pipeline.json"
@@ -98,8 +98,8 @@ def read_plan(config: Config, path: Path = PLAN) -> list[Stage]:
 class Worker:
     """A process: its stage, and its messages to neighbouring stages."""
 
-    def __init__(self, config: Config, stages: list[Stage], rank: int) -> None:
-        self.config = config
+    def __init__(self, config: Config, stages: list[Stage], rank: int, steps: int) -> None:
+        self.config, self.rank, self.steps = config, rank, steps
         self.micro_batches: int = settings("pipeline")["micro_batches"]
         self.index = next(i for i, stage in enumerate(stages) if rank in stage.ranks)
         self.stage = stages[self.index]
@@ -118,7 +118,7 @@ class Worker:
     def step(self, step: int) -> float:
         """Update the weights of the stage once. The last stage returns the loss before."""
         self.optimizer.zero_grad()
-        warm_up(self.config, self.optimizer, step)
+        set_learning_rate(self.config, self.optimizer, step, self.steps)
         batch = training_batch(self.config, step)
         parts = [on_device(self.config, part) for part in split(batch, self.micro_batches)]
         loss = torch.zeros(())
@@ -131,6 +131,7 @@ class Worker:
             work.wait()
         self.sending.clear()
         self.add_up_gradients()
+        self.clip_gradients()
         self.optimizer.step()
         dist.all_reduce(loss, group=self.groups[self.stage.ranks])
         return loss.item()
@@ -175,6 +176,22 @@ class Worker:
             gradient = _gradient(parameter).cpu()
             dist.all_reduce(gradient, group=group)
             parameter.grad = gradient.to(parameter.device)
+
+    def clip_gradients(self) -> None:
+        """Cut the gradients of all stages to their greatest norm; shared weights count once."""
+        greatest = self.config.train.clip_norm
+        if greatest is None:
+            return
+        square = torch.zeros((), dtype=torch.float64)
+        if self.rank == self.stage.ranks[0]:
+            again = {name for _, *sharers in ties(self.config) for name in sharers}
+            for name, parameter in tensors_of(self.module).items():
+                if parameter.requires_grad and name not in again:
+                    square += _gradient(parameter).double().square().sum().cpu()
+        dist.all_reduce(square)
+        factor = min(1.0, greatest / (square.sqrt().item() + 1e-6))
+        for parameter in self.module.parameters():
+            _gradient(parameter).mul_(factor)
 
     def _turn(self, ranks: tuple[int, ...], m: int) -> int:
         return ranks[m % len(ranks)]
@@ -271,7 +288,7 @@ def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes, timeout=PATIENCE
     )
-    worker = Worker(config, stages, rank)
+    worker = Worker(config, stages, rank, steps)
     losses = [worker.step(step) for step in range(steps)]
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors_of(worker.module).items()}
     save_file(tensors, f"{folder}/{rank}.safetensors")

@@ -7,7 +7,7 @@ from torch.nn.utils import prune as pruning
 
 from common import ARTEFACTS, Config, load_weights, run, save_weights, settings
 from evaluate import measure_network, quality_loss
-from train import make_optimizer, train_step, training_batch
+from train import Trainer, training_batch
 
 WEIGHTS = ARTEFACTS / "model-pruned.safetensors"
 KINDS = (nn.Linear, nn.Conv2d)
@@ -22,9 +22,9 @@ def prune(config: Config, quick: bool) -> dict[str, float]:
     ]
     pruning.global_unstructured(weights, pruning.L1Unstructured, amount=settings("prune")["sparsity"])
     first = config.train.quick_steps if quick else config.train.steps
-    optimizer = make_optimizer(config, module)
-    for step in range(first, first + -(-first // 4)):  # batches not used for training before
-        train_step(config, module, optimizer, training_batch(config, step))
+    trainer = Trainer(config, module, steps=-(-first // 4))
+    for step in range(first, first + trainer.steps):  # batches not used for training before
+        trainer.step(training_batch(config, step))
     for layer, name in weights:
         pruning.remove(layer, name)
     save_weights(module, WEIGHTS)

@@ -25,7 +25,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     ----------
     config : Config
         Says where the images are, if anywhere.
-    split : {"training", "evaluation"}
+    split : {"training", "validation", "evaluation"}
         Which examples.
     index : int
         Which batch; the same one is always the same.
@@ -38,7 +38,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     model = config.model
     shape = (model.channels, model.rows, model.columns)
     images, classes = _images(config.data.source, shape, model.classes)
-    chosen = rows(len(classes), split, index, size, random)
+    chosen = rows(config, len(classes), split, index, size, random)
     return (images[chosen],), classes[chosen]
 
 

@@ -24,7 +24,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     ----------
     config : Config
         Says where the texts are, if anywhere.
-    split : {"training", "evaluation"}
+    split : {"training", "validation", "evaluation"}
         Which examples.
     index : int
         Which batch; the same one is always the same.
@@ -36,7 +36,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
         return _synthetic(config, size, random)
     model = config.model
     tokens, classes = _texts(config.data.source, model.tokens, model.vocabulary, model.classes)
-    chosen = rows(len(classes), split, index, size, random)
+    chosen = rows(config, len(classes), split, index, size, random)
     return (tokens[chosen],), classes[chosen]
 
 
