@@ -113,6 +113,19 @@ def variant(config, quick):
     return found
 
 
+def live(config, quick):
+    """Count the most bytes of tensors at a time: two of the three, for the first one is released."""
+    sizes, torch = importlib.import_module("sizes"), importlib.import_module("torch")
+
+    def work():
+        first = torch.ones(1000)
+        second = first + 1
+        del first
+        return second.view(10, 100) * 2
+
+    return sizes.most_bytes(torch.nn.Linear(1, 1), work)
+
+
 def names(config, quick):
     """Name the layers of the network."""
     return importlib.import_module("division").layer_names(config)

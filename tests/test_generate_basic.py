@@ -208,6 +208,22 @@ def test_enough_memory_is_accepted():
     basic.check_memory(make_spec(hardware={"memory": 16e9}), sizes)
 
 
+def test_measured_memory_is_beside_the_prediction_and_the_requirement():
+    metrics = {
+        "sizes": {"training_bytes": 1.5 * GIB, "inference_bytes": 0.5 * GIB, "peak_memory": 0.25 * GIB},
+        "train": {"peak_memory": 2.0 * GIB},
+        "infer": {"peak_memory": 0.5 * GIB},
+    }
+    assert basic.memory_notes(make_spec(), metrics) == [
+        "train occupied 2 GiB at its peak, predicted were 1.5 GiB (predicted / measured 0.75)",
+        "infer occupied 0.5 GiB at its peak, predicted were 0.5 GiB (predicted / measured 1.00)",
+    ]
+    enough, too_little = (make_spec(hardware={"memory": gib * GIB}) for gib in (3, 1))
+    assert basic.memory_notes(enough, metrics)[0].endswith(", hardware.memory is 3 GiB")
+    with pytest.raises(StepError, match=r"train.py occupied 2 GiB .* hardware.memory is 1 GiB: 1 GiB short"):
+        basic.memory_notes(too_little, metrics)
+
+
 # The cases ----------------------------------------------------------------------------------------------
 
 

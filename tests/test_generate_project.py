@@ -21,12 +21,14 @@ COMMANDS = (
     ["export", "export"],
     ["infer", "infer"],
     ["drive", "variant"],
+    ["drive", "live"],
     ["layer_times", "layer_times"],
     ["accumulate", "accumulate"],
     ["quantize", "quantize"],
     ["prune", "prune"],
     ["mixed_precision", "mixed_precision"],
 )
+SIZES = ("training_bytes", "inference_bytes")
 
 
 # Files of examples, and those that cannot be used, by task.
@@ -132,7 +134,17 @@ def test_memory_counts_each_parameter_once(made):
     folder, numbers = made
     weights = (folder / "artefacts/model.safetensors").stat().st_size
     assert numbers["sizes"]["parameters"] * 4 == pytest.approx(weights, rel=0.05)
-    assert numbers["sizes"]["training_bytes"] > 16 * numbers["sizes"]["parameters"]
+    sizes = numbers["sizes"]
+    without_framework = {name: sizes[name] - sizes["framework_bytes"] for name in SIZES}
+    assert without_framework["training_bytes"] > 16 * sizes["parameters"]
+    assert (
+        4 * sizes["parameters"] < without_framework["inference_bytes"] < without_framework["training_bytes"]
+    )
+    assert sizes["framework_bytes"] > 1e8
+
+
+def test_memory_of_tensors_is_that_of_those_alive_at_a_time(made):
+    assert made[1]["live"] == 2 * 4000
 
 
 def test_layer_times_are_a_workload(made):

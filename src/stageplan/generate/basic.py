@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -99,6 +99,7 @@ def build(
             runner.run("sizes", training=training)
             check_memory(spec, runner.numbers("sizes"))
             runner.run(*COMMANDS, training=training)
+            runner.notes += memory_notes(spec, {c: runner.numbers(c) for c in ("sizes", *COMMANDS)})
         result = BasicResult(
             training=training,
             config_sha256=sha256(project / CONFIG_FILE),
@@ -329,3 +330,33 @@ def check_memory(spec: Spec, sizes: dict[str, float]) -> None:
             f"{needed / GIB:.4g} GiB, {where} {limit / GIB:.4g} GiB: {(needed - limit) / GIB:.4g} GiB short; "
             "use a smaller service.model or service.batch, or more memory"
         )
+
+
+PREDICTED = {"train": "training_bytes", "infer": "inference_bytes"}  # command -> its prediction
+
+
+def memory_notes(spec: Spec, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Say what commands occupied at most, beside the prediction and the requirement.
+
+    Raises
+    ------
+    StepError
+        A command occupied more main memory than the hardware requirement gives.
+    """
+    notes, required = [], spec.hardware.memory
+    for command, numbers in metrics.items():
+        peak = numbers.get("peak_memory", 0.0)
+        if required and peak > required:
+            raise StepError(
+                f"{command}.py occupied {peak / GIB:.4g} GiB of memory at its peak, hardware.memory is "
+                f"{required / GIB:.4g} GiB: {(peak - required) / GIB:.4g} GiB short; use a smaller "
+                "service.model or service.batch, or more memory"
+            )
+        predicted = metrics.get("sizes", {}).get(PREDICTED.get(command, ""), 0.0)
+        if predicted and peak and spec.hardware.device == "cpu":
+            limit = f", hardware.memory is {required / GIB:.4g} GiB" if required else ""
+            notes.append(
+                f"{command} occupied {peak / GIB:.4g} GiB at its peak, predicted were "
+                f"{predicted / GIB:.4g} GiB (predicted / measured {predicted / peak:.2f}){limit}"
+            )
+    return notes

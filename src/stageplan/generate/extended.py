@@ -21,7 +21,16 @@ from ..problem import Problem
 from ..readers import read_workload
 from ..readers.bounded import about, read_bytes
 from ..solve import solve
-from .basic import Runner, cases_text, copy_files, layer_names, running, versions, write_cases
+from .basic import (
+    Runner,
+    cases_text,
+    copy_files,
+    layer_names,
+    memory_notes,
+    running,
+    versions,
+    write_cases,
+)
 from .digests import bytes_sha256, sha256
 from .folders import copy_folder, foreign_files, staged
 from .layout import CONFIG_FILE, PIPELINE_FILE, PLAN_FILE, PROJECT, SETTINGS_FILE, WORKLOAD_FILE
@@ -128,6 +137,7 @@ def extend(
             if "pipeline" in steps:
                 _make_plan(spec, steps, runner, training)
             runner.run(*commands, training=training)
+            runner.notes += memory_notes(spec, {command: runner.numbers(command) for command in commands})
         result = ExtendedResult(
             training=training,
             config_sha256=sha256(project / CONFIG_FILE),

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import resource
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -195,7 +196,7 @@ def run(name: str, work: Callable[[Config, bool], Mapping[str, float]]) -> None:
         torch.set_num_threads(max(1, config.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         if config.device != "cpu":  # results on a processor are reproducible anyway
             torch.use_deterministic_algorithms(True)
-        numbers = dict(work(config, options.mode == "quick"))
+        numbers = {**work(config, options.mode == "quick"), "peak_memory": peak_memory()}
         _refuse_infinite(numbers)
         if IS_FIRST:
             write_json(target, numbers)
@@ -214,6 +215,11 @@ def _options(name: str) -> argparse.Namespace:
         "--mode", choices=("quick", "full"), default="full", help="quick: train and infer little"
     )
     return parser.parse_args()
+
+
+def peak_memory() -> int:
+    """Bytes of main memory that this process has occupied at most, with what PyTorch itself occupies."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def note(words: str) -> None:
