@@ -230,8 +230,8 @@ def test_silent_host_reaches_the_time_limit(tmp_path, monkeypatch):
 
 def test_default_directory_has_the_runs_name_and_origin(ssh_server, tmp_path):
     first = over_ssh(ssh_server, tmp_path, directory=None)
-    assert first._directory.startswith(".stageplan/t-")
-    assert shlex.quote(first._directory) == first._directory
+    assert first.directory.startswith(".stageplan/t-")
+    assert shlex.quote(first.directory) == first.directory
 
 
 def test_failure_sentences():

@@ -13,7 +13,21 @@ from ..generate import StepError
 from ..goal import Goal
 from ..output import check_not_read, print_out
 from ..suggestions import did_you_mean
-from . import completion, demo, docs, example, export, generate, info, profile, report, say, search, sweep
+from . import (
+    clean,
+    completion,
+    demo,
+    docs,
+    example,
+    export,
+    generate,
+    info,
+    profile,
+    report,
+    say,
+    search,
+    sweep,
+)
 from .problem import files_read
 from .status import BAD_INPUT, FEASIBLE, NO_PLAN, PIPE_CLOSED, exit_statuses
 
@@ -137,6 +151,7 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_devices(command("devices", "list the devices of the catalogue"))
     generate.add_generate(command("generate", "generate a model for its target"))
     generate.add_test(command("test", "run the preset test script of a generated model"))
+    clean.add_clean(command("clean", "remove what generated models left on their targets"))
     demo.add_demo(command("demo", "walk through the main jobs on a built-in example"), run)
     example.add_example(command("example", "write a built-in example to files, or list the examples"))
     docs.add_docs(command("docs", "print a page of the documentation, or list the pages"))

@@ -12,6 +12,7 @@ test         the outcomes of the cases in ``cases.toml``   test-result.json and 
 ===========  ============================================  ==========================
 """
 
+from .clean import Cleaned, Leftover, clean
 from .results import (
     Artefact,
     BasicResult,
@@ -31,15 +32,18 @@ __all__ = [
     "Artefact",
     "BasicResult",
     "CaseResult",
+    "Cleaned",
     "EnvironmentReport",
     "ExtendedResult",
     "Generated",
     "Item",
+    "Leftover",
     "RanStage",
     "Spec",
     "StepError",
     "TargetError",
     "TestResult",
+    "clean",
     "generate",
     "read_spec",
     "run_test",

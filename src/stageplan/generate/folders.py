@@ -32,7 +32,7 @@ RECORD = ".stageplan-files.json"
 KEPT = "kept"
 
 _MARKER_TEXT = re.compile(r"stageplan run ([0-9a-f]{32})\n")
-_SCRATCH = re.compile(rf"\.+({PROJECT}|{TEST})(-[0-9a-f]{{8}}\.part)+")
+SCRATCH = rf"\.+({PROJECT}|{TEST})(-[0-9a-f]{{8}}\.part)+"  # pattern of names of scratch folders
 
 
 # The marker ---------------------------------------------------------------------------------------------
@@ -189,8 +189,13 @@ def _beside(folder: Path) -> Path:
 def remove_leftovers(directory: Path) -> None:
     """Remove the scratch folders of runs that were killed."""
     for path in directory.iterdir():
-        if _SCRATCH.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+        if is_scratch(path):
             shutil.rmtree(path)
+
+
+def is_scratch(path: Path) -> bool:
+    """Whether a folder is a scratch folder of a run."""
+    return re.fullmatch(SCRATCH, path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
 def copy_folder(folder: Path, to: Path) -> None:
@@ -204,11 +209,11 @@ def copy_folder(folder: Path, to: Path) -> None:
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
     """Write files below a run's directory; earlier ones that were changed since are moved to ``kept``."""
-    record = _read_record(directory)
+    record = read_record(directory)
     changed = [
         path
         for path in files
-        if os.path.lexists(directory / path) and record.get(path) != _checksum(directory / path)
+        if os.path.lexists(directory / path) and record.get(path) != checksum(directory / path)
     ]
     _keep(directory, changed, directory)
     for path, content in files.items():
@@ -230,11 +235,11 @@ def files_of(folder: Path) -> dict[str, str]:
         for name in sorted([*names, *links]):
             path = Path(place, name)
             if name != RECORD:
-                found[path.relative_to(folder).as_posix()] = _checksum(path)
+                found[path.relative_to(folder).as_posix()] = checksum(path)
     return found
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
     """Return the SHA-256 of a file; for a link or a device a text that no file has as checksum."""
     if path.is_symlink():
         return f"link to {os.readlink(path)}"
@@ -247,12 +252,13 @@ def foreign_files(folder: Path) -> dict[str, str]:
     A file or link in place of the folder has the path ``"."``.
     """
     if folder.is_symlink() or folder.is_file():
-        return {".": _checksum(folder)}
-    record = _read_record(folder)
+        return {".": checksum(folder)}
+    record = read_record(folder)
     return {path: checksum for path, checksum in files_of(folder).items() if record.get(path) != checksum}
 
 
-def _read_record(folder: Path) -> dict[str, str]:
+def read_record(folder: Path) -> dict[str, str]:
+    """Return path -> checksum of the files that a run wrote into a folder; nothing without a valid record."""
     try:
         return msgspec.json.decode((folder / RECORD).read_bytes(), type=dict[str, str])
     except (FileNotFoundError, NotADirectoryError, ValueError):

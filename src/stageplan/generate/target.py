@@ -246,7 +246,7 @@ class Ssh(Target):
     def __init__(self, spec: Spec, root: Path, run_id: str) -> None:
         self.name, self.root, self.run_id = spec.target, root, run_id
         self.python = spec.environment.python or "python3"
-        self._directory = spec.ssh.directory or f".stageplan/{spec.name}-{_origin(root, run_id)}"
+        self.directory = spec.ssh.directory or f".stageplan/{spec.name}-{_origin(root, run_id)}"
         host, port = _host_and_port(spec.target)
         options = ["BatchMode=yes", f"ConnectTimeout={spec.ssh.connect_timeout}", "ServerAliveInterval=5"]
         self._ssh = ["ssh", "-T", *(word for option in options for word in ("-o", option))]
@@ -263,19 +263,26 @@ class Ssh(Target):
         """Directory on the target that `root` is mapped to; made and marked where it is new or empty."""
         return PurePosixPath(last_line(self._claim("make")))
 
+    def call(self, arguments: Sequence[str]) -> str:
+        """Run a program that needs no directory; return the end of its output, TargetError where it fails."""
+        status, output, stderr = _run_process(self._command(arguments), COPY_LIMIT, self.name)
+        if status:
+            raise TargetError(f"{self.name}: {self._failure_of(status, stderr)}")
+        return output
+
     def _claim(self, how: Literal["check", "make"]) -> str:
         text = marker_text(self.run_id).rstrip()
-        arguments = ["sh", "-c", _CLAIM, "sh", self._directory, MARKER, text, how]
+        arguments = ["sh", "-c", _CLAIM, "sh", self.directory, MARKER, text, how]
         status, output, stderr = _run_process([*self._ssh, shlex.join(arguments)], COPY_LIMIT, self.name)
         if status == _FOREIGN:
             raise InputError(
-                f"ssh.directory is {self._directory}; on {self.name} it must be new, empty, or made by the "
+                f"ssh.directory is {self.directory}; on {self.name} it must be new, empty, or made by the "
                 f"run in {self.root} (with its {MARKER})"
             )
         if status == _SSH_ERROR:
             raise TargetError(f"{self.name} cannot be reached: {last_line(stderr)}")
         if status:
-            raise TargetError(f"{self.name}: {self._directory} cannot be used: {last_line(stderr)}")
+            raise TargetError(f"{self.name}: {self.directory} cannot be used: {last_line(stderr)}")
         return output
 
     def path(self, folder: Path) -> str:
