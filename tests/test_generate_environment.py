@@ -1,4 +1,4 @@
-"""The environment: requirements against the target, environments made or reused, recipes for containers."""
+"""The environment: requirements against the target, environments made or reused."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import pytest
 from projects import RUN_ID
 
 from stageplan.generate import Item, Spec, TargetError, environment
+from stageplan.generate.digests import sha256
 from stageplan.generate.environment import (
     GIB,
     Accelerator,
@@ -281,6 +282,12 @@ def test_environment_is_made_with_pinned_packages(tmp_path, wheels):
     assert report.python == str(tmp_path / "environment/bin/python")
     assert set(report.lock) >= {"torch==2.13.0", "numpy==2.4.6", "safetensors==0.8.0"}
     assert item(report, "computation").status == "OK"
+    assert not (tmp_path / "environment" / environment.PIP_REPORT).exists()
+    pinned = (tmp_path / "container/requirements.txt").read_text().splitlines()
+    wheel = wheels / "numpy-2.4.6-py3-none-any.whl"
+    assert pinned[0] == f"numpy==2.4.6 --hash=sha256:{sha256(wheel)}"
+    assert [line.split("==")[0] for line in pinned] == ["numpy", "safetensors", "torch"]
+    assert "--require-hashes" in (tmp_path / "container/Dockerfile").read_text()
 
 
 def test_unavailable_package(tmp_path, wheels):
@@ -338,35 +345,6 @@ def test_folder_on_the_target_that_the_run_did_not_make_is_not_removed(ssh_serve
     (there / "environment/notes").write_text("precious")
     assert item(prepare(spec, target, target.root), "environment").status == "WRONG"
     assert (there / "environment/notes").read_text() == "precious"
-
-
-# Containers ---------------------------------------------------------------------------------------------
-
-
-def test_recipes_hold_the_same_requirements_and_quote_the_index(tmp_path, machine):
-    machine(cores=0)  # recipes are written nevertheless
-    index = "https://example.org/$(id)/`id`;id"
-    spec = make(environment={"index": index})
-    assert not prepared(spec, tmp_path).ok
-    folder = tmp_path / "container"
-    assert (folder / "requirements.txt").read_text().split() == requirements(spec)
-    docker = (folder / "Dockerfile").read_text().splitlines()
-    install = json.loads(next(line for line in docker if line.startswith("RUN ")).removeprefix("RUN "))
-    assert install[install.index("--extra-index-url") + 1] == index
-    assert install[-2:] == ["-r", "/requirements.txt"]
-    assert [line.split()[0] for line in docker if line and not line.startswith("#")] == [
-        "FROM",
-        "COPY",
-        "RUN",
-        "COPY",
-        "WORKDIR",
-        "ENTRYPOINT",
-    ]
-    apptainer = (folder / "apptainer.def").read_text()
-    post = apptainer.partition("%post\n")[2].partition("\n\n")[0]
-    assert shlex.split(post) == install
-    assert "Bootstrap: docker\nFrom: python:3.11-" in apptainer
-    assert "cd /project && exec python" in apptainer
 
 
 # Over ssh -----------------------------------------------------------------------------------------------

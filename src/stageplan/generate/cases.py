@@ -23,7 +23,7 @@ from ..fields import FINITE, Name, check_fields, not_negative, show
 from ..output import write_whole
 from ..readers.bounded import about, from_toml, read_bytes, to_text
 from ..readers.documents import build
-from . import environment
+from . import containers, environment
 from .digests import sha256
 from .folders import copy_folder, staged
 from .layout import (
@@ -51,10 +51,10 @@ from .results import (
     read_result,
     write_result,
 )
-from .spec import Spec, TimeLimit
-from .target import Target
+from .spec import Engine, Spec, TimeLimit
+from .target import Local, Target
 
-BUILT_IN = ("environment", "integrity")
+BUILT_IN = ("environment", "integrity", "container")
 LOG_LENGTH = 4000  # characters of a case's output that are kept, at its end
 DELETE_LIMIT = 120.0  # seconds
 
@@ -129,7 +129,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     name : str
-        Unique; not ``environment`` or ``integrity``, which every script has.
+        Unique; not ``environment``, ``integrity`` or ``container``, which every script may have.
     command : sequence of str
         A Python file of the project, and its arguments; run by the environment's interpreter.
     modes : sequence of {"quick", "infer", "full"}
@@ -298,6 +298,8 @@ class _TestRun:
             self._run_or_skip("integrity", True, self._integrity)
             for case in cases:
                 self._run_or_skip(case.name, case.must_pass, partial(self._case, case), case.needs)
+            if (engine := self.spec.environment.container) is not None:
+                self._container(engine)
         finally:
             if self.project.exists():
                 self.target.remove(self.project.parent)
@@ -354,6 +356,19 @@ class _TestRun:
         return _Verdict(
             "FAIL" if faults else "PASS", "; ".join([*dict.fromkeys(faults), *filter(None, [note])]), note
         )
+
+    def _container(self, engine: Engine) -> None:
+        """Build a container and infer in it; where this machine cannot, say why, which fails nothing."""
+        machine = Local(self.spec, self.directory, "")
+
+        def judge() -> _Verdict:
+            finished = containers.build_and_run(self.spec, engine, machine)
+            faults = [f"{engine} {finished.failure}"] if finished.failure else []
+            return _verdict_from(faults, finished.output)
+
+        missing = containers.why_not(engine, machine)
+        skip = partial(_Verdict, "SKIP", missing)
+        self._run_or_skip("container", not missing, skip if missing else judge, ["integrity"])
 
     def _case(self, case: Case) -> _Verdict:
         """Run a case's command, and check its outputs."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 import time
 from collections.abc import Iterator
 from importlib import resources
@@ -13,15 +11,18 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from .containers import recipes
 from .digests import digest
 from .folders import MARKER, RECORD, marker_text, write_files
-from .layout import CONTAINER, ENVIRONMENT
+from .layout import ENVIRONMENT
 from .results import EnvironmentReport, Item
 from .spec import Extension, Spec
 from .target import Finished, Target, last_line
 
 PROBE_LIMIT = 300.0  # seconds; a busy machine takes long to import PyTorch from a cold disk
 OLDEST_PYTHON = "3.10"
+DEFAULT_PYTHON = "3.11"  # of containers, where the target has none
+PIP_REPORT = ".pip-report.json"  # in an environment that is made, until it is read
 GIB = 2**30
 
 # Package -> version that the generated project was tested with. The specification gives PyTorch's.
@@ -86,13 +87,15 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
         The target cannot be reached, or was lost.
     """
     start = time.monotonic()
-    write_files(directory, recipes(spec))
     items, python, lock = _prepare_interpreter(spec, target, directory)
+    hashes = _hashes(target, python, directory) if python and spec.environment.reuse is None else {}
+    required, pip = requirements(spec), pip_arguments(spec)
+    write_files(directory, recipes(spec, required, lock, hashes, _minor(items), pip))
     return EnvironmentReport(
         target=target.name,
         python=python,
         items=tuple(items),
-        requirements=tuple(requirements(spec)),
+        requirements=tuple(required),
         lock=tuple(lock),
         seconds=time.monotonic() - start,
     )
@@ -297,8 +300,24 @@ def _make_environment(spec: Spec, target: Target, directory: Path, facts: Facts)
     made = target.run(arguments, directory, limit=limit)
     if not made.ok:
         return _failed_item("environment", made, f"see whether {folder} can be written and the disk has room")
-    installed = target.run([python, *pip_arguments(spec), *requirements(spec)], directory, limit=limit)
+    # From Python 3.11 on, pip reports what it installs, with checksums.
+    report = ["--report", f"{folder}/{PIP_REPORT}"] if _version_numbers(facts.python) >= (3, 11) else []
+    packages = [*report, *requirements(spec)]
+    installed = target.run([python, *pip_arguments(spec), *packages], directory, limit=limit)
     return python if installed.ok else _failed_item("packages", installed, _pip_advice(installed))
+
+
+def _hashes(target: Target, python: str, directory: Path) -> dict[str, str]:
+    """Return the checksums of the packages that pip has installed, where it reports them all."""
+    report = f"{target.path(directory / ENVIRONMENT)}/{PIP_REPORT}"
+    printed = target.run([python, "-I", "-c", _script("pip_hashes.py"), report], directory, limit=PROBE_LIMIT)
+    return msgspec.json.decode(last_line(printed.output), type=dict[str, str]) if printed.ok else {}
+
+
+def _minor(items: list[Item]) -> str:
+    """Return the version of the interpreter, as "3.11"; of one that was not reached, the default one."""
+    found = next((item.found for item in items if item.name == "python" and item.status == "OK"), "")
+    return ".".join(found.split(".")[:2]) or DEFAULT_PYTHON
 
 
 def pip_arguments(spec: Spec) -> list[str]:
@@ -368,60 +387,3 @@ def _compute_item(spec: Spec, target: Target, python: str, directory: Path) -> I
         wanted=f"PyTorch computes on {device}",
         advice="" if finished.ok else "reinstall PyTorch, in a build for this target",
     )
-
-
-# Containers ---------------------------------------------------------------------------------------------
-
-
-def recipes(spec: Spec) -> dict[str, bytes]:
-    """Return recipes for containers with the same environment, to be built in the run's directory.
-
-    Returns
-    -------
-    dict of bytes
-        Path in the run's directory -> content of ``requirements.txt``, ``Dockerfile`` and ``apptainer.def``.
-    """
-    texts = {
-        "requirements.txt": "".join(f"{requirement}\n" for requirement in requirements(spec)),
-        "Dockerfile": _dockerfile(spec),
-        "apptainer.def": _apptainer(spec),
-    }
-    return {f"{CONTAINER}/{name}": text.encode() for name, text in texts.items()}
-
-
-IMAGE = "docker.io/library/python:3.11-slim-bookworm"
-
-
-def _install(spec: Spec) -> list[str]:
-    return ["python", *pip_arguments(spec), "--no-cache-dir", "-r", "/requirements.txt"]
-
-
-def _dockerfile(spec: Spec) -> str:
-    tag = f"stageplan/{spec.name.lower().rstrip('.-_')}"
-    return f"""\
-# docker build -f container/Dockerfile -t {tag} . && docker run --rm {tag} infer.py
-FROM {IMAGE}
-COPY container/requirements.txt /requirements.txt
-RUN {json.dumps(_install(spec))}
-COPY project /project
-WORKDIR /project
-ENTRYPOINT ["python"]
-"""
-
-
-def _apptainer(spec: Spec) -> str:
-    return f"""\
-# apptainer build {spec.name}.sif container/apptainer.def && apptainer run {spec.name}.sif infer.py
-Bootstrap: docker
-From: {IMAGE.removeprefix("docker.io/library/")}
-
-%files
-    container/requirements.txt /requirements.txt
-    project /project
-
-%post
-    {shlex.join(_install(spec))}
-
-%runscript
-    cd /project && exec python "$@"
-"""

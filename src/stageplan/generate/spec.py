@@ -29,6 +29,7 @@ Extension = Literal[
     "server",
     "checkpoint",
 ]
+Engine = Literal["docker", "apptainer"]
 Variant = Literal["float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot"]
 TASKS: tuple[Task, ...] = get_args(Task)
 EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
@@ -220,6 +221,8 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Additional packages, or versions that differ from the defaults, as ``"name==version"``.
     index : str, optional
         URL of an additional package index.
+    container : {"docker", "apptainer"}, optional
+        Engine with which the test also builds a container on this machine, and infers in it.
     time_limit : float
         Maximum seconds for installation.
     """
@@ -231,6 +234,7 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = "2.13.0"
     requirements: Annotated[tuple[Requirement, ...], Meta(description="a list of 'name==version'")] = ()
     index: Url | None = None
+    container: Engine | None = None
     time_limit: TimeLimit = 1800.0
 
     def __post_init__(self) -> None:
