@@ -37,14 +37,15 @@ SharedStages shared_by(const std::vector<const Problem*>& problems, const HowToS
   for (const Problem* problem : problems) ++counts[problem];
   SharedStages shared;
   for (const auto& [problem, count] : counts)
-    shared[problem] = count > 1 && shares(*problem, how)
-                          ? std::make_shared<const StageMatrix>(*problem, StageLoads(*problem))
-                          : nullptr;
+    shared[problem] =
+        count > 1 && shares(*problem, how)
+            ? std::make_shared<const StageMatrix>(*problem, std::make_shared<const StageLoads>(*problem))
+            : nullptr;
   return shared;
 }
 
-void note_plan(const Problem& problem, const Genes& scheme, size_t i, const Outcomes& outcomes) {
-  const StageLoads loads(problem);
+void note_plan(const Problem& problem, const StageLoads& loads, const Genes& scheme, size_t i,
+               const Outcomes& outcomes) {
   std::vector<Stage> stages;
   merge(problem, loads, scheme.data(), stages);
   Provisioner provisioner(problem);
@@ -66,7 +67,8 @@ void solve_one(const Problem& problem, const std::shared_ptr<const StageMatrix>&
                const HowToSolve& how, const Outcomes& outcomes) {
   const auto [search, steps] = solve(problem, how, stages);
   const Genes& best = search->best();
-  note_plan(problem, best, i, outcomes);
+  const auto loads = stages ? stages->loads : std::make_shared<const StageLoads>(problem);
+  note_plan(problem, *loads, best, i, outcomes);
   outcomes.bound[i] = search->bound();
   outcomes.evaluations[i] = search->evaluations();
   outcomes.generations[i] = steps;

@@ -4,6 +4,7 @@
 // plan, there is thus no better plan.
 #pragma once
 
+#include <numeric>
 #include <vector>
 
 #include "exact/stage_graph.h"
@@ -19,12 +20,9 @@ class Descent {
   // their loads. Devices may be fewer than reach `high`, times are not read.
   template <class LoadOf>
   void begin(const std::vector<Arc>& stages, const LoadOf& load_of, double low, double high) {
-    low_ = low;
-    high_ = window_low_ = high;
-    all_.resize(stages.size());
-    for (size_t i = 0; i < stages.size(); ++i)
-      all_[i] = {stages[i].first, stages[i].last, load_of(stages[i].first, stages[i].last, stages[i].type)};
-    begin(stages);
+    prepare(stages.size(), low, high);
+    for (const Arc& stage : stages) add(stage, load_of(stage.first, stage.last, stage.type));
+    std::partial_sum(left_.begins.begin(), left_.begins.end(), left_.begins.begin());
   }
 
   // Goes on to a plan whose devices cost less than `most`, $/hour times seconds per example; false if there is
@@ -46,48 +44,51 @@ class Descent {
   std::uint64_t work() const { return work_; }
 
  private:
-  // Stages by first layer, in arrays.
-  struct Stages {
-    std::vector<int> begins;       // where those of each first layer begin
-    std::vector<int> id, devices;  // `id`: in all_
-    std::vector<int> type, past;   // `past`: the cut after the stage
-    std::vector<int> joins;        // where the totals that it joins there are
-    std::vector<double> price;     // of the devices, $/hour
-    std::vector<double> time;
-
-    size_t size() const { return id.size(); }
-    void resize(size_t size);
-    void move(size_t from, size_t to);
-  };
   struct Stage {
-    int first, last;
+    int first, last, type;
     StageLoad load;
   };
+  // A stage with the devices that it has in the interval. Totals of paths are at cut * types + type.
+  struct Choice {
+    double price;  // of the devices, $/hour; infinite if no number of them is fast enough
+    double time;
+    int from, to;  // where the totals are of the paths that begin with it, and of those that it joins
+    int devices;
+    int id;  // in all_
+  };
+  // By first layer; the rest of `list` is room.
+  struct Choices {
+    std::vector<int> begins;
+    std::vector<Choice> list;
 
-  void begin(const std::vector<Arc>& stages);
+    size_t size() const { return begins.back(); }
+  };
+
+  void prepare(size_t stages, double low, double high);
+  void add(const Arc& stage, const StageLoad& load);
   bool open_window(double most);
-  bool narrow(Stages& stages, double low, double most);
-  void reach(Stages& stages);
-  void reach(Stages& stages, size_t i, double allowed);
+  bool narrow(Choices& choices, Choices& kept, double low, double most);
+  void reach(Choice& choice);
   template <class Weight>
-  double to_end(const Stages& stages, const Weight& weight);
-  void from_start(const Stages& stages, double low);
-  void spread(const Least& least, size_t cut, std::vector<double>& totals) const;
-  double find_path();
+  double to_end(Choices& choices, const Weight& weight);
+  double join(double* totals) const;
+  double find_path(double price);
 
   const Problem& problem_;
   const bool neighbours_alike_;
-  double low_ = 0, high_ = 0;     // seconds
-  double window_low_ = 0;         // of the stages of `window_`
-  int steps_ = 0;                 // in the window
-  double ratio_ = 0;              // of the ends of the next window
-  double total_ = 0, bound_ = 0;  // of the last paths, of all of them
+  std::vector<int> most_devices_;  // of a stage on each type
+  double low_ = 0, high_ = 0;      // seconds
+  double window_low_ = 0;          // of the stages of `window_`
+  int steps_ = 0;                  // in the window
+  double ratio_ = 0;               // of the ends of the next window
+  double least_ = 0;               // total of the last paths
+  double bound_ = 0;               // of all of them
   double cost_ = 0;
   double price_ = 0;  // $/hour of the last path, if it was a plan; 0 after that
   std::vector<Stage> all_;
-  Stages left_, window_;              // stages of better plans above `low_`, and of those in the window
-  std::vector<Least> starts_, ends_;  // totals to and from each cut
-  std::vector<double> start_, end_;   // the same for each type of the stage that joins there
+  Choices left_, window_;            // of better plans above `low_`, and of those in the window
+  std::vector<double> weight_;       // of the choices that are narrowed
+  std::vector<double> start_, end_;  // least totals to and from each cut, for each type of the stage that joins
   std::vector<Arc> path_;
   std::uint64_t work_ = 0;
 };

@@ -38,8 +38,9 @@ bool Exact::later(const Interval& a, const Interval& b) {
 }
 
 Exact::Exact(const Problem& problem, const Genes& initial, std::shared_ptr<const StageMatrix> matrix)
-    : ExactSearch(problem, 1),
-      stages_(problem, scorer_.loads()),
+    : Search(problem),
+      loads_(matrix ? matrix->loads : std::make_shared<const StageLoads>(problem)),
+      stages_(problem, *loads_),
       pricing_(problem),
       provisioner_(problem),
       paths_(problem),
@@ -56,7 +57,7 @@ Exact::Exact(const Problem& problem, const Genes& initial, std::shared_ptr<const
 
 void Exact::try_scheme(const Genes& scheme) {
   check_stop();
-  merge(problem_, scorer_.loads(), scheme.data(), merged_);
+  merge(problem_, *loads_, scheme.data(), merged_);
   const std::uint64_t before = provisioner_.looked_at();
   keep(scheme.data(), provisioner_.best(merged_));
   ++evaluations_;
@@ -174,15 +175,14 @@ bool Exact::may_descend() const {
 }
 
 void Exact::make_matrix() {
-  if (!matrix_ && StageMatrix::fits(problem_))
-    matrix_ = std::make_shared<const StageMatrix>(problem_, scorer_.loads());
+  if (!matrix_ && StageMatrix::fits(problem_)) matrix_ = std::make_shared<const StageMatrix>(problem_, loads_);
 }
 
-// Finds the best plan of an interval, given its promising stages.
+// Finds the best plan of an interval, given its promising stages, whose stages take no longer than `high`.
 template <class LoadOf>
-void Exact::descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of) {
+void Exact::descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of, double high) {
   Descent descent(problem_);
-  descent.begin(stages, load_of, interval.low, interval.high);
+  descent.begin(stages, load_of, interval.low, high);
   bool provisioned = true;  // whether plans got devices as good as those found
   while (provisioned && descent.next(most_price(interval), kSlice)) {
     consider(descent.path());
@@ -208,9 +208,9 @@ void Exact::descend(Interval& interval) {
   if (!meets(price, problem_.max_price)) return;
   const double most = most_price(interval);
   const std::vector<Arc> stages = sweep.promising(interval.low, most - problem_.fixed_price * interval.low);
-  interval.high = std::min(interval.high, most / price);
-  if (interval.high <= interval.low) return;
-  descend(interval, stages, [&](int first, int last, int type) { return matrix_->load(first, last, type); });
+  const auto load_of = [&](int first, int last, int type) { return matrix_->load(first, last, type); };
+  const double high = std::min(interval.high * (1 + kTolerance), most / price);
+  if (interval.low < high) descend(interval, stages, load_of, high);
 }
 
 // What devices may cost for a better plan in the interval, $/hour times seconds.
@@ -397,7 +397,7 @@ void Exact::look_into(Interval& interval) {
   if (!pricing_.cheapest()) interval.high = std::min(interval.high, least() * kStep);
   if (interval.low < interval.high && descends_ && matrix_) return descend(interval);
   if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
-    if (descends_) return descend(interval, interval.graph->arcs(), scorer_.loads());
+    if (descends_) return descend(interval, interval.graph->arcs(), *loads_, interval.high * (1 + kTolerance));
     const NodeResult found = bound_node(interval);
     interval.graph = found.graph;
     if (pricing_.cheapest())

@@ -15,13 +15,13 @@
 
 namespace stageplan {
 
-class Exact : public ExactSearch {
+class Exact : public Search {
  public:
   // Whether it searches a problem; there is another search for the others (exact/option_search.h).
   static bool serves(const Problem& problem) { return StageSource::serves(problem); }
 
   // `initial`: initial schemes; without, the homogeneous ones. Throws std::invalid_argument if stages are not
-  // intervals of layers. `stages`: of a small problem, if they are known.
+  // intervals of layers. `stages`: of a small problem, if they are known, which it shares with others.
   Exact(const Problem& problem, const Genes& initial, std::shared_ptr<const StageMatrix> stages = nullptr);
 
   // A slice of the work: some intervals of stage times.
@@ -77,6 +77,7 @@ class Exact : public ExactSearch {
   virtual double branching_time(const Interval& interval, const NodeResult& found) const;
 
   const Pricing& pricing() const { return pricing_; }
+  const StageLoads& loads() const { return *loads_; }
 
   // Least bound of the plans that take at most `time`, except those in closed intervals.
   double open_bound(double time = kInfinity) const;
@@ -99,7 +100,7 @@ class Exact : public ExactSearch {
   void look_into(Interval& interval);
   void descend(Interval& interval);
   template <class LoadOf>
-  void descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of);
+  void descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of, double high);
   bool may_descend() const;
   void make_matrix();
   double most_price(const Interval& interval) const;
@@ -130,6 +131,7 @@ class Exact : public ExactSearch {
   Interval pop();
   void finish_if_closed();
 
+  const std::shared_ptr<const StageLoads> loads_;
   const StageSource stages_;
   const Pricing pricing_;
   Provisioner provisioner_;

@@ -54,7 +54,7 @@ void Front::add(double time, double value) {
 
 void Front::keep_states(const Genes& scheme) {
   std::vector<Stage> stages;
-  merge(problem_, scorer_.loads(), scheme.data(), stages);
+  merge(problem_, loads(), scheme.data(), stages);
   schemes_.insert(schemes_.end(), scheme.begin(), scheme.end());
   const double fastest = targets_.back();
   Score best;

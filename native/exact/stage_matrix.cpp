@@ -33,8 +33,8 @@ double least_sum(const double* a, const double* b, size_t count) {
 
 }  // namespace
 
-StageMatrix::StageMatrix(const Problem& problem, const StageLoads& loads)
-    : layers(problem.layers), stages(count(layers)), memory(stages) {
+StageMatrix::StageMatrix(const Problem& problem, std::shared_ptr<const StageLoads> loads_of_all)
+    : loads(std::move(loads_of_all)), layers(problem.layers), stages(count(layers)), memory(stages) {
   for (auto* times : {&serial_compute, &parallel_compute, &serial_transfer, &parallel_transfer})
     times->resize(stages * problem.types);
   for (int type = 0; type < problem.types; ++type)
@@ -42,7 +42,7 @@ StageMatrix::StageMatrix(const Problem& problem, const StageLoads& loads)
       check_stop();
       for (int last = first; last < problem.layers; ++last) {
         const size_t of_type = row(0, first) + last - first, i = type * stages + of_type;
-        const StageLoad load = loads(first, last, type);
+        const StageLoad load = (*loads)(first, last, type);
         const bool apart = problem.overlap;
         serial_compute[i] = load.serial_compute + (apart ? 0 : load.serial_transfer);
         parallel_compute[i] =
@@ -204,6 +204,7 @@ std::vector<Arc> MatrixSweep::promising(double low, double most) {
   weigh(low);
   to_end();
   std::vector<Arc> stages;
+  stages.reserve(stages_.stages);
   double total = kInfinity;
   for (const size_t type : types_) total = std::min(total, of_type(end_, type)[0]);
   if (!(total < most)) return stages;

@@ -2,6 +2,7 @@
 // branches takes less time than choosing those worth a look, as SegmentSweep does.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "exact/stage_graph.h"
@@ -11,7 +12,7 @@ namespace stageplan {
 // The times of all stages, split as in StageLoad. They do not depend on prices, limits and goals: problems that
 // differ in these share them. Arrays are (types, stages); stages are sorted by first layer, then by last.
 struct StageMatrix {
-  StageMatrix(const Problem& problem, const StageLoads& loads);
+  StageMatrix(const Problem& problem, std::shared_ptr<const StageLoads> loads_of_all);
 
   // Whether the problem has few enough stages.
   static bool fits(const Problem& problem) { return count(problem.layers) * problem.types <= size_t{1} << 15; }
@@ -25,6 +26,7 @@ struct StageMatrix {
     return {serial_compute[i], parallel_compute[i], serial_transfer[i], parallel_transfer[i]};
   }
 
+  std::shared_ptr<const StageLoads> loads;
   size_t layers, stages;
   std::vector<double> serial_compute, parallel_compute;  // seconds; infinite where the type cannot run a layer
   std::vector<double> serial_transfer,

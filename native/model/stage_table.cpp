@@ -8,12 +8,6 @@
 
 namespace stageplan {
 
-double stage_time(const Problem& problem, const StageLoad& load, int devices) {
-  if (problem.overlap) return std::max(load.compute_time(devices), load.transfer_time(devices));
-  return load.serial_compute + load.serial_transfer +
-         (load.parallel_compute + load.parallel_transfer) / devices;
-}
-
 double stage_violation(const Problem& problem, const StageLoad& load, int type) {
   return load.unsupported + excess(load.memory, problem.capacity[type]);
 }

@@ -23,7 +23,11 @@ struct StageLoad {
   double transfer_time(int devices) const { return serial_transfer + parallel_transfer / devices; }
 };
 
-double stage_time(const Problem& problem, const StageLoad& load, int devices);
+inline double stage_time(const Problem& problem, const StageLoad& load, int devices) {
+  if (problem.overlap) return std::max(load.compute_time(devices), load.transfer_time(devices));
+  return load.serial_compute + load.serial_transfer +
+         (load.parallel_compute + load.parallel_transfer) / devices;
+}
 
 // What the stage violates whatever its devices: memory over the type's capacity, unsupported layers.
 double stage_violation(const Problem& problem, const StageLoad& load, int type);
