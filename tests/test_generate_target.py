@@ -102,6 +102,28 @@ def test_descendants_end_with_the_command(target):
     assert gone(int(finished.output))
 
 
+def test_peak_memory_is_that_of_the_largest_moment(target):
+    code = "held = b'x' * 150_000_000; del held"  # too short for a sample
+    assert 150e6 < python(target, code).peak_memory < 200e6
+
+
+def test_peak_memory_has_all_descendants(target):
+    code = """
+import subprocess, sys
+hold = "held = b'x' * 50_000_000; print(flush=True); input()"
+pipe = subprocess.PIPE
+processes = [
+    subprocess.Popen([sys.executable, "-c", hold], stdin=pipe, stdout=pipe, start_new_session=True)
+    for _ in range(3)
+]
+for process in processes:
+    process.stdout.readline()
+import time
+time.sleep(0.5)
+"""
+    assert 150e6 < python(target, code).peak_memory < 300e6
+
+
 def test_end_of_a_long_output_is_kept(target):
     finished = python(target, "for i in range(100_000): print(i)")
     assert finished.output.endswith("99998\n99999\n")

@@ -14,6 +14,7 @@ from ..goal import Goal
 from ..output import check_not_read, print_out
 from ..suggestions import did_you_mean
 from . import (
+    adopt,
     clean,
     completion,
     demo,
@@ -40,6 +41,8 @@ _FLAG_WORDS = (
     *("batch", "sequence", "layers", "precision", "measure", "on", "repeats", "max_spread"),
     *("microbatches", "max_seconds"),
     *("workers", "shard", "rows"),
+    *("train", "evaluate", "export", "infer", "tipc", "metric", "artefact", "factory", "task"),
+    *("requirements", "golden"),
 )
 _FLAGS = {word: f"--{word.replace('_', '-')}" for word in _FLAG_WORDS} | {
     "seconds": "--max-runtime",
@@ -152,6 +155,7 @@ def make_parser() -> argparse.ArgumentParser:
     generate.add_generate(command("generate", "generate a model for its target"))
     generate.add_test(command("test", "run the preset test script of a generated model"))
     clean.add_clean(command("clean", "remove what generated models left on their targets"))
+    adopt.add_adopt(command("adopt", "make the test script of an existing project"))
     demo.add_demo(command("demo", "walk through the main jobs on a built-in example"), run)
     example.add_example(command("example", "write a built-in example to files, or list the examples"))
     docs.add_docs(command("docs", "print a page of the documentation, or list the pages"))

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..generate import generate, run_test
-from ..generate.steps import MODES, STEPS
+from ..generate.cases import MODES
+from ..generate.steps import STEPS
 from ..output import print_note, print_out, to_json
 from .status import exit_statuses, status_of
 
@@ -60,11 +61,17 @@ def add_test(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="directory of a generated model")
     _add_mode(parser)
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        metavar="FILE",
+        help="test-result.json of an earlier test, from whose numbers these must not differ",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    result = run_test(arguments.directory, mode=arguments.mode, progress=_say)
+    result = run_test(arguments.directory, mode=arguments.mode, golden=arguments.golden, progress=_say)
     print_out(to_json(result).decode() if arguments.json else result)
     return status_of(result.passed)
 
@@ -74,7 +81,8 @@ def _add_mode(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=MODES,
         default="full",
-        help="quick: short training and inference; infer: inference only; default: %(default)s",
+        help="quick: short training and inference; infer: inference only; benchmark: repeated measurements; "
+        "default: %(default)s",
     )
 
 

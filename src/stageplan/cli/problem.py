@@ -149,7 +149,8 @@ _READ = (
 def files_read(arguments: argparse.Namespace) -> list[str | Path]:
     """Return the files that a command reads, and names of what is built in."""
     given = (getattr(arguments, name, None) for name in _READ)
-    return [path for path in given if path is not None]
+    lists = (paths if isinstance(paths, list) else [paths] for paths in given)
+    return [path for paths in lists for path in paths if path is not None]
 
 
 def make_problem(arguments: argparse.Namespace, goal: Goal | None = None) -> Problem:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..generate.layout import TEST_FILE
 from ..output import check_not_read, check_output, print_note, print_out, write_whole
 from ..plan_file import PlanDocument
 from ..readers.bounded import about
@@ -25,8 +26,10 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     add(
         "plan",
         type=Path,
-        metavar="PLAN|FRONT|SWEEP",
-        help="a plan or a front in JSON, as plan -o and pareto -o write them, or the directory of a sweep",
+        nargs="+",
+        metavar="PLAN|FRONT|SWEEP|RUN",
+        help="a plan or a front in JSON, as plan -o and pareto -o write them, the directory of a sweep, or "
+        "directories of tests: several are shown as a matrix",
     )
     add(
         "--workload",
@@ -44,13 +47,39 @@ def _report(arguments: argparse.Namespace) -> int:
     for flag, path in (("--output", output), ("--trace", arguments.trace)):
         check_output(flag, path)
     check_not_read("--trace", arguments.trace, files_read(arguments))
-    html = _of_sweep(arguments) if arguments.plan.is_dir() else _of_file(arguments)
+    html = _html(arguments)
     if html is not None and str(output) == "-":
         print_out(html.rstrip("\n"))
     elif html is not None and output is not None:
         write_whole(output, lambda stream: stream.write(html.encode()))
         print_note(f"wrote {output}: {len(html.encode()) / 1000:,.0f} kB")
     return FEASIBLE
+
+
+def _html(arguments: argparse.Namespace) -> str | None:
+    """Return the page of what is given; None if only a trace is wanted."""
+    first: Path = arguments.plan[0]
+    if len(arguments.plan) > 1 or (first / TEST_FILE).is_file():
+        return _of_tests(arguments)
+    arguments.plan = first
+    return _of_sweep(arguments) if first.is_dir() else _of_file(arguments)
+
+
+def _of_tests(arguments: argparse.Namespace) -> str:
+    from ..generate.results import read_test
+    from ..report.support import of_tests
+    from ..report.tested import of_test
+
+    _refuse_flags_of_plans(arguments, "a test")
+    results = []
+    for folder in arguments.plan:
+        file = folder / TEST_FILE
+        if not file.is_file():
+            raise InputError(f"{folder} has no {TEST_FILE}; it must be the directory of a test")
+        results.append((str(folder), read_test(file, "run")))
+    if len(results) == 1:
+        return of_test(results[0][1], arguments.plan[0]).html
+    return of_tests(results).html
 
 
 def _of_sweep(arguments: argparse.Namespace) -> str:

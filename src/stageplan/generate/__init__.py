@@ -12,6 +12,7 @@ test         the outcomes of the cases in ``cases.toml``   test-result.json and 
 ===========  ============================================  ==========================
 """
 
+from .adoption import AdoptedRun, adopt
 from .clean import Cleaned, Leftover, clean
 from .results import (
     Artefact,
@@ -19,7 +20,9 @@ from .results import (
     CaseResult,
     EnvironmentReport,
     ExtendedResult,
+    Host,
     Item,
+    Number,
     RanStage,
     StepError,
     TestResult,
@@ -29,6 +32,7 @@ from .steps import Generated, generate, run_test
 from .target import TargetError
 
 __all__ = [
+    "AdoptedRun",
     "Artefact",
     "BasicResult",
     "CaseResult",
@@ -36,13 +40,16 @@ __all__ = [
     "EnvironmentReport",
     "ExtendedResult",
     "Generated",
+    "Host",
     "Item",
     "Leftover",
+    "Number",
     "RanStage",
     "Spec",
     "StepError",
     "TargetError",
     "TestResult",
+    "adopt",
     "clean",
     "generate",
     "read_spec",

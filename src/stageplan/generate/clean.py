@@ -6,7 +6,7 @@ Only what has the marker of a run is removed, and nothing in it that a run did n
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
@@ -18,7 +18,9 @@ from msgspec import Struct
 from ..errors import InputError
 from ..output import compose, table, to_text
 from . import folders, layout
+from .adopted import read_adopted
 from .on_target import make_environment
+from .place import Place
 from .spec import Spec, read_spec
 from .target import Ssh, last_line
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 PLACE = ".stageplan"  # in a user's home on a target: where runs make their directories
 _WRITTEN = {  # in a run's directory, besides what its record lists
     *(layout.ENVIRONMENT_FILE, layout.BASIC_FILE, layout.EXTENDED_FILE, layout.TEST_FILE),
-    *(layout.JUNIT_FILE, layout.LOG_FILE, folders.RECORD, folders.MARKER),
+    *(layout.JUNIT_FILE, layout.PAGE_FILE, layout.LOG_FILE, folders.RECORD, folders.MARKER),
 }
 
 
@@ -138,11 +140,14 @@ def clean(
 
 def _elsewhere(root: Path, run: str, remove: bool) -> list[Leftover]:
     """Find, or remove, a run's directory on its target, where that is another machine."""
-    file = root / layout.SPEC_FILE
-    spec = read_spec(file) if file.is_file() else None
-    if spec is None or spec.target == "local":
+    readers: dict[str, Callable[[Path], Place]] = {
+        layout.SPEC_FILE: read_spec,
+        layout.ADOPTED_FILE: read_adopted,
+    }
+    places = [read(root / name) for name, read in readers.items() if (root / name).is_file()]
+    if not places or places[0].target == "local":
         return []
-    machine = Ssh(spec, root, run)
+    machine = Ssh(places[0], root, run)
     return _on_target(machine, machine.directory, "run", run, remove)
 
 

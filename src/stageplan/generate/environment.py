@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from .containers import recipes
 from .digests import digest
 from .folders import MARKER, RECORD, marker_text, write_files
 from .layout import ENVIRONMENT
-from .results import EnvironmentReport, Item
+from .place import Place
+from .results import EnvironmentReport, Host, Item
 from .spec import Extension, Spec
 from .target import Finished, Target, last_line
 
@@ -47,6 +48,8 @@ class Accelerator(Struct, frozen=True):
 class Facts(Struct, frozen=True):
     """Properties of a machine and of one of its interpreters, as ``probe.py`` prints them."""
 
+    name: str
+    system: str
     machine: str
     processor: str
     instruction_sets: tuple[str, ...]
@@ -57,6 +60,19 @@ class Facts(Struct, frozen=True):
     executable: str
     makes_environments: bool
     packages: dict[str, str]
+
+    @property
+    def host(self) -> Host:
+        """The machine alone."""
+        names = tuple(accelerator.name for accelerator in self.accelerators)
+        return Host(
+            name=self.name,
+            system=self.system,
+            processor=self.processor,
+            cores=self.cores,
+            memory=self.memory,
+            accelerators=names,
+        )
 
 
 def interpreter_runs(target: Target, python: str, directory: Path) -> bool:
@@ -87,7 +103,10 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
         The target cannot be reached, or was lost.
     """
     start = time.monotonic()
-    items, python, lock = _prepare_interpreter(spec, target, directory)
+    facts = probe(target, target.python, directory)
+    items, python, lock = (
+        ([facts], "", []) if isinstance(facts, Item) else _prepare_interpreter(spec, target, directory, facts)
+    )
     hashes = _hashes(target, python, directory) if python and spec.environment.reuse is None else {}
     required, pip = requirements(spec), pip_arguments(spec)
     write_files(directory, recipes(spec, required, lock, hashes, _minor(items), pip))
@@ -98,6 +117,7 @@ def prepare(spec: Spec, target: Target, directory: Path) -> EnvironmentReport:
         requirements=tuple(required),
         lock=tuple(lock),
         seconds=time.monotonic() - start,
+        host=None if isinstance(facts, Item) else facts.host,
     )
 
 
@@ -123,25 +143,25 @@ def requirements(spec: Spec) -> list[str]:
 def _pinned(spec: Spec) -> dict[str, str]:
     """Return the packages whose version the specification gives."""
     pairs = [requirement.split("==") for requirement in spec.environment.requirements]
-    return {"torch": spec.environment.torch} | {_normalised(name): version for name, version in pairs}
+    return {"torch": spec.environment.torch} | {normalised(name): version for name, version in pairs}
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
+    """Return a package's name as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _prepare_interpreter(spec: Spec, target: Target, directory: Path) -> tuple[list[Item], str, list[str]]:
+def _prepare_interpreter(
+    spec: Spec, target: Target, directory: Path, facts: Facts
+) -> tuple[list[Item], str, list[str]]:
     """Return items, interpreter and installed packages; stop at the first item that others depend on."""
-    facts = probe(target, target.python, directory)
-    if isinstance(facts, Item):
-        return [facts], "", []
-    items = list(_machine_items(spec, facts))
+    items = list(machine_items(spec, facts))
     if any(item.status != "OK" for item in items):
         return items, "", []
     if spec.environment.reuse is not None:
-        python = _reused_interpreter(spec.environment.reuse, target, directory)
+        python = reused_interpreter(spec.environment.reuse, target, directory)
     else:
-        python = _make_environment(spec, target, directory, facts)
+        python = make_environment(spec, target, directory, facts, requirements(spec))
     if isinstance(python, Item):
         return [*items, python], "", []
     inside, lock = check_interpreter(spec, target, python, directory)
@@ -163,7 +183,7 @@ def check_interpreter(
     facts = probe(target, python, directory)
     if isinstance(facts, Item):
         return [facts], []
-    items = [_python_item(facts), *_package_items(spec, facts)]
+    items = [python_item(facts), *_package_items(spec, facts)]
     if all(item.status == "OK" for item in items):
         items.append(_compute_item(spec, target, python, directory))
     return items, [f"{name}=={version}" for name, version in sorted(facts.packages.items())]
@@ -191,9 +211,9 @@ def _script(name: str) -> str:
 # The machine --------------------------------------------------------------------------------------------
 
 
-def _machine_items(spec: Spec, facts: Facts) -> Iterator[Item]:
+def machine_items(place: Place, facts: Facts) -> Iterator[Item]:
     """Compare a machine with the hardware requirement."""
-    hardware = spec.hardware
+    hardware = place.hardware
     yield Item(name="processor", status="OK", found=f"{facts.processor} ({facts.machine})", wanted="any")
     yield _amount_item(
         "cores", facts.cores, hardware.cores, "", "another target, or a smaller hardware.cores"
@@ -214,11 +234,11 @@ def _machine_items(spec: Spec, facts: Facts) -> Iterator[Item]:
             wanted=name,
             advice="" if there else "use another target, or remove it from hardware.instruction_sets",
         )
-    yield from _accelerator_items(spec, facts)
+    yield from _accelerator_items(place, facts)
 
 
-def _accelerator_items(spec: Spec, facts: Facts) -> Iterator[Item]:
-    hardware, found = spec.hardware, facts.accelerators
+def _accelerator_items(place: Place, facts: Facts) -> Iterator[Item]:
+    hardware, found = place.hardware, facts.accelerators
     count = max(hardware.accelerators, 1 if hardware.device == "cuda" else 0)
     yield _amount_item(
         "accelerators", len(found), count, "", "another target, fewer hardware.accelerators, or device 'cpu'"
@@ -268,7 +288,7 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 # The interpreter and its packages -----------------------------------------------------------------------
 
 
-def _reused_interpreter(path: str, target: Target, directory: Path) -> str | Item:
+def reused_interpreter(path: str, target: Target, directory: Path) -> str | Item:
     """Return the interpreter in an environment, or the path itself where it is an interpreter."""
     inside = f"{path.rstrip('/')}/bin/python"
     for python in (inside, path):
@@ -283,8 +303,10 @@ def _reused_interpreter(path: str, target: Target, directory: Path) -> str | Ite
     )
 
 
-def _make_environment(spec: Spec, target: Target, directory: Path, facts: Facts) -> str | Item:
-    """Make a virtual environment with the packages; return its interpreter."""
+def make_environment(
+    place: Place, target: Target, directory: Path, facts: Facts, packages: Sequence[str]
+) -> str | Item:
+    """Make a virtual environment with packages, as pip's arguments; return its interpreter."""
     if not facts.makes_environments:
         return Item(
             name="environment",
@@ -293,7 +315,7 @@ def _make_environment(spec: Spec, target: Target, directory: Path, facts: Facts)
             wanted="modules venv and ensurepip",
             advice="install the system's package for them (python3-venv), or use environment.reuse",
         )
-    folder, limit = target.path(directory / ENVIRONMENT), spec.environment.time_limit
+    folder, limit = target.path(directory / ENVIRONMENT), place.environment.time_limit
     python = f"{folder}/bin/python"
     script, text = _script("make_environment.py"), marker_text(target.run_id)
     arguments = [target.python, "-I", "-c", script, folder, MARKER, text, RECORD]
@@ -302,8 +324,7 @@ def _make_environment(spec: Spec, target: Target, directory: Path, facts: Facts)
         return _failed_item("environment", made, f"see whether {folder} can be written and the disk has room")
     # From Python 3.11 on, pip reports what it installs, with checksums.
     report = ["--report", f"{folder}/{PIP_REPORT}"] if _version_numbers(facts.python) >= (3, 11) else []
-    packages = [*report, *requirements(spec)]
-    installed = target.run([python, *pip_arguments(spec), *packages], directory, limit=limit)
+    installed = target.run([python, *pip_arguments(place), *report, *packages], directory, limit=limit)
     return python if installed.ok else _failed_item("packages", installed, _pip_advice(installed))
 
 
@@ -320,9 +341,9 @@ def _minor(items: list[Item]) -> str:
     return ".".join(found.split(".")[:2]) or DEFAULT_PYTHON
 
 
-def pip_arguments(spec: Spec) -> list[str]:
+def pip_arguments(place: Place) -> list[str]:
     """Arguments of an interpreter to install packages, without the packages' names."""
-    index = [] if spec.environment.index is None else ["--extra-index-url", spec.environment.index]
+    index = [] if place.environment.index is None else ["--extra-index-url", place.environment.index]
     return ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", *index]
 
 
@@ -336,7 +357,8 @@ def _pip_advice(finished: Finished) -> str:
     return "see environment.requirements and environment.index, and whether the target has a network"
 
 
-def _python_item(facts: Facts) -> Item:
+def python_item(facts: Facts) -> Item:
+    """Compare an interpreter's version with the oldest that is supported."""
     ok = _version_numbers(facts.python) >= _version_numbers(OLDEST_PYTHON)
     return Item(
         name="python",
@@ -357,9 +379,9 @@ def _package_items(spec: Spec, facts: Facts) -> Iterator[Item]:
     exact = _pinned(spec) if spec.environment.reuse is not None else None
     for requirement in requirements(spec):
         name, version = requirement.split("==")
-        found = facts.packages.get(_normalised(name))
+        found = facts.packages.get(normalised(name))
         right = found is not None and (
-            (exact is not None and name not in exact) or _same_version(found, version)
+            (exact is not None and name not in exact) or same_version(found, version)
         )
         yield Item(
             name=f"package {name}",
@@ -370,7 +392,7 @@ def _package_items(spec: Spec, facts: Facts) -> Iterator[Item]:
         )
 
 
-def _same_version(found: str, wanted: str) -> bool:
+def same_version(found: str, wanted: str) -> bool:
     """Whether a version is the required one; a build suffix such as +cpu matters only where required."""
     return found == wanted or found.partition("+")[0] == wanted
 

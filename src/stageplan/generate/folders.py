@@ -198,10 +198,13 @@ def is_scratch(path: Path) -> bool:
     return re.fullmatch(SCRATCH, path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
-def copy_folder(folder: Path, to: Path) -> None:
-    """Copy a folder to a new path; OSError with the first file that could not be copied."""
+def copy_folder(folder: Path, to: Path, left_out: tuple[str, ...] = ()) -> None:
+    """Copy a folder to a new path, without names that match patterns of shells.
+
+    OSError has the first file that could not be copied.
+    """
     try:
-        shutil.copytree(folder, to, ignore=shutil.ignore_patterns(RECORD))
+        shutil.copytree(folder, to, ignore=shutil.ignore_patterns(RECORD, *left_out))
     except shutil.Error as error:
         source, _, reason = error.args[0][0]
         raise OSError(errno.EIO, f"it cannot be copied: {reason}", source) from None

@@ -6,6 +6,7 @@ complete if its result exists, was made from the same inputs, and its artefacts 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -14,16 +15,16 @@ from msgspec import Struct, field
 
 from ..errors import StageplanError
 from ..output import compose, table, to_json, to_text, write_whole
-from ..readers.bounded import from_json, read_bytes
+from ..readers.bounded import about, as_path, from_json, read_bytes
 from .digests import sha256
 from .folders import files_of
-from .layout import ARTEFACTS, CONFIG_FILE, EXAMPLES, PLAN_FILE, SETTINGS_FILE
+from .layout import ARTEFACTS, CONFIG_FILE, EXAMPLES, PLAN_FILE, SETTINGS_FILE, TEST_FILE
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 Status = Literal["PASS", "FAIL", "ERROR", "TIMEOUT", "SKIP"]
-Mode = Literal["quick", "infer", "full"]
+Mode = Literal["quick", "infer", "full", "benchmark"]
 Training = Literal["quick", "full"]
 
 
@@ -65,6 +66,31 @@ class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     advice: str = ""
 
 
+class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine that cases run on.
+
+    Attributes
+    ----------
+    name : str
+        Its name in its network.
+    system, processor : str
+        Operating system, and model of the processor.
+    cores : int
+        Usable processor cores.
+    memory : int
+        Bytes of usable main memory.
+    accelerators : tuple of str
+        Their names.
+    """
+
+    name: str
+    system: str
+    processor: str
+    cores: int
+    memory: int
+    accelerators: tuple[str, ...] = ()
+
+
 class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Result of the first step: properties of the target.
 
@@ -82,6 +108,8 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Installed packages, as ``"name==version"``.
     seconds : float
         Elapsed time of the step.
+    host : Host, optional
+        The machine; None where it could not be examined.
     inputs, code : str
         Digests of the step's inputs and of this package's source; filled in by `generate`.
     """
@@ -92,6 +120,7 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     requirements: tuple[str, ...]
     lock: tuple[str, ...]
     seconds: float
+    host: Host | None = None
     inputs: str = ""
     code: str = ""
 
@@ -209,6 +238,33 @@ class ExtendedResult(BasicResult, frozen=True, kw_only=True, forbid_unknown_fiel
         return f"extended function ({', '.join(self.steps)})"
 
 
+class Number(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric that a case checked.
+
+    Attributes
+    ----------
+    name : str
+        Name of the metric.
+    value : float, optional
+        What was found; None where that is no finite number.
+    required : str
+        What is required, as ``"at most 1"``; empty where any finite number is allowed.
+    met : bool
+        Whether it is as required.
+    limit : float, optional
+        The limit that is nearest to the value; None where there is none.
+    values : tuple of float
+        Where the command was repeated, the value of each time, of which `value` is the median.
+    """
+
+    name: str
+    value: float | None
+    required: str
+    met: bool
+    limit: float | None = None
+    values: tuple[float, ...] = ()
+
+
 class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Outcome of a case.
 
@@ -226,6 +282,11 @@ class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         About the failure, what the command notes about its result, or files changed by hand; on one line.
     log : str
         End of the command's output.
+    peak_memory : int
+        Bytes that the command and its descendants had in memory at most, see
+        `stageplan.generate.target.Finished`; 0 where no command ran.
+    numbers : tuple of Number
+        Every metric that was found, beside what is required of it.
     """
 
     name: str
@@ -234,6 +295,8 @@ class CaseResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seconds: float
     message: str = ""
     log: str = ""
+    peak_memory: int = 0
+    numbers: tuple[Number, ...] = ()
 
 
 class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,18 +305,27 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     A case passes (PASS) if its command ended with exit status 0, wrote every artefact, and every metric is
     within its limits. It fails (FAIL) if the command ended and one of these does not hold. It is an ERROR if
     the command could not be run or was ended by a signal, a TIMEOUT if it was stopped at its time limit, and
-    is not run (SKIP) if a case that it needs did not pass.
+    is not run (SKIP) if a case that it needs did not pass, or if the script or the target's lack of
+    accelerators is a reason not to run it; then it need not pass.
 
     Attributes
     ----------
     name : str
         Name of the specification.
-    mode : {"quick", "infer", "full"}
+    mode : {"quick", "infer", "full", "benchmark"}
         Which cases were run.
     cases : tuple of CaseResult
         Outcomes, in the order in which the cases ran.
     seconds : float
         Elapsed time of all cases.
+    date : str
+        When the test began, in UTC by ISO 8601.
+    host : Host, optional
+        The machine that the cases ran on.
+    versions : dict of str
+        Package -> version that they ran with.
+    requirements : dict of str
+        Name -> what is required of the service and of the hardware.
     """
 
     __test__ = False  # pytest would collect it as a class of tests, by its name
@@ -262,6 +334,10 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mode: Mode
     cases: tuple[CaseResult, ...]
     seconds: float
+    date: str = ""
+    host: Host | None = None
+    versions: dict[str, str] = {}
+    requirements: dict[str, str] = {}
 
     @property
     def passed(self) -> bool:
@@ -308,6 +384,29 @@ def read_result(path: Path, kind: type[Result]) -> Result | None:
         return result
     except (FileNotFoundError, ValueError, RecursionError):
         return None
+
+
+def read_test(path: str | os.PathLike[str], field: str) -> TestResult:
+    """Read the result of a test.
+
+    Parameters
+    ----------
+    path : path
+        A ``test-result.json``.
+    field : str
+        Name of the argument, for error messages.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    ValueError
+        It is not the result of a test.
+    """
+    path = as_path(field, path)
+    with about(path):
+        result: TestResult = from_json(read_bytes(path), TestResult, TEST_FILE)
+        return result
 
 
 def artefacts_of(project: Path) -> tuple[Artefact, ...]:

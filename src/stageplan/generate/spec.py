@@ -62,6 +62,16 @@ _REACHABLE: dict[str, tuple[float, float, str]] = {
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])"
 _TARGET = rf"^(local|ssh:([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?)\Z"
 
+RunName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+        description="1 to 64 letters, digits, '.', '_' or '-', a letter or a digit first",
+    ),
+]
+TargetName = Annotated[
+    str, Meta(pattern=_TARGET, description="'local', 'ssh:USER@HOST' or 'ssh:USER@HOST:PORT'")
+]
 Size = Annotated[int, whole(1, 2**31 - 1)]
 Choices = Annotated[int, whole(2, 2**31 - 1)]
 Parts = Annotated[int, whole(1, 2**20)]
@@ -463,17 +473,9 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A field is not as described, or not valid for the task.
     """
 
-    name: Annotated[
-        str,
-        Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-            description="1 to 64 letters, digits, '.', '_' or '-', a letter or a digit first",
-        ),
-    ]
+    name: RunName
     task: Task
-    target: Annotated[
-        str, Meta(pattern=_TARGET, description="'local', 'ssh:USER@HOST' or 'ssh:USER@HOST:PORT'")
-    ] = "local"
+    target: TargetName = "local"
     seed: Annotated[int, whole(0, 2**31 - 1)] = 0
     service: Service = Service()
     hardware: Hardware = Hardware()

@@ -14,14 +14,19 @@ from msgspec import Struct
 from ..arguments import check_choice
 from ..errors import InputError
 from ..output import compose, to_text, write_whole
-from . import basic, cases, environment, extended, folders
+from . import adopted, basic, environment, extended, folders, testing
+from .adopted import read_adopted
+from .cases import MODES
 from .digests import code, digest, sha256
+from .generated import project_of
 from .layout import (
+    ADOPTED_FILE,
     BASIC_FILE,
     ENVIRONMENT_FILE,
     EXTENDED_FILE,
     JUNIT_FILE,
     LOG_FILE,
+    PAGE_FILE,
     PROJECT,
     SPEC_FILE,
     TEST_FILE,
@@ -37,6 +42,7 @@ from .results import (
     Training,
     changed_artefacts,
     read_result,
+    read_test,
     result_bytes,
     write_result,
 )
@@ -48,7 +54,6 @@ if TYPE_CHECKING:
 
 Step = Literal["environment", "basic", "extended", "test"]
 STEPS: tuple[Step, ...] = get_args(Step)
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class Generated(Struct, frozen=True, kw_only=True):
@@ -103,9 +108,10 @@ def generate(
         moved to ``kept`` in it.
     target : str, optional
         ``"local"`` or ``"ssh:USER@HOST"``, instead of the specification's.
-    mode : {"quick", "infer", "full"}
+    mode : {"quick", "infer", "full", "benchmark"}
         ``"quick"``: a short training, and a test with a short training and inference; ``"full"``: the full
-        training and test; ``"infer"``: the full training, and a test of inference only.
+        training and test; ``"infer"``: the full training, and a test of inference only; ``"benchmark"``: the
+        full training, and repeated measurements.
     step : {"environment", "basic", "extended", "test"}, optional
         Run this step only; the steps before it must be complete. Default: all steps.
     resume : bool
@@ -162,6 +168,7 @@ def run_test(
     directory: str | os.PathLike[str],
     *,
     mode: Mode = "full",
+    golden: str | os.PathLike[str] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> TestResult:
     """Run the preset test script of an earlier run, ``cases.toml`` in its directory.
@@ -171,7 +178,11 @@ def run_test(
     directory : path
         Directory of the earlier run.
     mode, progress
-        As for `generate`.
+        As for `generate`. In the mode ``"benchmark"`` a case runs as often as it says, and its metrics are
+        the medians.
+    golden : path, optional
+        ``test-result.json`` of an earlier test, from whose numbers those of the same cases must not differ:
+        by default by more than 1 %.
 
     Returns
     -------
@@ -184,20 +195,30 @@ def run_test(
         As for `generate`.
     """
     check_choice("mode", mode, MODES)
+    earlier = None if golden is None else read_test(golden, "golden")
     root = Path(os.path.realpath(directory))
     run_id = folders.run_id(root)
-    if run_id is None or not (root / SPEC_FILE).is_file():
+    is_adopted = (root / ADOPTED_FILE).is_file()
+    if run_id is None or not (is_adopted or (root / SPEC_FILE).is_file()):
         needed = f"{folders.MARKER} and {SPEC_FILE}"
         raise InputError(f"directory is {directory}; it must be made by an earlier run, with {needed} in it")
-    spec = read_spec(root / SPEC_FILE)
-    target = target_of(spec, root, run_id)
+    place = read_adopted(root / ADOPTED_FILE) if is_adopted else read_spec(root / SPEC_FILE)
+    target = target_of(place, root, run_id)
     target.check()
     say = progress or _say_nothing
     with _at_work(root, run_id, say):
-        report = read_result(root / ENVIRONMENT_FILE, EnvironmentReport)
-        if report is None:
-            raise StepError(f"there is no {ENVIRONMENT_FILE} in {root}; generate it first")
-        return cases.run_cases(spec, report, target, root, mode=mode, progress=say)
+        if isinstance(place, Spec):
+            project = _generated(place, target, root)
+        else:
+            project = adopted.project_of(place, target, root, say)
+        return testing.run_cases(project, target, root, mode=mode, progress=say, golden=earlier)
+
+
+def _generated(spec: Spec, target: Target, root: Path) -> testing.Project:
+    report = read_result(root / ENVIRONMENT_FILE, EnvironmentReport)
+    if report is None:
+        raise StepError(f"there is no {ENVIRONMENT_FILE} in {root}; generate it first")
+    return project_of(spec, report, target, root)
 
 
 def _say_nothing(_: str) -> None:
@@ -335,7 +356,7 @@ class _Run:
             raise StepError(f"step {step} has no result for this specification; run it first, or all steps")
         self.say(step)
         folders.write_files(self.root, {SPEC_FILE: result_bytes(self.spec)})
-        for path in (*results, self.root / TEST_FILE, self.root / JUNIT_FILE):
+        for path in (*results, *(self.root / name for name in (TEST_FILE, JUNIT_FILE, PAGE_FILE))):
             path.unlink(missing_ok=True)
 
     def _store(self, path: Path, result: Result, inputs: str) -> Result:
@@ -346,7 +367,8 @@ class _Run:
 
     def test(self, report: EnvironmentReport) -> TestResult:
         """Run the preset test script."""
-        return cases.run_cases(self.spec, report, self.target, self.root, mode=self.mode, progress=self.say)
+        project = project_of(self.spec, report, self.target, self.root)
+        return testing.run_cases(project, self.target, self.root, mode=self.mode, progress=self.say)
 
 
 def _basic_inputs(spec: Spec) -> tuple[object, ...]:

@@ -25,8 +25,8 @@ from ..errors import InputError
 from ..fields import printable
 from .digests import digest
 from .folders import MARKER, marker_text, replace, scratch
+from .place import Place
 from .results import StepError
-from .spec import Spec
 
 TAIL = 64 * 2**10  # bytes of a command's output that are kept, at its end
 GRACE = 15.0  # seconds for a target to report that a time limit was reached
@@ -69,6 +69,10 @@ class Finished(Struct, frozen=True, kw_only=True):
         Elapsed time.
     timed_out : bool
         Whether it was killed at its time limit.
+    peak_memory : int
+        Bytes that it and its descendants had in memory at most: the largest sum that was sampled, in which
+        a page that processes share counts for each of them, or the largest of a single process, which the
+        system measures exactly. Where the system has no ``/proc``, only the latter.
     error : str
         Why it could not be run; empty where it was run.
     """
@@ -77,6 +81,7 @@ class Finished(Struct, frozen=True, kw_only=True):
     output: str = ""
     seconds: float = 0.0
     timed_out: bool = False
+    peak_memory: int = 0
     error: str = ""
 
     @property
@@ -213,9 +218,9 @@ class Target(ABC):
 class Local(Target):
     """The machine that stageplan runs on, with the same paths."""
 
-    def __init__(self, spec: Spec, root: Path, run_id: str) -> None:
-        self.name, self.root, self.run_id = spec.target, root, run_id
-        self.python = spec.environment.python or sys.executable
+    def __init__(self, place: Place, root: Path, run_id: str) -> None:
+        self.name, self.root, self.run_id = place.target, root, run_id
+        self.python = place.environment.python or sys.executable
 
     def check(self) -> None:
         """No-op for a local target: `root` itself was checked."""
@@ -243,14 +248,14 @@ class Local(Target):
 class Ssh(Target):
     """A machine that the OpenSSH client reaches without asking for a password."""
 
-    def __init__(self, spec: Spec, root: Path, run_id: str) -> None:
-        self.name, self.root, self.run_id = spec.target, root, run_id
-        self.python = spec.environment.python or "python3"
-        self.directory = spec.ssh.directory or f".stageplan/{spec.name}-{_origin(root, run_id)}"
-        host, port = _host_and_port(spec.target)
-        options = ["BatchMode=yes", f"ConnectTimeout={spec.ssh.connect_timeout}", "ServerAliveInterval=5"]
+    def __init__(self, place: Place, root: Path, run_id: str) -> None:
+        self.name, self.root, self.run_id = place.target, root, run_id
+        self.python = place.environment.python or "python3"
+        self.directory = place.ssh.directory or f".stageplan/{place.name}-{_origin(root, run_id)}"
+        host, port = _host_and_port(place.target)
+        options = ["BatchMode=yes", f"ConnectTimeout={place.ssh.connect_timeout}", "ServerAliveInterval=5"]
         self._ssh = ["ssh", "-T", *(word for option in options for word in ("-o", option))]
-        self._ssh += ["-F", spec.ssh.config] if spec.ssh.config else []
+        self._ssh += ["-F", place.ssh.config] if place.ssh.config else []
         self._ssh += ["-p", port] if port else []
         self._ssh += ["--", host]
 
@@ -339,9 +344,9 @@ class Ssh(Target):
         return f"{self.python}: {last_line(stderr)}"
 
 
-def target_of(spec: Spec, root: Path, run_id: str) -> Target:
-    """Return the target of a specification, for the run with this directory and id."""
-    return (Local if spec.target == "local" else Ssh)(spec, root.resolve(), run_id)
+def target_of(place: Place, root: Path, run_id: str) -> Target:
+    """Return the target of a specification or a project, for the run with this directory and id."""
+    return (Local if place.target == "local" else Ssh)(place, root.resolve(), run_id)
 
 
 def write_archive(folder: Path, stream: IO[bytes]) -> None:

@@ -40,13 +40,11 @@ def of_subject(subject: Subject) -> Report:
     """Make the report of a plan."""
     document = subject.document
     held = None if subject.plan is None else memory_of(subject.plan)
-    line = None
-    if 0 < timeline.count_passes(subject) <= timeline.MOST_PASSES:
-        line = timeline.timeline_of(subject)
+    line = _line(subject)
     parts = [
         head(document.problem, _goal(subject.goal), verdict(document), document.feasible),
         tiles(_tiles(subject, line)),
-        _placement(subject),
+        placement_of(subject),
         _schedule(subject, line),
         pair(_times(subject), _costs(subject)),
         _memory(subject, held),
@@ -128,7 +126,20 @@ def _digits(value: float | None) -> str:
     return f"{value:,.0f}" if 1e6 <= value < 1e12 else f"{value:,.6g}"
 
 
-def _placement(subject: Subject) -> str:
+def _line(subject: Subject) -> timeline.Timeline | None:
+    """Simulate the schedule of a plan; None where it has none, or too many passes."""
+    if 0 < timeline.count_passes(subject) <= timeline.MOST_PASSES:
+        return timeline.timeline_of(subject)
+    return None
+
+
+def schedule_of(subject: Subject) -> str:
+    """Show the schedule of a plan."""
+    return _schedule(subject, _line(subject))
+
+
+def placement_of(subject: Subject) -> str:
+    """Show which layers are on which device types."""
     document = subject.document
     left_out = len(subject.runs()) > placement.MOST_RUNS
     return section(

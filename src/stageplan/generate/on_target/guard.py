@@ -3,7 +3,7 @@
 Its argument is an order in JSON: arguments, folder, limit in seconds, variables. The command's output goes to
 stdout; the last line of stderr is a report in JSON. The command and its descendants are killed at the time
 limit, when the command ends, and when stdin closes, which happens when the caller is killed or the connection
-breaks.
+breaks. The report has the peak of the resident memory of the command and its descendants.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import time
 from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
+SAMPLE_SECONDS = 0.05  # least time between two samples of memory
+SAMPLE_SHARE = 0.02  # of a processor that sampling may use
 
 
 def adopt_orphans() -> None:
@@ -28,16 +31,60 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def parents() -> dict[int, int]:
+    """Map each process to its parent; empty where the system has no /proc."""
+    found = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        path = f"/proc/{name}/stat"
+        with contextlib.suppress(OSError, ValueError, IndexError), open(path, "rb") as stream:
+            found[int(name)] = int(stream.read().rpartition(b")")[2].split()[1])
+    return found
+
+
 def children() -> list[int]:
     """List the processes whose parent is this one."""
-    found = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            with open(f"/proc/{int(name)}/stat", "rb") as stream:
-                parent = int(stream.read().rpartition(b")")[2].split()[1])
-            if parent == os.getpid():
-                found.append(int(name))
+    return [process for process, parent in parents().items() if parent == os.getpid()]
+
+
+def descendants() -> list[int]:
+    """List the descendants of this process."""
+    below: dict[int, list[int]] = {}
+    for process, parent in parents().items():
+        below.setdefault(parent, []).append(process)
+    found = below.get(os.getpid(), [])
+    for process in found:
+        found.extend(below.get(process, ()))
     return found
+
+
+def resident(process: int) -> int:
+    """Bytes of a process that are in memory; 0 where it has ended."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{process}/statm", "rb") as stream:
+        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+class Memory(threading.Thread):
+    """Samples the memory of this process's descendants; a page that several have counts for each."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.largest, self.ended = 0, threading.Event()
+
+    def run(self) -> None:
+        """Sample until the command has ended, the less often the more a sample costs."""
+        pause = 0.0
+        while not self.ended.wait(pause):
+            start = time.thread_time()
+            self.largest = max(self.largest, sum(map(resident, descendants())))
+            pause = max(SAMPLE_SECONDS, (time.thread_time() - start) / SAMPLE_SHARE)
+
+    def peak(self) -> int:
+        """Bytes of the largest sample, or of the largest process, which the system measures exactly."""
+        self.ended.set()
+        self.join()
+        unit = 1 if sys.platform == "darwin" else 1024
+        return max(self.largest, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:
@@ -85,6 +132,8 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         return {"error": f"{error.filename}: {error.strerror}"}
     threading.Thread(target=end_with_stdin, args=(process,), daemon=True).start()
+    memory = Memory()
+    memory.start()
     timed_out = False
     try:
         process.wait(order["limit"])
@@ -92,7 +141,12 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
         timed_out = True
     seconds = time.monotonic() - start
     kill_all(process)
-    return {"status": process.returncode, "timed_out": timed_out, "seconds": seconds}
+    return {
+        "status": process.returncode,
+        "timed_out": timed_out,
+        "seconds": seconds,
+        "peak_memory": memory.peak(),
+    }
 
 
 if __name__ == "__main__":

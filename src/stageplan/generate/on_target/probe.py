@@ -71,6 +71,8 @@ def packages() -> dict[str, str]:
 
 if __name__ == "__main__":
     facts = {
+        "name": platform.node(),
+        "system": platform.platform(),
         "machine": platform.machine(),
         **processor(),
         "cores": cores(),
