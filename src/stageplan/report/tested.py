@@ -17,8 +17,8 @@ from .svg import Picture, escape, shorten
 _ROW = 34  # pixels
 _REACH = 0.6  # of a picture, where a limit is
 _MOST_BARS = 40
-_MOST_LOGS = 200_000  # characters of all outputs that are shown
-_MOST_MESSAGES = 60_000  # characters of all messages
+_MOST_LOGS = 200_000  # characters of HTML of all outputs that are shown
+_MOST_MESSAGES = 60_000  # and of all messages
 MARKS = {"PASS": "✓ PASS", "FAIL": "✗ FAIL", "ERROR": "✗ ERROR", "TIMEOUT": "✗ TIMEOUT", "SKIP": "– SKIP"}
 
 
@@ -188,11 +188,12 @@ def _outputs(cases: Sequence[CaseResult]) -> Iterator[str]:
     logs, messages = _MOST_LOGS, _MOST_MESSAGES
     for case in cases:
         if case.status not in ("PASS", "SKIP") and messages > 0:
-            messages -= len(case.message)
-            yield paragraph(f"{case.name}: {shorten(case.message, 2000)}", "")
+            said = paragraph(f"{case.name}: {shorten(case.message, 2000)}", "")
+            messages -= len(said)
+            yield said
         if case.log and logs > 0:
-            logs -= len(case.log)
             name, text = escape(shorten(case.name, 100)), escape(case.log, "\n\t")
+            logs -= len(text)
             yield f"<details><summary>Output of {name}</summary><pre>{text}</pre></details>\n"
 
 
