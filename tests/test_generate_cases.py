@@ -2,6 +2,7 @@
 
 import pytest
 
+from stageplan.cli.pages import read_pages
 from stageplan.generate.cases import read_script
 
 CASE = """
@@ -126,3 +127,11 @@ skip = [{ when = { batch = 4 }, reason = "too large" }]
     assert [case.name for case in cases] == ["work batch=1", "work batch=2", "work batch=4", "after"]
     assert cases[2].skip == "too large"
     assert cases[3].needs == ("environment", "work batch=1", "work batch=2")
+
+
+def test_the_script_of_the_documentation_is_valid(tmp_path):
+    (block,) = [block for block in read_pages()["adopting"].split("```") if block.startswith("toml\n# cases")]
+    (tmp_path / "cases.toml").write_text(block.removeprefix("toml\n"))
+    first, second, *_ = read_script(tmp_path / "cases.toml").case
+    assert (first.name, first.metrics[0].max) == ("infer batch=1 precision=float32 most=0.5", 0.5)
+    assert second.skip == "no kernel for it"
