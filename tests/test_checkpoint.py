@@ -341,3 +341,26 @@ def test_a_search_goes_on_where_one_write_fails(file: Path, monkeypatch: pytest.
     assert len(calls) >= 2
     last = sp.solve(LIMITS, "genetic", stop=LATER, checkpoint=file)
     assert facts(last) == facts(sp.solve(LIMITS, "genetic", stop=LATER))
+
+
+# Two searches -------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_another_search_is_using_is_refused(file: Path) -> None:
+    refused = []
+
+    def search_again(_: sp.Progress) -> None:
+        if file.exists():
+            before = file.read_bytes()
+            with pytest.raises(sp.InputError) as caught:
+                sp.solve(LIMITS, "genetic", stop=LATER, checkpoint=file)
+            refused.append(str(caught.value))
+            assert file.read_bytes() == before
+
+    stop = MaxGenerations(3)
+    first = sp.solve(LIMITS, "genetic", stop=stop, checkpoint=file, checkpoint_every=0, callback=search_again)
+    assert set(refused) == {f"checkpoint is {file}; another search is using it"}
+    assert facts(first) == facts(sp.solve(LIMITS, "genetic", stop=stop))
+    assert os.listdir(file.parent) == [file.name]
+    last = sp.solve(LIMITS, "genetic", stop=LATER, checkpoint=file)
+    assert facts(last) == facts(sp.solve(LIMITS, "genetic", stop=LATER))

@@ -12,6 +12,7 @@ from commands import CLUSTER, SHORT, WORKLOAD, fail, problem, strict
 
 import stageplan as sp
 from stageplan.cli import search
+from stageplan.locks import locked_beside
 from stageplan.plan_file import PlanDocument
 from stageplan.readers import read_goal
 from stageplan.solve import METHODS
@@ -328,6 +329,12 @@ def test_a_checkpoint_of_another_search_is_refused(run, refused):
     Path("run.ckpt").write_bytes(before[:-1])
     assert refused(*GENETIC, "--checkpoint", "run.ckpt") == "run.ckpt: the checkpoint is damaged or cut short"
     assert not Path("plan.json").exists()
+
+
+def test_a_checkpoint_that_another_search_is_using_is_refused(refused):
+    with locked_beside(Path("run.ckpt")):
+        told = refused(*GENETIC, *SHORT, "--checkpoint", "run.ckpt")
+    assert told == "checkpoint is run.ckpt; another search is using it"
 
 
 def test_a_checkpoint_is_a_file_of_its_own(run, refused):

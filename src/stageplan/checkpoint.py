@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from .arguments import check_number
 from .errors import InputError
 from .fields import sentence
 from .islands import AnySearch
+from .locks import locked_beside
 from .log import LOGGER
 from .output import check_output, write_whole
 from .problem import Problem
@@ -120,6 +123,22 @@ class Checkpoint:
         self._last: Moment | None = None  # kept in memory until it is written
         now = time.perf_counter()
         self._take_at, self._write_at = now + min(_PAUSE, every), now + every
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other searches from the file.
+
+        Raises
+        ------
+        ValueError
+            Another one is using it.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked_beside(self._path))
+            except BlockingIOError:
+                raise InputError(f"checkpoint is {self._path}; another search is using it") from None
+            yield
 
     def read(self, problem: Problem) -> Moment | None:
         """Return what the file holds; None if there is none.

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
@@ -158,7 +159,8 @@ def solve(
     ------
     ValueError, TypeError
         Naming the argument, the value and what is allowed. ValueError also if `checkpoint` is damaged, or of
-        another search: of another problem, method, seed, population, policy or `initial`.
+        another search: of another problem, method, seed, population, policy or `initial`; or if another
+        search is using it.
     OSError
         The checkpoint cannot be read, or, after the search, not written; then the error's attribute
         ``result`` is the `Result`.
@@ -208,33 +210,35 @@ def solve(
     if stop is None and method in ENDLESS:
         stop = NoImprovement(STAGNATION if islands is None else _EPOCHS)
     began = time.perf_counter()
-    keeper = saved = None
-    if checkpoint is not None:
-        run = _run_of(problem, method, seed, population, initial, cell, policy, islands)
-        keeper = Checkpoint(checkpoint, checkpoint_every, run)
-        saved = keeper.read(problem)
-    if saved is not None:
-        began -= saved.progress.runtime
-    seconds, early = deadline(stop), None
-    try:
-        with _core.StopAfter(seconds if saved is None else math.inf), explained(problem.plan_cost):
-            search = _make_search(
-                problem, method, seed, population, count_threads(threads), initial, cell, policy, islands,
-                executor,
-            )  # fmt: skip
-            if keeper is not None and saved is not None:
-                keeper.restore(search, saved)
-    except (_core.Stopped, KeyboardInterrupt) as error:
-        search, keeper = _core.RandomSearch(problem.core, 0, 1), None  # which has scored nothing
-        if isinstance(error, KeyboardInterrupt):
-            stop, early = MaxRuntime(0), error
-    progress, history, ended_by = run_search(problem, search, stop, callback, began, keeper, saved)
-    ended_by = ended_by or early
-    if keeper is not None:
+    with ExitStack() as files:
+        keeper = saved = None
+        if checkpoint is not None:
+            run = _run_of(problem, method, seed, population, initial, cell, policy, islands)
+            keeper = Checkpoint(checkpoint, checkpoint_every, run)
+            files.enter_context(keeper.alone())
+            saved = keeper.read(problem)
+        if saved is not None:
+            began -= saved.progress.runtime
+        seconds, early = deadline(stop), None
         try:
-            _, ended_by = finish(keeper.finish, ended_by)
-        except OSError as error:
-            ended_by = ended_by if isinstance(ended_by, Exception) else error
+            with _core.StopAfter(seconds if saved is None else math.inf), explained(problem.plan_cost):
+                search = _make_search(
+                    problem, method, seed, population, count_threads(threads), initial, cell, policy, islands,
+                    executor,
+                )  # fmt: skip
+                if keeper is not None and saved is not None:
+                    keeper.restore(search, saved)
+        except (_core.Stopped, KeyboardInterrupt) as error:
+            search, keeper = _core.RandomSearch(problem.core, 0, 1), None  # which has scored nothing
+            if isinstance(error, KeyboardInterrupt):
+                stop, early = MaxRuntime(0), error
+        progress, history, ended_by = run_search(problem, search, stop, callback, began, keeper, saved)
+        ended_by = ended_by or early
+        if keeper is not None:
+            try:
+                _, ended_by = finish(keeper.finish, ended_by)
+            except OSError as error:
+                ended_by = ended_by if isinstance(ended_by, Exception) else error
     late = ended_by is not None or progress.runtime >= seconds
     try:
         bound = _lower_bound(problem, search, LATE if late else math.inf)

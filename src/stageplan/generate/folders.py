@@ -23,6 +23,7 @@ from typing import IO
 import msgspec
 
 from ..errors import InputError
+from ..locks import lock
 from ..output import to_json, write_whole
 from .digests import sha256
 from .layout import PROJECT, TEST
@@ -117,7 +118,7 @@ def owned(directory: Path, run: str) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / MARKER).open("a+", encoding="ascii") as marker:
         try:
-            _lock(marker)
+            lock(marker)
         except BlockingIOError:
             raise InputError(f"directory is {directory}; another run is using it") from None
         marker.seek(0)
@@ -129,15 +130,6 @@ def owned(directory: Path, run: str) -> Iterator[None]:
         elif found != run:  # it was marked since it was checked
             raise InputError(f"directory is {directory}; another run is using it")
         yield
-
-
-def _lock(stream: IO[str]) -> None:
-    """Lock a file; BlockingIOError where it is locked. The system releases the lock of a killed process."""
-    try:
-        import fcntl
-    except ImportError:  # absent on Windows, where nothing is locked
-        return
-    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # Folders ------------------------------------------------------------------------------------------------
