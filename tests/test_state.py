@@ -1,5 +1,7 @@
 """The state of searches between two steps: bytes from which another search continues with the same bits."""
 
+import math
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -218,3 +220,68 @@ def test_what_is_not_a_state_is_refused(state: bytes | str) -> None:
 def test_the_state_of_another_search_is_refused(other: Callable[[], _core.Search]) -> None:
     with pytest.raises(sp.InputError, match="of another one"):
         genetic(LIMITS).restore(other().state())
+
+
+# Numbers that no search has, with a checksum that fits ---------------------------------------------------
+
+
+def checksum(raw: bytes) -> bytes:
+    """The last bytes of a state, of those before it."""
+    total = len(raw)
+    for at in range(0, len(raw), 8):
+        total = (total ^ int.from_bytes(raw[at : at + 8], "big")) * 0x9E3779B97F4A7C15 % 2**64
+        total ^= total >> 32
+    return total.to_bytes(8, "little")
+
+
+def refuse(search: _core.Search, raw: bytes) -> None:
+    with pytest.raises(sp.InputError, match=r"^the state of the search is damaged, or of another one$"):
+        search.restore(raw + checksum(raw))
+
+
+def test_the_checksum_is_that_of_a_state() -> None:
+    state = genetic(LIMITS).state()
+    assert state[-8:] == checksum(state[:-8])
+
+
+@pytest.mark.parametrize("value", [math.nan, -1.0])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("genetic", "limits"),
+        ("genetic", "a schedule"),
+        ("annealing", "stages of any layers"),
+        ("exact", "limits"),
+        ("exact by options", "a schedule"),
+        ("auto", "nothing fits"),
+        ("random", "limits"),
+    ],
+)
+def test_a_score_that_no_plan_has_is_refused(method: str, name: str, value: float) -> None:
+    search = MAKERS[method](PROBLEMS[name], 1)
+    search.step()
+    raw = search.state()[:-8]
+    for number in (search.best_score.time, search.best_score.cost):
+        known = struct.pack("<d", number)
+        assert known in raw
+        refuse(search, raw.replace(known, struct.pack("<d", value)))
+
+
+def test_a_scheme_without_genes_is_refused() -> None:
+    """Wherever a scheme is kept: 16 genes behind their number."""
+    search = genetic(PROBLEMS["one device a stage"])
+    search.step(40)
+    raw, schemes = search.state()[:-8], 0
+    for at in range(len(raw) - 24):
+        if raw[at : at + 8] == (16).to_bytes(8, "little") and max(raw[at + 8 : at + 24]) < 3:
+            schemes += 1
+            refuse(search, raw[:at] + bytes(8) + raw[at + 24 :])
+    assert schemes >= 3
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, 0.0, 1e9])
+def test_a_weight_that_no_window_search_has_is_refused(weight: float) -> None:
+    search = genetic(LIMITS)
+    raw = search.state()[:-8]
+    at = raw.rindex(struct.pack("<d", 1.0))  # of the island, whose search has not begun
+    refuse(search, raw[:at] + struct.pack("<d", weight) + raw[at + 8 :])

@@ -80,6 +80,7 @@ double Exact::bound() const {
 
 void Exact::transfer(State& state) {
   Search::transfer(state);
+  state.check(!best().empty());
   state(work_);
   state(started_);
   state(descends_);
@@ -100,7 +101,10 @@ void Exact::transfer(State& state) {
 }
 
 void Exact::transfer(State& state, Interval& interval, Shared& shared) const {
-  for (double* number : {&interval.low, &interval.high, &interval.bound}) state(*number);
+  for (double* number : {&interval.low, &interval.high, &interval.bound}) {
+    state(*number);
+    state.check(*number >= 0);
+  }
   shared.graphs(state, interval.graph, [&](StageGraph& graph) { graph.transfer(state, problem_); });
   shared.tails(state, interval.tails, [&](std::vector<Least>& tails) {
     state.size(tails, sizeof(double));

@@ -75,7 +75,10 @@ void OptionGraph::transfer(State& state, const Problem& problem) {
   for (int before = 0; OptionArc & arc : arcs_) {
     for (int* number : {&arc.first, &arc.last, &arc.type, &arc.devices, &arc.nearest, &arc.farthest})
       state(*number);
-    for (double* number : {&arc.time, &arc.pass, &arc.sync, &arc.price}) state(*number);
+    for (double* number : {&arc.time, &arc.pass, &arc.sync, &arc.price}) {
+      state(*number);
+      state.check(*number >= 0);
+    }
     state.check(before <= arc.first && arc.first <= arc.last && arc.last < problem.layers);
     state.check(0 <= arc.type && arc.type < problem.types && 0 < arc.devices);
     state.check(1 <= arc.nearest && arc.nearest <= arc.farthest && arc.farthest <= positions_.count);

@@ -72,6 +72,7 @@ double OptionSearch::bound() const {
 
 void OptionSearch::transfer(State& state) {
   Search::transfer(state);
+  state.check(!best().empty());
   state(work_);
   state(started_);
   state(abandoned_);
@@ -85,8 +86,10 @@ void OptionSearch::transfer(State& state) {
 
 void OptionSearch::transfer(State& state, Box& box, SharedState<OptionGraph>& graphs) const {
   SlowestRange& range = box.range;
-  for (double* number : {&range.low, &range.high, &range.sync_low, &range.sync_high, &box.bound})
+  for (double* number : {&range.low, &range.high, &range.sync_low, &range.sync_high, &box.bound}) {
     state(*number);
+    state.check(*number >= 0);
+  }
   graphs(state, box.graph, [&](OptionGraph& graph) { graph.transfer(state, problem_); });
   state.check(box.graph != nullptr);
   state.size(box.weightings);

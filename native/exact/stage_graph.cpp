@@ -69,7 +69,7 @@ void StageGraph::transfer(State& state, const Problem& problem) {
     for (int* number : {&arc.first, &arc.last, &arc.type, &arc.devices}) state(*number);
     state(arc.time);
     state.check(before <= arc.first && arc.first <= arc.last && arc.last < problem.layers);
-    state.check(0 <= arc.type && arc.type < problem.types && 0 < arc.devices);
+    state.check(0 <= arc.type && arc.type < problem.types && 0 < arc.devices && arc.time >= 0);
     before = arc.first;
   }
   if (state.loading()) *this = StageGraph(problem.layers, std::move(arcs_), time_);

@@ -47,6 +47,7 @@ void Genetic::step(int generations) {
 
 void Genetic::transfer(State& state) {
   Search::transfer(state);
+  state.check(!best().empty());
   state(generation_);
   for (const auto& island : islands_) island->transfer(state);
   for (auto& snapshots : snapshots_) {
@@ -54,7 +55,7 @@ void Genetic::transfer(State& state) {
     state.check(snapshots.size() == (generation_ == 0 ? 1 : ahead_));
     for (Snapshot& snapshot : snapshots) {
       stageplan::transfer(state, problem_, snapshot.best, 1);
-      stageplan::transfer(state, snapshot.score);
+      stageplan::transfer(state, problem_, snapshot.score);
       state(snapshot.evaluations);
     }
   }

@@ -96,8 +96,12 @@ void Scoring::transfer(State& state) {
   state(at_target);
   state(seconds);
   state.check(seconds >= 0);
-  for (double* weight : {&weights.pass, &weights.sync}) state(*weight);
+  for (double* weight : {&weights.pass, &weights.sync}) {
+    state(*weight);
+    state.check(*weight >= 0);
+  }
   state(weights.device);
+  state.check(std::all_of(weights.device.begin(), weights.device.end(), [](double x) { return x >= 0; }));
   if (state.loading()) time = at_target ? std::optional(seconds) : std::nullopt;
 }
 
@@ -186,13 +190,15 @@ void Island::transfer(State& state) {
   for (std::uint64_t* number : {&seed_, &generation_, &evaluations_, &restarts_}) state(*number);
   state(stagnation_);
   state(least_);
+  state.check(0 <= stagnation_);
   stageplan::transfer(state, problem_, now_.genes, size_);
   state(now_.fitness);
-  state.check(now_.fitness.size() == size_);
+  state.check(now_.fitness.size() == size_ && !std::isnan(least_));
+  state.check(std::none_of(now_.fitness.begin(), now_.fitness.end(), [](double x) { return std::isnan(x); }));
   stageplan::transfer(state, problem_, current_);
-  stageplan::transfer(state, current_score_);
+  stageplan::transfer(state, problem_, current_score_);
   stageplan::transfer(state, problem_, best_, 1);
-  stageplan::transfer(state, best_score_);
+  stageplan::transfer(state, problem_, best_score_);
   const bool no_elites = elites_.empty();
   elites_.transfer(state, problem_);
   state.check(current_.size() <= layers_ && elites_.empty() == no_elites);
@@ -201,6 +207,7 @@ void Island::transfer(State& state) {
   now_.find_fittest();
   if (scoring != scoring_) score_for(scoring);
   make_local_search();
+  state.check(!local_search_ || current_.size() == layers_);
 }
 
 // Infeasible schemes rank after all others, by their violation; among ties, by the objective: the bits of

@@ -54,11 +54,12 @@ void Walk::transfer(State& state) {
   Genes scheme = placement_.scheme();
   stageplan::transfer(state, problem_, scheme, 1);
   if (state.loading()) placement_.load(scheme.data());
-  stageplan::transfer(state, now_.score);
+  stageplan::transfer(state, problem_, now_.score);
   for (double* number : {&now_.energy, &penalty_}) state(*number);
   for (std::uint64_t* count : {&steps_, &evaluations_, &cycle_, &trial_, &length_}) state(*count);
+  state.check(trial_ <= length_ && 0 < length_);
   stageplan::transfer(state, problem_, best_, 1);
-  stageplan::transfer(state, best_score_);
+  stageplan::transfer(state, problem_, best_score_);
 }
 
 void Walk::receive(const Genes& scheme, const Score& score) {

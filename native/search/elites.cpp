@@ -21,7 +21,7 @@ void Elites::add(const Problem& problem, const Score& score, const Genes& scheme
 void Elites::transfer(State& state, const Problem& problem) {
   state.size(elites_);
   for (Elite& elite : elites_) {
-    stageplan::transfer(state, elite.score);
+    stageplan::transfer(state, problem, elite.score);
     stageplan::transfer(state, problem, elite.scheme, 1);
   }
 }

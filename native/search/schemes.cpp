@@ -101,8 +101,13 @@ void transfer(State& state, const Problem& problem, Genes& schemes, size_t count
   state.check(first_bad_gene(schemes.data(), schemes.size(), problem.labels()) == schemes.size());
 }
 
-void transfer(State& state, Score& score) {
-  for (double* number : {&score.cost, &score.time, &score.violation, &score.price}) state(*number);
+// Only a plan cost, in the place of the objective, may be negative.
+void transfer(State& state, const Problem& problem, Score& score) {
+  const double least = problem.plan_cost ? -kInfinity : 0;
+  for (double* number : {&score.cost, &score.time, &score.violation, &score.price}) {
+    state(*number);
+    state.check(*number >= least);
+  }
 }
 
 }  // namespace stageplan

@@ -29,6 +29,6 @@ std::uint64_t descend(const Scorer& scorer, Genes& scheme, Score& score);
 // Saves or loads schemes, `count` of them unless it is kAnyCount.
 inline constexpr size_t kAnyCount = ~size_t{0};
 void transfer(State& state, const Problem& problem, Genes& schemes, size_t count = kAnyCount);
-void transfer(State& state, Score& score);
+void transfer(State& state, const Problem& problem, Score& score);
 
 }  // namespace stageplan

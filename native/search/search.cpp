@@ -131,7 +131,7 @@ void Search::transfer(State& state) {
   state(done_);
   stageplan::transfer(state, problem_, best_);
   state.check(best_.size() <= layers_);  // none before the first step of some searches
-  stageplan::transfer(state, best_score_);
+  stageplan::transfer(state, problem_, best_score_);
 }
 
 void Search::ensure_best() {

@@ -35,6 +35,11 @@ WindowSearch::WindowSearch(const Problem& problem)
   }
 }
 
+void WindowSearch::transfer(State& state) {
+  state(weight_);
+  state.check(kMinWeight <= weight_ && weight_ <= kMaxWeight);
+}
+
 void WindowSearch::aim(double time) {
   time_ = time;
   rate_ = (1 - 1e-6) / time;

@@ -29,7 +29,7 @@ class WindowSearch {
   void aim(double time);
 
   // Saves or loads what one call leaves to the next, before which the target is to be set.
-  void transfer(State& state) { state(weight_); }
+  void transfer(State& state);
 
   // Improves a scheme until no window does. Returns the number of schemes evaluated.
   std::uint64_t descend(Genes& scheme);
