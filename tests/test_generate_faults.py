@@ -1,4 +1,7 @@
-"""Faults planted in a generated project: the test script detects each, in the right case."""
+"""Faults planted in a generated project: the test script detects each, in the right case.
+
+Those of the server are found in this process, by what the commands of its cases measure.
+"""
 
 import json
 import os
@@ -10,18 +13,23 @@ import sys
 from importlib import metadata
 
 import pytest
+from asgi import client
+from inside import imported
 from processes import wait_for
-from projects import RUN_ID
+from projects import RUN_ID, make_spec, write
 
 from stageplan import cli
 from stageplan.generate import BasicResult, EnvironmentReport, Spec, environment
-from stageplan.generate.basic import write_cases, write_project
+from stageplan.generate.basic import cases_text, write_cases, write_project
+from stageplan.generate.cases import Script
 from stageplan.generate.digests import sha256
 from stageplan.generate.extended import _write_files
 from stageplan.generate.folders import owned
 from stageplan.generate.results import TestResult as Verdicts
 from stageplan.generate.results import artefacts_of, code_of, read_result, write_result
 from stageplan.generate.target import target_of
+from stageplan.readers.bounded import from_toml
+from stageplan.readers.documents import build
 
 for package in ("torch", "safetensors", "onnxruntime", "onnxscript", "fastapi", "uvicorn"):
     pytest.importorskip(package)
@@ -284,7 +292,10 @@ def test_fault_in_the_code_fails_its_case(directory, tested, fault):
     assert result.case(name).message.startswith(message), str(result)
 
 
-@pytest.mark.parametrize("file", ["artefacts/model.safetensors", "plan.json", "extended.json", "config.json"])
+CHANGED = ["artefacts/model.safetensors", "artefacts/model.pt2", "plan.json", "extended.json", "config.json"]
+
+
+@pytest.mark.parametrize("file", CHANGED)
 def test_changed_file_fails_integrity(directory, tested, file):
     path = directory / "project" / file
     content = bytearray(path.read_bytes())
@@ -358,3 +369,231 @@ def test_killed_case_is_an_error(directory, tested):
     assert exit_status == 1
     assert result.case("train quickly").status == "ERROR"
     assert result.case("train quickly").message == "train.py was ended by signal SIGKILL"
+
+
+# The server ---------------------------------------------------------------------------------------------
+
+# Fault -> (file, what is there, what is planted, changed settings, the case that finds it, what it says).
+SERVER_FAULTS = {
+    "another network": (
+        "serve.py",
+        "program = load_program(config)",
+        "program = __import__('export').Service(config, __import__('network').build(config.model, 7))",
+        {},
+        "server",
+        "largest_difference is ",
+    ),
+    "outputs of another example": (
+        "serve.py",
+        "return program(*on).cpu()",
+        "return program(*on).cpu().roll(1, 0)",
+        {},
+        "server",
+        "largest_difference is ",
+    ),
+    "exchanged answers of requests that ran together": (
+        "batching.py",
+        "zip(jobs, outputs.split([len(job) for job in jobs]), strict=True)",
+        "zip(jobs, reversed(outputs.split([len(job) for job in jobs])), strict=True)",
+        {"batch_window": 0.05},
+        "server",
+        "batch_difference is ",
+    ),
+    "the least likely tokens": (
+        "formats.py",
+        "[place, lengths - 1].argmax(-1)",
+        "[place, lengths - 1].argmin(-1)",
+        {},
+        "server",
+        "answer_difference is ",
+    ),
+    "tokens that follow the padding": (
+        "formats.py",
+        "predict(tokens)[place, lengths - 1]",
+        "predict(tokens)[:, -1]",
+        {},
+        "server",
+        "answer_difference is ",
+    ),
+    "too few tokens": (
+        "formats.py",
+        "kept = [added[:count] for",
+        "kept = [added[: count - 1] for",
+        {},
+        "server",
+        "answer_difference is inf; it must be finite",
+    ),
+    "chances in place of text": (
+        "serve.py",
+        "if self.config.task == MODEL:",
+        "if self.config.task == TEXT:",
+        {},
+        "server",
+        "the server answered a valid question with status 422: ",
+    ),
+    "answers that never come": (
+        "batching.py",
+        "            job.outputs.set_result(part)",
+        "            pass",
+        {"max_seconds": 0.2},
+        "server",
+        "the server answered a valid request with status 504: {'detail': 'the request took more than 0.2 s",
+    ),
+    "an error in the server": (
+        "serve.py",
+        "        parts, size = [], 0",
+        "        parts, size = [], request.nothing",
+        {},
+        "server",
+        "the server answered a valid request with status 500: {'detail': 'the server failed'}",
+    ),
+    "nonsense answered with success": (
+        "serve.py",
+        "return 422, _detail(str(error))",
+        "return 200, _detail(str(error))",
+        {},
+        "server",
+        "nonsense_accepted is ",
+    ),
+    "nonsense refused without a sentence": (
+        "serve.py",
+        "return 422, _detail(str(error))",
+        "return 422, {}",
+        {},
+        "server",
+        "nonsense_accepted is ",
+    ),
+    "true taken for a number": (
+        "formats.py",
+        "if isinstance(values, bool) or not isinstance(values, allowed)",
+        "if not isinstance(values, allowed)",
+        {},
+        "server",
+        "nonsense_accepted is 1 ",
+    ),
+    "deep nesting": (
+        "formats.py",
+        "except RecursionError:",
+        "except ZeroDivisionError:",
+        {},
+        "server",
+        "nonsense_accepted is 2 ",
+    ),
+    "no limit of bodies": (
+        "serve.py",
+        "if size > self.limits.max_body:",
+        "if size < 0:",
+        {},
+        "server",
+        "too_large_status is 422 ",
+    ),
+    "health without inference": (
+        "serve.py",
+        'await asyncio.wait_for(answers.outputs("predict", *patterns), limits.max_seconds)',
+        "pass",
+        {},
+        "server",
+        "health_inferences is 0 ",
+    ),
+    "never healthy": (
+        "serve.py",
+        "return to_response(200, ready)",
+        "return to_response(503, ready)",
+        {},
+        "server",
+        "health_status is 503 ",
+    ),
+    "failures not counted": (
+        "counters.py",
+        "if status >= 400",
+        "if status >= 600",
+        {},
+        "server",
+        "counted_failures is 0 ",
+    ),
+    "a damaged program": (
+        "artefacts/model.pt2.sha256",
+        "  model.pt2",
+        "0  model.pt2",
+        {},
+        "server",
+        "artefacts/model.pt2 is not opened: it has another checksum than in artefacts/model.pt2.sha256",
+    ),
+    "too few requests at a time": (
+        "serve.py",
+        "limits.max_concurrent:",
+        "1:",
+        {},
+        "server load",
+        "failures is ",
+    ),
+    "too slow for max_latency": (
+        "config.json",
+        '"max_latency": null',
+        '"max_latency": 1e-9',
+        {},
+        "server load",
+        "latency_met is 0 ",
+    ),
+    "too slow for min_throughput": (
+        "config.json",
+        '"min_throughput": null',
+        '"min_throughput": 1e9',
+        {},
+        "server load",
+        "throughput_met is 0 ",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A directory with a small project whose untrained network is exported."""
+    root = tmp_path_factory.mktemp("exported")
+    service = {"input_shape": [12], "batch": 8, "model": {"width": 16, "vocabulary": 8}}
+    folder = write(root / "project", make_spec(service=service))
+    with pytest.MonkeyPatch.context() as patch, imported(folder, patch, "export") as modules:
+        modules.common.save_weights(modules.common.build(modules.config))
+        modules.export.export(modules.config, True)
+    return root
+
+
+def judged(root, monkeypatch, name, **settings):
+    """Serve and measure as the command of a case; say what is wrong."""
+    cases = build(Script, from_toml(cases_text(make_spec(), ["server"]).decode())).case
+    (case,) = (case for case in cases if case.name == name)
+    module, function = ("ask_server", "examine") if name == "server" else ("load_server", "load")
+    with imported(root / "project", monkeypatch, "serve", "ask_server", "load_server") as modules:
+        known = modules.common.settings
+        monkeypatch.setattr(modules.serve, "settings", lambda table: known(table) | settings)
+        try:
+            with client(modules.serve.make_app(modules.config)) as ask:
+
+                def send(method, path, body=None, type_="application/json"):
+                    status, _, values = ask(method, path, body, type_)
+                    return modules.ask_server.Reply(status, values) if name == "server" else status
+
+                numbers = getattr(getattr(modules, module), function)(modules.config, send, True)
+            modules.common._refuse_infinite(numbers)
+        except (OSError, RuntimeError, ValueError) as error:  # of which a command makes one sentence
+            return str(error)
+    return "; ".join(said for metric in case.metrics if (said := metric.failure(numbers[metric.name])))
+
+
+@pytest.mark.parametrize("name", ["server", "server load"])
+def test_server_passes_without_a_fault(exported, monkeypatch, name):
+    assert judged(exported, monkeypatch, name) == ""
+
+
+@pytest.mark.parametrize("fault", SERVER_FAULTS)
+def test_fault_of_the_server_fails_its_case(exported, tmp_path, monkeypatch, fault):
+    file, old, new, settings, name, message = SERVER_FAULTS[fault]
+    shutil.copytree(exported, tmp_path / "copy")
+    plant(tmp_path / "copy", file, old, new)
+    said = judged(tmp_path / "copy", monkeypatch, name, **settings)
+    assert said.startswith(message) or f"; {message}" in said, said
+
+
+def test_forty_kinds_of_faults_are_planted():
+    others = 2 + 1 + 1  # packages, the interpreter, a killed command
+    assert len(FAULTS) + len(CHANGED) + len(SERVER_FAULTS) + others >= 44

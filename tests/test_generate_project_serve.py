@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import random
+import re
 import struct
 import threading
 import time
@@ -99,7 +100,7 @@ def test_server_meets_its_case(made, served):
 
 
 @clicks
-def test_load_case_has_percentiles_and_compares_with_the_requirements(made, served, monkeypatch):
+def test_load_case_has_percentiles_and_compares_with_the_requirements(made, served, monkeypatch, capsys):
     ask = served()
     numbers = made.load_server.load(made.config, lambda *request: ask(*request)[0], True)
     assert of_case("server load", numbers) == []
@@ -109,6 +110,9 @@ def test_load_case_has_percentiles_and_compares_with_the_requirements(made, serv
     monkeypatch.setitem(made.config.__dict__, "infer", strict)
     numbers = made.load_server.load(made.config, lambda *request: ask(*request)[0], True)
     assert numbers["max_latency"] == 1e-9
+    said = capsys.readouterr().out
+    assert re.search(r"^note: p95 is \S+ s; it must be at most 1e-09 \(max_latency\)$", said, re.M)
+    assert re.search(r"^note: throughput is \S+ examples/s; it must be at least 1e\+09 \(min_thr", said, re.M)
     assert [sentence.split(" in ")[0] for sentence in of_case("server load", numbers)] == [
         "latency_met is 0",
         "throughput_met is 0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -211,7 +212,9 @@ def _continued(config: Config, service: nn.Module, tokens: Tensor) -> list[float
 
 
 def difference_of(one: list[list[float]], other: list[list[float]]) -> float:
-    """Return the largest difference of two lists of answers."""
+    """Return the largest difference of two lists of answers; infinite where one is longer."""
+    if [len(answer) for answer in one] != [len(answer) for answer in other]:
+        return math.inf
     pairs = [
         pair for first, second in zip(one, other, strict=True) for pair in zip(first, second, strict=True)
     ]

@@ -14,7 +14,7 @@ from ask_server import JSON, REQUEST_LIMIT, exchange, questions, running
 
 import data
 import formats
-from common import Config, run, settings
+from common import Config, note, run, settings
 
 BODIES = 8  # that differ
 REQUESTS = 5  # for each of those that infer.py sends
@@ -68,6 +68,7 @@ def load(config: Config, send: Callable[[str, str, bytes, str], int], quick: boo
     if not latencies:
         raise RuntimeError(f"all {total} requests failed")
     throughput = len(latencies) * examples / seconds
+    say_required(config, percentile(latencies, 95), throughput)
     return {
         "requests": total,
         "concurrency": concurrency,
@@ -92,6 +93,15 @@ def requests(config: Config) -> tuple[str, list[tuple[bytes, str]], int]:
 def percentile(seconds: list[float], percent: int) -> float:
     """Return the least of some values that as many percent of them do not exceed."""
     return sorted(seconds)[math.ceil(len(seconds) * percent / 100) - 1]
+
+
+def say_required(config: Config, latency: float, throughput: float) -> None:
+    """Note the requirements beside what was measured."""
+    most, least = config.infer.max_latency, config.infer.min_throughput
+    if most is not None:
+        note(f"p95 is {latency:.4g} s; it must be at most {most:g} (max_latency)")
+    if least is not None:
+        note(f"throughput is {throughput:.4g} examples/s; it must be at least {least:g} (min_throughput)")
 
 
 def requirements(config: Config, latency: float, throughput: float) -> dict[str, float]:
