@@ -227,9 +227,9 @@ FAULTS = {
     ),
     "export of other weights": (
         "export.py",
-        "torch.export.save(trace(config, service), beside)",
-        "import common\n        other = Service(config, common.build(config)).eval()\n"
-        "        torch.export.save(trace(config, other), beside)",
+        "save_program(trace(config, service), PROGRAM)",
+        "import common\n    other = Service(config, common.build(config)).eval()\n"
+        "    save_program(trace(config, other), PROGRAM)",
         "export",
         "FAIL",
         "largest_difference is ",

@@ -30,6 +30,20 @@ def test_checksum_is_written_beside_a_program_and_not_beside_others(made, tmp_pa
         assert stream.read() == b"a program"
 
 
+def test_exported_programs_and_weights_are_the_same_bytes_wherever_they_are_made(tmp_path, monkeypatch):
+    found = []
+    for name in ("one", "other"):
+        folder = write(tmp_path / name / "project", make_spec("click-through-rate"))
+        with monkeypatch.context() as patch, imported(folder, patch, "export") as modules:
+            modules.common.save_weights(modules.common.build(modules.config))
+            assert modules.export.export(modules.config, True)["largest_difference"] == 0
+            monkeypatch.setattr(modules.common.os, "getpid", lambda: 12345)  # as in another process
+        files = [folder / "artefacts" / file for file in ("model.safetensors", "model.pt2")]
+        found.append([file.read_bytes() for file in files])
+        assert str(tmp_path).encode() not in found[-1][1]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("fault", ["changed", "no checksum", "absent"])
 def test_program_with_another_checksum_or_none_is_not_opened(made, fault, monkeypatch):
     def opened(_):

@@ -530,6 +530,11 @@ def test_wrong_number_of_class_names_is_refused(made):
 
 @clicks
 def test_data_that_cannot_read_what_users_send(made, served, monkeypatch):
+    def refuse(config, value):
+        raise ValueError("arrays alone")
+
+    monkeypatch.setattr(made.data, "example", refuse)
+    assert made.ask_server.questions(made.config) == []
     monkeypatch.delattr(made.data, "example")
     assert made.ask_server.questions(made.config) == []
     sentence = said(served()("POST", "/answer", b"{}"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 import data
 from common import ARTEFACTS, Config, in_precision, load_weights, on_device, run, verified, whole
@@ -36,6 +37,15 @@ def trace(config: Config, service: nn.Module) -> ExportedProgram:
     return torch.export.export(service, inputs, dynamic_shapes=any_size)
 
 
+def save_program(program: ExportedProgram, path: Path) -> None:
+    """Write a program: the same bytes each time, so without the places of its code in files."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)
+    with whole(path) as beside, beside.open("wb") as stream:  # a path would be part of the file
+        torch.export.save(program, stream)
+
+
 def load_program(config: Config, path: Path = PROGRAM) -> nn.Module:
     """Read an exported program; its checksum is compared first, since reading it may run code."""
     with verified(path) as stream:
@@ -55,8 +65,7 @@ def largest_difference(config: Config, one: Callable[..., Tensor], other: Callab
 def export(config: Config, quick: bool) -> dict[str, float]:
     """Export, read back and compare."""
     service = Service(config, load_weights(config)).eval()
-    with whole(PROGRAM) as beside:
-        torch.export.save(trace(config, service), beside)
+    save_program(trace(config, service), PROGRAM)
     difference = largest_difference(config, service, load_program(config))
     return {"largest_difference": difference, "bytes": PROGRAM.stat().st_size}
 

@@ -135,15 +135,25 @@ def questions(config: Config) -> list[tuple[bytes, str]]:
 
 
 def examples(config: Config) -> list[Any]:
-    """Return values as users send them: texts, rows, or images of Pillow's."""
-    if not hasattr(data, "example"):
+    """Return values as users send them; none where the data do not read them."""
+    values = _values(config) if hasattr(data, "example") else []
+    try:
+        _ = [data.example(config, value) for value in values[:1]]
+    except ValueError:
         return []
+    return values
+
+
+def _values(config: Config) -> list[Any]:
+    """Return texts, rows, or images of Pillow's."""
     inputs, _ = data.batch(config, "evaluation", 0, TOGETHER)
     if config.task == "image-classification":
         return _images(inputs[0])
     if config.task == "click-through-rate":
         numbers, categories = inputs[0].tolist(), inputs[-1].tolist()
         return [[*first, *second] for first, second in zip(numbers, categories, strict=True)]
+    if config.task == "causal-language-model" and not hasattr(data, "text_of"):
+        return []
     if config.task == "causal-language-model":
         return [
             data.text_of(config, tokens[: 1 + i])

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common import ARTEFACTS, Config, as_tuple
+from common import ARTEFACTS, Config, as_tuple, verified
 from export import PROGRAM, load_program
 
 NAMES = ("float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot")
@@ -44,7 +44,8 @@ def load_variant(config: Config, name: str) -> Callable[..., Tensor]:
 
         return load_model(files[0])
     if name == "aot":
-        return torch._inductor.aoti_load_package(str(files[0]))
+        with verified(files[0]):  # it holds native code
+            return torch._inductor.aoti_load_package(str(files[0]))
     return _chain([load_program(config, file) for file in files])
 
 
