@@ -265,14 +265,20 @@ def test_resumed_training_is_bit_identical(tmp_path):
 def test_data_parallel_training_equals_one_process(tmp_path):
     pytest.importorskip("torch", reason="the generated project computes with PyTorch")
     folder = write(tmp_path / "project", make_spec())
+    (folder / "broken").mkdir()
+    (folder / "broken/train.py").write_text("import sys\nsys.exit('train: too bad')")
+    (folder / "break_.py").write_text(
+        "from pathlib import Path\nimport data_parallel\n"
+        "def break_(config, quick): data_parallel._run_torchrun(Path('broken'), 1)"
+    )
     changes = {"train": {"micro_batches": 2, "clip_norm": 0.5, "schedule": "linear"}}
-    wrong = {"train": {"batch": 9}}
-    step = ["data_parallel", "data_parallel"]
-    numbers, refused = drive(folder, [*step, changes, True], [*step, wrong, True])
+    numbers, failure = drive(
+        folder, ["data_parallel", "data_parallel", changes, True], ["break_", "break_", {}, True]
+    )
     assert (numbers["processes"], numbers["compared_steps"]) == (2, 5)
     assert numbers["largest_loss_difference"] <= 1e-5
-    assert "train: a batch of 9 cannot be divided into 2 equal parts" in refused
     assert not (folder / "artefacts").exists()
+    assert failure == "RuntimeError: torchrun ended with exit status 1: train: too bad"
 
 
 @pytest.mark.parametrize("task", ["click-through-rate"])

@@ -289,7 +289,7 @@ def _sample(config: Config, module: nn.Module) -> tuple[Tensor, Tensor]:
     examples: list[bytes] = []
     left = SAMPLE
     for inputs, outputs, targets in _predictions(config, predict, size=_size_for(config, module, predict)):
-        kept.append(_thinned(config, outputs, targets))
+        kept.append(_thinned(outputs, targets))
         examples += [_digest([tensor[i] for tensor in (*inputs, targets)]) for i in range(len(targets))]
         left -= kept[-1][0].numel()
         if left <= 0:
@@ -299,22 +299,22 @@ def _sample(config: Config, module: nn.Module) -> tuple[Tensor, Tensor]:
     return outputs, targets
 
 
-def _thinned(config: Config, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave so few places of each example, tokens for instance, that all examples are within `SAMPLE`."""
+def _thinned(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave so few places of each example, tokens for instance, that `SAMPLE` holds enough examples."""
     if targets.dim() < 2 or outputs.shape[:-1] != targets.shape:
         return outputs, targets
     places = targets.shape[1]
-    left = SAMPLE * places // (outputs[0].numel() * config.data.evaluation_examples)
+    left = max(1, SAMPLE * places // (outputs[0].numel() * (1 + SHIFTS)))
     if left >= places:
         return outputs, targets
-    chosen = ((torch.arange(max(1, left)) + 0.5) * (places / max(1, left))).long()
+    chosen = ((torch.arange(left) + 0.5) * (places / left)).long()
     return outputs[:, chosen], targets[:, chosen]
 
 
 def _digest(tensors: Sequence[Tensor]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in tensors:
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.digest()
 
 

@@ -39,7 +39,7 @@ class Log:
         if config.train.tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # a package that is seldom asked for
 
-            self.board = SummaryWriter(BOARD, purge_step=done + 1)  # type: ignore[no-untyped-call]
+            self.board = SummaryWriter(BOARD, purge_step=done + 1)
             self.open_files.callback(self.board.close)
 
     def __enter__(self) -> Log:

@@ -51,7 +51,7 @@ def shared(module: nn.Module) -> nn.Module:
 
 def exchanging(module: nn.Module, now: bool) -> AbstractContextManager[None]:
     """Average the gradients of a backward pass over all processes now, or with those of a later one."""
-    return nullcontext() if now or COUNT == 1 else module.no_sync()  # type: ignore[no-any-return, operator]
+    return nullcontext() if now or COUNT == 1 else module.no_sync()  # type: ignore[operator]
 
 
 def mine(parts: Sequence[T]) -> Sequence[T]:

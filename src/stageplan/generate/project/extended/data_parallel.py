@@ -38,8 +38,16 @@ def data_parallel(config: Config, quick: bool) -> dict[str, float]:
 def compared(config: Config) -> Config:
     """Return the configuration for the steps that are compared, in float32."""
     exact = single(config)
-    less = {"validate_every": 0, "patience": 0, "checkpoint_every": 0, "checkpoint_parts": 0}
-    return replace(exact, train=replace(exact.train, steps=COMPARED, tensorboard=False, **less))
+    plain = replace(
+        exact.train,
+        steps=COMPARED,
+        validate_every=0,
+        patience=0,
+        checkpoint_every=0,
+        checkpoint_parts=0,
+        tensorboard=False,
+    )
+    return replace(exact, train=plain)
 
 
 def _trained(config: Config, processes: int) -> dict[str, float]:
