@@ -211,7 +211,7 @@ FAULTS = {
     ),
     "training hangs": (
         "train.py",
-        "        self.module.train()\n",
+        "        self.module.train(not settings.exact)\n",
         "        __import__('time').sleep(600)\n",
         "train quickly",
         "TIMEOUT",
@@ -219,7 +219,7 @@ FAULTS = {
     ),
     "training crashes": (
         "train.py",
-        "        self.module.train()\n",
+        "        self.module.train(not settings.exact)\n",
         "        import ctypes; ctypes.string_at(0)\n",
         "train quickly",
         "ERROR",
@@ -353,7 +353,7 @@ def test_killed_case_is_an_error(directory, tested):
     plant(
         directory,
         "train.py",
-        "        self.module.train()\n",
+        "        self.module.train(not settings.exact)\n",
         f"        open({str(begun)!r}, 'w').write(str(__import__('os').getpid())); "
         "__import__('time').sleep(600)\n",
     )

@@ -24,6 +24,7 @@ STEPS = {
     "not clipped": ("clipped", {"clip_norm": 1e3}),
     "interrupted": ("interrupted", CHECKPOINTS),
     "interrupted in float16": ("interrupted", CHECKPOINTS | {"precision": "float16"}),
+    "noisy": ("noisy", CHECKPOINTS),
     "logged": ("logged", {"quick_steps": 7, "clip_norm": 0.1}),
     "validated": ("logged", {"quick_steps": 60, "validate_every": 4, "patience": 2, "learning_rate": 0.3}),
     "board": ("logged", {"quick_steps": 4, "validate_every": 3, "tensorboard": True}),
@@ -69,7 +70,12 @@ def test_gradients_are_cut_to_their_greatest_norm(found):
     assert before == pytest.approx(after, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["interrupted", "interrupted in float16"])
+def test_comparisons_are_without_dropout_and_statistics_of_batches(found):
+    exact, usual = found["noisy"]["differences"]
+    assert exact < 1e-5 < usual
+
+
+@pytest.mark.parametrize("name", ["interrupted", "interrupted in float16", "noisy"])
 def test_interrupted_training_ends_as_without_interruption(found, name):
     """It goes on from the checkpoint of the fifth step, and logs the sixth and seventh again."""
     numbers = found[name]

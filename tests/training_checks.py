@@ -75,6 +75,36 @@ def interrupted(config, quick):
     }
 
 
+class Noisy(torch.nn.Module):
+    """A network with dropout and normalisation by batch."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.inner, self.norm, self.drop = module, torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.3)
+
+    def forward(self, *inputs):
+        return self.drop(self.norm(self.inner(*inputs)[:, None]))[:, 0]
+
+
+def noisy(config, quick):
+    """Interrupt the training of a noisy network, and compare training in parts and in whole batches."""
+    build = common.build
+    common.build = train.build = lambda config, device=None: Noisy(build(config, device))
+    try:
+        found = interrupted(config, quick)
+        differences = []
+        for some in (common.single(config), config):
+            one, other = (train.train(in_parts(some, parts), common.build(some), 3) for parts in (1, 4))
+            differences.append(max(abs(a - b) for a, b in zip(one, other, strict=True)))
+        return found | {"differences": differences}
+    finally:
+        common.build = train.build = build
+
+
+def in_parts(config, parts):
+    return replace(config, train=replace(config.train, micro_batches=parts))
+
+
 def _outcome(config):
     numbers = train.train_and_save(config, True)
     weights = {name: tensor.tolist() for name, tensor in common.load_tensors(common.WEIGHTS).items()}

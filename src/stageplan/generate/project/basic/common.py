@@ -56,7 +56,8 @@ class Train:
     in `micro_batches` equal parts whose gradients add up, and are cut to the norm `clip_norm`. The learning
     rate rises over `warm_up_steps`, and then follows the schedule. There is validation every `validate_every`
     steps, until `patience` of them bring no improvement, and a checkpoint every `checkpoint_every` steps and
-    `checkpoint_parts` parts of a batch; 0 for none.
+    `checkpoint_parts` parts of a batch; 0 for none. In comparisons training is `exact`: without dropout, and
+    with the statistics of a normalisation by batch as they are.
     """
 
     steps: int
@@ -74,6 +75,7 @@ class Train:
     checkpoint_every: int = 0
     checkpoint_parts: int = 0
     tensorboard: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "quick_steps", "batch", "micro_batches"):
@@ -82,7 +84,8 @@ class Train:
             _require_whole(name, getattr(self, name), 0)
         _require_choice("precision", self.precision, PRECISIONS)
         _require_choice("schedule", self.schedule, SCHEDULES)
-        _require("tensorboard", self.tensorboard, isinstance(self.tensorboard, bool), "true or false")
+        for name in ("tensorboard", "exact"):
+            _require(name, getattr(self, name), isinstance(getattr(self, name), bool), "true or false")
         _require("learning_rate", self.learning_rate, _is_positive(self.learning_rate), "more than 0")
         clipped = self.clip_norm is None or _is_positive(self.clip_norm)
         _require("clip_norm", self.clip_norm, clipped, "more than 0, or null")
@@ -391,8 +394,8 @@ def check_precision(config: Config) -> None:
 
 
 def single(config: Config) -> Config:
-    """Return the configuration in float32, for comparisons that are too fine for 16 bits."""
-    return replace(config, train=replace(config.train, precision="float32"))
+    """Return the configuration for comparisons: in float32, and with training whose parts do not matter."""
+    return replace(config, train=replace(config.train, precision="float32", exact=True))
 
 
 def on_device(config: Config, batch: Batch) -> Batch:
@@ -404,6 +407,11 @@ def on_device(config: Config, batch: Batch) -> Batch:
 def generator(config: Config, split: str, index: int) -> torch.Generator:
     """Random generator of one batch, independent of the order in which batches are drawn."""
     return torch.Generator().manual_seed(_seed(config.seed, split, index))
+
+
+def seed_dropout(config: Config, *place: int) -> None:
+    """Draw the random numbers of dropout anew from a place in the training, where it may be resumed."""
+    torch.manual_seed(_seed(config.seed, "dropout", *place))
 
 
 def _seed(*parts: object) -> int:

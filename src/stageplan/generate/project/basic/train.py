@@ -18,7 +18,18 @@ from torch import nn
 import data
 import parallel
 from checkpoint import load_checkpoint, save_checkpoint
-from common import ARTEFACTS, Batch, Config, build, check_precision, forward, load_weights, run, save_weights
+from common import (
+    ARTEFACTS,
+    Batch,
+    Config,
+    build,
+    check_precision,
+    forward,
+    load_weights,
+    run,
+    save_weights,
+    seed_dropout,
+)
 from evaluate import margin, measure_network
 from first_inference import check_speed
 from logs import Log
@@ -107,7 +118,7 @@ class Trainer:
         progress, settings = self.progress, self.config.train
         number = len(progress.losses) + 1
         rate = set_learning_rate(self.config, self.optimizer, number - 1, self.steps)
-        self.module.train()
+        self.module.train(not settings.exact)
         if not progress.parts:
             self.optimizer.zero_grad()
         for part in parallel.mine(split(batch, parallel.COUNT * settings.micro_batches))[progress.parts :]:
@@ -123,6 +134,7 @@ class Trainer:
     def accumulate(self, part: Batch) -> None:
         """Add the gradients of a part of a batch."""
         progress, parts = self.progress, self.config.train.micro_batches
+        seed_dropout(self.config, len(progress.losses), progress.parts, parallel.RANK)
         with parallel.exchanging(self.shared, progress.parts == parts - 1):
             loss = forward(self.config, self.shared, part) / parts
             self.scaler.scale(loss).backward()

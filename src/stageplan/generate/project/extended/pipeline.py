@@ -107,7 +107,7 @@ class Worker:
         self.behind = stages[self.index + 1].ranks if self.index + 1 < len(stages) else ()
         self.mine = [m for m in range(self.micro_batches) if self._turn(self.stage.ranks, m) == rank]
         inputs, _ = on_device(config, split(training_batch(config, 0), self.micro_batches)[0])
-        self.module = build_stage(config, self.stage.layers, inputs)
+        self.module = build_stage(config, self.stage.layers, inputs).train(not config.train.exact)
         self.optimizer = make_optimizer(config, self.module)
         self.entering, self.leaving = _patterns(config, self.stage, inputs)
         self.groups = _groups(config, stages, self.module)
