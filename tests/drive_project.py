@@ -9,7 +9,9 @@ import importlib
 import json
 import resource
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 sys.path.insert(0, ".")
@@ -124,6 +126,14 @@ def live(config, quick):
         return second.view(10, 100) * 2
 
     return sizes.most_bytes(torch.nn.Linear(1, 1), work)
+
+
+def limits(config, quick):
+    """Summarise three requests of 0.1, 0.2 and 0.3 s; return whether limits are met, and what is printed."""
+    infer = importlib.import_module("infer")
+    with redirect_stdout(StringIO()) as printed:
+        numbers = infer.timing(config, [0.1, 0.2, 0.3])
+    return numbers["latency_met"], numbers["throughput_met"], printed.getvalue().splitlines()
 
 
 def names(config, quick):

@@ -83,6 +83,7 @@ def made(request, tmp_path_factory):
     steps["sample"] = ["drive", "sample", {}, True]
     steps["names"] = ["drive", "names", {}, True]
     steps["pieces"] = ["drive", "in_pieces", {"data": {"evaluation_examples": 40}}, True]
+    steps["limits"] = ["drive", "limits", {"infer": {"max_latency": 0.15, "min_throughput": 50.0}}, True]
     steps["blind"] = ["drive", "blind", {}, True]
     return folder, dict(zip(steps, drive(folder, *steps.values()), strict=True))
 
@@ -128,6 +129,17 @@ def test_variant_is_loaded_by_its_name(made):
     assert found["float32"] <= 1e-4
     assert "No such file or directory: 'artefacts/model-aot.pt2'" in found["aot"]
     assert "variant is 'int4'; it must be one of 'float32', 'bfloat16', 'int8'," in found["int4"]
+
+
+def test_limits_are_said_beside_what_was_measured(made):
+    assert made[1]["limits"] == [
+        0.0,
+        1.0,
+        [
+            "note: latency of a batch is 0.2 s; it must be at most 0.15 s (max_latency)",
+            "note: throughput is 80 examples/s; it must be at least 50 (min_throughput)",
+        ],
+    ]
 
 
 def test_memory_counts_each_parameter_once(made):

@@ -10,7 +10,7 @@ import torch
 
 import data
 import network
-from common import ARTEFACTS, Config, on_device, run, whole
+from common import ARTEFACTS, Config, note, on_device, run, whole
 from export import load_program
 
 ANSWERS = ARTEFACTS / "answers.json"
@@ -41,6 +41,10 @@ def timing(config: Config, latencies: list[float]) -> dict[str, float]:
     latency = statistics.median(latencies)
     throughput = config.infer.batch / latency
     most, least = config.infer.max_latency, config.infer.min_throughput
+    if most is not None:
+        note(f"latency of a batch is {latency:.3g} s; it must be at most {most:g} s (max_latency)")
+    if least is not None:
+        note(f"throughput is {throughput:.4g} examples/s; it must be at least {least:g} (min_throughput)")
     return {
         "requests": len(latencies),
         "latency": latency,
