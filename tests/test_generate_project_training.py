@@ -25,6 +25,7 @@ STEPS = {
     "interrupted": ("interrupted", CHECKPOINTS),
     "interrupted in float16": ("interrupted", CHECKPOINTS | {"precision": "float16"}),
     "noisy": ("noisy", CHECKPOINTS),
+    "other checkpoints": ("other_checkpoints", {}),
     "logged": ("logged", {"quick_steps": 7, "clip_norm": 0.1}),
     "validated": ("logged", {"quick_steps": 60, "validate_every": 4, "patience": 2, "learning_rate": 0.3}),
     "board": ("logged", {"quick_steps": 4, "validate_every": 3, "tensorboard": True}),
@@ -86,6 +87,14 @@ def test_interrupted_training_ends_as_without_interruption(found, name):
     assert numbers["lines"] == 7
     assert numbers["same"] == [True] * 4  # numbers, weights, and both logs
     assert numbers["end"] == ["model.safetensors", "train.csv", "validation.csv"]
+
+
+def test_checkpoint_of_another_training_is_refused(found):
+    start = "/checkpoint is of another training; delete it to start again: "
+    longer, scaled, wider = found["other checkpoints"]
+    assert longer == f"{start}it has 3 steps, of 2"
+    assert scaled.startswith(f"{start}'scaler/")
+    assert wider.startswith(f"{start}The size of tensor a ")
 
 
 def test_every_step_is_logged(found):

@@ -5,6 +5,7 @@ Each takes a configuration and whether the mode is quick, and returns what it fo
 
 import csv
 import math
+import tempfile
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,23 @@ def _outcome(config):
 def read_log(name):
     path = Path("artefacts", f"{name}.csv")
     return list(csv.DictReader(path.open())) if path.exists() else []
+
+
+def other_checkpoints(config, quick):
+    """Return what is said about checkpoints of more steps, of another precision and of another network."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "checkpoint")
+        kept = replace(config, train=replace(config.train, checkpoint_every=1))
+        train.train(kept, common.build(kept), 3, path)
+        scaled = replace(kept, train=replace(kept.train, precision="float16"))
+        wider = replace(kept, model=replace(kept.model, width=2 * kept.model.width))
+        said = []
+        for other, steps in ((kept, 2), (scaled, 4), (wider, 4)):
+            try:
+                said.append(train.train(other, common.build(other), steps, path))
+            except ValueError as error:
+                said.append(str(error).replace(folder, ""))
+        return said
 
 
 def logged(config, quick):

@@ -40,11 +40,13 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     Raises
     ------
     OSError, ValueError
-        It cannot be read, is damaged, or is of another network or precision.
+        It cannot be read, is damaged, or is of another network, of another precision or of more steps.
     """
     tensors = load_tensors(path)
     try:
         _restore(trainer, tensors)
+        if len(trainer.progress.losses) > trainer.steps:
+            raise RuntimeError(f"it has {len(trainer.progress.losses)} steps, of {trainer.steps}")
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"{path} is of another training; delete it to start again: {error}") from None
 
