@@ -136,6 +136,20 @@ def limits(config, quick):
     return numbers["latency_met"], numbers["throughput_met"], printed.getvalue().splitlines()
 
 
+def replayed(config, quick):
+    """Replay two micro-batches in two stages, on equal devices and on one of twice the speed behind."""
+    speed = importlib.import_module("pipeline_speed")
+    orders = [("F0", "F1", "B0", "B1"), ("F0", "B0", "F1", "B1")]
+    seconds = {"F": ("forward", 1.0), "B": ("backward", 2.0)}
+    times = [
+        speed.Times({(seconds[one[0]][0], int(one[1])): seconds[one[0]][1] for one in order}, rest=rest)
+        for order, rest in zip(orders, (0.5, 0.25), strict=True)
+    ]
+    times = [speed.Times.of(json.loads(json.dumps(one.to_list()))) for one in times]
+    slower = [speed.Times(times[0].passes, rest=0.25), times[1]]
+    return [speed.replay([(0,), (1,)], times, [1.0, 1.0]), speed.replay([(0,), (1,)], slower, [1.0, 2.0])]
+
+
 def names(config, quick):
     """Name the layers of the network."""
     return importlib.import_module("division").layer_names(config)

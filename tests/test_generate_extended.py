@@ -10,6 +10,8 @@ from test_generate_basic import Recorder
 from stageplan.generate import StepError, basic, extended, generate
 from stageplan.generate.results import changed_artefacts
 
+RATE = 1e9  # bytes/s
+PREDICTED = 250.0  # examples/s
 LAYERS = ("embedding", "block0", "block1", "head")
 TYPES = [{"name": "cpu", "price": 1.0, "limit": 2}, {"name": "fast", "price": 3.0, "limit": 1, "speed": 2.0}]
 
@@ -43,34 +45,44 @@ def spec_for(types=TYPES, **fields):
 
 
 @pytest.mark.parametrize("method", ["auto", "exact", "genetic", "reinforce"])
-def test_fastest_plan_uses_every_device_for_one_stage(workload, method):
+def test_fastest_plan_fills_and_drains_the_pipeline(workload, method):
     extend = {"steps": ["pipeline"], "pipeline": {"method": method}}
-    plan = extended._plan(make_spec(hardware={"types": TYPES}, extend=extend), False, workload)
-    assert [stage.devices for stage in plan.stages] == [1, 1, 1]
-    assert sorted(stage.type for stage in plan.stages) == ["cpu", "cpu", "fast"]
-    assert plan.time == pytest.approx(0.4 / 16, rel=0.1)
+    plan = extended._plan(make_spec(hardware={"types": TYPES}, extend=extend), False, workload, RATE)
+    assert [(stage.type, stage.devices) for stage in plan.stages] == [("cpu", 1), ("fast", 1), ("cpu", 1)]
+    first, blocks, last = 0.01 / 4, 0.8 / 2 / 4, 0.03 / 4  # seconds of a micro-batch, of which there are four
+    assert plan.time == pytest.approx((3 * blocks + first + blocks + last) / 16)
 
 
 def test_replicas_allow_several_devices_a_stage(workload):
-    plan = extended._plan(spec_for([TYPES[0] | {"limit": 4}]), True, workload)
+    plan = extended._plan(spec_for([TYPES[0] | {"limit": 4}]), True, workload, RATE)
     assert max(stage.devices for stage in plan.stages) > 1
     assert sum(stage.devices for stage in plan.stages) == 4
 
 
 def test_min_throughput_gives_the_cheapest_plan_that_reaches_it(workload):
-    plan = extended._plan(spec_for(service={"min_throughput": 15.0}), False, workload)
+    plan = extended._plan(spec_for(service={"min_throughput": 15.0}), False, workload, RATE)
     assert plan.throughput >= 15
     assert [stage.type for stage in plan.stages] == ["cpu"]
 
 
 def test_unreachable_throughput_gives_the_shortfall(workload):
     with pytest.raises(StepError, match=r"throughput: \S+ examples/s, allowed 1000, \S+ short"):
-        extended._plan(spec_for(service={"min_throughput": 1000.0}), False, workload)
+        extended._plan(spec_for(service={"min_throughput": 1000.0}), False, workload, RATE)
 
 
 def test_type_without_times_is_like_the_measured_one():
-    types = extended._cluster(spec_for()).types
+    types = extended._cluster(spec_for(), RATE).types
     assert [type_.like for type_ in types] == [None, "cpu"]
+
+
+def test_measured_rate_of_transfers_counts_where_none_is_given():
+    types = extended._cluster(spec_for([TYPES[0], TYPES[1] | {"bandwidth": 7.0, "link": 8.0}]), RATE).types
+    assert [(type_.bandwidth, type_.link) for type_ in types] == [(RATE, RATE), (7.0, 8.0)]
+
+
+def test_speeds_are_relative_to_the_measured_type():
+    faster = {"name": "faster", "price": 9.0, "like": "fast", "speed": {"default": 3.0, "Conv2d": 5.0}}
+    assert extended._speeds(spec_for([*TYPES, faster])) == {"cpu": 1.0, "fast": 2.0, "faster": 6.0}
 
 
 def planned(*devices, layers=LAYERS):
@@ -180,7 +192,8 @@ def test_stages_run_must_match_the_plan(tmp_path):
 
 
 def plan(*stages):
-    return {"plan.json": {"stages": [{"type": "cpu", "layers": s, "devices": k} for s, k in stages]}}
+    stages = [{"type": "cpu", "layers": s, "devices": k} for s, k in stages]
+    return {"plan.json": {"stages": stages, "throughput": PREDICTED}}
 
 
 PLANS = {
@@ -194,6 +207,7 @@ PLANS = {
 
 # With gradients that are cut in every step, and a learning rate that falls.
 CLIPPED = {"train": {"clip_norm": 0.05, "schedule": "cosine", "warm_up_steps": 2}}
+OTHERS = ("not tied", "gpipe", "clipped", "replayed", "simulated", "a layer too few", "no device")
 
 
 @pytest.fixture(scope="module")
@@ -215,12 +229,13 @@ def pipelined(tmp_path_factory):
     steps += [written(PLANS["replicas, more before"] | {"extended.json": settings})]
     steps += [["pipeline", "pipeline", {}, True]]
     steps += [written(PLANS["three processes"]), ["pipeline", "pipeline", CLIPPED, True]]
+    steps += [["drive", "replayed", {}, True]]
+    simulated = {"plan.json": {"stages": [{"type": "h100", "layers": LAYERS, "devices": 1}]}}
+    steps += [written(simulated), ["pipeline", "pipeline", {}, True]]
     for wrong in (plan((LAYERS[:1], 1), (LAYERS[2:], 1)), plan((LAYERS[:1], 0), (LAYERS[1:], 1))):
         steps += [written(wrong), ["pipeline", "pipeline", {}, True]]
     results = [result for result in drive(folder, *steps) if result is not None]
-    return dict(
-        zip([*PLANS, "not tied", "gpipe", "clipped", "a layer too few", "no device"], results, strict=True)
-    )
+    return dict(zip([*PLANS, *OTHERS], results, strict=True))
 
 
 def written(files):
@@ -238,6 +253,22 @@ def test_stages_train_as_one_process_does(pipelined, name):
     stages = PLANS[others.get(name, name)]["plan.json"]["stages"]
     assert numbers["stages"] == len(stages)
     assert numbers["processes"] == sum(stage["devices"] for stage in stages)
+
+
+@pytest.mark.parametrize("name", [*PLANS, "gpipe"])
+def test_speed_is_beside_the_prediction_and_that_of_one_process(pipelined, name):
+    numbers = pipelined[name]
+    speed = numbers["throughput"]
+    assert 0 < speed <= 16 / numbers["slowest_stage_seconds"]
+    assert numbers["predicted_over_measured"] == pytest.approx(PREDICTED / speed)
+    assert numbers["speedup"] == pytest.approx(speed / numbers["one_process_throughput"])
+    assert (numbers["transfer_bytes"] > 0) == (numbers["stages"] > 1)
+    assert numbers["simulated_types"] == 0
+
+
+def test_batch_is_replayed_with_a_device_for_each_process(pipelined):
+    assert pipelined["replayed"] == [9.5, 6.75]
+    assert pipelined["simulated"]["simulated_types"] == 1
 
 
 def test_untied_shared_weights_are_detected(pipelined):

@@ -166,7 +166,9 @@ def test_layer_times_are_a_workload(made):
     workload = sp.read_workload(folder / "artefacts/workload.json")
     assert len(workload.layers) == numbers["layer_times"]["layers"]
     assert workload.layers[0].name in ("embedding", "stem")
-    assert workload.batch == 16
+    assert workload.batch == 16 / 4  # a micro-batch
+    assert all(layer.update > 0 and layer.activations >= 0 and layer.send > 0 for layer in workload.layers)
+    assert numbers["layer_times"]["bytes_per_second"] > 1e6
     assert all(layer.compute["cpu"] > 0 and layer.memory > 0 for layer in workload.layers)
     assert len(workload.tensors) == len(workload.layers) - 1
 

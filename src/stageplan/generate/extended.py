@@ -59,7 +59,7 @@ class _Parts(Struct, frozen=True):
 
 
 _EXTENSIONS: dict[Extension, _Parts] = {
-    "pipeline": _Parts(("layer_times.py", "pipeline.py"), "pipeline"),
+    "pipeline": _Parts(("layer_times.py", "pipeline.py", "pipeline_speed.py"), "pipeline"),
     "replicas": _Parts(needs=("pipeline",)),  # the plan may give a stage more than one device
     "mixed-precision": _Parts(("mixed_precision.py",), "mixed_precision"),
     "accumulation": _Parts(("accumulate.py",), "accumulate"),
@@ -190,7 +190,11 @@ def _write_files(spec: Spec, steps: Sequence[Extension], project: Path) -> None:
         copy_files(project, "extended", _EXTENSIONS[step].files)
     extend = spec.extend
     settings: dict[str, Any] = {
-        "pipeline": {"micro_batches": extend.pipeline.microbatches, "schedule": extend.pipeline.schedule},
+        "pipeline": {
+            "micro_batches": extend.pipeline.microbatches,
+            "schedule": extend.pipeline.schedule,
+            "speeds": _speeds(spec),
+        },
         "accumulation": {"micro_batches": extend.accumulation},
         "data-parallel": {"processes": extend.processes},
         "checkpoint": {"every": CHECKPOINT_EVERY},
@@ -246,22 +250,32 @@ def _make_plan(spec: Spec, steps: Sequence[Extension], runner: Runner, training:
         text = _read(pipeline.plan)
     else:
         runner.run("layer_times", training=training)
-        text = to_json(_plan(spec, "replicas" in steps, runner.project / WORKLOAD_FILE).to_dict()) + b"\n"
+        rate = runner.numbers("layer_times")["bytes_per_second"]
+        plan = _plan(spec, "replicas" in steps, runner.project / WORKLOAD_FILE, rate)
+        text = to_json(plan.to_dict()) + b"\n"
     _check_plan(spec, steps, text, pipeline.plan or PLAN_FILE)
     (runner.project / PLAN_FILE).write_bytes(text)
     runner.target.place(runner.project)
 
 
-def _plan(spec: Spec, replicas: bool, workload: Path) -> Plan:
-    """Plan the pipelined training: the cheapest that reaches min_throughput, or the fastest without one."""
+def _plan(spec: Spec, replicas: bool, workload: Path, rate: float) -> Plan:
+    """Plan the pipelined training: the cheapest that reaches min_throughput, or the fastest without one.
+
+    Transfers between processes of the target have the measured rate, bytes/s, where a type has none. A
+    process waits for them.
+    """
     service, pipeline = spec.service, spec.extend.pipeline
     goal = Goal(
         objective="throughput" if service.min_throughput is None else "cost",
         min_throughput=service.min_throughput,
         split=True,
+        overlap=False,
+        schedule=pipeline.schedule,
+        microbatches=pipeline.microbatches,
+        batch=service.batch,
         max_devices_per_stage=None if replicas else 1,
     )
-    problem = Problem(read_workload(workload), _cluster(spec), goal)
+    problem = Problem(read_workload(workload), _cluster(spec, rate), goal)
     plan = solve(problem, pipeline.method, seed=spec.seed).plan
     if not plan.feasible:
         broken = "; ".join(str(violation) for violation in plan.violations)
@@ -269,16 +283,32 @@ def _plan(spec: Spec, replicas: bool, workload: Path) -> Plan:
     return plan
 
 
-def _cluster(spec: Spec) -> Cluster:
+def _cluster(spec: Spec, rate: float) -> Cluster:
     """Return the device types; types without times or `like` are taken to be like the measured one."""
     measured = spec.hardware.device
     types = tuple(
-        type_
-        if type_.like is not None or type_.name == measured
-        else msgspec.structs.replace(type_, like=measured)
+        msgspec.structs.replace(
+            type_,
+            like=type_.like or (None if type_.name == measured else measured),
+            bandwidth=rate if type_.bandwidth is None else type_.bandwidth,
+            link=rate if type_.link is None else type_.link,
+        )
         for type_ in spec.hardware.types
     )
     return Cluster(name=spec.name, types=types)
+
+
+def _speeds(spec: Spec) -> dict[str, float]:
+    """Return how fast device types are relative to the measured one, which takes their place."""
+    types = {type_.name: type_ for type_ in spec.hardware.types}
+
+    def speed(name: str) -> float:
+        type_ = types.get(name)
+        if type_ is None or name == spec.hardware.device:
+            return 1.0
+        return type_.speed_of("default") * speed(type_.like or spec.hardware.device)
+
+    return {name: speed(name) for name in types}
 
 
 def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) -> None:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
@@ -29,7 +30,6 @@ from common import (
     Batch,
     Config,
     as_tuple,
-    build,
     in_precision,
     load_tensors,
     load_weights,
@@ -43,7 +43,8 @@ from common import (
 )
 from division import build_layers, build_stage, layer_names, tensors_of
 from evaluate import margin_of, measure_network
-from train import make_optimizer, set_learning_rate, split, train, training_batch
+from pipeline_speed import Times, alone_in_steps, compared
+from train import make_optimizer, set_learning_rate, split, training_batch
 
 PLAN = Path("plan.json")
 RECORD = ARTEFACTS / "pipeline.json"
@@ -114,26 +115,37 @@ class Worker:
         self.order = _order(self.mine, _ahead(stages, self.index, len(self.mine)))
         self.waiting: dict[int, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {}
         self.sending: list[tuple[dist.Work, Tensor]] = []
+        self.times = Times()
 
     def step(self, step: int) -> float:
         """Update the weights of the stage once. The last stage returns the loss before."""
+        if step == 1:
+            self.times = Times()  # the first step loads code
+        processor, clock = time.process_time(), time.perf_counter()
         self.optimizer.zero_grad()
         set_learning_rate(self.config, self.optimizer, step, self.steps)
         batch = training_batch(self.config, step)
         parts = [on_device(self.config, part) for part in split(batch, self.micro_batches)]
         loss = torch.zeros(())
+        begin = time.process_time()
         for what, m in self.order:
-            if what == "forward":
-                loss += self.forward(m, parts[m])
-            else:
-                self.backward(m)
+            with self.times.measured((what, m)):
+                if what == "forward":
+                    loss += self.forward(m, parts[m])
+                else:
+                    self.backward(m)
+        passes = time.process_time() - begin
         for work, _ in self.sending:
             work.wait()
         self.sending.clear()
         self.add_up_gradients()
         self.clip_gradients()
         self.optimizer.step()
-        dist.all_reduce(loss, group=self.groups[self.stage.ranks])
+        if len(self.stage.ranks) > 1:
+            dist.all_reduce(loss, group=self.groups[self.stage.ranks])
+        self.times.rest = min(self.times.rest, time.process_time() - processor - passes)
+        self.times.steps += 1
+        self.times.clock = min(self.times.clock, time.perf_counter() - clock)
         return loss.item()
 
     def forward(self, m: int, part: Batch) -> Tensor:
@@ -173,9 +185,10 @@ class Worker:
             if not parameter.requires_grad:
                 continue  # a buffer
             group = self.groups.get(name, self.groups[self.stage.ranks])
-            gradient = _gradient(parameter).cpu()
-            dist.all_reduce(gradient, group=group)
-            parameter.grad = gradient.to(parameter.device)
+            if group.size() > 1:
+                gradient = _gradient(parameter).cpu()
+                dist.all_reduce(gradient, group=group)
+                parameter.grad = gradient.to(parameter.device)
 
     def clip_gradients(self) -> None:
         """Cut the gradients of all stages to their greatest norm; shared weights count once."""
@@ -198,8 +211,9 @@ class Worker:
 
     def _send(self, m: int, way: int, ranks: tuple[int, ...], tensors: tuple[Tensor, ...]) -> None:
         for i, tensor in enumerate(tensors):
-            sent = tensor.detach().cpu().contiguous()
-            work = dist.isend(sent, self._turn(ranks, m), tag=_tag(m, way, i))
+            with self.times.transferring(tensor.nbytes):
+                sent = tensor.detach().cpu().contiguous()
+                work = dist.isend(sent, self._turn(ranks, m), tag=_tag(m, way, i))
             assert work is not None
             self.sending.append((work, sent))  # the tensor must live until it is sent
 
@@ -208,7 +222,8 @@ class Worker:
     ) -> tuple[Tensor, ...]:
         tensors = tuple(torch.empty_like(pattern, device="cpu") for pattern in patterns)
         for i, tensor in enumerate(tensors):
-            dist.recv(tensor, self._turn(ranks, m), tag=_tag(m, way, i))
+            with self.times.transferring(0):  # its bytes count where they are sent
+                dist.recv(tensor, self._turn(ranks, m), tag=_tag(m, way, i))
         return tuple(tensor.to(self.config.device) for tensor in tensors)
 
 
@@ -293,14 +308,17 @@ def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors_of(worker.module).items()}
     save_file(tensors, f"{folder}/{rank}.safetensors")
     ran = [name for name, _ in worker.module.named_children()]
-    Path(folder, f"{rank}.json").write_text(json.dumps({"layers": ran, "losses": losses}))
+    report = {"layers": ran, "losses": losses, "times": worker.times.to_list()}
+    Path(folder, f"{rank}.json").write_text(json.dumps(report))
     dist.destroy_process_group()
 
 
 # All processes ------------------------------------------------------------------------------------------
 
 
-def train_in_stages(config: Config, stages: list[Stage], steps: int) -> tuple[list[float], float]:
+def train_in_stages(
+    config: Config, stages: list[Stage], steps: int
+) -> tuple[list[float], float, list[Times]]:
     """Start the processes, wait for them, and merge their weights.
 
     Returns
@@ -309,6 +327,8 @@ def train_in_stages(config: Config, stages: list[Stage], steps: int) -> tuple[li
         The loss before each step.
     float
         The largest difference between copies of a weight that must be equal.
+    list of Times
+        What each process measured.
     """
     processes = sum(len(stage.ranks) for stage in stages)
     with tempfile.TemporaryDirectory() as folder:
@@ -317,7 +337,7 @@ def train_in_stages(config: Config, stages: list[Stage], steps: int) -> tuple[li
         tensors = [load_tensors(Path(folder, f"{rank}.safetensors")) for rank in range(processes)]
     ran = [{"type": s.type, "layers": reports[s.ranks[0]]["layers"], "ranks": s.ranks} for s in stages]
     write_json(RECORD, ran)
-    return reports[-1]["losses"], _merge(config, tensors)
+    return reports[-1]["losses"], _merge(config, tensors), [Times.of(one["times"]) for one in reports]
 
 
 def _start(processes: int, arguments: tuple[Any, ...]) -> None:
@@ -344,8 +364,10 @@ def _merge(config: Config, parts: list[dict[str, Tensor]]) -> float:
 def pipeline(config: Config, quick: bool) -> dict[str, float]:
     """Compare some steps in stages with one process, and, unless quick, train in stages."""
     stages, exact = read_plan(config), single(config)
-    losses, copies = train_in_stages(exact, stages, COMPARED)
-    alone = train(exact, build(exact), COMPARED)
+    losses, copies, times = train_in_stages(exact, stages, COMPARED)
+    alone, seconds = alone_in_steps(exact, COMPARED)
+    types, ranks = [stage.type for stage in stages], [stage.ranks for stage in stages]
+    speed = compared(config, PLAN, types, ranks, times)
     return {
         "stages": len(stages),
         "processes": sum(len(stage.ranks) for stage in stages),
@@ -353,13 +375,16 @@ def pipeline(config: Config, quick: bool) -> dict[str, float]:
         "compared_steps": COMPARED,
         "largest_loss_difference": max(abs(a - b) for a, b in zip(losses, alone, strict=True)),
         "largest_copy_difference": copies,
+        **speed,
+        "one_process_throughput": config.train.batch / seconds,
+        "speedup": speed["throughput"] * seconds / config.train.batch,
         **({} if quick else _trained(config, stages)),
     }
 
 
 def _trained(config: Config, stages: list[Stage]) -> dict[str, float]:
     """Train in stages for the full length, and compare the result with its threshold."""
-    losses, _ = train_in_stages(config, stages, config.train.steps)
+    losses, _, _ = train_in_stages(config, stages, config.train.steps)
     module = load_weights(config, WEIGHTS)
     numbers = measure_network(config, module)
     last = {"steps": len(losses), "last_loss": losses[-1]}
