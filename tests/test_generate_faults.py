@@ -236,18 +236,18 @@ FAULTS = {
     ),
     "stages are not those of the plan": (
         "pipeline.py",
-        "    worker = Worker(config, stages, rank)\n",
+        "    worker = Worker(config, stages, rank, steps)\n",
         "    all_ = sum((stage.layers for stage in stages), ())\n"
         "    stages = [Stage(stages[0].type, all_[:1], stages[0].ranks), "
         "Stage(stages[1].type, all_[1:], stages[1].ranks)]\n"
-        "    worker = Worker(config, stages, rank)\n",
+        "    worker = Worker(config, stages, rank, steps)\n",
         "pipeline quickly",
         "FAIL",
         "as_planned is 0 ",
     ),
     "weights of two stages are not tied": (
         "pipeline.py",
-        "groups |= dict.fromkeys(tie, dist.new_group(ranks))",
+        "groups |= dict.fromkeys(tie, dist.new_group(holders))",
         "pass",
         "pipeline quickly",
         "FAIL",

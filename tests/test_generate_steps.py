@@ -76,6 +76,7 @@ FILES = {
     "test",
     "test-result.json",
     "test-result.xml",
+    "test-result.html",
     ".stageplan-run",
     ".stageplan-files.json",
 }
