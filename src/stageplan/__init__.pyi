@@ -9,6 +9,7 @@ from .front import Front, Point
 from .goal import Goal
 from .headers import get_include
 from .learning.policy import Policy
+from .limits import Change as Change
 from .pareto import pareto
 from .plan import Plan, Stage, Violation
 from .plan_cost import PlanCost, plan_cost
@@ -19,7 +20,7 @@ from .profiling.fit import ParallelFit, fit_overlapped_fractions, fit_parallel_f
 from .profiling.profile import profile
 from .progress import Progress
 from .readers import read_cluster, read_devices, read_goal, read_workload
-from .repair import Change, Repair, Suggestion, repair
+from .repair import Repair, Suggestion, repair
 from .result import Result
 from .score import Scores, evaluate
 from .serving import Serving

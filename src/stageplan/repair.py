@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,57 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .arguments import LARGEST, check_number
+from .arguments import check_number
 from .fields import printable
 from .groups import with_groups
-from .plan import Plan, Stage
+from .limits import STEP, Change, Limit, limits_of
+from .plan import Plan
 from .plan_cost import refuse_plan_cost
 from .problem import Problem, check_problem
 from .solve import exact_search, solve
 from .stop import MaxRuntime, Stop
 
-_STEP = 1e-6  # relative precision of bisection for values that are not whole numbers
-_DIGITS = 7  # of a suggested value, so that the value shown is sufficient
 _WORK = 1 << 29  # of the exact method, in arcs and labels: for single changes, and again for combinations
 _WORK_OF_ONE = _WORK >> 5  # for one problem
 _GENERATION = 1 << 20  # what a generation of another method counts as
 _STEP_SEQUENCES = "sequences of a step"
-_COUNTED = ("devices", "stages", "microbatches", "sequences")  # units that the limit's name says already
-_LEAST_ACTIVATIONS = 1e-6  # per cent
 _MOST_MICROBATCHES = 4096  # that are suggested
-_WHOLE = ("max_devices_per_stage", "max_stages")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One limit, and a sufficient value for it.
-
-    Attributes
-    ----------
-    limit : str
-        ``"devices of gpu"``, ``"memory of gpu"``, ``"devices per stage"``, ``"stages"``, ``"microbatches"``,
-        ``"sequences of a step"``, ``"activations"``, ``"throughput"``, ``"duration"``, ``"price"`` or
-        ``"cost"``.
-    now, needed : float
-        Its value in the problem, and the sufficient value.
-    unit : str
-        Unit of both.
-    """
-
-    limit: str
-    now: float
-    needed: float
-    unit: str
-
-    @property
-    def factor(self) -> float:
-        """Ratio of the two values, 1 or more; a limit of 0 devices counts as 1."""
-        low, high = sorted((self.now, self.needed))
-        return high / low if low > 0 else 1 + high
-
-    def __str__(self) -> str:
-        unit = "" if self.unit in _COUNTED else f" {self.unit}"
-        return f"{self.limit}: {self.needed:.{_DIGITS}g}{unit} instead of {self.now:.{_DIGITS}g}"
 
 
 @dataclass(frozen=True)
@@ -147,72 +111,6 @@ class Repair:
         return "\n".join([head, *(printable(f"  {suggestion}") for suggestion in self.suggestions)])
 
 
-@dataclass(frozen=True)
-class _Limit:
-    """A limit of a problem that can be changed; the larger its value, the easier the problem."""
-
-    name: str
-    unit: str
-    now: float
-    used: Callable[[Plan], float]  # the value that a plan needs
-    at: Callable[[Problem, float], Problem]  # the problem with another value; infinity: without the limit
-    whole: bool = False
-    inverse: bool = False  # shown as examples/s, stored as seconds per example
-    of_type: bool = False  # of a device type, and not of the goal
-
-    @property
-    def most(self) -> float:
-        """The largest value that a problem may have."""
-        if not self.whole:
-            return LARGEST
-        return math.inf if self.of_type else _core.MAX_DEVICES - 1  # which count as unlimited
-
-    @property
-    def physical(self) -> bool:
-        """Whether it is the memory of a device type, which is fixed by the hardware."""
-        return self.of_type and not self.whole
-
-    def broken(self, plan: Plan) -> bool:
-        return self.used(plan) > self.now * (1 + _core.TOLERANCE)
-
-    def grown(self, factor: float) -> float:
-        """Return the value after a relative change; a limit of 0 devices grows as one of 1 device does."""
-        if self.whole:
-            return self.now + math.floor(max(self.now, 1.0) * (factor - 1) + _STEP)
-        return self.now * factor
-
-    def factor(self, plan: Plan) -> float:
-        """Return the relative change that a plan needs."""
-        return 1 + max(0.0, self.used(plan) - self.now) / (max(self.now, 1.0) if self.whole else self.now)
-
-    def shown(self, value: float) -> float:
-        """Return the value for a user: in few digits, rounded towards the weaker limit."""
-        if self.whole:
-            return value
-        return _rounded(_inverse(value), upward=False) if self.inverse else _rounded(value, upward=True)
-
-    def given(self, value: float) -> float:
-        """Return the value after a user passed the shown one; not stricter than now."""
-        return max(self.now, 1 / self.shown(value) if self.inverse else self.shown(value))
-
-    def change(self, value: float) -> Change:
-        now = _inverse(self.now) if self.inverse else self.now
-        return Change(self.name, now, self.shown(value), self.unit)
-
-
-def _inverse(value: float) -> float:
-    """Invert a value so that one of 15 digits or less is itself again after two inversions."""
-    return float(f"{1 / value:.15g}")
-
-
-def _rounded(value: float, upward: bool) -> float:
-    nearest = float(f"{value:.{_DIGITS}g}")
-    if nearest == value or (nearest > value) == upward:
-        return nearest
-    unit = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)
-    return float(f"{nearest + (unit if upward else -unit):.{_DIGITS}g}")
-
-
 def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     """Find the smallest changes of limits that make an infeasible problem feasible.
 
@@ -266,7 +164,7 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     cheapest = problem.replace(objective="cost")  # whose throughput may be unbounded
     if search.fit(cheapest)[0] is not None:
         return Repair(True)
-    limits = sorted(_limits(problem), key=lambda limit: not limit.physical)
+    limits = sorted(limits_of(problem), key=lambda limit: not limit.physical)
     suggestions = _suggestions(search, problem, [[limit] for limit in limits])
     if problem.goal.schedule is not None:
         suggestions += _of_microbatches(search, problem)
@@ -281,7 +179,7 @@ def repair(problem: Problem, *, max_runtime: float | None = None) -> Repair:
     return Repair(False, tuple(sorted(suggestions, key=_effort)), search.late)
 
 
-def _suggestions(search: _Search, problem: Problem, sets: list[list[_Limit]]) -> list[Suggestion]:
+def _suggestions(search: _Search, problem: Problem, sets: list[list[Limit]]) -> list[Suggestion]:
     suggestions = []
     for i, limits in enumerate(sets):
         if search.late:
@@ -388,127 +286,16 @@ class _Search:
             return exact.best, math.isinf(exact.bound)
 
 
-# Which limits there are -----------------------------------------------------------------------------------
-
-
-def _limits(problem: Problem) -> Iterator[_Limit]:
-    goal = problem.goal
-    if not (goal.split and goal.merge == "type"):
-        yield from _limits_of_types(problem, "limit", "devices", "devices", _devices)
-    yield from _limits_of_types(problem, "capacity", "memory", "bytes", _memory)
-    numbers: tuple[tuple[str, str, str, Callable[[Plan], float]], ...] = (
-        ("max_devices_per_stage", "devices per stage", "devices", _most_devices),
-        ("max_stages", "stages", "stages", lambda plan: len(plan.stages)),
-        ("min_throughput", "throughput", "examples/s", lambda plan: plan.time),
-        ("max_duration", "duration", "s", lambda plan: plan.duration),
-        ("max_price", "price", "$/h", lambda plan: plan.price),
-        ("max_cost", "cost", "$", lambda plan: plan.cost),
-    )
-    for name, text, unit, used in numbers:
-        now, inverse = getattr(goal, name), name == "min_throughput"
-        if now is not None:
-            change = partial(_with_number, name)
-            whole = name in _WHOLE
-            yield _Limit(text, unit, 1 / now if inverse else now, used, change, whole, inverse)
-    if problem.activations is not None and np.isfinite(problem.capacity).any():
-        yield _Limit(
-            "activations", "%", 0.01, partial(_activations, problem), _with_activations, inverse=True
-        )
-
-
-def _limits_of_types(
-    problem: Problem, array: str, text: str, unit: str, used: Callable[[int, Plan], float]
-) -> Iterator[_Limit]:
-    for t, name in enumerate(problem.type_names):
-        now = float(getattr(problem, array)[t])
-        if math.isfinite(now):
-            change = partial(_with_entry, array, t)
-            yield _Limit(
-                name=f"{text} of {name}",
-                unit=unit,
-                now=now,
-                used=partial(used, t),
-                at=change,
-                whole=array == "limit",
-                of_type=True,
-            )
-
-
-def _with_entry(array: str, t: int, problem: Problem, value: float) -> Problem:
-    changed = getattr(problem, array).copy()
-    changed[t] = value if array == "limit" or value <= LARGEST else math.inf
-    return problem.replace(**{array: changed})
-
-
-def _with_number(name: str, problem: Problem, value: float) -> Problem:
-    if name in _WHOLE:
-        return problem.replace(**{name: None if math.isinf(value) else int(min(value, _core.MAX_DEVICES))})
-    if value > LARGEST:
-        return problem.replace(**{name: None})
-    return problem.replace(**{name: _inverse(value) if name == "min_throughput" else value})
-
-
-def _with_activations(problem: Problem, value: float) -> Problem:
-    """Keep a part of the activations: the inverse of `value`, in per cent."""
-    assert problem.activations is not None
-    return problem.replace(activations=problem.activations * (0.01 / value))
-
-
-def _activations(problem: Problem, plan: Plan) -> float:
-    """Return the inverse of the per cent of the problem's activations with which the plan's stages fit."""
-    assert problem.activations is not None
-    assert plan.problem.activations is not None
-    goal = problem.goal
-    examples = (goal.batch or 1) // (goal.microbatches or 1)
-    kept = 100.0
-    for stage in plan.stages:
-        column = _column(problem, stage)
-        flying = stage.in_flight * math.ceil(examples / stage.replicas)
-        full = flying * float(problem.activations[stage.layers, column].sum())
-        rest = stage.memory - flying * float(plan.problem.activations[stage.layers, column].sum())
-        spare = float(problem.capacity[problem.label_types[stage.label]]) - rest
-        if spare < full:
-            kept = min(kept, 100 * spare / full)
-    return 1 / max(kept, _LEAST_ACTIVATIONS)
-
-
-def _column(problem: Problem, stage: Stage) -> int:
-    """Return the column of a stage's device type and strategy."""
-    t = int(problem.label_types[stage.label])
-    if problem.column_type is None:
-        return t
-    assert problem.column_strategy is not None
-    own = np.flatnonzero(problem.column_type == t).tolist()
-    names = [problem.column_strategy[column] for column in own]
-    return int(own[names.index(stage.strategy)])
-
-
-def _on(plan: Plan, t: int) -> list[Stage]:
-    return [stage for stage in plan.stages if plan.problem.label_types[stage.label] == t]
-
-
-def _devices(t: int, plan: Plan) -> float:
-    return sum(stage.devices for stage in _on(plan, t))
-
-
-def _memory(t: int, plan: Plan) -> float:
-    return max((stage.memory for stage in _on(plan, t)), default=0.0)
-
-
-def _most_devices(plan: Plan) -> float:
-    return max(stage.devices for stage in plan.stages)
-
-
 # Which limits have to change together ---------------------------------------------------------------------
 
 
-def _lifted(problem: Problem, limits: Iterable[_Limit]) -> Problem:
+def _lifted(problem: Problem, limits: Iterable[Limit]) -> Problem:
     for limit in limits:
         problem = limit.at(problem, math.inf)
     return problem
 
 
-def _sufficient_sets(search: _Search, problem: Problem, limits: list[_Limit]) -> list[list[_Limit]]:
+def _sufficient_sets(search: _Search, problem: Problem, limits: list[Limit]) -> list[list[Limit]]:
     """Return sets of limits that are sufficient if removed, as small as found; empty without a plan."""
     search.share(4)
     plan, _ = search.fit(_lifted(problem, limits))
@@ -518,7 +305,7 @@ def _sufficient_sets(search: _Search, problem: Problem, limits: list[_Limit]) ->
     of_types = [limit for limit in limits if limit.of_type and limit.broken(plan)]
     orders = [[*of_goal, *of_types]]  # and orders with each limit of the goal last
     orders += [[*of_types, *(other for other in of_goal if other is not last), last] for last in of_goal]
-    sets: list[list[_Limit]] = []
+    sets: list[list[Limit]] = []
     for i, order in enumerate(orders):
         if sets and search.late:
             break
@@ -530,7 +317,7 @@ def _sufficient_sets(search: _Search, problem: Problem, limits: list[_Limit]) ->
     return [found for found in sets if len(found) == fewest]
 
 
-def _put_back(search: _Search, problem: Problem, limits: list[_Limit]) -> list[_Limit]:
+def _put_back(search: _Search, problem: Problem, limits: list[Limit]) -> list[Limit]:
     """Restore one limit after the other if a plan is still feasible; return those that stay removed."""
     lifted = limits
     for limit in limits:
@@ -545,7 +332,7 @@ def _put_back(search: _Search, problem: Problem, limits: list[_Limit]) -> list[_
 # How much they have to change -----------------------------------------------------------------------------
 
 
-def _suggest(search: _Search, problem: Problem, limits: list[_Limit]) -> Suggestion | None:
+def _suggest(search: _Search, problem: Problem, limits: list[Limit]) -> Suggestion | None:
     """Minimise the changes of these limits; None if no plan is found."""
     cheapest = problem.replace(objective="cost")
     plan, _ = search.fit(_lifted(cheapest, limits))
@@ -582,7 +369,7 @@ def _suggest(search: _Search, problem: Problem, limits: list[_Limit]) -> Suggest
     return Suggestion(changes, proven, physical, plan) if changes and plan.feasible else None
 
 
-def _with(problem: Problem, limits: list[_Limit], values: list[float]) -> Problem:
+def _with(problem: Problem, limits: list[Limit], values: list[float]) -> Problem:
     for limit, value in zip(limits, values, strict=True):
         problem = limit.at(problem, value)
     return problem
@@ -622,4 +409,4 @@ def _between(low: float, high: float, whole: bool) -> float | None:
     """Return a value between two; None if they are adjacent."""
     if whole:
         return (low + high) // 2 if high - low > 1 else None
-    return math.sqrt(low * high) if high > low * (1 + _STEP) else None
+    return math.sqrt(low * high) if high > low * (1 + STEP) else None
