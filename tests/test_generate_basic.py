@@ -228,10 +228,10 @@ def test_measured_memory_is_beside_the_prediction_and_the_requirement():
 
 
 def test_packaged_cases_are_valid_and_their_files_exist(tmp_path):
-    from stageplan.generate.extended import _EXTENSIONS
+    from stageplan.generate.extended import _EXTENSIONS, ordered
 
-    commands = [name for name, parts in _EXTENSIONS.items() if parts.command is not None]
-    for extensions in ([], *([name] for name in commands), commands):
+    for steps in ([], *([name] for name in _EXTENSIONS), _EXTENSIONS):
+        extensions = [name for name in ordered(steps) if _EXTENSIONS[name].command is not None]
         basic.write_cases(make_spec(), tmp_path, extensions)
         script = read_script(tmp_path / "cases.toml")
         for mode in ("quick", "infer", "full"):

@@ -104,6 +104,15 @@ def test_wrong_field_is_named_with_what_is_allowed(directory, old, new, sentence
     assert str(raised.value).startswith(f"{path}: {sentence}")
 
 
+def test_a_case_runs_after_others_that_need_not_be_there(directory):
+    first = CASE.replace('"work"', '"first"') + 'after = ["last", "nowhere"]\n'
+    (directory / "cases.toml").write_text(first + CASE.replace('"work"', '"last"'))
+    assert [case.name for case in read_script(directory / "cases.toml").ordered()] == ["last", "first"]
+    (directory / "cases.toml").write_text(first + CASE.replace('"work"', '"last"') + 'after = ["first"]\n')
+    with pytest.raises(ValueError, match=r"^.*case needs must not be cyclic, as"):
+        read_script(directory / "cases.toml")
+
+
 def test_commands_are_files_python_or_programs_of_the_environment(directory):
     def arguments(*command, python="/env/bin/python"):
         text = CASE.replace('["work.py"]', str(list(command)))

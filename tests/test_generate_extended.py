@@ -24,6 +24,14 @@ def test_extensions_come_after_their_requirements():
     assert extended.ordered([]) == ()
 
 
+def test_table_and_server_come_after_all_variants():
+    order = extended.ordered(["server", "int8", "distill"])
+    assert set(order) == {"server", "int8", "onnx", "distill", "variants"}
+    before = {order.index(step) for step in ("onnx", "int8", "distill")}
+    assert max(before) < min(order.index("server"), order.index("variants"))
+    assert set(extended.ordered(["server", "onnx"])) == {"onnx", "server"}
+
+
 # The plan -----------------------------------------------------------------------------------------------
 
 

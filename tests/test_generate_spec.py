@@ -177,6 +177,26 @@ def test_all_tasks_and_extensions_are_known(task):
             SMALL + "[extend.server]\nmax_body = 10",
             "extend.server.max_body is 10; it must be a whole number of bytes from 1024 to 2**31 - 1",
         ),
+        (
+            SMALL + "[extend.server]\nvariant = 'int8'",
+            "extend.server.variant is 'int8'; then extend.steps must have 'int8', which makes it",
+        ),
+        (
+            SMALL + "[service]\nprecision = 'bfloat16'\n[extend.server]\nvariant = 'float32'",
+            "extend.server.variant is 'float32'; service.precision is 'bfloat16', and so it must be absent",
+        ),
+        (
+            SMALL + "[service]\nprecision = 'bfloat16'\n[extend]\nsteps = ['bfloat16']",
+            "extend.steps has 'bfloat16'; service.precision is 'bfloat16' already",
+        ),
+        (SMALL + "[extend]\nsteps = ['stages']", "hardware.types is empty; to plan a pipeline it must be "),
+        (SMALL + "[extend]\nchannels = 1", "extend.channels is 1; it must be a fraction between 0 and 1"),
+        (SMALL + "[extend.distill]\nlayers = 0", "extend.distill.layers is 0; it must be a whole number "),
+        (SMALL + "[extend.distill]\ntemperature = 0", "extend.distill.temperature is 0; it must be more "),
+        (
+            SMALL + "[service.model]\nwidth = 16\n[extend.distill]\nwidth = 32",
+            "extend.distill.width is 32; it must be at most 16, that of the network",
+        ),
         (SMALL + "[extend.server]\nvariant = 'int4'", "extend.server.variant is 'int4'; it must be one of "),
         (
             SMALL + "[extend.server]\nbatch_window = -1",

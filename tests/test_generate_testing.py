@@ -531,6 +531,46 @@ def test_a_skipped_case_and_those_that_need_it_need_not_pass(verdicts, directory
     assert (result.case("after").status, result.passed) == ("SKIP", True)
 
 
+def test_a_command_that_cannot_do_its_work_here_is_skipped(verdicts, directory):
+    program(directory, "work.py", "print('there is no compiler'); sys.exit(77)")
+    result = verdicts(PRINTED)
+    assert (result.case("work").status, result.passed) == ("SKIP", True)
+    assert result.case("work").message == "there is no compiler"
+
+
+ROW = {
+    "name": "int8", "files": ["artefacts/model-int8.onnx"], "bytes": 5, "metric": "auc", "value": 0.5,
+    "p50": 1.0, "p95": 2.0, "p99": 3.0, "throughput": 4.0, "largest_difference": 0.25, "note": "",
+    "requirements": [{"name": "max_latency", "required": "at most 1", "value": 2.0, "met": False}],
+}  # fmt: skip
+TABLE = (
+    '[[case]]\nname = "variants"\ncommand = ["table.py"]\nmodes = ["quick"]\ntime_limit = 60\n'
+    'artefacts = ["artefacts/variants.json"]\n'
+)
+
+
+def test_table_of_variants_is_in_the_result(verdicts, directory):
+    program(directory, "table.py", f"json.dump([{ROW}], open('artefacts/variants.json', 'w'))")
+    (variant,) = verdicts(TABLE).variants
+    assert (variant.name, variant.p95, variant.requirements[0].met) == ("int8", 2.0, False)
+    document = json.loads((directory / "test-result.json").read_text())
+    assert document["variants"] == [ROW]
+
+
+def test_table_of_variants_of_an_earlier_run_is_not_in_the_result(verdicts, directory):
+    (directory / "project/artefacts/variants.json").write_text(json.dumps([ROW]))
+    keep_manifest(directory)
+    assert verdicts().variants == ()
+    program(directory, "table.py", "sys.exit(1)")
+    assert verdicts(TABLE).variants == ()
+
+
+def test_table_that_is_not_valid_is_named(verdicts, directory):
+    program(directory, "table.py", "json.dump([{'name': 'int8'}], open('artefacts/variants.json', 'w'))")
+    with pytest.raises(StepError, match=r"^artefacts/variants.json is not a table of variants: "):
+        verdicts(TABLE)
+
+
 def test_a_case_is_skipped_where_the_target_has_no_accelerators(verdicts):
     result = verdicts(PRINTED + "accelerators = 2\n")
     assert result.case("work").message == "it needs 2 accelerators; the target has none"

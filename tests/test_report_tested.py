@@ -6,7 +6,9 @@ import re
 import browser
 import pytest
 import report_samples as samples
+from msgspec.structs import replace
 from pages import Page
+from test_generate_variant_table import make_variant
 
 from stageplan.generate import CaseResult, Host, Number
 from stageplan.generate import TestResult as Verdicts
@@ -71,6 +73,17 @@ def test_requirements_are_beside_values(tmp_path):
     assert ["train", "steps", "40", "", "met"] in rows
     assert ["evaluate", "accuracy", "0.5", "at least 0.9", "not met"] in rows
     assert "evaluate: accuracy is 0.5, at least 0.9" in page.tips
+
+
+def test_variants_are_one_table(tmp_path):
+    variants = (make_variant("float32", requirements=[]), make_variant("int8"))
+    page = Page(of_test(replace(RESULT, variants=variants), tmp_path).html)
+    head, base, int8 = page.sections["Variants"]
+    assert head[:4] == ["variant", "bytes", "auc", "p50 s"]
+    assert base[:8] == ["float32", "12,345", "0.875", "0.125", "0.25", "0.5", "128", "0.012"]
+    assert base[8:] == ["", "", "by the clock"]
+    assert int8[8:10] == ["met: 0.875, at least 0.8", "not met: 0.25, at most 0.1"]
+    assert "Variants" not in Page(of_test(RESULT, tmp_path).html).sections
 
 
 def test_outcomes_messages_and_outputs_are_shown(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -21,7 +21,7 @@ from .environment import GIB
 from .folders import staged, write_files
 from .layout import CASES_FILE, CONFIG_FILE, EXAMPLES, METRICS, PROJECT
 from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of, code_of
-from .spec import Spec, Task
+from .spec import MAKERS, Spec, Task
 from .target import Target
 
 DEFAULTS_FILE = "defaults.toml"
@@ -147,20 +147,40 @@ def copy_files(project: Path, folder: str, names: Iterable[str]) -> None:
         (project / name).write_bytes(packaged(folder, name).read_bytes())
 
 
-def write_cases(spec: Spec, directory: Path, extensions: Iterable[str]) -> None:
+def write_cases(spec: Spec, directory: Path, extensions: Collection[str]) -> None:
     """Write the preset test script of the basic function and of the extensions."""
     write_files(directory, {CASES_FILE: cases_text(spec, extensions)})
 
 
-def cases_text(spec: Spec, extensions: Iterable[str]) -> bytes:
+def cases_text(spec: Spec, extensions: Collection[str]) -> bytes:
     """Return the preset test script of the basic function and of the extensions."""
     files = [
         packaged("basic", CASES_FILE),
         *(packaged("extended", "cases", f"{e}.toml") for e in extensions),
     ]
-    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    text = "".join(file.read_text(encoding="utf-8") for file in files) + variant_cases(extensions)
     limit = f"time_limit = {spec.training.time_limit:g}\n"
     return text.replace(LONG, limit).encode()
+
+
+def variant_cases(extensions: Collection[str]) -> str:
+    """Return a case for each variant of the table, that the requirements of the service are met.
+
+    It needs the cases of the extension that makes the variant.
+    """
+    if "variants" not in extensions:
+        return ""
+    text = packaged("extended", "cases", "variant.toml").read_text(encoding="utf-8")
+    made = {variant: _names_of_cases(maker) for variant, maker in MAKERS.items() if maker in extensions}
+    return "".join(
+        text.replace("VARIANT", variant).replace("CASES", ", ".join(map(repr, cases)))
+        for variant, cases in ({"base": ["export"]} | made).items()
+    )
+
+
+def _names_of_cases(extension: str) -> list[str]:
+    text = packaged("extended", "cases", f"{extension}.toml").read_text(encoding="utf-8")
+    return [case["name"] for case in tomllib.loads(text)["case"]]
 
 
 # The configuration --------------------------------------------------------------------------------------
@@ -277,19 +297,25 @@ class Runner:
     ) -> None:
         self.step, self.spec, self.report, self.target, self.project = step, spec, report, target, project
         self.notes: list[str] = []
+        self.skipped: set[str] = set()
 
     def run(self, *commands: str, training: Training) -> None:
-        """Run commands; StepError where one fails."""
+        """Run commands; StepError where one fails. What one cannot do here is noted."""
         for command in commands:
             arguments = [self.report.python, f"{command}.py", "--mode", training]
             finished = self.target.run(arguments, self.project, limit=self.spec.training.time_limit)
-            if not finished.ok:
+            if finished.skipped:
+                self.skipped.add(command)
+                self.notes.append(f"{command}.py was skipped: {finished.skipped}")
+            elif not finished.ok:
                 raise StepError(f"{self.step}: {command}.py {finished.failure}", finished.output)
             self.notes += finished.notes
         self.target.collect(self.project)
 
     def numbers(self, command: str) -> dict[str, float]:
-        """Return the metrics that a command wrote."""
+        """Return the metrics that a command wrote; none where it was skipped."""
+        if command in self.skipped:
+            return {}
         path = self.project / METRICS / f"{command}.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, float])

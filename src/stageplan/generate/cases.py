@@ -157,6 +157,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     needs : sequence of str
         Cases that must pass first. A case that does not run in the mode counts as passed. The name of a case
         with a grid is that of all its combinations.
+    after : sequence of str
+        Cases that run before this one, where there are such and they run, whatever their outcome.
     time_limit : float
         Seconds after which the command and all processes that it started are killed.
     variables : mapping of str to str
@@ -189,6 +191,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     time_limit: TimeLimit
     needs: Annotated[tuple[str, ...], Meta(description="a list of names of cases")] = ("environment",)
+    after: Annotated[tuple[str, ...], Meta(description="a list of names of cases")] = ()
     variables: Annotated[
         Mapping[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")], Word],
         Meta(description="a table of texts by the names of environment variables"),
@@ -280,8 +283,8 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(f"case needs must not be cyclic, as {cycle} is") from None
 
     def ordered(self) -> list[Case]:
-        """Return the cases, each after those that it needs, otherwise in the order of the file."""
-        sorter = TopologicalSorter({case.name: case.needs for case in self.case})
+        """Return the cases, each after those that it needs or follows, otherwise in the order of the file."""
+        sorter = TopologicalSorter({case.name: (*case.needs, *case.after) for case in self.case})
         by_name = {case.name: case for case in self.case}
         return [by_name[name] for name in sorter.static_order() if name in by_name]
 

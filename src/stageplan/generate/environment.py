@@ -33,6 +33,7 @@ _EXTENSION_PACKAGES: dict[Extension, dict[str, str]] = {
     "onnx": {"onnx": "1.23.2", "onnxscript": "0.7.2", "onnxruntime": "1.32.0"},
     "server": {"fastapi": "0.165.0", "uvicorn": "0.54.0"},
 }
+_EXTENSION_PACKAGES["int8"] = _EXTENSION_PACKAGES["onnx"]
 # What decodes the images that users send to a server.
 _IMAGE_SERVER_PACKAGES = {"pillow": "13.0.0", "python-multipart": "0.0.34"}
 

@@ -44,7 +44,7 @@ from .results import (
     artefacts_of,
     code_of,
 )
-from .spec import Extension, Spec
+from .spec import MAKERS, Extension, Spec
 from .target import Target
 
 CHECKPOINT_EVERY = 5  # steps
@@ -68,6 +68,15 @@ _EXTENSIONS: dict[Extension, _Parts] = {
     "quantize": _Parts(("quantize.py",), "quantize"),
     "prune": _Parts(("prune.py",), "prune"),
     "onnx": _Parts(("onnx_export.py",), "onnx_export"),
+    "bfloat16": _Parts(("variants.py", "bfloat16.py"), "bfloat16"),
+    "int8": _Parts(("variants.py", "int8.py"), "int8", ("onnx",)),
+    "prune-channels": _Parts(("variants.py", "channels.py"), "channels"),
+    "distill": _Parts(("variants.py", "distill.py"), "distill"),
+    "stages": _Parts(("variants.py", "export_stages.py"), "export_stages", ("pipeline",)),
+    "aot": _Parts(("variants.py", "aot.py", "caller.cpp"), "aot"),
+    "variants": _Parts(
+        ("variants.py", "pipeline_speed.py", "compare_variants.py", "check_variant.py"), "compare_variants"
+    ),
     "server": _Parts(
         (
             "variants.py",
@@ -164,13 +173,20 @@ def extend(
 
 
 def ordered(steps: Sequence[Extension]) -> tuple[Extension, ...]:
-    """Return extensions and those that they require, each after its requirements."""
+    """Return extensions and those that they require, each after its requirements.
+
+    With variants there is their table, and it and the server, which loads one, come after them.
+    """
     graph: dict[Extension, tuple[Extension, ...]] = {}
     pending = list(steps)
+    if not set(MAKERS.values()).difference(("onnx",)).isdisjoint(steps):
+        pending.append("variants")
     while pending:
         step = pending.pop(0)
         graph[step] = _EXTENSIONS[step].needs
         pending += [need for need in graph[step] if need not in graph]
+    makers = tuple(maker for maker in MAKERS.values() if maker in graph)
+    graph |= {last: graph[last] + makers for last in ("variants", "server") if last in graph}
     return tuple(TopologicalSorter(graph).static_order())
 
 
@@ -199,6 +215,8 @@ def _write_files(spec: Spec, steps: Sequence[Extension], project: Path) -> None:
         "data-parallel": {"processes": extend.processes},
         "checkpoint": {"every": CHECKPOINT_EVERY},
         "prune": {"sparsity": extend.sparsity},
+        "prune-channels": {"channels": extend.channels},
+        "distill": msgspec.structs.asdict(extend.distill),
         "server": msgspec.structs.asdict(extend.server)
         | {"max_examples": extend.server.max_examples or max(64, spec.service.batch)},
     }

@@ -19,6 +19,7 @@ from ..readers.bounded import about, as_path, from_json, read_bytes
 from .digests import sha256
 from .folders import files_of
 from .layout import ARTEFACTS, CONFIG_FILE, EXAMPLES, PLAN_FILE, SETTINGS_FILE, TEST_FILE
+from .variant_table import VariantResult, text_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -326,6 +327,8 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Package -> version that they ran with.
     requirements : dict of str
         Name -> what is required of the service and of the hardware.
+    variants : tuple of VariantResult
+        What was measured of each variant of the network, where the project compares them.
     """
 
     __test__ = False  # pytest would collect it as a class of tests, by its name
@@ -338,6 +341,7 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Host | None = None
     versions: dict[str, str] = {}
     requirements: dict[str, str] = {}
+    variants: tuple[VariantResult, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -356,9 +360,8 @@ class TestResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         counts = Counter(case.status for case in self.cases)
         verdict = "passed" if self.passed else "not passed"
         summary = ", ".join(f"{count} {status}" for status, count in counts.items())
-        return compose(
-            f"test of {self.name}, {self.mode}: {verdict} ({summary})", table(rows, left=(0, 1, 2, 4))
-        )
+        parts = [f"test of {self.name}, {self.mode}: {verdict} ({summary})", table(rows, left=(0, 1, 2, 4))]
+        return compose(*parts, *text_of(self.variants))
 
     def __str__(self) -> str:
         return to_text(self)

@@ -28,11 +28,28 @@ Extension = Literal[
     "onnx",
     "server",
     "checkpoint",
+    "bfloat16",
+    "int8",
+    "prune-channels",
+    "distill",
+    "stages",
+    "aot",
+    "variants",
 ]
 Engine = Literal["docker", "apptainer"]
 Variant = Literal["float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot"]
 TASKS: tuple[Task, ...] = get_args(Task)
 EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
+# Variant -> the extension that makes it; of the exported program there is none.
+MAKERS: dict[Variant, Extension] = {
+    "bfloat16": "bfloat16",
+    "int8": "int8",
+    "pruned": "prune-channels",
+    "distilled": "distill",
+    "pipelined": "stages",
+    "onnx": "onnx",
+    "aot": "aot",
+}
 
 # Task -> its default input shape, and its metrics, the default one first.
 _SHAPES: dict[Task, tuple[int, ...]] = {
@@ -90,6 +107,7 @@ Url = Annotated[
         description="a URL that begins with https://, http:// or file://",
     ),
 ]
+Fraction = Annotated[float, Meta(gt=0, lt=1, description="a fraction between 0 and 1")]
 TargetPath = Annotated[LocalPath, Meta(description="a path on the target")]
 
 
@@ -397,6 +415,27 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_fields(self, "server")
 
 
+class Distill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The student: a smaller network, taught by the trained one.
+
+    Parameters
+    ----------
+    layers : int, optional
+        Repeated blocks; default: half as many.
+    width : int, optional
+        Size of the hidden representation; default: that of the network, or half of it with a single block.
+    temperature : float
+        What scores of teacher and student are divided by, so that small chances count too.
+    """
+
+    layers: Annotated[int, whole(1, 10_000)] | None = None
+    width: Size | None = None
+    temperature: Positive = 2.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "distill")
+
+
 class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Extensions of the basic function.
 
@@ -413,7 +452,11 @@ class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     processes : int
         Processes of data-parallel training, which share the examples of a batch.
     sparsity : float
-        Fraction of the weights that pruning sets to zero.
+        Fraction of the weights that ``prune`` sets to zero.
+    channels : float
+        Fraction of the hidden channels and heads that ``prune-channels`` removes.
+    distill : Distill
+        Sizes of the student.
     """
 
     steps: Annotated[
@@ -423,7 +466,9 @@ class Extend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: Server = Server()
     accumulation: Parts = 4
     processes: Annotated[int, whole(2, 2**10)] = 2
-    sparsity: Annotated[float, Meta(gt=0, lt=1, description="a fraction between 0 and 1")] = 0.5
+    sparsity: Fraction = 0.5
+    channels: Fraction = 0.5
+    distill: Distill = Distill()
 
     def __post_init__(self) -> None:
         check_fields(self, "extend")
@@ -490,6 +535,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self._fill_service()
         self._check_extension()
         self._check_server()
+        self._check_variants()
 
     def _fill_service(self) -> None:
         """Fill in the task's default shape and metric, and check given ones."""
@@ -522,9 +568,39 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"extend.server.class_names has {len(server.class_names)} names; {self.task} has no classes"
             )
 
+    def _check_variants(self) -> None:
+        steps, precision, variant = self.extend.steps, self.service.precision, self.extend.server.variant
+        if "bfloat16" in steps and precision == "bfloat16":
+            raise InputError(
+                "extend.steps has 'bfloat16'; service.precision is 'bfloat16' already, so it must have others"
+            )
+        if variant == "float32" != precision:
+            raise InputError(
+                f"extend.server.variant is 'float32'; service.precision is {precision!r}, and so it must be "
+                "absent or another one"
+            )
+        maker = None if variant is None or variant == precision else MAKERS.get(variant)
+        if maker is not None and maker not in steps:
+            raise InputError(
+                f"extend.server.variant is {variant!r}; then extend.steps must have {maker!r}, which makes it"
+            )
+        self._check_student()
+
+    def _check_student(self) -> None:
+        """Refuse a student that is not smaller, as far as the specification gives both sizes."""
+        model, student = self.service.model, self.extend.distill
+        for name, size, of_teacher in (
+            ("layers", student.layers, model.layers),
+            ("width", student.width, model.width),
+        ):
+            if size is not None and of_teacher is not None and size > of_teacher:
+                raise InputError(
+                    f"extend.distill.{name} is {size}; it must be at most {of_teacher}, that of the network"
+                )
+
     def _check_extension(self) -> None:
         extend, batch = self.extend, self.service.batch
-        pipelined = "pipeline" in extend.steps or "replicas" in extend.steps  # which need a pipeline
+        pipelined = not {"pipeline", "replicas", "stages"}.isdisjoint(extend.steps)
         parts = [(pipelined, "pipeline.microbatches", extend.pipeline.microbatches)]
         parts += [("accumulation" in extend.steps, "accumulation", extend.accumulation)]
         parts += [("data-parallel" in extend.steps, "processes", extend.processes)]

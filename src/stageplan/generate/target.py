@@ -56,6 +56,9 @@ class TargetError(StepError):
     """The target cannot be reached, or the connection was lost."""
 
 
+SKIPPED = 77  # exit status of a command that cannot do its work here, as other runners of tests have it
+
+
 class Finished(Struct, frozen=True, kw_only=True):
     """Outcome of a command.
 
@@ -101,6 +104,11 @@ class Finished(Struct, frozen=True, kw_only=True):
         if self.status:
             return f"ended with exit status {self.status}: {last_line(self.output)}"
         return ""
+
+    @property
+    def skipped(self) -> str:
+        """Why it has left its work undone, the last line of its output; empty where it has not."""
+        return last_line(self.output) or "no reason given" if self.status == SKIPPED else ""
 
     @property
     def notes(self) -> list[str]:

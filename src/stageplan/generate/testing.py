@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from ..errors import InputError
@@ -23,9 +24,19 @@ from ..output import write_whole
 from .cases import Case, Metric, Script, read_script
 from .folders import copy_folder, staged
 from .junit import junit
-from .layout import CASES_FILE, JUNIT_FILE, PAGE_FILE, PROJECT, TEST, TEST_FILE
-from .results import CaseResult, EnvironmentReport, Mode, Number, Status, StepError, TestResult, write_result
+from .layout import CASES_FILE, JUNIT_FILE, PAGE_FILE, PROJECT, TEST, TEST_FILE, VARIANTS_FILE
+from .results import (
+    CaseResult,
+    EnvironmentReport,
+    Mode,
+    Number,
+    Status,
+    StepError,
+    TestResult,
+    write_result,
+)
 from .target import Target
+from .variant_table import VariantResult
 
 LOG_LENGTH = 4000  # characters of a case's output that are kept, at its end
 DELETE_LIMIT = 120.0  # seconds
@@ -124,6 +135,7 @@ def run_cases(
     with staged(directory / TEST) as folder:
         run = _TestRun(project, target, folder / PROJECT, mode, golden, progress)
         done = run.run(chosen)
+        variants = _variants_of(folder / PROJECT, chosen, run.done)
     result = TestResult(
         name=project.name,
         mode=mode,
@@ -133,6 +145,7 @@ def run_cases(
         host=project.report.host,
         versions=project.versions,
         requirements=project.requirements,
+        variants=variants,
     )
     write_whole(directory / JUNIT_FILE, lambda stream: stream.write(junit(result)))
     of_test(result, directory).save(directory / PAGE_FILE)
@@ -146,6 +159,19 @@ def _chosen(script: Script, mode: Mode, directory: Path) -> list[Case]:
     if not chosen:
         raise InputError(f"mode is {mode}; {directory / CASES_FILE} has no case of it")
     return chosen
+
+
+def _variants_of(
+    folder: Path, cases: Sequence[Case], done: Mapping[str, CaseResult]
+) -> tuple[VariantResult, ...]:
+    """Return the table of variants, if a case of this test wrote one that is valid."""
+    writers = (case for case in cases if VARIANTS_FILE in case.outputs)
+    if not any(done[case.name].status == "PASS" for case in writers):
+        return ()
+    try:
+        return msgspec.json.decode((folder / VARIANTS_FILE).read_bytes(), type=tuple[VariantResult, ...])
+    except ValueError as error:
+        raise StepError(f"{VARIANTS_FILE} is not a table of variants: {error}") from None
 
 
 class _Verdict(Struct, frozen=True):
@@ -252,6 +278,8 @@ class _TestRun:
                 arguments, self.folder, limit=case.time_limit, variables=case.variables
             )
             peak, output = max(peak, finished.peak_memory), finished.output
+            if finished.skipped:
+                return _Verdict("SKIP", finished.skipped, output, peak, excused=True)
             if not finished.ok:
                 status: Status = "FAIL" if finished.status > 0 else "ERROR"
                 status = "TIMEOUT" if finished.timed_out else status

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..generate.layout import PLAN_FILE, PROJECT, TEST
 from ..generate.results import CaseResult, Number, TestResult
+from ..generate.variant_table import VariantResult, table_of
 from ..plan_file import PlanDocument
 from ..quantities import show_bytes, show_seconds
 from .curves import Log, curves, logs_of
@@ -36,6 +37,7 @@ def of_test(result: TestResult, directory: Path) -> Report:
         head(f"Test of {result.name}", where(result), verdict(result), result.passed),
         tiles(_tiles(result)),
         _requirements(result),
+        *_variants(result.variants),
         curves(_logs(directory)),
         *_plan(directory / PROJECT / PLAN_FILE),
         _cases(result),
@@ -136,6 +138,12 @@ def _part(value: float | None, limit: float | None) -> float:
 
 
 # Parts that are there in some projects ------------------------------------------------------------------
+
+
+def _variants(variants: Sequence[VariantResult]) -> Iterator[str]:
+    """Yield the table of variants, if there are any."""
+    if variants:
+        yield section("Variants", table(*table_of(variants)))
 
 
 def _logs(directory: Path) -> list[Log]:

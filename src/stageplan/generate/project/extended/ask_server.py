@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import data
 import formats
@@ -40,6 +40,7 @@ class Reply(NamedTuple):
 
 
 Send = Callable[..., Reply]  # from a method, a path, a body and its type
+Predict = Callable[..., Tensor]
 
 
 def ask_server(config: Config, quick: bool) -> dict[str, float]:
@@ -50,7 +51,7 @@ def ask_server(config: Config, quick: bool) -> dict[str, float]:
 
 def examine(config: Config, send: Send, quick: bool) -> dict[str, float]:
     """Compare the answers of a server with the network's, and send what it must refuse."""
-    service = Service(config, load_weights(config)).eval()
+    service = expected_from(config)
     latencies, difference = compare_outputs(config, service, send, quick)
     asked = questions(config)
     alone = [answers_to(send, *question) for question in asked]
@@ -71,12 +72,22 @@ def examine(config: Config, send: Send, quick: bool) -> dict[str, float]:
     }
 
 
+def expected_from(config: Config) -> Predict:
+    """Return what the server must answer like: the variant that it serves, or else the network."""
+    variant = settings("server")["variant"]
+    if variant is None:
+        return Service(config, load_weights(config)).eval()
+    from variants import load_variant
+
+    return load_variant(config, variant)
+
+
 def _is_refusal(reply: Reply) -> bool:
     """Whether a reply is status 422 and a sentence."""
     return reply.status == 422 and isinstance(reply.values, dict) and bool(reply.values.get("detail"))
 
 
-def compare_outputs(config: Config, service: nn.Module, send: Send, quick: bool) -> tuple[list[float], float]:
+def compare_outputs(config: Config, service: Predict, send: Send, quick: bool) -> tuple[list[float], float]:
     """Send batches of evaluation examples as tensors; return latencies, and the largest difference.
 
     Of a network whose outputs are too many to send there are none.
@@ -98,11 +109,11 @@ def compare_outputs(config: Config, service: nn.Module, send: Send, quick: bool)
     return latencies, max(differences)
 
 
-def _one(config: Config, service: nn.Module) -> Tensor:
+def _one(config: Config, service: Predict) -> Tensor:
     return _outputs(config, service, data.batch(config, "evaluation", 0, 1)[0])
 
 
-def _outputs(config: Config, service: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+def _outputs(config: Config, service: Predict, inputs: tuple[Tensor, ...]) -> Tensor:
     on, _ = on_device(config, (inputs, inputs[0]))
     with torch.no_grad():
         return service(*on).cpu()
@@ -193,12 +204,12 @@ def answers_to(send: Send, body: bytes, type_: str) -> list[float]:
     return answer["tokens"] if "tokens" in answer else [answer["chance"]]
 
 
-def expected(config: Config, service: nn.Module) -> list[list[float]]:
+def expected(config: Config, service: Predict) -> list[list[float]]:
     """Return what the network answers to the same questions."""
     return [_expected(config, service, data.example(config, value)) for value in examples(config)]
 
 
-def _expected(config: Config, service: nn.Module, example: tuple[Tensor, ...]) -> list[float]:
+def _expected(config: Config, service: Predict, example: tuple[Tensor, ...]) -> list[float]:
     inputs = tuple(tensor[None] for tensor in example)
     if config.task == "causal-language-model":
         return _continued(config, service, inputs[0])
@@ -209,7 +220,7 @@ def _expected(config: Config, service: nn.Module, example: tuple[Tensor, ...]) -
     return [network.answer(lambda *_: outputs, *inputs).item(), *chances]
 
 
-def _continued(config: Config, service: nn.Module, tokens: Tensor) -> list[float]:
+def _continued(config: Config, service: Predict, tokens: Tensor) -> list[float]:
     """Continue a text by half the length that the network takes, token by token."""
     length = data.batch(config, "evaluation", 0, 1)[0][0].shape[1]
     text = tokens[0].tolist()

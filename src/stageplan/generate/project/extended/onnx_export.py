@@ -32,7 +32,9 @@ def onnx_export(config: Config, quick: bool) -> dict[str, float]:
 
 def load_model(path: Path = MODEL) -> Callable[..., Tensor]:
     """Read an ONNX model as a function from inputs to outputs."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()  # as many as the network is given
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 
     def predict(*inputs: Tensor) -> Tensor:

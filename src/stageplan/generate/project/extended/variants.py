@@ -7,15 +7,17 @@ from itertools import count, takewhile
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from common import ARTEFACTS, Config, as_tuple, verified
-from export import PROGRAM, load_program
+from common import ARTEFACTS, Config, as_tuple, load_weights, on_device, verified
+from evaluate import measure, measure_network, quality_loss
+from export import PROGRAM, load_program, save_program, trace
 
 NAMES = ("float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot")
+Predict = Callable[..., Tensor]
 
 
-def load_variant(config: Config, name: str) -> Callable[..., Tensor]:
+def load_variant(config: Config, name: str) -> Predict:
     """Read a variant from its files.
 
     Parameters
@@ -46,7 +48,7 @@ def load_variant(config: Config, name: str) -> Callable[..., Tensor]:
     if name == "aot":
         with verified(files[0]):  # it holds native code
             return torch._inductor.aoti_load_package(str(files[0]))
-    return _chain([load_program(config, file) for file in files])
+    return chain([load_program(config, file) for file in files])
 
 
 def files_of(config: Config, name: str) -> list[Path]:
@@ -60,7 +62,7 @@ def files_of(config: Config, name: str) -> list[Path]:
     return [ARTEFACTS / ("model.onnx" if name == "onnx" else f"model-{name}.{ending}")]
 
 
-def _chain(programs: list[Callable[..., Tensor]]) -> Callable[..., Tensor]:
+def chain(programs: list[Callable[..., Tensor]]) -> Predict:
     """Run programs one after the other."""
 
     def predict(*inputs: Tensor) -> Tensor:
@@ -70,3 +72,34 @@ def _chain(programs: list[Callable[..., Tensor]]) -> Callable[..., Tensor]:
         return outputs
 
     return predict
+
+
+def on_processor(config: Config, program: Predict) -> Predict:
+    """Let a variant take its inputs from the processor, and give its outputs there."""
+
+    def predict(*inputs: Tensor) -> Tensor:
+        on, _ = on_device(config, (inputs, inputs[0]))
+        with torch.no_grad():
+            return program(*on).cpu()
+
+    return predict
+
+
+def export_variant(config: Config, name: str, module: nn.Module) -> dict[str, float]:
+    """Export a network as the program of a variant, and measure that."""
+    (path,) = files_of(config, name)
+    save_program(trace(config, module.eval()), path)
+    return measure_variant(config, name)
+
+
+def measure_variant(config: Config, name: str) -> dict[str, float]:
+    """Measure a variant on the evaluation examples, beside the trained network."""
+    before = measure_network(config, load_weights(config))
+    numbers = measure(config, on_processor(config, load_variant(config, name)))
+    size = sum(path.stat().st_size for path in files_of(config, name))
+    return numbers | {"quality_loss": quality_loss(config, before, numbers), "bytes": size}
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Count the weights of a network."""
+    return sum(parameter.numel() for parameter in module.parameters())
