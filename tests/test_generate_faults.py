@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import sys
+from dataclasses import replace
 from importlib import metadata
 
 import pytest
@@ -583,6 +584,22 @@ def judged(root, monkeypatch, name, **settings):
 @pytest.mark.parametrize("name", ["server", "server load"])
 def test_server_passes_without_a_fault(exported, monkeypatch, name):
     assert judged(exported, monkeypatch, name) == ""
+
+
+def test_server_of_a_variant_answers_as_that_does(exported, tmp_path, monkeypatch):
+    shutil.copytree(exported, tmp_path / "copy")
+    folder = tmp_path / "copy/project"
+    settings = json.loads((folder / "extended.json").read_bytes())
+    settings["server"]["variant"] = "distilled"
+    (folder / "extended.json").write_text(json.dumps(settings))
+    with imported(folder, monkeypatch, "export", "variants") as modules:
+        other = modules.common.build(replace(modules.config, seed=6))
+        modules.variants.export_variant(
+            modules.config, "distilled", modules.export.Service(modules.config, other)
+        )
+    assert judged(tmp_path / "copy", monkeypatch, "server") == ""
+    plant(tmp_path / "copy", "serve.py", "load_variant(config, variant)", "load_program(config)")
+    assert judged(tmp_path / "copy", monkeypatch, "server").startswith("largest_difference is ")
 
 
 @pytest.mark.parametrize("fault", SERVER_FAULTS)

@@ -8,6 +8,11 @@ import sys
 import pytest
 from projects import drive, make_spec, write
 
+from stageplan.generate.basic import cases_text
+from stageplan.generate.cases import Script
+from stageplan.readers.bounded import from_toml
+from stageplan.readers.documents import build
+
 for package in ("torch", "safetensors", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason="the generated project makes variants with it")
 
@@ -174,3 +179,70 @@ def test_broken_requirement_is_said_with_its_value(made, tmp_path):
     assert failed.returncode == 1
     said = "check_variant: artefacts/variants.json has no variant 'aot'; it has float32, bfloat16, int8, "
     assert failed.stderr == f"{said}pruned, distilled, pipelined, onnx\n"
+
+
+# Faults -------------------------------------------------------------------------------------------------
+
+# Fault -> (file, what is there, what is planted, the case that finds it, what it says).
+FAULTS = {
+    "scales of zeros": (
+        "int8.py",
+        "name: tensor.numpy()",
+        "name: (tensor * 0).numpy()",
+        "int8",
+        "quality_loss is ",
+    ),
+    "nothing quantised": ("int8.py", '"Conv", "Gather", "Gemm", "MatMul"', '"Conv"', "int8", "size is "),
+    "bfloat16 of other weights": (
+        "bfloat16.py",
+        "Half(load_weights(config))",
+        "Half(__import__('common').build(config))",
+        "bfloat16",
+        "quality_loss is ",
+    ),
+    "no channel removed": (
+        "channels.py",
+        "by_group.shape[1] * (1 - fraction)",
+        "by_group.shape[1]",
+        "prune channels quickly",
+        "ValueError: the network has no hidden channels that could be removed",
+    ),
+    "student as large as the teacher": (
+        "distill.py",
+        "max(1, layers // 2)",
+        "layers",
+        "distill quickly",
+        "parameters is 1 in ",
+    ),
+    "stages of other weights": (
+        "export_stages.py",
+        "            tensor.copy_(weights[owners.get(name, name)])\n",
+        "            pass\n",
+        "stages",
+        "largest_difference is ",
+    ),
+}
+FUNCTIONS = {"prune channels quickly": "channels", "distill quickly": "distill", "stages": "export_stages"}
+
+
+def test_faults_of_variants_fail_their_cases(made, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(made[0], folder)
+    steps = []
+    for place, (file, old, new, case, _) in enumerate(FAULTS.values()):
+        text = (folder / file).read_text()
+        assert text.count(old) == 1
+        (folder / f"fault{place}.py").write_text(text.replace(old, new))
+        steps.append([f"fault{place}", FUNCTIONS.get(case, case), {"train": {"quick_steps": 4}}, True])
+    extensions = ("pipeline", "onnx", "bfloat16", "int8", "prune-channels", "distill", "stages")
+    script = build(Script, from_toml(cases_text(make_spec(), extensions).decode())).case
+    cases = {case.name: case for case in script}
+    for numbers, (*_, case, said) in zip(drive(folder, *steps), FAULTS.values(), strict=True):
+        assert found(cases[case], numbers).startswith(said)
+
+
+def found(case, numbers):
+    """Return what a case says about the numbers of its command, or about its failure."""
+    if isinstance(numbers, str):
+        return numbers
+    return "; ".join(said for metric in case.metrics if (said := metric.failure(numbers[metric.name])))
