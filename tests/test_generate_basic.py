@@ -40,6 +40,7 @@ class Recorder:
         path = folder / METRICS / f"{command}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         numbers = {"parameters": 1e9, "training_bytes": 16e9, "device_bytes": 32e9}
+        numbers["inference_bytes"] = 4e9
         path.write_text(json.dumps(numbers if command == "sizes" else {"number": 1.0}))
         return Finished(output=f"note: {command} is as required\n{{}}")
 

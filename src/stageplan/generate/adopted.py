@@ -20,8 +20,9 @@ from .digests import digest, sha256
 from .folders import write_files
 from .generated import faults_of, made_with, of_hardware
 from .layout import CONTAINER, ENVIRONMENT_FILE
+from .model import LocalPath
 from .results import EnvironmentReport, Item, StepError, read_result, write_result
-from .spec import Environment, Hardware, LocalPath, RunName, Ssh, TargetName
+from .spec import Environment, Hardware, RunName, Ssh, TargetName
 from .target import Target
 from .testing import Check, Project
 

@@ -16,6 +16,7 @@ import msgspec
 
 from ..errors import InputError
 from ..output import to_json
+from . import own
 from .digests import bytes_sha256, sha256
 from .environment import GIB
 from .folders import staged, write_files
@@ -75,7 +76,7 @@ def build(
         Where to run.
     directory : pathlib.Path
         Directory of the run; after success its ``project`` is replaced, and then ``cases.toml``.
-    training : {"quick", "full"}
+    training : {"quick", "full", "none"}
         Length of the training.
 
     Returns
@@ -96,15 +97,17 @@ def build(
     with staged(directory / PROJECT) as project:
         write_project(spec, report, project)
         with running("basic", spec, report, target, project) as runner:
-            runner.run("sizes", training=training)
-            check_memory(spec, runner.numbers("sizes"))
-            runner.run(*COMMANDS, training=training)
-            runner.notes += memory_notes(spec, {c: runner.numbers(c) for c in ("sizes", *COMMANDS)})
+            first, after = commands(spec, training)
+            runner.run(*first, training=training)
+            check_memory(spec, runner.numbers("sizes"), training)
+            runner.run(*after, training=training)
+            metrics = {command: runner.numbers(command) for command in (*first, *after)}
+            runner.notes += memory_notes(spec, metrics)
         result = BasicResult(
             training=training,
             config_sha256=sha256(project / CONFIG_FILE),
             artefacts=artefacts_of(project),
-            metrics={command: runner.numbers(command) for command in ("sizes", *COMMANDS)},
+            metrics=metrics,
             versions=versions(report),
             files=code_of(project),
             cases_sha256=bytes_sha256(cases_text(spec, [])),
@@ -115,20 +118,37 @@ def build(
     return result
 
 
+def commands(spec: Spec, training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the commands that see whether the requirement can be met, and those that then meet it."""
+    first = own.commands(spec, training) if spec.service.model.source is not None else ()
+    return (*first, "sizes"), COMMANDS[2:] if training == "none" else COMMANDS
+
+
 # The project's files ------------------------------------------------------------------------------------
 
 
 def write_project(spec: Spec, report: EnvironmentReport, project: Path) -> None:
     """Write the files of the basic function, unchanged, and this project's configuration."""
     copy_files(project, "basic", _file_names("basic", {CASES_FILE}))
-    copy_files(project, "built-in", _file_names("built-in", set()))
-    copy_files(project, spec.task, _file_names(spec.task, {DEFAULTS_FILE}))
+    source_of_network = spec.service.model.source
+    if source_of_network is None:
+        copy_files(project, "built-in", _file_names("built-in", set()))
+    else:
+        copy_files(project, "built-in", ["sequence.py"])
+        copy_files(project, f"own-{source_of_network}", _file_names(f"own-{source_of_network}", set()))
+        own.copy(spec, project)
+    copy_files(project, _template(spec), _file_names(_template(spec), {DEFAULTS_FILE}))
     source = spec.data.file and f"{EXAMPLES}{Path(spec.data.file).suffix}"
     if spec.data.file is not None and source is not None:
         shutil.copyfile(spec.data.file, project / source)
     (project / CONFIG_FILE).write_bytes(to_json(configuration(spec, source)) + b"\n")
     for name, packages in (("requirements.txt", report.requirements), ("requirements.lock", report.lock)):
         (project / name).write_text("".join(f"{package}\n" for package in packages))
+
+
+def _template(spec: Spec) -> str:
+    """Return the folder of the network and its examples."""
+    return spec.task if spec.service.model.source is None else own.OWN
 
 
 def packaged(*path: str) -> Traversable:
@@ -159,6 +179,8 @@ def cases_text(spec: Spec, extensions: Collection[str]) -> bytes:
         *(packaged("extended", "cases", f"{e}.toml") for e in extensions),
     ]
     text = "".join(file.read_text(encoding="utf-8") for file in files) + variant_cases(extensions)
+    if spec.service.model.source is not None:
+        text = own.without_learning(text)
     limit = f"time_limit = {spec.training.time_limit:g}\n"
     return text.replace(LONG, limit).encode()
 
@@ -202,7 +224,9 @@ def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
         A size is not valid for the task.
     """
     service, preset = spec.service, _preset(spec)
-    model = _model(spec, preset["model"]) | dict(zip(_SHAPES[spec.task], service.input_shape, strict=True))
+    is_own = service.model.source is not None
+    model = own.sizes_of(spec) if is_own else _model(spec, preset["model"])
+    model |= dict(zip(_SHAPES[spec.task], service.input_shape, strict=True))
     return {
         "name": spec.name,
         "task": spec.task,
@@ -220,8 +244,8 @@ def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
         },
         "infer": {
             "batch": service.batch,
-            "requests": 200,
-            "quick_requests": 20,
+            "requests": 20 if is_own else 200,  # own networks may be large
+            "quick_requests": 5 if is_own else 20,
             "max_latency": service.max_latency,
             "min_throughput": service.min_throughput,
         },
@@ -236,7 +260,7 @@ def layer_names(spec: Spec) -> list[str]:
 
 
 def _preset(spec: Spec) -> dict[str, Any]:
-    text = packaged(spec.task, DEFAULTS_FILE).read_text(encoding="utf-8")
+    text = packaged(_template(spec), DEFAULTS_FILE).read_text(encoding="utf-8")
     preset: dict[str, Any] = tomllib.loads(text)[spec.service.model.preset]
     return preset
 
@@ -276,6 +300,7 @@ def _thresholds(spec: Spec, preset: dict[str, Any]) -> dict[str, float | None]:
     service = spec.service
     known = (
         spec.data.file is None
+        and service.model.source is None
         and service.batch >= _DEFAULT_BATCH
         and not _given_fields(service.model, "layers", "width", "heads", "vocabulary", "classes")
         and all(getattr(spec.training, name) == getattr(type(spec.training)(), name) for name in _LEARNING)
@@ -302,7 +327,8 @@ class Runner:
     def run(self, *commands: str, training: Training) -> None:
         """Run commands; StepError where one fails. What one cannot do here is noted."""
         for command in commands:
-            arguments = [self.report.python, f"{command}.py", "--mode", training]
+            length = "full" if training == "full" else "quick"
+            arguments = [self.report.python, f"{command}.py", "--mode", length]
             finished = self.target.run(arguments, self.project, limit=self.spec.training.time_limit)
             if finished.skipped:
                 self.skipped.add(command)
@@ -342,17 +368,19 @@ def versions(report: EnvironmentReport) -> dict[str, str]:
     return {name: version for name, version in there.items() if name in wanted}
 
 
-def check_memory(spec: Spec, sizes: dict[str, float]) -> None:
-    """Check that training fits into the memory that the device is required to have, and has."""
+def check_memory(spec: Spec, sizes: dict[str, float], training: Training = "full") -> None:
+    """Check that training, or inference without one, fits into the memory that is required and there."""
     hardware = spec.hardware
     field = "memory" if hardware.device == "cpu" else "accelerator_memory"
     required = getattr(hardware, field)
     limit = min(required or sizes["device_bytes"], sizes["device_bytes"])
-    needed = sizes["training_bytes"]
+    infers = training == "none"
+    needed = sizes["inference_bytes" if infers else "training_bytes"]
     if needed > limit:
+        what = "inference with" if infers else "training"
         where = f"hardware.{field} is" if limit == required else "the target has"
         raise StepError(
-            f"the service requirement is impossible: training {sizes['parameters']:.4g} parameters needs "
+            f"the service requirement is impossible: {what} {sizes['parameters']:.4g} parameters needs "
             f"{needed / GIB:.4g} GiB, {where} {limit / GIB:.4g} GiB: {(needed - limit) / GIB:.4g} GiB short; "
             "use a smaller service.model or service.batch, or more memory"
         )

@@ -15,6 +15,7 @@ from .containers import recipes
 from .digests import digest
 from .folders import MARKER, RECORD, marker_text, write_files
 from .layout import ENVIRONMENT
+from .model import Source
 from .place import Place
 from .results import EnvironmentReport, Host, Item
 from .spec import Extension, Spec
@@ -34,6 +35,13 @@ _EXTENSION_PACKAGES: dict[Extension, dict[str, str]] = {
     "server": {"fastapi": "0.165.0", "uvicorn": "0.54.0"},
 }
 _EXTENSION_PACKAGES["int8"] = _EXTENSION_PACKAGES["onnx"]
+# Where a network of the user's own comes from -> what makes it.
+OWN_PACKAGES: dict[Source, dict[str, str]] = {
+    "factory": {},
+    "hf": {"transformers": "5.24.0"},
+    "torchvision": {"torchvision": "0.28.0"},
+    "timm": {"timm": "1.0.25"},
+}
 # What decodes the images that users send to a server.
 _IMAGE_SERVER_PACKAGES = {"pillow": "13.0.0", "python-multipart": "0.0.34"}
 
@@ -137,6 +145,8 @@ def requirements(spec: Spec) -> list[str]:
         versions |= _EXTENSION_PACKAGES.get(step, {})
     if "server" in spec.extend.steps and spec.task == "image-classification":
         versions |= _IMAGE_SERVER_PACKAGES
+    if spec.service.model.source is not None:
+        versions |= OWN_PACKAGES[spec.service.model.source]
     versions |= _pinned(spec)
     return [f"{name}=={version}" for name, version in sorted(versions.items())]
 

@@ -115,8 +115,8 @@ def extend(
         Directory of the run; after success its ``project`` is replaced, and then ``cases.toml``.
     basic : BasicResult
         Result of the basic function, whose artefacts do not change.
-    training : {"quick", "full"}
-        Length of the training.
+    training : {"quick", "full", "none"}
+        Length of the training; what extensions need of one is quick where there is none.
 
     Returns
     -------
@@ -349,6 +349,8 @@ def _check_plan(spec: Spec, steps: Sequence[Extension], text: bytes, name: str) 
             f"the plan needs {processes} processes, extend.pipeline.max_processes is {limit}: "
             f"{processes - limit} short; raise it, or lower the limits of hardware.types"
         )
+    if spec.service.model.source is not None:
+        return  # pipeline.py of the project knows its layers
     layers, names = [layer for stage in planned.stages for layer in stage.layers], layer_names(spec)
     if layers != names:
         raise InputError(

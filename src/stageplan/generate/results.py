@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Status = Literal["PASS", "FAIL", "ERROR", "TIMEOUT", "SKIP"]
 Mode = Literal["quick", "infer", "full", "benchmark"]
-Training = Literal["quick", "full"]
+Training = Literal["quick", "full", "none"]
 
 
 class StepError(StageplanError, RuntimeError):
@@ -155,8 +155,8 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     Attributes
     ----------
-    training : {"quick", "full"}
-        Length of the training.
+    training : {"quick", "full", "none"}
+        Length of the training; none where the weights are those that the user's own network begins with.
     config_sha256 : str
         Of the project's ``config.json``.
     artefacts : tuple of Artefact
@@ -202,7 +202,7 @@ class BasicResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def _title(self) -> str:
-        return f"basic function, {self.training} training"
+        return f"basic function, {'no' if self.training == 'none' else self.training} training"
 
 
 class RanStage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..fields import Bytes, Name, Positive, check_fields, json_schema, not_negative, positive, whole
 from ..readers.bounded import about, as_path, from_json, from_toml, read_bytes, to_text
 from ..readers.documents import build
+from .model import SOURCES, LocalPath, Model, Size, Source
 
 Task = Literal["causal-language-model", "text-classification", "image-classification", "click-through-rate"]
 Extension = Literal[
@@ -70,6 +71,21 @@ _METRICS: dict[Task, tuple[str, ...]] = {
     "image-classification": ("accuracy", "loss"),
     "click-through-rate": ("auc", "loss"),
 }
+# Source of a network of the user's own -> the tasks that it has networks for.
+_TASKS_OF: dict[Source, tuple[Task, ...]] = {
+    "factory": TASKS,
+    "hf": ("causal-language-model", "text-classification", "image-classification"),
+    "torchvision": ("image-classification",),
+    "timm": ("image-classification",),
+}
+# Task -> the sizes that random examples for a user's own function need.
+_SIZES_OF: dict[Task, tuple[str, ...]] = {
+    "causal-language-model": ("vocabulary",),
+    "text-classification": ("vocabulary", "classes"),
+    "image-classification": ("classes",),
+    "click-through-rate": ("vocabulary",),
+}
+_OWN_IMAGE = (3, 224, 224)  # default shape of an image for a network of the user's own
 # Metric -> the values that it can have, and these in words.
 _REACHABLE: dict[str, tuple[float, float, str]] = {
     "perplexity": (1.0, math.inf, "1 or more"),
@@ -89,14 +105,11 @@ RunName = Annotated[
 TargetName = Annotated[
     str, Meta(pattern=_TARGET, description="'local', 'ssh:USER@HOST' or 'ssh:USER@HOST:PORT'")
 ]
-Size = Annotated[int, whole(1, 2**31 - 1)]
-Choices = Annotated[int, whole(2, 2**31 - 1)]
 Parts = Annotated[int, whole(1, 2**20)]
 TimeLimit = Annotated[float, Meta(gt=0, le=1e7, description="more than 0 and at most 1e7 seconds")]
 Requirement = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*\Z")
 ]
-LocalPath = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+\Z", description="a path")]
 Version = Annotated[
     str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*\Z", description="numbers separated by dots, as '550.54'")
 ]
@@ -111,45 +124,13 @@ Fraction = Annotated[float, Meta(gt=0, lt=1, description="a fraction between 0 a
 TargetPath = Annotated[LocalPath, Meta(description="a path on the target")]
 
 
-class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Size of the network: a preset, and sizes that differ from it.
-
-    Parameters
-    ----------
-    preset : {"tiny", "small"}
-        A set of sizes.
-    layers : int, optional
-        Repeated blocks.
-    width : int, optional
-        Size of the hidden representation.
-    heads : int, optional
-        Attention heads of a block; must divide `width`.
-    vocabulary : int, optional
-        Number of tokens, or of values of a category.
-    classes : int, optional
-        Number of classes, for the two classification tasks.
-    """
-
-    preset: Literal["tiny", "small"] = "tiny"
-    layers: Annotated[int, whole(1, 10_000)] | None = None
-    width: Size | None = None
-    heads: Size | None = None
-    vocabulary: Choices | None = None
-    classes: Choices | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self, "model")
-        if self.width is not None and self.heads is not None and self.width % self.heads:
-            raise InputError(f"heads is {self.heads}; it must divide width, {self.width} (model)")
-
-
 class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The service requirement: task sizes, quality and speed of the model.
 
     Parameters
     ----------
     model : Model
-        Size of the network.
+        Size of the network, or a network of the user's own.
     input_shape : tuple of int
         Shape of one example: ``[tokens]``, ``[channels, height, width]``, or ``[numbers, categories]`` for
         click-through rate; empty for the task's default.
@@ -532,14 +513,37 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_fields(self, "specification")
+        self._check_model()
         self._fill_service()
         self._check_extension()
         self._check_server()
         self._check_variants()
 
+    def _check_model(self) -> None:
+        """Check that a network of the user's own is for the task, and that its examples' sizes are known."""
+        model, source = self.service.model, self.service.model.source
+        if source is not None and self.task not in _TASKS_OF[source]:
+            raise InputError(
+                f"service.model.{source} is {getattr(model, source)!r}; for {self.task} it must be absent, "
+                f"and {' or '.join(one for one in SOURCES if self.task in _TASKS_OF[one])} may be given"
+            )
+        if source == "hf" and model.vocabulary is not None:
+            raise InputError(f"service.model.vocabulary is {model.vocabulary}; with hf it must be absent")
+        if source is not None and self.data.file is not None:
+            raise InputError(
+                f"data.file is {self.data.file!r}; with service.model.{source} it must be absent"
+            )
+        for name in _SIZES_OF[self.task] if source == "factory" else ():
+            if getattr(model, name) is None:
+                raise InputError(
+                    f"service.model.{name} is absent; with factory it must be given for {self.task}"
+                )
+
     def _fill_service(self) -> None:
         """Fill in the task's default shape and metric, and check given ones."""
         service, shape, metrics = self.service, _SHAPES[self.task], _METRICS[self.task]
+        if service.model.source is not None and self.task == "image-classification":
+            shape = _OWN_IMAGE
         if service.input_shape and len(service.input_shape) != len(shape):
             raise InputError(
                 f"service.input_shape is {list(service.input_shape)}; for {self.task} it must be "
@@ -663,12 +667,20 @@ def _absolute(spec: Spec, folder: Path) -> Spec:
         return None if file is None else str(folder / file)
 
     replace = msgspec.structs.replace
+    model = spec.service.model
+    hf = None if model.hf is None else joined(model.hf)
+    model = replace(
+        model,
+        path=joined(model.path),
+        hf=hf if hf is not None and Path(hf).is_dir() else model.hf,  # else a name
+    )
     pipeline = replace(spec.extend.pipeline, plan=joined(spec.extend.pipeline.plan))
     environment = spec.environment
     if spec.target == "local":
         environment = replace(environment, reuse=joined(environment.reuse))
     return replace(
         spec,
+        service=replace(spec.service, model=model),
         environment=environment,
         data=replace(spec.data, file=joined(spec.data.file)),
         extend=replace(spec.extend, pipeline=pipeline),

@@ -14,7 +14,7 @@ from msgspec import Struct
 from ..arguments import check_choice
 from ..errors import InputError
 from ..output import compose, to_text, write_whole
-from . import adopted, basic, environment, extended, folders, testing
+from . import adopted, basic, environment, extended, folders, own, testing
 from .adopted import read_adopted
 from .cases import MODES
 from .digests import code, digest, sha256
@@ -110,8 +110,8 @@ def generate(
         ``"local"`` or ``"ssh:USER@HOST"``, instead of the specification's.
     mode : {"quick", "infer", "full", "benchmark"}
         ``"quick"``: a short training, and a test with a short training and inference; ``"full"``: the full
-        training and test; ``"infer"``: the full training, and a test of inference only; ``"benchmark"``: the
-        full training, and repeated measurements.
+        training and test; ``"infer"``: the full training, or none of a network of your own, and a test of
+        inference only; ``"benchmark"``: the full training, and repeated measurements.
     step : {"environment", "basic", "extended", "test"}, optional
         Run this step only; the steps before it must be complete. Default: all steps.
     resume : bool
@@ -277,7 +277,7 @@ class _Run:
     ) -> None:
         self.spec, self.root, self.target = spec, root, target
         self.mode, self.resume, self.say = mode, resume, say
-        self.training: Training = "quick" if mode == "quick" else "full"
+        self.training: Training = _training(spec, mode)
 
     def steps(self, only: Step | None) -> Generated:
         """Run all steps, or one of them with the earlier results."""
@@ -371,9 +371,16 @@ class _Run:
         return testing.run_cases(project, self.target, self.root, mode=self.mode, progress=self.say)
 
 
+def _training(spec: Spec, mode: Mode) -> Training:
+    if mode == "infer" and spec.service.model.source is not None:
+        return "none"
+    return "quick" if mode == "quick" else "full"
+
+
 def _basic_inputs(spec: Spec) -> tuple[object, ...]:
     data = sha256(Path(spec.data.file)) if spec.data.file is not None else None
-    return spec.name, spec.task, spec.seed, spec.service, spec.hardware.of_target, spec.training, data
+    files = (data, own.inputs(spec))
+    return spec.name, spec.task, spec.seed, spec.service, spec.hardware.of_target, spec.training, files
 
 
 def _extended_inputs(spec: Spec) -> tuple[object, ...]:
