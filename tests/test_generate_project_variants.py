@@ -181,6 +181,32 @@ def test_broken_requirement_is_said_with_its_value(made, tmp_path):
     assert failed.stderr == f"{said}pruned, distilled, pipelined, onnx\n"
 
 
+# Native code, and ExecuTorch ----------------------------------------------------------------------------
+
+
+def test_native_code_is_skipped_without_a_compiler(tmp_path):
+    """The whole of it takes long: ``tests/check_native_code.py``."""
+    folder = write(tmp_path / "project", make_spec())
+    done = subprocess.run(
+        [sys.executable, "aot.py"],
+        cwd=folder,
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (77, "")
+    assert done.stdout.startswith("aot: there is no C++ compiler; install g++, or name one in ")
+
+
+def test_executorch_gives_the_same_outputs(made):
+    pytest.importorskip("executorch", reason="the generated project exports with it")
+    folder, _ = made
+    (numbers,) = drive(folder, ["executorch_export", "executorch_export", {}, True])
+    assert numbers["largest_difference"] < 1e-4
+
+
 # Faults -------------------------------------------------------------------------------------------------
 
 # Fault -> (file, what is there, what is planted, the case that finds it, what it says).

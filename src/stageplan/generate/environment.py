@@ -32,6 +32,7 @@ _PACKAGES = {"numpy": "2.4.6", "safetensors": "0.8.0"}
 _TENSORBOARD = {"tensorboard": "2.21.0"}
 _EXTENSION_PACKAGES: dict[Extension, dict[str, str]] = {
     "onnx": {"onnx": "1.23.2", "onnxscript": "0.7.2", "onnxruntime": "1.32.0"},
+    "executorch": {"executorch": "1.5.1"},
     "server": {"fastapi": "0.165.0", "uvicorn": "0.54.0"},
 }
 _EXTENSION_PACKAGES["int8"] = _EXTENSION_PACKAGES["onnx"]

@@ -74,6 +74,7 @@ _EXTENSIONS: dict[Extension, _Parts] = {
     "distill": _Parts(("variants.py", "distill.py"), "distill"),
     "stages": _Parts(("variants.py", "export_stages.py"), "export_stages", ("pipeline",)),
     "aot": _Parts(("variants.py", "aot.py", "caller.cpp"), "aot"),
+    "executorch": _Parts(("variants.py", "executorch_export.py"), "executorch_export"),
     "variants": _Parts(
         ("variants.py", "pipeline_speed.py", "compare_variants.py", "check_variant.py"), "compare_variants"
     ),

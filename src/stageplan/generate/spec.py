@@ -35,10 +35,13 @@ Extension = Literal[
     "distill",
     "stages",
     "aot",
+    "executorch",
     "variants",
 ]
 Engine = Literal["docker", "apptainer"]
-Variant = Literal["float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot"]
+Variant = Literal[
+    "float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot", "executorch"
+]  # fmt: skip
 TASKS: tuple[Task, ...] = get_args(Task)
 EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
 # Variant -> the extension that makes it; of the exported program there is none.
@@ -50,6 +53,7 @@ MAKERS: dict[Variant, Extension] = {
     "pipelined": "stages",
     "onnx": "onnx",
     "aot": "aot",
+    "executorch": "executorch",
 }
 
 # Task -> its default input shape, and its metrics, the default one first.

@@ -94,7 +94,8 @@ def find(config: Config, module: nn.Module) -> list[Hidden]:
 
 def _follow(module: nn.Module, node: Node, names: dict[str, str]) -> Hidden | None:
     """Follow the outputs of a layer to the next one; None where they are used otherwise."""
-    before, norms = _layer(module, node, names), []
+    before = _layer(module, node, names)
+    norms: list[str] = []
     while before is not None and len(node.users) == 1:
         user = next(iter(node.users))
         if user.args[0] is not node:

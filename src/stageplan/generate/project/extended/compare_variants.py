@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 import data
-from common import ARTEFACTS, Config, on_device, run, settings, write_json
+from common import ARTEFACTS, Config, as_tuple, on_device, run, settings, write_json
 from evaluate import measure
 from export import PROGRAM, largest_difference, load_program
 from pipeline_speed import Times, replay
-from variants import NAMES, Predict, as_tuple, files_of, load_variant, on_processor
+from variants import NAMES, Predict, files_of, load_variant, on_processor
 
 TABLE = ARTEFACTS / "variants.json"
 WARM_UP = 2  # requests that are not timed

@@ -13,7 +13,7 @@ from common import ARTEFACTS, Config, as_tuple, load_weights, on_device, verifie
 from evaluate import measure, measure_network, quality_loss
 from export import PROGRAM, load_program, save_program, trace
 
-NAMES = ("float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot")
+NAMES = ("float32", "bfloat16", "int8", "pruned", "distilled", "pipelined", "onnx", "aot", "executorch")
 Predict = Callable[..., Tensor]
 
 
@@ -45,6 +45,10 @@ def load_variant(config: Config, name: str) -> Predict:
         from onnx_export import load_model  # needs ONNX Runtime
 
         return load_model(files[0])
+    if name == "executorch":
+        from executorch_export import load_model as load_executorch  # needs ExecuTorch
+
+        return load_executorch(files[0])
     if name == "aot":
         with verified(files[0]):  # it holds native code
             return torch._inductor.aoti_load_package(str(files[0]))
@@ -58,7 +62,7 @@ def files_of(config: Config, name: str) -> list[Path]:
         return stages + list(takewhile(Path.exists, (ARTEFACTS / f"model-stage{i}.pt2" for i in count(1))))
     if name == config.train.precision:
         return [PROGRAM]
-    ending = "onnx" if name == "int8" else "pt2"
+    ending = {"int8": "onnx", "executorch": "pte"}.get(name, "pt2")
     return [ARTEFACTS / ("model.onnx" if name == "onnx" else f"model-{name}.{ending}")]
 
 
