@@ -5,7 +5,7 @@ import tomllib
 import pytest
 import small_projects
 
-from stageplan.generate import adopt
+from stageplan.generate import adopt, read_spec
 from stageplan.generate.cases import read_script
 
 PYTHON = "/usr/bin/python3"
@@ -108,7 +108,10 @@ def test_a_factory_gives_a_specification(adopted, project, tmp_path):
     adopted(factory="line.network:make", task="image-classification")
     written = tomllib.loads((tmp_path / "run/spec.toml").read_text())
     assert (written["name"], written["task"], written["target"]) == ("line", "image-classification", "local")
-    assert written["service"]["model"] == {"factory": "line.network:make", "code": str(project)}
+    assert written["service"]["model"] == {"factory": "line.network:make", "path": str(project)}
+    text = (tmp_path / "run/spec.toml").read_text()
+    (tmp_path / "run/spec.toml").write_text(text.replace("[service.model]", "[service.model]\nclasses = 3"))
+    assert read_spec(tmp_path / "run/spec.toml").service.model.source == "factory"
     assert written["environment"] == {"reuse": PYTHON}
 
 

@@ -432,7 +432,7 @@ def _specification(adopted: Adopted, factory: str | None, task: Task | None) -> 
         raise InputError(f"factory is {show(factory)}; it must be package.module:function")
     check_choice("task", task, TASKS)
     tables: dict[str, dict[str, Any]] = {
-        "service.model": {"factory": factory, "code": adopted.project},
+        "service.model": {"factory": factory, "path": adopted.project},
         "environment": {"reuse": adopted.environment.reuse},
         "ssh": msgspec.to_builtins(adopted.ssh),
     }
