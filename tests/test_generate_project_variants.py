@@ -1,11 +1,13 @@
 """Variants of a generated project: each is measured, and what it breaks is said."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
 
 import pytest
+from inside import imported
 from projects import drive, make_spec, write
 
 from stageplan.generate.basic import cases_text
@@ -33,18 +35,6 @@ STAGES = [
 ]
 TYPES = [{"name": "cpu", "price": 1.0}, {"name": "fast", "price": 1.0, "speed": 1e6}]
 LIMITS = {"max_latency": 30.0, "min_throughput": 0.001}
-# The channels of all tasks' networks, and what is left of an odd fraction of them.
-REMOVING = """
-import channels, common, torch, data
-def removing(config, quick):
-    module = common.build(config)
-    whole = channels.parameters_of(module)
-    removed = channels.remove(config, module, 0.3)
-    module(*data.batch(config, "evaluation", 0, 2)[0])
-    named = module.named_parameters()
-    sizes = [list(p.shape) for n, p in named if n.endswith(("network.0.weight", "first.weight"))]
-    return removed, channels.parameters_of(module) / whole, sizes
-"""
 # A network of one's own: a hidden layer that another one reads too, and one with a norm of batches.
 OWN = """
 import channels, common, torch
@@ -66,6 +56,47 @@ def own(config, quick):
 """
 
 
+# Fault -> (file, what is there, what is planted, the case that finds it, what it says).
+FAULTS = {
+    "scales of zeros": (
+        "int8.py",
+        "name: tensor.numpy()",
+        "name: (tensor * 0).numpy()",
+        "int8",
+        "quality_loss is ",
+    ),
+    "nothing quantised": ("int8.py", '"Conv", "Gather", "Gemm", "MatMul"', '"Conv"', "int8", "size is "),
+    "bfloat16 of other weights": (
+        "bfloat16.py",
+        "Half(load_weights(config))",
+        "Half(__import__('common').build(config))",
+        "bfloat16",
+        "quality_loss is ",
+    ),
+    "no channel removed": (
+        "channels.py",
+        "by_group.shape[1] * (1 - fraction)",
+        "by_group.shape[1]",
+        "prune channels quickly",
+        "ValueError: the network has no hidden channels that could be removed",
+    ),
+    "student as large as the teacher": (
+        "distill.py",
+        "max(1, layers // 2)",
+        "layers",
+        "distill quickly",
+        "parameters is 1 in ",
+    ),
+    "stages of other weights": (
+        "export_stages.py",
+        "            tensor.copy_(weights[owners.get(name, name)])\n",
+        "            pass\n",
+        "stages",
+        "largest_difference is ",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A project with all variants but native code, and what the commands returned."""
@@ -73,10 +104,23 @@ def made(tmp_path_factory):
     folder = write(tmp_path_factory.mktemp("variants") / "project", spec)
     (folder / "plan.json").write_text(json.dumps({"stages": STAGES}))
     (folder / "own_network.py").write_text(OWN)
+    wrong = [planted(folder, place, *fault) for place, fault in enumerate(FAULTS.values())]
     changes = {"infer": LIMITS, "train": {"quick_steps": 60}, "metric": {"quick_threshold": 0.6}}
-    steps = [[*command, changes, True] for command in COMMANDS]
-    *numbers, own = drive(folder, *steps, ["own_network", "own", {}, True])
-    return folder, dict(zip([command[0] for command in COMMANDS], numbers, strict=True)) | {"own": own}
+    first, then = ([[*command, changes, True] for command in part] for part in (COMMANDS[:3], COMMANDS[3:]))
+    found = iter(drive(folder, *first, *wrong, *then, ["own_network", "own", {}, True]))
+    numbers = {name: next(found) for name, *_ in COMMANDS[:3]}
+    faults = {name: next(found) for name in FAULTS}
+    numbers |= {name: next(found) for name, *_ in COMMANDS[3:]}
+    return folder, numbers | {"faults": faults, "own": next(found)}
+
+
+def planted(folder, place, file, old, new, *_):
+    """Write a file with a fault; return the step that runs it."""
+    text = (folder / file).read_text()
+    assert text.count(old) == 1
+    function = file.removesuffix(".py")
+    (folder / f"wrong{place}.py").write_text(text.replace(old, new))
+    return [f"wrong{place}", function, {"train": {"quick_steps": 4}}, True]
 
 
 def rows(folder):
@@ -146,12 +190,18 @@ def test_hidden_channels_of_ones_own_network_are_found(made):
         ("image-classification", 4 + 8 + 8, [[12, 16, 3, 3], [24, 16, 3, 3], [24, 32, 3, 3]]),
     ],
 )
-def test_whole_channels_and_heads_are_removed(tmp_path, task, removed, sizes):
+@pytest.mark.filterwarnings("ignore")  # of PyTorch about itself
+def test_whole_channels_and_heads_are_removed(tmp_path, monkeypatch, task, removed, sizes):
     folder = write(tmp_path / "project", make_spec(task))
-    (folder / "removing.py").write_text(REMOVING)
-    ((count, share, found),) = drive(folder, ["removing", "removing", {}, True])
-    assert (count, found) == (removed, sizes)
-    assert share < 0.85
+    with imported(folder, monkeypatch, "channels") as modules:
+        module = modules.common.build(modules.config)
+        whole = modules.channels.parameters_of(module)
+        assert modules.channels.remove(modules.config, module, 0.3) == removed
+        module(*modules.data.batch(modules.config, "evaluation", 0, 2)[0])
+        named = module.named_parameters()
+        found = [list(p.shape) for name, p in named if name.endswith(("network.0.weight", "first.weight"))]
+        assert found == sizes
+        assert modules.channels.parameters_of(module) < 0.85 * whole
 
 
 # Requirements -------------------------------------------------------------------------------------------
@@ -184,20 +234,15 @@ def test_broken_requirement_is_said_with_its_value(made, tmp_path):
 # Native code, and ExecuTorch ----------------------------------------------------------------------------
 
 
-def test_native_code_is_skipped_without_a_compiler(tmp_path):
+def test_native_code_is_skipped_without_a_compiler(tmp_path, monkeypatch, capsys):
     """The whole of it takes long: ``tests/check_native_code.py``."""
     folder = write(tmp_path / "project", make_spec())
-    done = subprocess.run(
-        [sys.executable, "aot.py"],
-        cwd=folder,
-        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (77, "")
-    assert done.stdout.startswith("aot: there is no C++ compiler; install g++, or name one in ")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with imported(folder, monkeypatch), pytest.raises(SystemExit) as ended:
+        runpy.run_path("aot.py", run_name="__main__")
+    assert ended.value.code == 77
+    assert capsys.readouterr().out.startswith("aot: there is no C++ compiler; install g++, or name one in ")
 
 
 def test_executorch_gives_the_same_outputs(made):
@@ -209,65 +254,17 @@ def test_executorch_gives_the_same_outputs(made):
 
 # Faults -------------------------------------------------------------------------------------------------
 
-# Fault -> (file, what is there, what is planted, the case that finds it, what it says).
-FAULTS = {
-    "scales of zeros": (
-        "int8.py",
-        "name: tensor.numpy()",
-        "name: (tensor * 0).numpy()",
-        "int8",
-        "quality_loss is ",
-    ),
-    "nothing quantised": ("int8.py", '"Conv", "Gather", "Gemm", "MatMul"', '"Conv"', "int8", "size is "),
-    "bfloat16 of other weights": (
-        "bfloat16.py",
-        "Half(load_weights(config))",
-        "Half(__import__('common').build(config))",
-        "bfloat16",
-        "quality_loss is ",
-    ),
-    "no channel removed": (
-        "channels.py",
-        "by_group.shape[1] * (1 - fraction)",
-        "by_group.shape[1]",
-        "prune channels quickly",
-        "ValueError: the network has no hidden channels that could be removed",
-    ),
-    "student as large as the teacher": (
-        "distill.py",
-        "max(1, layers // 2)",
-        "layers",
-        "distill quickly",
-        "parameters is 1 in ",
-    ),
-    "stages of other weights": (
-        "export_stages.py",
-        "            tensor.copy_(weights[owners.get(name, name)])\n",
-        "            pass\n",
-        "stages",
-        "largest_difference is ",
-    ),
-}
-FUNCTIONS = {"prune channels quickly": "channels", "distill quickly": "distill", "stages": "export_stages"}
 
-
-def test_faults_of_variants_fail_their_cases(made, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(made[0], folder)
-    steps = []
-    for place, (file, old, new, case, _) in enumerate(FAULTS.values()):
-        text = (folder / file).read_text()
-        assert text.count(old) == 1
-        (folder / f"fault{place}.py").write_text(text.replace(old, new))
-        steps.append([f"fault{place}", FUNCTIONS.get(case, case), {"train": {"quick_steps": 4}}, True])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_of_a_variant_fails_its_case(made, fault):
+    *_, name, said = FAULTS[fault]
     extensions = ("pipeline", "onnx", "bfloat16", "int8", "prune-channels", "distill", "stages")
     script = build(Script, from_toml(cases_text(make_spec(), extensions).decode())).case
-    cases = {case.name: case for case in script}
-    for numbers, (*_, case, said) in zip(drive(folder, *steps), FAULTS.values(), strict=True):
-        assert found(cases[case], numbers).startswith(said)
+    (case,) = (case for case in script if case.name == name)
+    assert wrong_with(case, made[1]["faults"][fault]).startswith(said)
 
 
-def found(case, numbers):
+def wrong_with(case, numbers):
     """Return what a case says about the numbers of its command, or about its failure."""
     if isinstance(numbers, str):
         return numbers

@@ -30,6 +30,7 @@ from .results import (
 from .spec import Spec, read_spec
 from .steps import Generated, generate, run_test
 from .target import TargetError
+from .variant_table import Requirement, VariantResult
 
 __all__ = [
     "AdoptedRun",
@@ -45,10 +46,12 @@ __all__ = [
     "Leftover",
     "Number",
     "RanStage",
+    "Requirement",
     "Spec",
     "StepError",
     "TargetError",
     "TestResult",
+    "VariantResult",
     "adopt",
     "clean",
     "generate",
