@@ -53,10 +53,11 @@ def test_project_has_the_users_files_and_no_built_in_network(folder):
 def test_configuration_has_the_sizes_of_examples(folder):
     made = basic.configuration(of_factory(folder, arguments={"width": 3}), None)
     source = {"factory": "pack.net:make", "arguments": {"width": 3}}
-    assert made["model"] == {"task": TEXT, "source": source, "vocabulary": 9, "classes": 3, "tokens": 32}
+    sizes = {"task": TEXT, "padding": 0, "tokens": 32}
+    assert made["model"] == sizes | {"source": source, "vocabulary": 9, "classes": 3}
     assert (made["infer"]["requests"], made["metric"]["quick_threshold"]) == (20, None)
     hf = basic.configuration(of_hf(folder / "hf"), None)["model"]
-    assert hf == {"task": TEXT, "source": {}, "vocabulary": 77, "classes": 1, "tokens": 32}
+    assert hf == sizes | {"source": {}, "vocabulary": 77, "classes": 1}
     five = basic.configuration(of_hf(folder / "hf", classes=5), None)["model"]
     assert (five["source"], five["classes"]) == ({"classes": 5}, 5)
     image = make_spec(IMAGE, service={"model": {"torchvision": "resnet50"}})

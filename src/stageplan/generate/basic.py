@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,11 +15,11 @@ import msgspec
 
 from ..errors import InputError
 from ..output import to_json
-from . import own
+from . import examples, own
 from .digests import bytes_sha256, sha256
 from .environment import GIB
 from .folders import staged, write_files
-from .layout import CASES_FILE, CONFIG_FILE, EXAMPLES, METRICS, PROJECT
+from .layout import CASES_FILE, CONFIG_FILE, METRICS, PROJECT
 from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of, code_of
 from .spec import MAKERS, Spec, Task
 from .target import Target
@@ -138,9 +137,8 @@ def write_project(spec: Spec, report: EnvironmentReport, project: Path) -> None:
         copy_files(project, f"own-{source_of_network}", _file_names(f"own-{source_of_network}", set()))
         own.copy(spec, project)
     copy_files(project, _template(spec), _file_names(_template(spec), {DEFAULTS_FILE}))
-    source = spec.data.file and f"{EXAMPLES}{Path(spec.data.file).suffix}"
-    if spec.data.file is not None and source is not None:
-        shutil.copyfile(spec.data.file, project / source)
+    source = examples.source_of(spec)
+    examples.copy(spec, project)
     (project / CONFIG_FILE).write_bytes(to_json(configuration(spec, source)) + b"\n")
     for name, packages in (("requirements.txt", report.requirements), ("requirements.lock", report.lock)):
         (project / name).write_text("".join(f"{package}\n" for package in packages))
@@ -234,7 +232,7 @@ def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
         "device": spec.hardware.device,
         "threads": spec.hardware.cores,
         "model": model,
-        "data": {"source": source, "evaluation_examples": 512},
+        "data": {"source": source, "evaluation_examples": 128 if is_own else 512},
         "train": preset["train"] | _given_fields(spec.training, *_TRAINING)
         | {"batch": service.batch, "precision": service.precision},
         "metric": {

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from .containers import recipes
 from .digests import digest
+from .examples import packages
 from .folders import MARKER, RECORD, marker_text, write_files
 from .layout import ENVIRONMENT
 from .model import Source
@@ -43,6 +44,10 @@ OWN_PACKAGES: dict[Source, dict[str, str]] = {
     "torchvision": {"torchvision": "0.28.0"},
     "timm": {"timm": "1.0.25"},
 }
+# What reads a user's examples for such a network.
+EXAMPLE_PACKAGES = {
+    "datasets": "5.2.0", "pillow": "13.0.0", "pyarrow": "26.0.1", "tokenizers": "0.23.3",
+}  # fmt: skip
 # What decodes the images that users send to a server.
 _IMAGE_SERVER_PACKAGES = {"pillow": "13.0.0", "python-multipart": "0.0.34"}
 
@@ -148,6 +153,7 @@ def requirements(spec: Spec) -> list[str]:
         versions |= _IMAGE_SERVER_PACKAGES
     if spec.service.model.source is not None:
         versions |= OWN_PACKAGES[spec.service.model.source]
+    versions |= {name: EXAMPLE_PACKAGES[name] for name in packages(spec)}
     versions |= _pinned(spec)
     return [f"{name}=={version}" for name, version in sorted(versions.items())]
 

@@ -76,6 +76,8 @@ def sizes_of(spec: Spec) -> dict[str, Any]:
         sizes["vocabulary"] = model.vocabulary or text.get("vocab_size", 0)
     if spec.task in ("text-classification", "image-classification"):
         sizes["classes"] = _classes(spec, known)
+    if spec.task == "text-classification":
+        sizes["padding"] = text.get("pad_token_id") or 0
     return sizes
 
 
@@ -118,7 +120,7 @@ def _check_factory(model: Model) -> None:
             f"service.model.factory is {model.factory!r}; its module must not have the name of a file of the "
             f"project, {first}.py"
         )
-    files = {Path(name).with_suffix("").as_posix() for name, _ in _files_below(path)}
+    files = {Path(name).with_suffix("").as_posix() for name, _ in files_below(path)}
     wanted = "/".join((first, *rest))
     if files.isdisjoint({wanted, f"{wanted}/__init__"}):
         raise InputError(f"service.model.factory is {model.factory!r}; there is no module {module} in {path}")
@@ -188,10 +190,10 @@ def files_of(spec: Spec) -> list[tuple[str, Path]]:
         folder = hf_folder(model)
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
         return [(n, folder / n) for n in names if any(fnmatch(n, pattern) for pattern in _HF_FILES)]
-    return list(_files_below(Path(model.path))) if model.path is not None else []
+    return list(files_below(Path(model.path))) if model.path is not None else []
 
 
-def _files_below(path: Path) -> Iterator[tuple[str, Path]]:
+def files_below(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield the files below a folder, or a file alone, without hidden ones and compiled Python."""
     if path.is_file():
         yield path.name, path

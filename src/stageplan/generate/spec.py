@@ -318,14 +318,24 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Parameters
     ----------
     file : str, optional
-        Text (language model), CSV (text classification, click-through rate) or .npz (images); its path is
-        relative to the specification's. Absent: synthetic examples that follow a rule.
+        Text (language model), CSV (text classification, click-through rate) or .npz (images); for a network
+        of the user's own text, CSV, JSON Lines or Parquet. Its path is relative to the specification's.
+        Absent: synthetic examples that follow a rule.
+    folder : str, optional
+        For a network of the user's own: a folder with a folder of images for each class, or one that the
+        library datasets has saved.
+    tokenizer : str, optional
+        For a network of the user's own: a ``tokenizer.json``, instead of one beside its configuration.
     """
 
     file: LocalPath | None = None
+    folder: LocalPath | None = None
+    tokenizer: LocalPath | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
+        if self.file is not None and self.folder is not None:
+            raise InputError(f"folder is {self.folder!r}; it must be absent where there is a file (data)")
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -533,10 +543,11 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if source == "hf" and model.vocabulary is not None:
             raise InputError(f"service.model.vocabulary is {model.vocabulary}; with hf it must be absent")
-        if source is not None and self.data.file is not None:
-            raise InputError(
-                f"data.file is {self.data.file!r}; with service.model.{source} it must be absent"
-            )
+        for name in ("folder", "tokenizer") if source is None else ():
+            if getattr(self.data, name) is not None:
+                raise InputError(
+                    f"data.{name} is {getattr(self.data, name)!r}; for a built-in network it must be absent"
+                )
         for name in _SIZES_OF[self.task] if source == "factory" else ():
             if getattr(model, name) is None:
                 raise InputError(
@@ -686,7 +697,7 @@ def _absolute(spec: Spec, folder: Path) -> Spec:
         spec,
         service=replace(spec.service, model=model),
         environment=environment,
-        data=replace(spec.data, file=joined(spec.data.file)),
+        data=Data(**{name: joined(file) for name, file in msgspec.structs.asdict(spec.data).items()}),
         extend=replace(spec.extend, pipeline=pipeline),
         ssh=replace(spec.ssh, config=joined(spec.ssh.config)),
     )

@@ -14,7 +14,7 @@ from msgspec import Struct
 from ..arguments import check_choice
 from ..errors import InputError
 from ..output import compose, to_text, write_whole
-from . import adopted, basic, environment, extended, folders, own, testing
+from . import adopted, basic, environment, examples, extended, folders, own, testing
 from .adopted import read_adopted
 from .cases import MODES
 from .digests import code, digest, sha256
@@ -228,10 +228,11 @@ def _say_nothing(_: str) -> None:
 def _check_files(spec: Spec) -> None:
     """Check that the files that a specification names exist."""
     files = {"data.file": spec.data.file, "ssh.config": spec.ssh.config}
-    files["extend.pipeline.plan"] = spec.extend.pipeline.plan
+    files |= {"data.tokenizer": spec.data.tokenizer, "extend.pipeline.plan": spec.extend.pipeline.plan}
     for field, file in files.items():
         if file is not None and not Path(file).is_file():
             raise InputError(f"{field} is {file}; it must be an existing file")
+    examples.check(spec)
 
 
 @contextmanager
@@ -378,8 +379,7 @@ def _training(spec: Spec, mode: Mode) -> Training:
 
 
 def _basic_inputs(spec: Spec) -> tuple[object, ...]:
-    data = sha256(Path(spec.data.file)) if spec.data.file is not None else None
-    files = (data, own.inputs(spec))
+    files = (examples.inputs(spec), own.inputs(spec))
     return spec.name, spec.task, spec.seed, spec.service, spec.hardware.of_target, spec.training, files
 
 

@@ -17,14 +17,15 @@ import source
 class Model:
     """What `source.py` needs to make the network, the task, and the sizes of examples.
 
-    `tokens` and `vocabulary` are of texts; `channels`, `rows` and `columns` of images; `numbers` and
-    `categories` of rows, with `vocabulary` values each; `classes` are those of texts and images.
+    `tokens`, `vocabulary` and the token `padding` are of texts; `channels`, `rows` and `columns` of images;
+    `numbers` and `categories` of rows, with `vocabulary` values each; `classes` of texts and images.
     """
 
     task: str
     source: dict[str, Any] = field(default_factory=dict)
     tokens: int = 0
     vocabulary: int = 0
+    padding: int = 0
     channels: int = 0
     rows: int = 0
     columns: int = 0
