@@ -105,8 +105,9 @@ def _read_image(config: Config, record: Record) -> tuple[Tensor, ...]:
 
 
 def _read_row(config: Config, record: Record) -> tuple[Tensor, ...]:
-    values = [value for name, value in record.items() if name != "label"]
-    numbers, label = config.model.numbers, float(record["label"])
+    clicks = _click_column(record)
+    values = [value for name, value in record.items() if name != clicks]
+    numbers, label = config.model.numbers, float(record[clicks])
     if len(values) != numbers + config.model.categories or label not in (0.0, 1.0):
         raise ValueError(
             f"it has the label {label:g} and {len(values)} other values; it needs 0 or 1, {numbers} numbers "
@@ -114,6 +115,11 @@ def _read_row(config: Config, record: Record) -> tuple[Tensor, ...]:
         )
     return (*example(config, [*(float(value or 0) for value in values[:numbers]), *values[numbers:]]),
             torch.tensor(label))  # fmt: skip
+
+
+def _click_column(record: Record) -> str:
+    """Return the name of the column of clicks: ``label``, or else the first."""
+    return "label" if "label" in record else next(iter(record))
 
 
 READ = {
@@ -185,7 +191,8 @@ def columns(config: Config) -> list[str]:
     """Return the names of numbers and categories: of the user's records, or number0, ..., category0, ..."""
     model = config.model
     if config.data.source is not None:
-        return [name for name in records_of(config.data.source)[0] if name != "label"]
+        record = records_of(config.data.source)[0]
+        return [name for name in record if name != _click_column(record)]
     return [f"number{i}" for i in range(model.numbers)] + [f"category{i}" for i in range(model.categories)]
 
 
