@@ -155,6 +155,27 @@ def names(config, quick):
     return importlib.import_module("division").layer_names(config)
 
 
+def chained(config, quick):
+    """Run the layers one after the other, and the network; return the names and the largest difference."""
+    common, data = importlib.import_module("common"), importlib.import_module("data")
+    torch = importlib.import_module("torch")
+    exact = common.single(config)
+    inputs, _ = data.batch(config, "training", 0, 4)
+    layers = importlib.import_module("division").build_layers(exact, inputs)
+    tensors = inputs
+    with torch.no_grad():
+        for _, layer in layers:
+            tensors = common.as_tuple(layer(*tensors))
+        whole = common.build(exact).eval()(*inputs)
+    names = importlib.import_module("division").tensors_of(torch.nn.Sequential(*(one for _, one in layers)))
+    kept = {name for names in common.ties(config) for name in names[1:]}
+    return {
+        "names": [name for name, _ in layers],
+        "difference": (tensors[0] - whole).abs().max().item(),
+        "missing": sorted(common.build(config).state_dict().keys() - set(names) - kept),
+    }
+
+
 if __name__ == "__main__":
     results = []
     for module, function, changes, quick in json.loads(sys.argv.pop()):

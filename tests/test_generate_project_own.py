@@ -22,6 +22,39 @@ class Click(nn.Module):
         vectors = [table(categories[:, i]) for i, table in enumerate(self.tables)]
         return self.top(torch.cat([self.bottom(numbers), *vectors], 1))
 
+# Blocks in stages, of which each has its way around it.
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(4, 4)
+        self.stages = nn.ModuleList(nn.Sequential(Block(), Block()) for _ in range(2))
+        self.head = nn.Linear(4, 1)
+    def forward(self, numbers, categories):
+        numbers = self.stem(numbers)
+        for stage in self.stages:
+            numbers = stage(numbers)
+        return self.head(numbers)
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.BatchNorm1d(4))
+    def forward(self, hidden):
+        return hidden + self.inner(hidden)
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Embedding(20, 8)
+        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(8, 2, 8, batch_first=True) for _ in range(2))
+        self.head = nn.Linear(8, 20, bias=False)
+        self.head.weight = self.tokens.weight
+    def forward(self, tokens):
+        hidden, mask = self.tokens(tokens), torch.ones(4, 4, dtype=torch.bool).triu(1)
+        for block in self.blocks:
+            hidden = block(hidden, src_mask=mask)
+        return self.head(hidden)
+
 class Plain(nn.Module):
     def __init__(self):
         super().__init__()
@@ -34,6 +67,12 @@ def click(width=8):
 
 def plain():
     return Plain()
+
+def nested():
+    return Nested()
+
+def tied():
+    return Tied()
 
 def nothing():
     return 3
@@ -55,126 +94,115 @@ def of_factory(folder, function="click", **fields):
 
 
 def steps(*modules):
-    functions = {"train": "train_and_save", "names": "names"}
-    return [["drive" if one == "names" else one, functions.get(one, one), {}, True] for one in modules]
+    functions = {"train": "train_and_save", "chained": "chained"}
+    return [["drive" if one == "chained" else one, functions.get(one, one), {}, True] for one in modules]
 
 
-def in_stages(folder, names):
-    """Train in two stages that divide the layers; return the numbers."""
-    half = len(names) // 2
-    stages = [{"type": "cpu", "layers": part, "devices": 1} for part in (names[:half], names[half:])]
-    (folder / "plan.json").write_text(json.dumps({"stages": stages}))
-    return drive(folder, ["pipeline", "pipeline", {}, True])[0]
-
-
-def equals_one_process(numbers):
-    return (
-        numbers["as_planned"] == 1
-        and numbers["largest_loss_difference"] <= 1e-5
-        and numbers["largest_copy_difference"] == 0
-    )
-
-
-def test_own_function_from_check_to_stages(tmp_path):
+def test_own_function_is_checked_trained_exported_and_divided(tmp_path):
     folder = write(tmp_path / "project", of_factory(tmp_path))
-    commands = ("initial", "sizes", "train", "evaluate", "export", "infer", "names", "layer_times")
+    commands = ("initial", "sizes", "train", "evaluate", "export", "infer", "chained", "layer_times")
     found = dict(zip(commands, drive(folder, *steps(*commands)), strict=True))
     assert found["initial"]["parameters"] == found["sizes"]["parameters"] == 3 * 80 + 112 + 273
     assert found["train"]["steps"] == 20
     assert found["export"]["largest_difference"] <= 1e-4
-    assert found["names"][-2:] == ["top/0", "top/2"]  # the activation between them works in place
-    assert found["layer_times"]["layers"] == len(found["names"])
-    assert equals_one_process(in_stages(folder, found["names"]))
+    assert found["infer"]["requests"] == 5
+    names = found["chained"]["names"]
+    assert names[-2:] == ["top/0", "top/2"]  # the activation between them works in place
+    assert found["chained"] == {"names": names, "difference": 0, "missing": []}
+    assert found["layer_times"]["layers"] == len(names)
 
 
-@pytest.mark.parametrize(
-    ("function", "sentence"),
-    [
-        ("absent", "factory is 'factories:absent'; factories has no function 'absent'"),
-        ("nothing", "factory is 'factories:nothing', which returns int; it must return a torch.nn.Module"),
-        ("wide", "the network gives outputs of shape [8]; for click-through-rate it must be [2]"),
-    ],
-)
-def test_functions_that_make_no_network_for_the_task_are_refused(tmp_path, function, sentence):
-    folder = write(tmp_path / "project", of_factory(tmp_path, function))
-    assert sentence in drive(folder, *steps("initial"))[0]
+def of_function(name):
+    return {"model": {"source": {"factory": f"factories:{name}"}}}
 
 
-def test_wrong_arguments_and_shapes_are_refused_in_a_sentence(tmp_path):
-    wrong = write(tmp_path / "arguments", of_factory(tmp_path, arguments={"depth": 3}))
-    assert "which fails with {'depth': 3}: TypeError: " in drive(wrong, *steps("initial"))[0]
-    shape = make_spec(CLICK, service={"model": of_factory(tmp_path).service.model, "input_shape": [5, 3]})
-    folder = write(tmp_path / "shape", shape)
-    assert "the network does not take inputs of shape [2, 5], [2, 3]: " in drive(folder, *steps("initial"))[0]
+def test_what_is_no_network_for_the_task_is_refused_in_a_sentence(tmp_path):
+    folder = write(tmp_path / "project", of_factory(tmp_path))
+    arguments = {"model": {"source": {"factory": "factories:click", "arguments": {"depth": 3}}}}
+    absent, shape = {"model": {"source": {"factory": "absent:net"}}}, {"model": {"numbers": 5}}
+    changes = [*map(of_function, ("absent", "nothing", "wide")), absent, arguments, shape]
+    said = drive(folder, *(["initial", "initial", change, True] for change in changes))
+    sentences = [
+        "factory is 'factories:absent'; factories has no function 'absent'",
+        "factory is 'factories:nothing', which returns int; it must return a torch.nn.Module",
+        "the network gives outputs of shape [8]; for click-through-rate it must be [2]",
+        "factory is 'absent:net'; absent cannot be imported: No module named 'absent'",
+        "factory is 'factories:click', which fails with {'depth': 3}: TypeError: click() got an unexpected",
+        "the network does not take inputs of shape [2, 5], [2, 3]: mat1 and mat2 shapes cannot be multiplied",
+    ]
+    for sentence, found in zip(sentences, said, strict=True):
+        assert sentence in found
 
 
-def test_network_that_is_no_chain_works_without_stages(tmp_path):
-    folder = write(tmp_path / "project", of_factory(tmp_path, "plain"))
-    trained, divided = drive(folder, *steps("train", "division"))
+def test_blocks_of_stages_are_layers_and_a_network_without_blocks_works(tmp_path):
+    folder = write(tmp_path / "project", of_factory(tmp_path))
+    nested, divided, trained = drive(
+        folder,
+        ["drive", "chained", of_function("nested"), True],
+        ["division", "division", of_function("plain"), True],
+        ["train", "train_and_save", of_function("plain"), True],
+    )
+    assert nested["names"] == ["stem", "stages/0", "stages/0/1", "stages/1", "stages/1/1", "head"]
+    assert (nested["difference"], nested["missing"]) == (0, [])
+    assert "the network cannot be divided into stages: it is no chain of blocks, a list or" in divided
     assert trained["steps"] == 20
-    assert divided.startswith("ValueError: the network cannot be divided: it is no chain of blocks")
+
+
+def test_weight_that_two_layers_share_stays_one_in_stages(tmp_path):
+    (tmp_path / "factories.py").write_text(FACTORIES)
+    model = {"factory": "factories:tied", "path": str(tmp_path / "factories.py"), "vocabulary": 20}
+    spec = make_spec(service={"model": model, "input_shape": [4], "batch": 8}, training={"clip_norm": 0.5})
+    folder = write(tmp_path / "project", spec)
+    (whole,) = drive(folder, *steps("chained"))
+    names = ["tokens", "blocks/0", "blocks/1", "head"]
+    assert whole == {"names": names, "difference": pytest.approx(0, abs=1e-5), "missing": []}
+    stages = [{"type": "cpu", "layers": part, "devices": 1} for part in (names[:2], names[2:])]
+    (folder / "plan.json").write_text(json.dumps({"stages": stages}))
+    (trained,) = drive(folder, ["pipeline", "pipeline", {}, True])
+    assert trained["as_planned"] == 1
+    assert trained["largest_loss_difference"] <= 1e-5
+    assert trained["largest_copy_difference"] == 0
 
 
 # Networks of transformers -------------------------------------------------------------------------------
 
 
-def of_hf(folder, kind):
-    """Write a configuration of a small network; return the specification."""
-    transformers = pytest.importorskip("transformers")
-    if kind == "gpt2":
-        sizes = {"n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 90, "n_positions": 8}
-        config = transformers.GPT2Config(**sizes, bos_token_id=1, eos_token_id=1)
-        task, shape = "causal-language-model", [8]
-    elif kind == "bert":
-        sizes = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 8}
-        config = transformers.BertConfig(**sizes, vocab_size=90, num_labels=3)
-        task, shape = "text-classification", [8]
-    else:
-        config = transformers.ResNetConfig(
-            embedding_size=8, hidden_sizes=[8, 16], depths=[2, 2], layer_type="bottleneck", num_labels=3
-        )
-        task, shape = "image-classification", [3, 32, 32]
-    config.save_pretrained(folder)
-    return make_spec(task, service={"model": {"hf": str(folder)}, "input_shape": shape, "batch": 8})
+GPT2 = {
+    "model_type": "gpt2", "n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 90, "n_positions": 8,
+    "bos_token_id": 1, "eos_token_id": 1,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("kind", "names"),
-    [
-        ("gpt2", ["transformer/wte", "transformer/h/0", "transformer/h/1", "transformer/ln_f"]),
-        ("resnet", ["resnet/embedder/embedder/convolution", "resnet/encoder/stages/0"]),
-    ],
-)
-def test_network_of_transformers_from_its_configuration(tmp_path, kind, names):
-    folder = write(tmp_path / "project", of_hf(tmp_path / "net", kind))
-    initial, exported, infers, found = drive(folder, *steps("initial", "export", "infer", "names"))
-    assert initial["parameters"] > 1000
-    assert exported["largest_difference"] <= 1e-4
-    assert infers["requests"] == 5
-    assert found[: len(names)] == names
-    assert equals_one_process(in_stages(folder, found))
+def test_network_of_transformers_by_its_configuration_and_weights(tmp_path):
+    pytest.importorskip("transformers")
+    from safetensors.numpy import load_file, save_file
 
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/config.json").write_text(json.dumps(GPT2))
+    service = {"model": {"hf": str(tmp_path / "net")}, "input_shape": [8], "batch": 8}
+    folder = write(tmp_path / "project", make_spec(service=service))
+    initial, whole = drive(folder, *steps("initial", "chained"))
+    assert initial["parameters"] == 90 * 16 + 8 * 16 + 2 * 3280 + 2 * 16
+    names = ["transformer/wte", "transformer/h/0", "transformer/h/1", "transformer/ln_f"]
+    assert whole == {"names": names, "difference": 0, "missing": []}
 
-def test_weights_are_loaded_and_those_of_another_network_refused(tmp_path):
-    spec = of_hf(tmp_path / "net", "bert")
-    import transformers
-    from safetensors.torch import load_file
-
-    config = transformers.BertConfig.from_pretrained(tmp_path / "net")
-    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "net")
-    folder = write(tmp_path / "project", spec)
-    (initial,) = drive(folder, *steps("initial"))
-    assert initial["parameters"] == sum(
-        t.numel() for t in load_file(tmp_path / "net/model.safetensors").values()
+    given = load_file(folder / "artefacts/model.safetensors")
+    weights = {name.removeprefix("module."): tensor for name, tensor in given.items()}
+    save_file(weights, folder / "own/model.safetensors", {"format": "pt"})
+    wider = json.loads((folder / "own/config.json").read_text()) | {"n_inner": 12}
+    seed = {"seed": 99}  # of random weights, of which there are none
+    _, exported, _, said = drive(
+        folder,
+        ["initial", "initial", seed, True],
+        ["export", "export", seed, True],
+        ["drive", "write", {"own/config.json": wider}, True],
+        ["initial", "initial", seed, True],
     )
     written = load_file(folder / "artefacts/model.safetensors")
-    given = load_file(tmp_path / "net/model.safetensors")
-    assert all(written[f"module.{name}"].equal(tensor) for name, tensor in given.items())
-    wider = json.loads((folder / "own/config.json").read_text()) | {"intermediate_size": 12}
-    (folder / "own/config.json").write_text(json.dumps(wider))
-    (said,) = drive(folder, *steps("initial"))
-    assert "the weights in own are of another network: bert.encoder.layer.0.intermediate.dense" in said
-    assert "has shape (8,); by own/config.json it must be (12,)" in said or "(8, 16)" in said
+    assert all((written[name] == tensor).all() for name, tensor in given.items())
+    assert exported["largest_difference"] <= 1e-4
+    assert "the weights in own are of another network: transformer.h.0.mlp.c_fc.bias has shape (64,)" in said
+    assert "; by own/config.json it must be (12,)" in said
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).with_name("own")
 
 
 def make(task: str, source: Mapping[str, Any]) -> nn.Module:
-    """Call the function; its tensors are made on the processor, unless it says otherwise.
+    """Call the function; its tensors are made on the processor, as it may need their numbers.
 
     Raises
     ------
@@ -33,7 +33,24 @@ def make(task: str, source: Mapping[str, Any]) -> nn.Module:
     if not isinstance(module, nn.Module):
         kind = type(module).__name__
         raise ValueError(f"factory is {name!r}, which returns {kind}; it must return a torch.nn.Module")
-    return module.float()
+    module = module.float()
+    if torch.get_default_device().type == "meta":
+        _forget_numbers(module)
+    return module
+
+
+def _forget_numbers(module: nn.Module) -> None:
+    """Move the tensors of a module to the meta device; shared ones stay shared, other than with `to`."""
+    made: dict[Tensor, Tensor] = {}
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                empty = tensor.detach().to("meta")
+                if isinstance(tensor, nn.Parameter):
+                    empty = nn.Parameter(empty, tensor.requires_grad)
+                tensors[name] = made.setdefault(tensor, empty)  # type: ignore[assignment]
 
 
 def _function(name: str) -> Callable[..., Any]:

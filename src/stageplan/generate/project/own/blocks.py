@@ -47,7 +47,9 @@ class Traced:
             program = torch.export.export(module, inputs)
         except Exception as error:  # of any class, by what the network does
             reason = str(error).strip().partition("\n")[0]
-            raise ValueError(f"the network cannot be divided: torch.export fails: {reason}") from None
+            raise ValueError(
+                f"the network cannot be divided into stages: torch.export fails: {reason}"
+            ) from None
         self.module, self.state = module, program.state_dict | program.constants
         specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         nodes = list(program.graph.nodes)
@@ -139,7 +141,7 @@ def parts_of(traced: Traced) -> list[Part]:
         It is no chain of blocks.
     """
     outer, inner = _cuts(traced)
-    least = min((traced.width(cut) for cut in outer), default=0)
+    least = min((traced.width(cut) for cut in outer if cut), default=0)
     cuts = outer | {cut: path for cut, path in inner.items() if traced.width(cut) <= least}
     begins = [0]
     for cut in sorted(cuts):
@@ -147,8 +149,8 @@ def parts_of(traced: Traced) -> list[Part]:
             begins.append(cut)
     if len(begins) < 2:
         raise ValueError(
-            "the network cannot be divided: it is no chain of blocks, a list or sequence of modules that "
-            "each take what the one before gives"
+            "the network cannot be divided into stages: it is no chain of blocks, a list or sequence of "
+            "modules that each take what the one before gives"
         )
     return _named(traced, begins, cuts)
 
@@ -176,7 +178,7 @@ def _between(traced: Traced, path: str, chain: nn.Module) -> dict[int, str]:
         if one[-1] < following[0] and depends and traced.is_possible(following[0]):
             cuts[following[0]] = following_path
     ends = {blocks[-1][1][-1] + 1: "", blocks[0][1][0]: blocks[0][0]} if cuts else {}
-    inside = {cut: path for cut, path in ends.items() if 0 < cut < len(traced.nodes)}
+    inside = {cut: path for cut, path in ends.items() if cut < len(traced.nodes)}
     return cuts | {cut: path for cut, path in inside.items() if traced.is_possible(cut)}
 
 
@@ -216,8 +218,9 @@ def names_of(module: nn.Module) -> dict[str, list[str]]:
 def divide(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[tuple[str, nn.Module]]:
     """Divide a network; its layers have its tensors, and each takes the outputs of the one before.
 
-    Parameters and buffers of a layer have the attribute `state_name`: their name in the network. A tensor
-    with several names has another one in each layer. Those that no operation uses are in the last layer.
+    A layer has the attributes `state_names`, its tensors by their names in the network, and `leaving`, its
+    outputs without numbers. A tensor with several names has another one in each layer. Those that no
+    operation uses are in the last layer.
 
     Raises
     ------
@@ -232,6 +235,7 @@ def divide(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[tuple[str, nn.
         held: dict[str, Any] = {}
         graph = _graph(traced, part, held)
         layer = GraphModule(held, graph, "Layer")
+        layer.leaving = [node.meta["val"] for node in _leaving(traced, part)]
         layer.state_names = {}
         for name in _state_names(traced, held, names):
             free = [one for one in names[name] if one not in used] or [name]
@@ -280,10 +284,14 @@ def _graph(traced: Traced, part: Part, held: dict[str, Any]) -> Graph:
     for node in traced.nodes[part.begin : part.end]:
         if node not in traced.constant:
             made[node] = graph.node_copy(node, value)
-    is_last = part.end == len(traced.nodes)
-    leaving = [value(node) for node in ([traced.output] if is_last else traced.passing(part.end))]
+    leaving = [value(node) for node in _leaving(traced, part)]
     graph.output(leaving[0] if len(leaving) == 1 else tuple(leaving))
     return graph
+
+
+def _leaving(traced: Traced, part: Part) -> list[Node]:
+    """Return the outputs of a layer."""
+    return [traced.output] if part.end == len(traced.nodes) else traced.passing(part.end)
 
 
 def _tensor(traced: Traced, spec: InputSpec) -> Tensor:

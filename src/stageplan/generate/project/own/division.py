@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 import data
@@ -24,15 +26,29 @@ def build_layers(
 ) -> list[tuple[str, nn.Module]]:
     """Build all layers in order; each takes the outputs of the one before, the first one the inputs.
 
-    They take examples as many as those given, and run in the mode of the training.
+    They take examples as many as those given, and run in the mode of the training. On the device ``"meta"``
+    they only give the shapes of their outputs: operations may make tensors on a device of their own.
 
     Raises
     ------
     ValueError
         The network cannot be divided.
     """
-    module = build(config, device).train(not config.train.exact)
-    return divide(module, tuple(tensor.to(device or config.device) for tensor in inputs))
+    module = build(config).train(not config.train.exact)
+    layers = divide(module, tuple(tensor.to(config.device) for tensor in inputs))
+    return [(name, Shapes(layer)) for name, layer in layers] if device == "meta" else layers
+
+
+class Shapes(nn.Module):
+    """A layer without numbers."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.leaving: Any = layer.leaving
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs on the meta device."""
+        return tuple(torch.empty(one.shape, dtype=one.dtype, device="meta") for one in self.leaving)
 
 
 def build_stage(config: Config, names: tuple[str, ...], inputs: tuple[Tensor, ...]) -> nn.Module:
