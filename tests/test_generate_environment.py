@@ -385,3 +385,11 @@ def test_unreachable_target_is_an_error(tmp_path):
 def test_items_survive_json():
     made = Item(name="a", status="OK", found="1", wanted="1")
     assert msgspec.json.decode(msgspec.json.encode(made), type=Item) == made
+
+
+def test_requirements_have_the_versions_that_are_installed():
+    wanted = ["numpy==2.4.6", "python_multipart==0.0.34", "torch==2.13.0", "transformers==5.24.0"]
+    lock = ["numpy==2.4.6", "python-multipart==0.0.40", "torch==2.13.0+cpu"]
+    assert environment.installed(wanted, lock) == [
+        "numpy==2.4.6", "python_multipart==0.0.40", "torch==2.13.0", "transformers==5.24.0",
+    ]  # fmt: skip

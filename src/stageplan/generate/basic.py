@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..output import to_json
 from . import examples, own
 from .digests import bytes_sha256, sha256
-from .environment import GIB
+from .environment import GIB, installed
 from .folders import staged, write_files
 from .layout import CASES_FILE, CONFIG_FILE, METRICS, PROJECT
 from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of, code_of
@@ -140,7 +140,8 @@ def write_project(spec: Spec, report: EnvironmentReport, project: Path) -> None:
     source = examples.source_of(spec)
     examples.copy(spec, project)
     (project / CONFIG_FILE).write_bytes(to_json(configuration(spec, source)) + b"\n")
-    for name, packages in (("requirements.txt", report.requirements), ("requirements.lock", report.lock)):
+    required = installed(report.requirements, report.lock)
+    for name, packages in (("requirements.txt", required), ("requirements.lock", report.lock)):
         (project / name).write_text("".join(f"{package}\n" for package in packages))
 
 

@@ -415,6 +415,14 @@ def same_version(found: str, wanted: str) -> bool:
     return found == wanted or found.partition("+")[0] == wanted
 
 
+def installed(requirements: Sequence[str], lock: Sequence[str]) -> list[str]:
+    """Return requirements in the versions that are installed; a reused environment may have others."""
+    there = dict(package.split("==", 1) for package in lock)
+    pairs = [requirement.split("==") for requirement in requirements]
+    found = [(name, version, there.get(normalised(name), version)) for name, version in pairs]
+    return [f"{n}=={wanted if same_version(has, wanted) else has}" for n, wanted, has in found]
+
+
 def _compute_item(spec: Spec, target: Target, python: str, directory: Path) -> Item:
     device = spec.hardware.device
     finished = target.run(
