@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 #include "common/threads.h"
-#include "exact/stage_matrix.h"
+#include "model/stage_matrix.h"
 
 namespace stageplan {
 namespace {

@@ -45,10 +45,25 @@ void Descent::add(const Arc& stage, const StageLoad& load) {
   ++left_.begins[stage.first + 1];
 }
 
+void Descent::begin(const std::vector<Arc>& stages, const ListedStages& options, double low, double high) {
+  begin(stages, [](int, int, int) { return StageLoad(); }, low, high);
+  check_stop_often(1 + stages.size() / 16);
+  listed_ = &options;
+  all_listed_.clear();
+  for (const Stage& stage : all_) {
+    const ListedStages::Range range = options.of(stage.first, stage.last, stage.type);
+    Choice& choice = left_.list[all_listed_.size()];
+    all_listed_.push_back({range, stage.type});
+    choice.size = static_cast<int>(options.at_devices(range, choice.size) - range.begin);
+    reach_listed(choice);
+  }
+}
+
 // Gives a stage the devices that reach the time; if there are none, an infinite price.
 void Descent::reach(Choice& choice) {
+  if (listed_) return reach_listed(choice);
   const Stage& stage = all_[choice.id];
-  int devices = choice.devices + 1;  // nearly always enough
+  int devices = choice.size + 1;  // nearly always enough
   double time = stage_time(problem_, stage.load, devices);
   if (time > high_) {
     const Devices fewest = devices_for(problem_, stage.load, stage.type, high_);
@@ -56,9 +71,26 @@ void Descent::reach(Choice& choice) {
     time = stage_time(problem_, stage.load, devices);
   }
   const bool reached = devices <= most_devices_[stage.type];
-  choice.devices = devices;
+  choice.size = devices;
   choice.time = reached ? time : 0;
   choice.price = reached ? problem_.price[stage.type] * devices : kInfinity;
+}
+
+// An option that is too slow for a longer time is so for a shorter one.
+void Descent::reach_listed(Choice& choice) const {
+  const auto& [options, type] = all_listed_[choice.id];
+  const std::uint32_t i = listed_->first_within(options.begin + choice.size, options, type, high_);
+  const int devices = i < options.end ? listed_->devices(i, options) : kMaxDevices + 1;
+  const bool reached = devices <= most_devices_[type];
+  choice.size = static_cast<int>(i - options.begin);
+  choice.time = reached ? listed_->seconds(i) : 0;
+  choice.price = reached ? problem_.price[type] * devices : kInfinity;
+}
+
+int Descent::devices(const Choice& choice) const {
+  if (!listed_) return choice.size;
+  const ListedStages::Range& options = all_listed_[choice.id].options;
+  return listed_->devices(options.begin + choice.size, options);
 }
 
 // Turns the least totals of the stages of each type at a cut into those of the stages that one of the type may
@@ -157,7 +189,7 @@ double Descent::find_path(double price) {
     };
     while (!next()) ++choice;
     const Stage& stage = all_[choice->id];
-    path_.push_back({stage.first, stage.last, stage.type, choice->devices, choice->time});
+    path_.push_back({stage.first, stage.last, stage.type, devices(*choice), choice->time});
     slowest = std::max(slowest, choice->time);
     price = end_[choice->to];
     before = neighbours_alike_ ? -1 : stage.type;

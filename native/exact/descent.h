@@ -25,6 +25,9 @@ class Descent {
     std::partial_sum(left_.begins.begin(), left_.begins.end(), left_.begins.begin());
   }
 
+  // The same through stages that have listed options.
+  void begin(const std::vector<Arc>& stages, const ListedStages& options, double low, double high);
+
   // Goes on to a plan whose devices cost less than `most`, $/hour times seconds per example; false if there is
   // none, or until `work` is reached.
   bool next(double most, std::uint64_t work);
@@ -48,13 +51,18 @@ class Descent {
     int first, last, type;
     StageLoad load;
   };
+  // Of a stage with listed options.
+  struct Listed {
+    ListedStages::Range options;
+    int type;
+  };
   // A stage with the devices that it has in the interval. Totals of paths are at cut * types + type.
   struct Choice {
     double price;  // of the devices, $/hour; infinite if no number of them is fast enough
     double time;
     int from, to;  // where the totals are of the paths that begin with it, and of those that it joins
-    int devices;
-    int id;  // in all_
+    int size;      // devices; of listed options, the place among those of the stage
+    int id;        // in all_
   };
   // By first layer; the rest of `list` is room.
   struct Choices {
@@ -69,6 +77,8 @@ class Descent {
   bool open_window(double most);
   bool narrow(Choices& choices, Choices& kept, double low, double most);
   void reach(Choice& choice);
+  void reach_listed(Choice& choice) const;
+  int devices(const Choice& choice) const;
   template <class Weight>
   double to_end(Choices& choices, const Weight& weight);
   double join(double* totals) const;
@@ -76,16 +86,18 @@ class Descent {
 
   const Problem& problem_;
   const bool neighbours_alike_;
-  std::vector<int> most_devices_;  // of a stage on each type
-  double low_ = 0, high_ = 0;      // seconds
-  double window_low_ = 0;          // of the stages of `window_`
-  int steps_ = 0;                  // in the window
-  double ratio_ = 0;               // of the ends of the next window
-  double least_ = 0;               // total of the last paths
-  double bound_ = 0;               // of all of them
+  const ListedStages* listed_ = nullptr;  // the options, if they are listed
+  std::vector<int> most_devices_;         // of a stage on each type
+  double low_ = 0, high_ = 0;             // seconds
+  double window_low_ = 0;                 // of the stages of `window_`
+  int steps_ = 0;                         // in the window
+  double ratio_ = 0;                      // of the ends of the next window
+  double least_ = 0;                      // total of the last paths
+  double bound_ = 0;                      // of all of them
   double cost_ = 0;
   double price_ = 0;  // $/hour of the last path, if it was a plan; 0 after that
   std::vector<Stage> all_;
+  std::vector<Listed> all_listed_;
   Choices left_, window_;            // of better plans above `low_`, and of those in the window
   std::vector<double> weight_;       // of the choices that are narrowed
   std::vector<double> start_, end_;  // least totals to and from each cut, for each type of the stage that joins

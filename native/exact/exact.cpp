@@ -175,18 +175,27 @@ void Exact::start() {
 }
 
 bool Exact::may_descend() const {
-  return pricing_.cheapest() && !pricing_.by_price() && !pricing_.shares_devices() && !stages_.listed();
+  return pricing_.cheapest() && !pricing_.by_price() && !pricing_.shares_devices();
 }
 
+// That of listed options is there already.
 void Exact::make_matrix() {
-  if (!matrix_ && StageMatrix::fits(problem_)) matrix_ = std::make_shared<const StageMatrix>(problem_, loads_);
+  if (matrix_ || !StageMatrix::fits(problem_)) return;
+  matrix_ =
+      stages_.listed() ? stages_.listed()->bounds() : std::make_shared<const StageMatrix>(problem_, loads_);
 }
 
 // Finds the best plan of an interval, given its promising stages, whose stages take no longer than `high`.
-template <class LoadOf>
-void Exact::descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of, double high) {
+void Exact::descend(Interval& interval, const std::vector<Arc>& stages, double high) {
   Descent descent(problem_);
-  descent.begin(stages, load_of, interval.low, high);
+  if (stages_.listed())
+    descent.begin(stages, *stages_.listed(), interval.low, high);
+  else if (matrix_)
+    descent.begin(
+        stages, [&](int first, int last, int type) { return matrix_->load(first, last, type); }, interval.low,
+        high);
+  else
+    descent.begin(stages, *loads_, interval.low, high);
   bool provisioned = true;  // whether plans got devices as good as those found
   while (provisioned && descent.next(most_price(interval), kSlice)) {
     consider(descent.path());
@@ -199,7 +208,7 @@ void Exact::descend(Interval& interval, const std::vector<Arc>& stages, const Lo
   if (!descent.done()) push(interval);
 }
 
-// The same for a small problem.
+// The same, with all stages in arrays.
 void Exact::descend(Interval& interval) {
   MatrixSweep sweep(problem_, *matrix_);
   work_ += 2 * matrix_->stages * problem_.types;
@@ -212,9 +221,8 @@ void Exact::descend(Interval& interval) {
   if (!meets(price, problem_.max_price)) return;
   const double most = most_price(interval);
   const std::vector<Arc> stages = sweep.promising(interval.low, most - problem_.fixed_price * interval.low);
-  const auto load_of = [&](int first, int last, int type) { return matrix_->load(first, last, type); };
   const double high = std::min(interval.high * (1 + kTolerance), most / price);
-  if (interval.low < high) descend(interval, stages, load_of, high);
+  if (interval.low < high) descend(interval, stages, high);
 }
 
 // What devices may cost for a better plan in the interval, $/hour times seconds.
@@ -401,7 +409,7 @@ void Exact::look_into(Interval& interval) {
   if (!pricing_.cheapest()) interval.high = std::min(interval.high, least() * kStep);
   if (interval.low < interval.high && descends_ && matrix_) return descend(interval);
   if (interval.low < interval.high && (interval.graph || make_graph(interval))) {
-    if (descends_) return descend(interval, interval.graph->arcs(), *loads_, interval.high * (1 + kTolerance));
+    if (descends_) return descend(interval, interval.graph->arcs(), interval.high * (1 + kTolerance));
     const NodeResult found = bound_node(interval);
     interval.graph = found.graph;
     if (pricing_.cheapest())

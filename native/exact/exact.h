@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "exact/label_setting.h"
+#include "exact/matrix_sweep.h"
 #include "exact/pricing.h"
 #include "exact/segment_sweep.h"
-#include "exact/stage_matrix.h"
 #include "search/search.h"
 
 namespace stageplan {
@@ -99,8 +99,7 @@ class Exact : public Search {
   void process_first();
   void look_into(Interval& interval);
   void descend(Interval& interval);
-  template <class LoadOf>
-  void descend(Interval& interval, const std::vector<Arc>& stages, const LoadOf& load_of, double high);
+  void descend(Interval& interval, const std::vector<Arc>& stages, double high);
   bool may_descend() const;
   void make_matrix();
   double most_price(const Interval& interval) const;

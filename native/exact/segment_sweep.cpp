@@ -16,7 +16,10 @@ constexpr std::uint64_t kTypeWork = 4, kOpenWork = 2, kStageWork = 16;
 }  // namespace
 
 SegmentSweep::SegmentSweep(const Problem& problem, const StageSource& stages)
-    : problem_(problem), stages_(stages), neighbours_alike_(problem.neighbours_may_share_type()) {
+    : problem_(problem),
+      stages_(stages),
+      bounds_(stages.listed() ? stages.listed()->bounds().get() : nullptr),
+      neighbours_alike_(problem.neighbours_may_share_type()) {
   for (int t = 0; t < problem.types; ++t) {
     if (problem.limit[t] < 1) continue;
     Type type{
@@ -28,13 +31,13 @@ SegmentSweep::SegmentSweep(const Problem& problem, const StageSource& stages)
   }
 }
 
-// Of listed options only their work is known.
+// Of listed options only the work is a sum.
 void SegmentSweep::add_sums(Type& type) const {
   if (stages_.listed()) {
+    const std::vector<double>& work = stages_.listed()->work(type.number);
     for (size_t cut = 0; cut < type.work.size(); ++cut) {
-      type.work[cut] = type.price * stages_.work(type.number)[cut];
-      type.rounding =
-          std::max(type.rounding, kRounding * problem_.layers * std::abs(stages_.work(type.number)[cut]));
+      type.work[cut] = type.price * work[cut];
+      type.rounding = std::max(type.rounding, kRounding * problem_.layers * std::abs(work[cut]));
     }
     return;
   }
@@ -74,6 +77,10 @@ double SegmentSweep::parallel(const Type& type, int first, int last) const {
 }
 
 double SegmentSweep::compute_weight(const Type& type, int first, int last) const {
+  if (bounds_) {
+    const size_t i = bounds_->at(first, last, type.number);
+    return weight_of(type, bounds_->serial_compute[i], bounds_->parallel_compute[i]);
+  }
   return weight_of(type, serial(type, first, last), parallel(type, first, last));
 }
 
@@ -113,6 +120,10 @@ void SegmentSweep::open_paths(const std::vector<Least>& totals, int cut) {
 
 // Lower bound of the weight of a stage, given that of its computing.
 double SegmentSweep::least_weight(const Type& type, int first, int last, double computing) const {
+  if (bounds_) {
+    const size_t i = bounds_->at(first, last, type.number);
+    return std::max(computing, weight_of(type, bounds_->serial_transfer[i], bounds_->parallel_transfer[i]));
+  }
   const double seconds = type.receive[first] + type.send[last + 1];
   if (problem_.overlap) return std::max(computing, transfer_weight(type, seconds));
   const double parallel = seconds * type.parallel_transfer;
@@ -135,7 +146,8 @@ void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take)
     if (near >= rest) continue;
     const int first = std::min(cut, open[i].cut), last = std::max(cut, open[i].cut) - 1;
     const double computing = compute_weight(type, first, last);
-    if (computing < kInfinity && (computing >= rest || least_weight(type, first, last, computing) >= rest))
+    if ((computing < kInfinity || bounds_) &&
+        (computing >= rest || least_weight(type, first, last, computing) >= rest))
       continue;
     work_ += kStageWork;
     const auto [arc, too_long] = stages_.find(first, last, type.number, high_);

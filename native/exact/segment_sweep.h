@@ -76,6 +76,7 @@ class SegmentSweep {
 
   const Problem& problem_;
   const StageSource& stages_;
+  const StageMatrix* const bounds_;  // of listed options; null by Amdahl's law
   const bool neighbours_alike_;
   std::vector<Type> types_;         // types with devices
   std::vector<Least> start_, end_;  // totals to and from each cut; their arcs are first * types + type

@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "model/stage_table.h"
+#include "model/listed_stages.h"
 
 namespace stageplan {
 
@@ -42,21 +42,18 @@ class StageSource {
   // That of a layer on a type; infinite if it cannot run it, even at price 0.
   double work_price(int layer, int type) const;
 
-  // Device-seconds of the layers before each cut on a type: a lower bound of those of stages between two.
-  const std::vector<double>& work(int type) const { return work_[type]; }
-
   // A positive upper bound of stage times, seconds per example.
   double longest_time() const { return longest_time_; }
 
   const StageLoads& loads() const { return loads_; }
-  bool listed() const { return !work_.empty(); }
+
+  // The listed options; null by Amdahl's law.
+  const ListedStages* listed() const { return listed_; }
 
  private:
-  void add_work(int type);
-
   const Problem& problem_;
   const StageLoads& loads_;
-  std::vector<std::vector<double>> work_;  // by type, (layers + 1,); empty by Amdahl's law
+  const ListedStages* listed_;
   std::vector<double> least_prices_;
   double longest_time_;
 };

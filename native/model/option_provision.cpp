@@ -3,12 +3,17 @@
 #include <algorithm>
 
 #include "common/stop.h"
+#include "model/listed_provision.h"
 #include "model/provision.h"
 
 namespace stageplan {
 
 OptionProvisioner::OptionProvisioner(const Problem& problem)
-    : problem_(problem), lists_(problem.option_lists()), schedule_choice_(problem), plan_(problem) {}
+    : problem_(problem), lists_(problem.option_lists()), schedule_choice_(problem), plan_(problem) {
+  if (ListedProvisioner::serves(problem)) listed_ = std::make_unique<ListedProvisioner>(problem);
+}
+
+OptionProvisioner::~OptionProvisioner() = default;
 
 // Lists the options of each stage; if one has none, gives it an option without devices and returns false.
 bool OptionProvisioner::list_options(const std::vector<Stage>& stages, const OptionGroup& group) {
@@ -76,6 +81,12 @@ Score OptionProvisioner::reach(const std::vector<Stage>& stages, double time) {
 
 Score OptionProvisioner::best(const std::vector<Stage>& stages, std::uint64_t most_work) {
   complete_ = true;
+  if (listed_) {
+    if (const std::optional<Score> score = listed_->best(stages)) {
+      chosen_ = listed_->chosen();
+      return *score;
+    }
+  }
   return best_group(stages, [&] {
     if (problem_.columns->schedule == Schedule::none) return choose_without_schedule();
     choice_ = schedule_choice_.choose(stages_, most_work);

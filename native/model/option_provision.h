@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "model/merge.h"
@@ -10,10 +11,13 @@
 
 namespace stageplan {
 
+class ListedProvisioner;
+
 // Keeps its buffers between schemes; one object a thread.
 class OptionProvisioner {
  public:
   explicit OptionProvisioner(const Problem& problem);
+  ~OptionProvisioner();
 
   // The first option, by devices, with which each stage takes at most `time`, or the fastest one.
   Score reach(const std::vector<Stage>& stages, double time);
@@ -41,6 +45,7 @@ class OptionProvisioner {
 
   const Problem& problem_;
   const OptionLists& lists_;
+  std::unique_ptr<ListedProvisioner> listed_;  // finds the best options where all stages have some that fit
   ScheduleChoice schedule_choice_;
   OptionPlan plan_;
   std::vector<StageOptions> stages_;

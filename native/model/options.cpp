@@ -8,14 +8,9 @@
 #include <utility>
 
 #include "common/stop.h"
+#include "model/listed_stages.h"
 
 namespace stageplan {
-namespace {
-
-constexpr double kRounding = 1e-12;  // of devices times time
-
-}  // namespace
-
 // Sums over the layers of a stage on a column.
 struct Options::Sums {
   double serial, parallel, transfer, memory, sharded, activations, workspace, gradients, update;
@@ -58,32 +53,12 @@ Options::Options(const Problem& problem)
     workspace_.push_back(std::move(longer));
   }
   find_groups();
-  if (!columns_.listed.empty() && columns_.schedule == Schedule::none) look_through_listed();
+  if (!columns_.listed.empty() && columns_.schedule == Schedule::none)
+    listed_stages_ = std::make_shared<const ListedStages>(problem);
   const auto nothing = [](double bytes) { return bytes == 0; };
   const bool no_reduce = std::all_of(columns_.gradients.begin(), columns_.gradients.end(), nothing);
   times_fall_ =
       columns_.schedule == Schedule::none && !columns_.same_replicas && (no_reduce || !columns_.listed.empty());
-}
-
-void Options::look_through_listed() {
-  const Shared<std::uint32_t>& begin = columns_.listed.begin;
-  work_grows_ = true;
-  for (size_t stage = 0; stage + 1 < begin.size(); ++stage) {
-    const int type = static_cast<int>(stage % problem_.types);
-    double before = 0, work = 0, fastest = kInfinity;  // device-seconds with fewer devices, and with these
-    int devices = 0;
-    for (size_t i = begin[stage]; i < begin[stage + 1]; ++i) {
-      const Option option = listed(i, type);
-      longest_listed_ = std::max(longest_listed_, option.time);
-      if (option.time >= fastest || !meets(option.memory + option.flight, problem_.capacity[type])) continue;
-      fastest = option.time;
-      if (option.devices > devices) before = work;
-      devices = option.devices;
-      work = devices * option.time;
-      work_grows_ = work_grows_ && work >= before * (1 - kRounding);
-    }
-  }
-  longest_listed_ = longest_listed_ > 0 ? longest_listed_ * (1 + kTolerance) : 1;
 }
 
 void Options::find_groups() {

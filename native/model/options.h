@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "model/stage_table.h"
@@ -13,6 +14,8 @@ namespace stageplan {
 
 // No option has more devices, unless `max_devices_per_stage` says more.
 inline constexpr int kMaxOptionDevices = 256;
+
+class ListedStages;
 
 struct Option {
   int devices;  // of all replicas
@@ -72,10 +75,11 @@ class Options {
   double least_time_from(int first, int last, int type, const OptionGroup& group, double low,
                          int devices) const;
 
-  // Of listed options without a schedule: whether devices times time never fall from one to the next one that
-  // has more devices, takes less time and fits; and the longest time, more than 0.
-  bool work_grows() const { return work_grows_; }
-  double longest_listed() const { return longest_listed_; }
+  // The listed option of a position, of a stage on a type.
+  Option listed(size_t i, int type) const;
+
+  // Listed options without a schedule; null where there are none.
+  const ListedStages* listed_stages() const { return listed_stages_.get(); }
 
   // The maximum number of microbatches in flight with which an option fits into its device; 0 if none.
   int fits(const Option& option, int type) const;
@@ -108,8 +112,6 @@ class Options {
   double workspace(int first, int last, int column) const;
   size_t arc(int first, int last, int type) const;
   void find_groups();
-  void look_through_listed();
-  Option listed(size_t i, int type) const;
   Option first_listed(int first, int last, int type, const OptionGroup& group, double time, int devices) const;
   double least_listed(int first, int last, int type, const OptionGroup& group, double low, int devices) const;
   void keep_best(std::vector<Option>& options) const;
@@ -134,8 +136,7 @@ class Options {
   std::vector<std::vector<double>> workspace_;  // [k](layers, columns): the maximum over 2^k layers from one on
   std::vector<OptionGroup> groups_;
   bool times_fall_;
-  bool work_grows_ = false;
-  double longest_listed_ = 0;
+  std::shared_ptr<const ListedStages> listed_stages_;
 };
 
 // Adds up a plan, stage by stage, and scores it.

@@ -1,38 +1,13 @@
-// All stages of a small problem, in arrays. Where there are few, weighing each of them in loops without
+// Shortest paths through all stages of a problem. Where there are few, weighing each of them in loops without
 // branches takes less time than choosing those worth a look, as SegmentSweep does.
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "exact/stage_graph.h"
+#include "model/stage_matrix.h"
 
 namespace stageplan {
-
-// The times of all stages, split as in StageLoad. They do not depend on prices, limits and goals: problems that
-// differ in these share them. Arrays are (types, stages); stages are sorted by first layer, then by last.
-struct StageMatrix {
-  StageMatrix(const Problem& problem, std::shared_ptr<const StageLoads> loads_of_all);
-
-  // Whether the problem has few enough stages.
-  static bool fits(const Problem& problem) { return count(problem.layers) * problem.types <= size_t{1} << 15; }
-
-  static size_t count(size_t layers) { return layers * (layers + 1) / 2; }
-  size_t row(size_t type, size_t first) const { return type * stages + first * (2 * layers - first + 1) / 2; }
-
-  // Of a stage, without its memory.
-  StageLoad load(int first, int last, int type) const {
-    const size_t i = row(type, first) + last - first;
-    return {serial_compute[i], parallel_compute[i], serial_transfer[i], parallel_transfer[i]};
-  }
-
-  std::shared_ptr<const StageLoads> loads;
-  size_t layers, stages;
-  std::vector<double> serial_compute, parallel_compute;  // seconds; infinite where the type cannot run a layer
-  std::vector<double> serial_transfer,
-      parallel_transfer;       // 0 if transfer does not overlap compute: it is part of it
-  std::vector<double> memory;  // (stages,), bytes
-};
 
 // Lower bounds of what paths through all stages of a problem cost.
 class MatrixSweep {

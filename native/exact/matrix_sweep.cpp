@@ -1,4 +1,4 @@
-#include "exact/stage_matrix.h"
+#include "exact/matrix_sweep.h"
 
 #include <algorithm>
 
@@ -32,27 +32,6 @@ double least_sum(const double* a, const double* b, size_t count) {
 }
 
 }  // namespace
-
-StageMatrix::StageMatrix(const Problem& problem, std::shared_ptr<const StageLoads> loads_of_all)
-    : loads(std::move(loads_of_all)), layers(problem.layers), stages(count(layers)), memory(stages) {
-  for (auto* times : {&serial_compute, &parallel_compute, &serial_transfer, &parallel_transfer})
-    times->resize(stages * problem.types);
-  for (int type = 0; type < problem.types; ++type)
-    for (int first = 0; first < problem.layers; ++first) {
-      check_stop();
-      for (int last = first; last < problem.layers; ++last) {
-        const size_t of_type = row(0, first) + last - first, i = type * stages + of_type;
-        const StageLoad load = (*loads)(first, last, type);
-        const bool apart = problem.overlap;
-        serial_compute[i] = load.serial_compute + (apart ? 0 : load.serial_transfer);
-        parallel_compute[i] =
-            load.unsupported > 0 ? kInfinity : load.parallel_compute + (apart ? 0 : load.parallel_transfer);
-        serial_transfer[i] = apart ? load.serial_transfer : 0;
-        parallel_transfer[i] = apart ? load.parallel_transfer : 0;
-        memory[of_type] = load.memory;
-      }
-    }
-}
 
 MatrixSweep::MatrixSweep(const Problem& problem, const StageMatrix& stages)
     : problem_(problem),

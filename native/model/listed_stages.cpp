@@ -1,0 +1,172 @@
+#include "model/listed_stages.h"
+
+#include <cmath>
+
+#include "common/stop.h"
+
+namespace stageplan {
+namespace {
+
+constexpr double kRounding = 1e-12;       // of devices times time
+constexpr double kBelow = 1 - 1e-15;      // with which rounding leaves a bound below what it bounds
+constexpr double kRate = 1 - kTolerance;  // margin for the rounding of sums
+
+}  // namespace
+
+// Options of a stage that are faster than all with fewer devices; those of each number of devices once.
+struct ListedStages::Envelope {
+  std::vector<double> time, devices, share;  // share: 1 / devices
+  size_t size = 0;
+
+  explicit Envelope(size_t most) : time(most), devices(most), share(most) {}
+
+  void add(int count, double seconds) {
+    const bool again = size > 0 && devices[size - 1] == count;
+    const size_t i = again ? size - 1 : size++;
+    time[i] = seconds;
+    if (devices[i] == count) return;  // nearly always: as of the stage before
+    devices[i] = count;
+    share[i] = 1.0 / count;
+  }
+
+  bool work_grows() const {
+    size_t falls = 0;
+    for (size_t i = 1; i < size; ++i)
+      falls += devices[i] * time[i] < devices[i - 1] * time[i - 1] * (1 - kRounding);
+    return falls == 0;
+  }
+
+  double least_work() const {
+    double least = kInfinity;
+    for (size_t i = 0; i < size; ++i) least = std::min(least, devices[i] * time[i]);
+    return least;
+  }
+
+  // From one option to another that has fewer devices, as 1 / devices grows.
+  double slope(size_t from, size_t to) const { return (time[to] - time[from]) / (share[to] - share[from]); }
+
+  // What is left of each time, at least, where 1 / devices costs as much as the slope.
+  double intercept(double slope) const {
+    double least[4] = {kInfinity, kInfinity, kInfinity, kInfinity};
+    size_t i = 0;
+    for (; i + 4 <= size; i += 4)
+      for (size_t k = 0; k < 4; ++k) least[k] = std::min(least[k], time[i + k] * kBelow - slope * share[i + k]);
+    for (; i < size; ++i) least[0] = std::min(least[0], time[i] * kBelow - slope * share[i]);
+    return std::min(std::min(least[0], least[1]), std::min(least[2], least[3]));
+  }
+
+  // Sets serial + parallel / k to at most the time of each option, for a line through one end of them.
+  void bound(double slope, double& serial, double& parallel) const {
+    serial = intercept(slope);
+    parallel = slope;
+    if (serial >= 0) return;
+    serial = 0;
+    parallel = least_work() * kBelow;
+  }
+};
+
+ListedStages::ListedStages(const Problem& problem)
+    : listed_(problem.columns->listed),
+      layers_(problem.layers),
+      types_(problem.types),
+      most_devices_(problem.max_devices_per_stage),
+      examples_(std::ceil(problem.columns->batch / problem.columns->microbatches)),
+      capacity_(problem.capacity),
+      all_fit_(types_, listed_.memory.empty() && listed_.activations.empty()),
+      work_(types_, std::vector<double>(layers_ + 1, kInfinity)) {
+  auto bounds = std::make_shared<StageMatrix>(layers_, types_);
+  size_t most = 0;
+  for (size_t at = 0; at + 1 < listed_.begin.size(); ++at)
+    most = std::max<size_t>(most, listed_.begin[at + 1] - listed_.begin[at]);
+  Envelope options(most);
+  bool grows = true;
+  for (size_t first = 0; first < layers_; ++first) {
+    begin_work(first);
+    for (size_t last = first; last < layers_; ++last)
+      for (size_t type = 0; type < types_; ++type) {
+        read(of(first, last, type), type, options);
+        grows = grows && options.work_grows();
+        if (grows) add_bounds(first, last, type, options, *bounds);
+      }
+  }
+  begin_work(layers_);
+  longest_ = longest_ > 0 ? longest_ * (1 + kTolerance) : 1;
+  if (grows) bounds_ = std::move(bounds);
+}
+
+bool ListedStages::in_memory(std::uint32_t i, int type) const {
+  const double resident = listed_.memory.empty() ? 0 : listed_.memory[i];
+  const double activations = listed_.activations.empty() ? 0 : listed_.activations[i];
+  return meets(resident + activations * examples_, capacity_[type]);
+}
+
+std::uint32_t ListedStages::fastest(const Range& range, int type) const {
+  if (fall_) return range.begin < range.end ? range.end - 1 : range.end;
+  std::uint32_t best = range.end;
+  for (std::uint32_t i = range.begin; i < range.end && devices(i, range) <= most_devices_; ++i)
+    if ((best == range.end || seconds(i) < seconds(best)) && fits(i, type)) best = i;
+  return best;
+}
+
+std::optional<std::uint32_t> ListedStages::reach(int first, int last, int type, double time) const {
+  const Range range = of(first, last, type);
+  std::uint32_t from = range.begin;
+  if (bounds_) {
+    const StageLoad load = bounds_->load(first, last, type);
+    const double margin = time * (1 + kTolerance);  // for rounding
+    const double computing = margin - load.serial_compute, moving = margin - load.serial_transfer;
+    if (!(computing > 0 && moving > 0)) return std::nullopt;
+    const double least = std::max(load.parallel_compute / computing, load.parallel_transfer / moving) * kRate;
+    if (!(least <= most_devices_)) return std::nullopt;
+    from = at_devices(range, std::max(1, static_cast<int>(std::ceil(least))));
+  }
+  const std::uint32_t i = first_within(from, range, type, time);
+  return i < range.end ? std::optional(i) : std::nullopt;
+}
+
+void ListedStages::read(const Range& range, int type, Envelope& options) {
+  check_stop_often(1 + (range.end - range.begin) / 64);
+  options.size = 0;
+  double fastest = kInfinity;
+  for (std::uint32_t i = range.begin; i < range.end; ++i) {
+    const double time = seconds(i);
+    const int devices = listed_.devices[i];
+    longest_ = std::max(longest_, time);
+    if (time >= fastest || devices > most_devices_ || !fits(i, type)) continue;
+    fastest = time;
+    options.add(devices, time);
+  }
+  const std::uint32_t count = range.end - range.begin;
+  fall_ = fall_ && options.size == count;
+  counted_ = counted_ && (count == 0 || (options.size == count && options.devices[count - 1] == count));
+}
+
+void ListedStages::add_bounds(size_t first, size_t last, size_t type, const Envelope& options,
+                              StageMatrix& bounds) {
+  const size_t i = bounds.row(type, first) + last - first;
+  if (options.size == 0) {
+    bounds.parallel_compute[i] = kInfinity;
+    return;
+  }
+  const double work = options.least_work();
+  work_[type][last + 1] = std::min(work_[type][last + 1], work_[type][first] + work * kRate);
+  if (options.size == 1) {
+    bounds.parallel_compute[i] = work * kBelow;
+    bounds.serial_transfer[i] = options.time[0] * kBelow;
+    return;
+  }
+  options.bound(options.slope(1, 0), bounds.serial_compute[i], bounds.parallel_compute[i]);
+  options.bound(options.slope(options.size - 1, options.size - 2), bounds.serial_transfer[i],
+                bounds.parallel_transfer[i]);
+}
+
+// Completes the work up to a cut, all stages before which are known: as much as with the least of those that
+// end there. Where none does, no stage has less work for the layer.
+void ListedStages::begin_work(size_t cut) {
+  for (std::vector<double>& work : work_) {
+    if (cut == 0) work[cut] = 0;
+    if (work[cut] == kInfinity) work[cut] = work[cut - 1];
+  }
+}
+
+}  // namespace stageplan

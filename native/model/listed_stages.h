@@ -1,0 +1,110 @@
+// Listed options without a schedule, as the exact search reads them: the first option that is fast enough, and
+// lower bounds of those of each stage.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/stop.h"
+#include "model/stage_matrix.h"
+
+namespace stageplan {
+
+class ListedStages {
+ public:
+  // Reads all options once.
+  explicit ListedStages(const Problem& problem);
+
+  // Whether devices times time never fall from one option of a stage to the next one that has more devices,
+  // takes less time and fits. Only then there are bounds.
+  bool work_grows() const { return bounds_ != nullptr; }
+
+  // Longer than the time of any option, and more than 0.
+  double longest() const { return longest_; }
+
+  // No option of k devices that fits takes less time than those of compute and of transfer.
+  const std::shared_ptr<const StageMatrix>& bounds() const { return bounds_; }
+
+  // Device-seconds of the layers before each cut on a type: those of a stage are no less than what lies between
+  // its cuts.
+  const std::vector<double>& work(int type) const { return work_[type]; }
+
+  // The options of a stage: positions `begin` to `end - 1` among all, by devices.
+  struct Range {
+    std::uint32_t begin, end;
+  };
+  Range of(int first, int last, int type) const {
+    const size_t row = static_cast<size_t>(first) * (2 * layers_ - first + 1) / 2;
+    const size_t at = (row + last - first) * types_ + type;
+    return {listed_.begin[at], listed_.begin[at + 1]};
+  }
+
+  // The first position with at least so many devices, at least 1.
+  std::uint32_t at_devices(const Range& range, int devices) const {
+    const std::int64_t guess = static_cast<std::int64_t>(range.begin) + devices - 1;
+    if (counted_) return static_cast<std::uint32_t>(std::min<std::int64_t>(guess, range.end));
+    const int* const counts = &listed_.devices[0];
+    return static_cast<std::uint32_t>(std::lower_bound(counts + range.begin, counts + range.end, devices) -
+                                      counts);
+  }
+
+  // From a position on, the first option that takes at most `time` and fits, the fastest of those with as few
+  // devices; the end of the range where there is none.
+  std::uint32_t first_within(std::uint32_t from, const Range& range, int type, double time) const {
+    return first_that(from, range, type, [time](double seconds) { return seconds <= time; });
+  }
+
+  // The next option that is faster than this one and all before it, and fits.
+  std::uint32_t next_faster(std::uint32_t than, const Range& range, int type) const {
+    return first_that(than + 1, range, type, [time = seconds(than)](double seconds) { return seconds < time; });
+  }
+
+  // The fastest option that fits, the first of several.
+  std::uint32_t fastest(const Range& range, int type) const;
+
+  // The option of a stage with the fewest devices that takes at most `time` and fits.
+  std::optional<std::uint32_t> reach(int first, int last, int type, double time) const;
+
+  int devices(std::uint32_t i, const Range& range) const {
+    return counted_ ? static_cast<int>(i - range.begin) + 1 : listed_.devices[i];
+  }
+  double seconds(std::uint32_t i) const {
+    return listed_.sync.empty() ? listed_.time[i] : listed_.time[i] + listed_.sync[i];
+  }
+
+ private:
+  struct Envelope;
+  template <class Holds>
+  std::uint32_t first_that(std::uint32_t from, const Range& range, int type, const Holds& holds) const {
+    std::uint32_t i = from;
+    while (i < range.end && (!holds(seconds(i)) || !fits(i, type))) ++i;
+    if (i - from > 256) check_stop_often((i - from) / 256);
+    if (i == range.end || devices(i, range) > most_devices_) return range.end;
+    std::uint32_t best = i;
+    while (++i < range.end && devices(i, range) == devices(best, range))
+      if (seconds(i) < seconds(best) && fits(i, type)) best = i;
+    return best;
+  }
+  bool fits(std::uint32_t i, int type) const { return all_fit_[type] || in_memory(i, type); }
+  bool in_memory(std::uint32_t i, int type) const;
+  void read(const Range& range, int type, Envelope& options);
+  void add_bounds(size_t first, size_t last, size_t type, const Envelope& options, StageMatrix& bounds);
+  void begin_work(size_t cut);
+
+  const ListedOptions& listed_;
+  const size_t layers_, types_;
+  const int most_devices_;              // of a stage
+  const double examples_;               // in flight
+  const std::vector<double> capacity_;  // (types,), bytes
+  std::vector<char> all_fit_;           // (types,)
+  bool counted_ = true;                 // whether each stage has options of 1, 2, ... devices, none left out
+  bool fall_ = true;                    // whether all options fit and each is faster than those before it
+  std::shared_ptr<const StageMatrix> bounds_;
+  std::vector<std::vector<double>> work_;  // by type, (layers + 1,)
+  double longest_ = 0;
+};
+
+}  // namespace stageplan
