@@ -402,6 +402,23 @@ def test_machine_code_is_kept_beside_the_source_file(tmp_path):
     assert len(list((tmp_path / "__pycache__").glob("model.cost_*.nbc"))) == 1
 
 
+def test_a_file_may_be_imported_by_two_names(tmp_path):
+    """Machine code names the module that it is of, which another process may know by another name."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "model.py").write_text(
+        "import stageplan as sp\n@sp.stage_cost\ndef cost(stage, layers, device):\n"
+        "    return layers.sum.compute / stage.devices\n"
+        "problem = sp.Problem.from_arrays([[2.0]], price=[1.0], limit=[2])\n"
+        "print(problem.with_stage_cost(cost).options.time.tolist())\n"
+    )
+    for path, name in ((package, "model"), (tmp_path, "package.model")):
+        code = f"import sys; sys.path.insert(0, {str(path)!r}); import {name}"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+        assert run.stdout == "[2.0, 1.0]\n", run.stderr
+
+
 def test_functions_of_one_name_are_told_apart():
     """Those of one file, of one name and on one line, that differ in a constant or in what they call."""
 

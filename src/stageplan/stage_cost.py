@@ -140,7 +140,7 @@ def compile_row(
         "as_parts": _completion(), "np": np, "__name__": function.__module__,
     }  # fmt: skip
     sources = [f.__code__.co_code for f in (stage_rows.row, *_HELPERS)]
-    said = repr((fields._fields, device._fields, source, sources))
+    said = repr((fields._fields, device._fields, source, sources, function.__module__))
     name = f"{function.__name__}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
     code = stage_rows.row.__code__.replace(
         co_filename=function.__code__.co_filename, co_name=name, co_qualname=name
