@@ -53,6 +53,7 @@ double ListedProvisioner::slowest() const {
 }
 
 Score ListedProvisioner::price(double time) {
+  if (!problem_.columns->whole_machines) return price_plan(problem_, counts_.data(), time, violation_);
   for (int t = 0; t < problem_.types; ++t) rented_[t] = rented(*problem_.columns, t, counts_[t]);
   return price_plan(problem_, rented_.data(), time, violation_);
 }
@@ -75,13 +76,16 @@ std::optional<Score> ListedProvisioner::best(const std::vector<Stage>& stages) {
   for (size_t s = 0; s < stages_.size(); ++s)
     times_.emplace_back(listed_.seconds(stages_[s].at), -static_cast<int>(s));
   std::make_heap(times_.begin(), times_.end());
-  while (add_devices()) {
-    check_stop_often();
+  StopCounter& work = StopCounter::of_thread();
+  for (int until_check = 0; add_devices();) {
+    work.count();
     if (const Score now = price(times_.front().first); improves_beyond_tie(problem_, now, best)) {
       best = now;
       keep();
+    } else if (--until_check <= 0) {
+      if (!improves_beyond_tie(problem_, price(fastest_), best)) break;
+      until_check = static_cast<int>(stages_.size()) / 4;
     }
-    if (!improves_beyond_tie(problem_, price(fastest_), best)) break;
   }
   return best;
 }
