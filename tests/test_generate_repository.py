@@ -53,7 +53,7 @@ class Clicks(nn.Module):
         return self.click(self.hidden(self.rows(numbers, categories)))
 
 
-def make(width=128):
+def make(width=256):
     torch.manual_seed(1)
     return Clicks(width)
 """
@@ -167,7 +167,7 @@ file = "clicks/data/clicks.csv"
 types = [{{ name = "a", price = 1.0, limit = 1 }}, {{ name = "b", price = 1.0, limit = 1 }}]
 
 [training]
-steps = 80
+steps = 60
 learning_rate = 3e-3
 
 [environment]
