@@ -106,7 +106,8 @@ def test_pipeline_is_checked_before_the_training(folder):
 
 
 def test_cases_require_the_metric_of_a_full_training_alone(folder, tmp_path):
-    basic.write_cases(of_factory(folder), tmp_path, ["pipeline", "onnx"])
+    steps = ["pipeline", "onnx", "int8", "prune-channels", "variants"]
+    basic.write_cases(of_factory(folder), tmp_path, steps)
     cases = {case.name: case for case in read_script(tmp_path / "cases.toml").case}
     assert cases["evaluate"].modes == ("full",)
     assert [(metric.name, metric.min) for metric in cases["evaluate"].metrics] == [("margin", 0.0)]
@@ -115,6 +116,12 @@ def test_cases_require_the_metric_of_a_full_training_alone(folder, tmp_path):
     ]
     assert [(metric.name, metric.min) for metric in cases["train quickly"].metrics] == [("loss_fall", None)]
     assert cases["export"].modes == ("quick", "infer", "full")
+    lost = {name: cases[name].metrics[0] for name in ("int8", "prune channels quickly", "prune channels")}
+    assert {name: (one.name, one.max) for name, one in lost.items()} == {
+        "int8": ("quality_loss", None),
+        "prune channels quickly": ("quality_loss", None),
+        "prune channels": ("quality_loss", 0.1),
+    }
 
 
 # What is refused ----------------------------------------------------------------------------------------

@@ -191,6 +191,11 @@ def test_all_tasks_and_extensions_are_known(task):
         ),
         (SMALL + "[extend]\nsteps = ['stages']", "hardware.types is empty; to plan a pipeline it must be "),
         (SMALL + "[extend]\nchannels = 1", "extend.channels is 1; it must be a fraction between 0 and 1"),
+        (
+            SMALL + "[service]\nmodel = { factory = 'a:b', vocabulary = 9, classes = 2 }\n"
+            "[extend]\nsteps = ['distill']",
+            "extend.steps has 'distill'; with service.model.factory it must have others, since a student is ",
+        ),
         (SMALL + "[extend.distill]\nlayers = 0", "extend.distill.layers is 0; it must be a whole number "),
         (SMALL + "[extend.distill]\ntemperature = 0", "extend.distill.temperature is 0; it must be more "),
         (

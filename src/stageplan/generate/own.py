@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -23,24 +24,27 @@ _HF_FILES = (
     "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model",
     "preprocessor_config.json",
 )  # fmt: skip
+_QUALITY = re.compile(r'"quality_loss", max = [0-9.]+')
 _DEFAULT_CLASSES = {"hf": 2, "torchvision": 1000, "timm": 1000}
 
 
 def commands(spec: Spec, training: Training) -> tuple[str, ...]:
     """Return the commands that come before the training, and say whether a network can be used."""
-    pipelined = {"pipeline", "replicas"}.intersection(spec.extend.steps)
+    pipelined = {"pipeline", "replicas", "stages"}.intersection(spec.extend.steps)
     return ("initial", *(("division",) if pipelined and training != "none" else ()))
 
 
 def without_learning(cases: str) -> str:
     """Return cases that do not require what random examples, or weights that are good already, cannot give.
 
-    Only a full training has to reach the metric; in the mode ``"infer"`` nothing is evaluated.
+    Only a full training has to reach the metric; in the mode ``"infer"`` nothing is evaluated. What a network
+    that has learned little loses of its metric, as a variant for instance, is by chance.
     """
     parts = cases.replace('"loss_fall", min = 0.1', '"loss_fall"').split(CASE)
     evaluating = 'command = ["evaluate.py"'
     parts = [part.replace('["infer", "full"]', '["full"]') if evaluating in part else part for part in parts]
     quick = 'modes = ["quick"]'
+    parts = [_QUALITY.sub('"quality_loss"', part) if '["quick"' in part else part for part in parts]
     return CASE.join(
         part.replace('"margin", min = 0.0', '"loss"') if quick in part else part for part in parts
     )

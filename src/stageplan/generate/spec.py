@@ -608,6 +608,11 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _check_student(self) -> None:
         """Refuse a student that is not smaller, as far as the specification gives both sizes."""
         model, student = self.service.model, self.extend.distill
+        if "distill" in self.extend.steps and model.source is not None:
+            raise InputError(
+                f"extend.steps has 'distill'; with service.model.{model.source} it must have others, since a "
+                "student is made by the sizes of a built-in network"
+            )
         for name, size, of_teacher in (
             ("layers", student.layers, model.layers),
             ("width", student.width, model.width),
