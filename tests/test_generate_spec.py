@@ -5,7 +5,8 @@ import pytest
 
 from stageplan import DeviceType
 from stageplan.generate import Spec, read_spec
-from stageplan.generate.spec import EXTENSIONS, TASKS
+from stageplan.generate.extensions import EXTENSIONS
+from stageplan.generate.spec import TASKS
 
 SMALL = """
 name = "net"

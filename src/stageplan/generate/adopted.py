@@ -16,11 +16,11 @@ from ..fields import check_fields
 from ..readers.bounded import about, from_json, read_bytes
 from ..readers.documents import build
 from . import environment
+from .amounts import LocalPath
 from .digests import digest, sha256
 from .folders import write_files
 from .generated import faults_of, made_with, of_hardware
 from .layout import CONTAINER, ENVIRONMENT_FILE
-from .model import LocalPath
 from .results import EnvironmentReport, Item, StepError, read_result, write_result
 from .spec import Environment, Hardware, RunName, Ssh, TargetName
 from .target import Target

@@ -18,10 +18,11 @@ from ..output import to_json
 from . import examples, own
 from .digests import bytes_sha256, sha256
 from .environment import GIB, installed
+from .extensions import MAKERS
 from .folders import staged, write_files
 from .layout import CASES_FILE, CONFIG_FILE, METRICS, PROJECT
 from .results import BasicResult, EnvironmentReport, StepError, Training, artefacts_of, code_of
-from .spec import MAKERS, Spec, Task
+from .spec import Spec, Task
 from .target import Target
 
 DEFAULTS_FILE = "defaults.toml"

@@ -16,9 +16,9 @@ from ..errors import InputError
 from ..fields import FINITE, Name, check_fields, not_negative, show, whole
 from ..readers.bounded import about, from_toml, read_bytes, to_text
 from ..readers.documents import build
+from .amounts import TimeLimit
 from .grids import MOST_CASES, Rule, Value, expand
 from .results import Mode, Number
-from .spec import TimeLimit
 
 BUILT_IN = ("environment", "integrity", "container")
 MODES: tuple[Mode, ...] = get_args(Mode)

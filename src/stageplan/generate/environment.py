@@ -14,12 +14,13 @@ from msgspec import Struct
 from .containers import recipes
 from .digests import digest
 from .examples import packages
+from .extensions import Extension
 from .folders import MARKER, RECORD, marker_text, write_files
 from .layout import ENVIRONMENT
 from .model import Source
 from .place import Place
 from .results import EnvironmentReport, Host, Item
-from .spec import Extension, Spec
+from .spec import Spec
 from .target import Finished, Target, last_line
 
 PROBE_LIMIT = 300.0  # seconds; a busy machine takes long to import PyTorch from a cold disk

@@ -32,6 +32,7 @@ from .basic import (
     write_cases,
 )
 from .digests import bytes_sha256, sha256
+from .extensions import MAKERS, Extension
 from .folders import copy_folder, foreign_files, staged
 from .layout import CONFIG_FILE, PIPELINE_FILE, PLAN_FILE, PROJECT, SETTINGS_FILE, WORKLOAD_FILE
 from .results import (
@@ -44,7 +45,7 @@ from .results import (
     artefacts_of,
     code_of,
 )
-from .spec import MAKERS, Extension, Spec
+from .spec import Spec
 from .target import Target
 
 CHECKPOINT_EVERY = 5  # steps

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from ..errors import InputError
 from ..fields import check_fields, whole
+from .amounts import Choices, LocalPath, Size
 
 Source = Literal["factory", "hf", "torchvision", "timm"]
 SOURCES: tuple[Source, ...] = ("factory", "hf", "torchvision", "timm")
@@ -19,9 +20,6 @@ _OF_SOURCE: dict[str, tuple[Source, ...]] = {
     "download": ("hf",),
 }
 
-Size = Annotated[int, whole(1, 2**31 - 1)]
-Choices = Annotated[int, whole(2, 2**31 - 1)]
-LocalPath = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+\Z", description="a path")]
 Function = Annotated[
     str,
     Meta(
