@@ -55,7 +55,7 @@ def test_configuration_has_the_sizes_of_examples(folder):
     source = {"factory": "pack.net:make", "arguments": {"width": 3}}
     sizes = {"task": TEXT, "padding": 0, "tokens": 32}
     assert made["model"] == sizes | {"source": source, "vocabulary": 9, "classes": 3}
-    assert (made["infer"]["requests"], made["metric"]["quick_threshold"]) == (20, None)
+    assert (made["infer"]["requests"], made["metric"]["quick_threshold"]) == (10, None)
     hf = basic.configuration(of_hf(folder / "hf"), None)["model"]
     assert hf == sizes | {"source": {}, "vocabulary": 77, "classes": 1}
     five = basic.configuration(of_hf(folder / "hf", classes=5), None)["model"]
@@ -122,6 +122,7 @@ def test_cases_require_the_metric_of_a_full_training_alone(folder, tmp_path):
         "prune channels quickly": ("quality_loss", None),
         "prune channels": ("quality_loss", 0.1),
     }
+    assert cases["infer"].time_limit == 3600
 
 
 # What is refused ----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from .target import Target
 
 DEFAULTS_FILE = "defaults.toml"
 COMMANDS = ("train", "evaluate", "export", "infer")
+SHORT = "time_limit = 300\n"  # of cases of a built-in network
 LONG = "time_limit = 3600\n"  # of the cases that train as long as the specification says
 
 # Names of the dimensions of a task's input shape in its network.
@@ -180,7 +181,7 @@ def cases_text(spec: Spec, extensions: Collection[str]) -> bytes:
     ]
     text = "".join(file.read_text(encoding="utf-8") for file in files) + variant_cases(extensions)
     if spec.service.model.source is not None:
-        text = own.without_learning(text)
+        text = own.without_learning(text).replace(SHORT, LONG)  # own networks may be large
     limit = f"time_limit = {spec.training.time_limit:g}\n"
     return text.replace(LONG, limit).encode()
 
@@ -244,7 +245,7 @@ def configuration(spec: Spec, source: str | None) -> dict[str, Any]:
         },
         "infer": {
             "batch": service.batch,
-            "requests": 20 if is_own else 200,  # own networks may be large
+            "requests": 10 if is_own else 200,
             "quick_requests": 5 if is_own else 20,
             "max_latency": service.max_latency,
             "min_throughput": service.min_throughput,
