@@ -81,6 +81,19 @@ def test_examples_that_cannot_be_read_are_refused(place, task, data, sentence):
         _check_files(of_own(task, place, **data))
 
 
+def test_a_tokenizer_that_cannot_be_read_is_refused(place):
+    (place / "config.json").write_text('{"model_type": "bert"}')
+    (place / "vocab.txt").write_text("[PAD]")
+    service = {"model": {"hf": str(place)}}
+    spec = make_spec(TEXT, service=service, data={"file": str(place / "texts.csv")})
+    _check_files(spec)  # there is a tokenizer.json too
+    (place / "tokenizer.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"data.tokenizer is absent; the tokenizer in .* has no tokenizer.json"
+    ):
+        _check_files(spec)
+
+
 def test_built_in_networks_have_one_file():
     with pytest.raises(ValueError, match=r"data.folder is 'a'; for a built-in network it must be absent"):
         make_spec(TEXT, data={"folder": "a"})

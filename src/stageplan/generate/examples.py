@@ -20,6 +20,7 @@ _ENDINGS: dict[Task, tuple[str, ...]] = {
 }
 _OF_DATASETS = ("state.json", "dataset_dict.json")  # one of them is in a folder of the library datasets
 _TOKENIZER = "tokenizer.json"
+_OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 _LEAST_CLASSES = 2
 
 
@@ -36,6 +37,8 @@ def check(spec: Spec) -> None:
         endings = _ENDINGS[spec.task]
         if Path(file).suffix not in endings:
             raise InputError(f"data.file is {file}; for {spec.task} it must end in {' or '.join(endings)}")
+    if spec.service.model.hf is not None and source_of(spec) is not None:
+        _check_tokenizer(spec, own.hf_folder(spec.service.model))
     if folder is None:
         return
     if not Path(folder).is_dir():
@@ -51,6 +54,15 @@ def check(spec: Spec) -> None:
         raise InputError(
             f"data.folder is {folder}; it must have a folder of images for each class, or be one that the "
             "library datasets has saved"
+        )
+
+
+def _check_tokenizer(spec: Spec, folder: Path) -> None:
+    """Check that a tokenizer beside a configuration is one that can be read."""
+    known = any((folder / name).is_file() for name in _OTHER_TOKENIZERS)
+    if known and spec.data.tokenizer is None and not (folder / _TOKENIZER).is_file():
+        raise InputError(
+            f"data.tokenizer is absent; the tokenizer in {folder} has no {_TOKENIZER}, so that it must be one"
         )
 
 

@@ -18,7 +18,6 @@ from random_examples import RANDOM
 from records import Record, records_of
 from texts import text_of_tokens, tokens_of, tokens_of_file
 
-IGNORED = -100  # a target that does not count, as PyTorch has it
 BRIGHTEST = 255.0  # of a byte
 COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of an image
 PREPARATION = Path(__file__).with_name("own") / "preprocessor_config.json"
@@ -41,7 +40,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
     random = generator(config, split, index)
     if config.data.source is None:
         return RANDOM[config.task](config, size, random)
-    if config.data.source.endswith(".txt"):
+    if config.task == "causal-language-model":
         return _of_text(config, split, size, random)
     records = records_of(config.data.source)
     chosen = rows(config, len(records), split, index, size, random).tolist()
@@ -60,7 +59,7 @@ def batch(config: Config, split: str, index: int, size: int) -> Batch:
 
 
 def _of_text(config: Config, split: str, size: int, random: torch.Generator) -> Batch:
-    """Pieces of a text: of its last tenth for evaluation, of the one before for validation, or the rest."""
+    """Pieces of texts: of their last tenth for evaluation, of the one before for validation, or the rest."""
     assert config.data.source is not None
     tokens, length = tokens_of_file(config.data.source, config.model.vocabulary), config.model.tokens + 1
     last, before = len(tokens) * 9 // 10, len(tokens) * 8 // 10
@@ -71,15 +70,6 @@ def _of_text(config: Config, split: str, size: int, random: torch.Generator) -> 
     starts = torch.randint(len(part) - length + 1, (size,), generator=random)
     pieces = part[starts[:, None] + torch.arange(length)].long()
     return (pieces[:, :-1].contiguous(),), pieces[:, 1:].contiguous()
-
-
-def _read_text(config: Config, record: Record) -> tuple[Tensor, ...]:
-    """Tokens of a text and those that follow; what is behind its end does not count."""
-    length = config.model.tokens
-    tokens = _tokens(config, str(record["text"]))[: length + 1]
-    behind = length + 1 - len(tokens)
-    targets = torch.tensor((tokens + [IGNORED] * behind)[1:])
-    return torch.tensor((tokens + [0] * behind)[:length]), targets
 
 
 def _read_classified_text(config: Config, record: Record) -> tuple[Tensor, ...]:
@@ -123,7 +113,6 @@ def _click_column(record: Record) -> str:
 
 
 READ = {
-    "causal-language-model": _read_text,
     "text-classification": _read_classified_text,
     "image-classification": _read_image,
     "click-through-rate": _read_row,

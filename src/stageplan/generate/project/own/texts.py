@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from common import ARTEFACTS, whole
+from records import records_of
 
 TOKENIZER = Path(__file__).with_name("own") / "tokenizer.json"
 PIECE = 2**20  # characters that are made tokens at a time
@@ -77,23 +78,42 @@ def text_of_tokens(tokens: list[int]) -> str:
 
 @cache
 def tokens_of_file(source: str, vocabulary: int) -> Tensor:
-    """Return the tokens of a text file, which are kept in a file of their own and read as they are needed."""
+    """Return the tokens of all texts, which are kept in a file of their own and read as they are needed.
+
+    Parameters
+    ----------
+    source : str
+        A text, or records with texts, each of which ends with a new line.
+    vocabulary : int
+        Number of tokens that the network knows.
+    """
     path = Path(source)
     key = hashlib.sha256(TOKENIZER.read_bytes() if TOKENIZER.is_file() else b"")
-    with path.open("rb") as stream:
-        key.update(hashlib.file_digest(stream, "sha256").digest())
+    for file in [path] if path.is_file() else sorted(path.rglob("*.*")):
+        with file.open("rb") as stream:
+            key.update(hashlib.file_digest(stream, "sha256").digest())
     kept = ARTEFACTS / f"tokens-{key.hexdigest()[:16]}.bin"
     if not kept.is_file():
         with whole(kept) as beside, beside.open("wb") as stream:
-            for piece in _pieces(path):
-                np.array(tokens_of(piece, vocabulary), np.int32).tofile(stream)
+            for text in _lines(path) if path.suffix == ".txt" else _texts(source):
+                np.array(tokens_of(text, vocabulary), np.int32).tofile(stream)
     if not kept.stat().st_size:
         raise ValueError(f"{source} has no text")
     return torch.from_numpy(np.memmap(kept, np.int32, "c"))
 
 
-def _pieces(path: Path) -> Iterator[str]:
-    """Read a text in pieces of whole lines."""
+def _lines(path: Path) -> Iterator[str]:
+    """Read a text, many whole lines at a time."""
     with path.open(encoding="utf-8", errors="replace", newline="") as stream:
         while lines := stream.readlines(PIECE):
             yield "".join(lines)
+
+
+def _texts(source: str) -> Iterator[str]:
+    """Read the texts of records."""
+    records = records_of(source)
+    for index in range(len(records)):
+        record = records[index]
+        if "text" not in record:
+            raise ValueError(f"{source}, example {index + 1}: there is no 'text'")
+        yield f"{record['text']}\n"
