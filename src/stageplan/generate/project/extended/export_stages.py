@@ -19,6 +19,7 @@ from common import (
     load_weights,
     on_device,
     run,
+    single,
     ties,
 )
 from division import build_stage, tensors_of
@@ -66,7 +67,7 @@ def export_stages(config: Config, quick: bool) -> dict[str, float]:
 
 def _trained(config: Config, layers: tuple[str, ...], inputs: tuple[Tensor, ...]) -> nn.Module:
     """Build a stage with the trained weights."""
-    stage, weights = build_stage(config, layers, inputs), load_tensors(WEIGHTS)
+    stage, weights = build_stage(single(config), layers, inputs), load_tensors(WEIGHTS)
     owners = {name: tie[0] for tie in ties(config) for name in tie}
     with torch.no_grad():
         for name, tensor in tensors_of(stage).items():
