@@ -11,7 +11,6 @@ import subprocess
 import sys
 import urllib.request
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 import small_projects
@@ -239,10 +238,11 @@ def test_a_page_has_both_results(repository, made, tmp_path):
 
 
 def test_the_same_over_ssh(repository, ssh_server, tmp_path):
-    """Without its training."""
+    """Without training, and so without its threshold, and without stages."""
     folder = repository.parent
     there = f'\n[ssh]\nconfig = "{ssh_server.config}"\ndirectory = "{tmp_path}/there"\n'
-    Path(folder / "there.toml").write_text(SPEC + there)
+    spec = SPEC.replace('"pipeline", ', "").replace("threshold = 0.8\n", "")
+    (folder / "there.toml").write_text(spec + there)
     command = ["generate", f"{folder}/there.toml", "-o", f"{tmp_path}/made", "--mode", "infer"]
     assert cli.main([*command, "--target", ssh_server.target]) == 0
     result = read_result(tmp_path / "made/test-result.json", Verdicts)
