@@ -24,7 +24,7 @@ from common import (
 )
 from division import build_stage, tensors_of
 from export import Service, largest_difference, save_program
-from pipeline import read_plan
+from pipeline import in_float32, read_plan
 from variants import files_of, load_variant
 
 
@@ -39,12 +39,8 @@ class Part(nn.Module):
         """From inputs to outputs, which are the inputs of the next stage."""
         with in_precision(self.config):
             outputs = self.module(*inputs)
-        floats = tuple(_exact(tensor) for tensor in as_tuple(outputs))
+        floats = tuple(in_float32(tensor) for tensor in as_tuple(outputs))
         return floats if isinstance(outputs, tuple) else floats[0]
-
-
-def _exact(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def export_stages(config: Config, quick: bool) -> dict[str, float]:

@@ -157,7 +157,7 @@ class Worker:
         with in_precision(self.config):
             outputs = self.module(*inputs)
         if self.behind:
-            outputs = tuple(_exact(tensor) for tensor in as_tuple(outputs))
+            outputs = tuple(in_float32(tensor) for tensor in as_tuple(outputs))
             self._send(m, 0, self.behind, outputs)
             self.waiting[m] = inputs, outputs
             return torch.zeros(())
@@ -272,13 +272,13 @@ def _patterns(config: Config, stage: Stage, inputs: tuple[Tensor, ...]) -> tuple
     with torch.no_grad():
         for name, layer in build_layers(config, inputs, device="meta"):
             entering = tensors if name == stage.layers[0] else entering
-            tensors = tuple(_exact(tensor).contiguous() for tensor in as_tuple(layer(*tensors)))
+            tensors = tuple(in_float32(tensor).contiguous() for tensor in as_tuple(layer(*tensors)))
             if name == stage.layers[-1]:
                 break
     return list(entering), list(tensors)
 
 
-def _exact(tensor: Tensor) -> Tensor:
+def in_float32(tensor: Tensor) -> Tensor:
     """Return a tensor as it is passed on: floating-point numbers in float32."""
     return tensor.float() if tensor.is_floating_point() else tensor
 

@@ -58,12 +58,12 @@ def _function(name: str) -> Callable[..., Any]:
     if FOLDER.is_dir() and str(FOLDER) not in sys.path:
         sys.path.append(str(FOLDER))
     try:
-        function = getattr(import_module(path), attribute, None)
+        function: object = getattr(import_module(path), attribute, None)
     except Exception as error:  # of any class, by what the module does
         raise ValueError(f"factory is {name!r}; {path} cannot be imported: {error}") from error
     if not callable(function):
         raise ValueError(f"factory is {name!r}; {path} has no function {attribute!r}")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def call(module: nn.Module, task: str, inputs: tuple[Tensor, ...]) -> Any:

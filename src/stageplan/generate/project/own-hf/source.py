@@ -39,11 +39,13 @@ def make(task: str, source: Mapping[str, Any]) -> nn.Module:
         config.num_labels = source["classes"]
     has_weights = any((FOLDER / name).is_file() for name in WEIGHTS)
     if not has_weights or torch.get_default_device().type == "meta":
-        return kind.from_config(config, dtype=torch.float32)  # type: ignore[no-any-return]
+        random: nn.Module = kind.from_config(config, dtype=torch.float32)
+        return random
     return _with_weights(kind, config)
 
 
 def _with_weights(kind: Any, config: Any) -> nn.Module:
+    module: nn.Module
     try:
         module, found = kind.from_pretrained(
             FOLDER,
@@ -69,7 +71,7 @@ def _with_weights(kind: Any, config: Any) -> nn.Module:
     if missing:
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         print(f"note: not in the weights, and random: {len(missing)} tensors, {shown}")
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def call(module: nn.Module, task: str, inputs: tuple[Tensor, ...]) -> Any:

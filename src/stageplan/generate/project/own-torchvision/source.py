@@ -18,10 +18,12 @@ def make(task: str, source: Mapping[str, Any]) -> nn.Module:
         torchvision has no network of this name.
     """
     try:
-        module = torchvision.models.get_model(source["torchvision"], weights=None, **source["arguments"])
+        module: nn.Module = torchvision.models.get_model(
+            source["torchvision"], weights=None, **source["arguments"]
+        )
     except (TypeError, ValueError) as error:
         raise ValueError(f"torchvision is {source['torchvision']!r}: {error}") from None
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def call(module: nn.Module, task: str, inputs: tuple[Tensor, ...]) -> Any:
