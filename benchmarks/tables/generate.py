@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stageplan.generate import Generated, Spec, generate
-from stageplan.generate.spec import EXTENSIONS, TASKS
+from stageplan.generate.extensions import EXTENSIONS
+from stageplan.generate.spec import TASKS
 
 NOTES = """\
 Quick mode, this interpreter as the environment. CPU seconds of all processes, and seconds on the clock, which
