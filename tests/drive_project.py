@@ -99,6 +99,18 @@ def memory_of_evaluation(config, quick):
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
 
 
+def losses(config, quick):
+    """Return the loss of a batch of texts, and the one that transformers computes of the same tokens."""
+    common, data = importlib.import_module("common"), importlib.import_module("data")
+    network, torch = importlib.import_module("network"), importlib.import_module("torch")
+    module = common.build(config).eval()
+    inputs, targets = data.batch(config, "training", 0, 4)
+    whole = torch.cat([inputs[0], targets[:, -1:]], 1)
+    with torch.no_grad():
+        ours = network.loss(module(*inputs), targets)
+        return ours.item(), module.module(input_ids=whole, labels=whole).loss.item()
+
+
 def variant(config, quick):
     """Compare the exported network, as a server loads it, with the network, and load two that are absent."""
     common, data = importlib.import_module("common"), importlib.import_module("data")

@@ -95,7 +95,7 @@ def of_factory(folder, function="click", **fields):
 
 def steps(*modules):
     functions = {"train": "train_and_save", "chained": "chained"}
-    return [["drive" if one == "chained" else one, functions.get(one, one), {}, True] for one in modules]
+    return [["drive" if one in ("chained", "losses") else one, functions.get(one, one), {}, True] for one in modules]
 
 
 def test_own_function_is_checked_trained_exported_and_divided(tmp_path):
@@ -168,7 +168,7 @@ def test_weight_that_two_layers_share_stays_one_in_stages(tmp_path):
 
 
 GPT2 = {
-    "model_type": "gpt2", "n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 90, "n_positions": 8,
+    "model_type": "gpt2", "n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 90, "n_positions": 9,
     "bos_token_id": 1, "eos_token_id": 1,
 }  # fmt: skip
 
@@ -181,8 +181,9 @@ def test_network_of_transformers_by_its_configuration_and_weights(tmp_path):
     (tmp_path / "net/config.json").write_text(json.dumps(GPT2))
     service = {"model": {"hf": str(tmp_path / "net")}, "input_shape": [8], "batch": 8}
     folder = write(tmp_path / "project", make_spec(service=service))
-    initial, whole = drive(folder, *steps("initial", "chained"))
-    assert initial["parameters"] == 90 * 16 + 8 * 16 + 2 * 3280 + 2 * 16
+    initial, whole, (ours, theirs) = drive(folder, *steps("initial", "chained", "losses"))
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert initial["parameters"] == 90 * 16 + 9 * 16 + 2 * 3280 + 2 * 16
     names = ["transformer/wte", "transformer/h/0", "transformer/h/1", "transformer/ln_f"]
     assert whole == {"names": names, "difference": 0, "missing": []}
 
