@@ -93,9 +93,10 @@ def of_factory(folder, function="click", **fields):
     return make_spec(CLICK, service={"model": model | fields, "input_shape": [4, 3]})
 
 
-def steps(*modules):
-    functions = {"train": "train_and_save", "chained": "chained"}
-    return [["drive" if one in ("chained", "losses") else one, functions.get(one, one), {}, True] for one in modules]
+def steps(*names):
+    modules = {"chained": "drive", "losses": "drive"}
+    functions = {"train": "train_and_save"}
+    return [[modules.get(name, name), functions.get(name, name), {}, True] for name in names]
 
 
 def test_own_function_is_checked_trained_exported_and_divided(tmp_path):
