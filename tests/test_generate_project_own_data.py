@@ -109,7 +109,18 @@ def test_unusable_records_are_named(tmp_path):
     lines = [json.dumps(record) for record in TEXTS]
     files = {
         "label.jsonl": ([line.replace('"label"', '"class"') for line in lines], "there is no 'label'"),
-        "class.jsonl": ([json.dumps(one | {"label": 7}) for one in TEXTS], "label is 7; it must be below 3"),
+        "class.jsonl": (
+            [json.dumps(one | {"label": 7}) for one in TEXTS],
+            "label is 7; it must be a whole number",
+        ),
+        "name.jsonl": (
+            [json.dumps(one | {"label": "good"}) for one in TEXTS],
+            "label is 'good'; it must be a",
+        ),
+        "half.jsonl": (
+            [json.dumps(one | {"label": 0.5}) for one in TEXTS],
+            "label is 0.5; it must be a whole",
+        ),
         "damaged.jsonl": ([line[:-3] for line in lines], "damaged.jsonl, line "),
         "few.jsonl": (lines[:3], "there are 3 examples"),
         "wide.csv": (["text,label", *["a,b,1"] * 40], "it has 3 values; the header has 2"),

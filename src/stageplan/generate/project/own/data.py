@@ -77,10 +77,14 @@ def _read_classified_text(config: Config, record: Record) -> tuple[Tensor, ...]:
 
 
 def _label(config: Config, record: Record) -> Tensor:
-    label, classes = int(record["label"]), config.model.classes
-    if not 0 <= label < classes:
-        raise ValueError(f"label is {label}; it must be below {classes}")
-    return torch.tensor(label)
+    given, classes = record["label"], config.model.classes
+    try:
+        label = float(given)
+    except (TypeError, ValueError):
+        label = -1.0  # a name
+    if not label.is_integer() or not 0 <= label < classes:
+        raise ValueError(f"label is {given!r}; it must be a whole number from 0 to {classes - 1}")
+    return torch.tensor(int(label))
 
 
 def _read_image(config: Config, record: Record) -> tuple[Tensor, ...]:
