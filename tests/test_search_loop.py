@@ -33,7 +33,8 @@ class Interrupted:
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_step_that_ctrl_c_ends_counts(steps: int) -> None:
     rng = np.random.default_rng(0)
-    problem = sp.Problem.from_arrays(rng.lognormal(0, 1, (20, 4)), rng.lognormal(0, 1, 4), min_throughput=1.0)
+    arrays = rng.lognormal(0, 1, (20, 4)), rng.lognormal(0, 1, 4)
+    problem = sp.Problem.from_arrays(*arrays, min_throughput=1.0, max_devices_per_stage=64)
     search = Interrupted(_core.RandomSearch(problem.core, 0, 1), steps)
     progress, history, ended_by = run_search(problem, search, None, None)
     assert isinstance(ended_by, KeyboardInterrupt)
