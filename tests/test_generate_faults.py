@@ -1,6 +1,7 @@
 """Faults planted in a generated project: the test script detects each, in the right case.
 
-Those of the server are found in this process, by what the commands of its cases measure.
+Those that change only numbers, and those of the server, are found in this process, by what the commands of
+the cases measure.
 """
 
 import json
@@ -69,14 +70,25 @@ def delivered(tmp_path_factory):
     _write_files(spec, STEPS, project)
     plant(root, "config.json", '"quick_threshold": null', f'"quick_threshold": {QUICK_THRESHOLD}')
     (project / "plan.json").write_text(json.dumps({"stages": STAGES}))
-    for command in ("train", "export"):
-        finished = target.run([report.python, f"{command}.py", "--mode", "quick"], project, limit=600)
-        assert finished.ok, finished.output
+    with pytest.MonkeyPatch.context() as patch, imported(project, patch, "train", "export") as modules:
+        modules.train.train_and_save(modules.config, True)
+        modules.export.export(modules.config, True)
     write_cases(spec, root, STEPS)
     write_result(root / "spec.json", spec)
     write_result(root / "environment.json", report)
     keep_manifest(root)
     return root
+
+
+def case_of(name):
+    """Return a case of the preset script by its name."""
+    script = build(Script, from_toml(cases_text(make_spec(), STEPS).decode()))
+    return next(case for case in script.case if case.name == name)
+
+
+def failure(case, numbers):
+    """Say what a case finds wrong in the numbers of its command."""
+    return "; ".join(said for metric in case.metrics if (said := metric.failure(numbers[metric.name])))
 
 
 def keep_manifest(root):
@@ -170,14 +182,6 @@ FAULTS = {
         "FAIL",
         "train.py ended with exit status 1: SyntaxError: expected ':'",
     ),
-    "wrong sign of the loss": (
-        "network.py",
-        "return cross_entropy(",
-        "return -cross_entropy(",
-        "train quickly",
-        "FAIL",
-        "loss_fall is -",
-    ),
     "loss is no number": (
         "network.py",
         "return cross_entropy(outputs.flatten(0, -2), targets.flatten())",
@@ -185,22 +189,6 @@ FAULTS = {
         "train quickly",
         "FAIL",
         "train.py ended with exit status 1: train: ",
-    ),
-    "no step of the optimizer": (
-        "train.py",
-        "        self.scaler.step(self.optimizer)\n",
-        "",
-        "train quickly",
-        "FAIL",
-        "loss_fall is ",
-    ),
-    "examples that teach nothing": (
-        "data.py",
-        "pieces[:, 1:].contiguous()",
-        "torch.randint(config.model.vocabulary, pieces[:, 1:].shape, generator=random)",
-        "evaluate quick training",
-        "FAIL",
-        "margin is -",
     ),
     "weights are not written": (
         "train.py",
@@ -226,15 +214,6 @@ FAULTS = {
         "ERROR",
         "train.py was ended by signal SIGSEGV",
     ),
-    "export of other weights": (
-        "export.py",
-        "save_program(trace(config, service), PROGRAM)",
-        "import common\n    other = Service(config, common.build(config)).eval()\n"
-        "    save_program(trace(config, other), PROGRAM)",
-        "export",
-        "FAIL",
-        "largest_difference is ",
-    ),
     "stages are not those of the plan": (
         "pipeline.py",
         "    worker = Worker(config, stages, rank, steps)\n",
@@ -254,22 +233,6 @@ FAULTS = {
         "FAIL",
         "largest_loss_difference is ",
     ),
-    "quantised too coarsely": (
-        "quantize.py",
-        "LARGEST = 127",
-        "LARGEST = 1",
-        "quantize",
-        "FAIL",
-        "quality_loss is ",
-    ),
-    "ONNX model of other weights": (
-        "onnx_export.py",
-        "program = trace(exact, service)",
-        "program = trace(exact, Service(exact, __import__('common').build(exact)).eval())",
-        "onnx",
-        "FAIL",
-        "largest_difference is ",
-    ),
     "server on another port": (
         "serve.py",
         '(where["host"], where["port"])',
@@ -285,12 +248,74 @@ FAULTS = {
 def test_fault_in_the_code_fails_its_case(directory, tested, fault):
     file, old, new, name, status, message = FAULTS[fault]
     plant(directory, file, old, new)
-    before = ["train quickly"] if name.startswith("evaluate") else []
-    exit_status, result = tested(*before, name, limit=8 if status == "TIMEOUT" else 300)
+    exit_status, result = tested(name, limit=8 if status == "TIMEOUT" else 300)
     assert exit_status == 1
     assert [case.name for case in result.cases if case.status != "PASS"] == [name]
     assert result.case(name).status == status, str(result)
     assert result.case(name).message.startswith(message), str(result)
+
+
+# Fault -> (file, what is there, what is planted, the case that finds it, what it says).
+NUMBER_FAULTS = {
+    "wrong sign of the loss": (
+        "network.py",
+        "return cross_entropy(",
+        "return -cross_entropy(",
+        "train quickly",
+        "loss_fall is -",
+    ),
+    "no step of the optimizer": (
+        "train.py",
+        "        self.scaler.step(self.optimizer)\n",
+        "",
+        "train quickly",
+        "loss_fall is ",
+    ),
+    "examples that teach nothing": (
+        "data.py",
+        "pieces[:, 1:].contiguous()",
+        "torch.randint(config.model.vocabulary, pieces[:, 1:].shape, generator=random)",
+        "evaluate quick training",
+        "margin is -",
+    ),
+    "export of other weights": (
+        "export.py",
+        "save_program(trace(config, service), PROGRAM)",
+        "import common\n    other = Service(config, common.build(config)).eval()\n"
+        "    save_program(trace(config, other), PROGRAM)",
+        "export",
+        "largest_difference is ",
+    ),
+    "quantised too coarsely": (
+        "quantize.py",
+        "LARGEST = 127",
+        "LARGEST = 1",
+        "quantize",
+        "quality_loss is ",
+    ),
+    "ONNX model of other weights": (
+        "onnx_export.py",
+        "program = trace(exact, service)",
+        "program = trace(exact, Service(exact, __import__('common').build(exact)).eval())",
+        "onnx",
+        "largest_difference is ",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch about itself
+@pytest.mark.parametrize("fault", NUMBER_FAULTS)
+def test_fault_that_changes_numbers_fails_its_case(directory, monkeypatch, fault):
+    file, old, new, name, message = NUMBER_FAULTS[fault]
+    plant(directory, file, old, new)
+    case = case_of(name)
+    command = case.command[0].removesuffix(".py")
+    with imported(directory / "project", monkeypatch, "train", command) as modules:
+        if command == "evaluate":
+            modules.train.train_and_save(modules.config, True)
+        function = "train_and_save" if command == "train" else command
+        numbers = getattr(getattr(modules, command), function)(modules.config, True)
+    assert failure(case, numbers).startswith(message)
 
 
 CHANGED = ["artefacts/model.safetensors", "artefacts/model.pt2", "plan.json", "extended.json", "config.json"]
@@ -561,8 +586,6 @@ def exported(tmp_path_factory):
 
 def judged(root, monkeypatch, name, **settings):
     """Serve and measure as the command of a case; say what is wrong."""
-    cases = build(Script, from_toml(cases_text(make_spec(), ["server"]).decode())).case
-    (case,) = (case for case in cases if case.name == name)
     module, function = ("ask_server", "examine") if name == "server" else ("load_server", "load")
     with imported(root / "project", monkeypatch, "serve", "ask_server", "load_server") as modules:
         known = modules.common.settings
@@ -578,7 +601,7 @@ def judged(root, monkeypatch, name, **settings):
             modules.common._refuse_infinite(numbers)
         except (OSError, RuntimeError, ValueError) as error:  # of which a command makes one sentence
             return str(error)
-    return "; ".join(said for metric in case.metrics if (said := metric.failure(numbers[metric.name])))
+    return failure(case_of(name), numbers)
 
 
 @pytest.mark.parametrize("name", ["server", "server load"])
@@ -613,4 +636,4 @@ def test_fault_of_the_server_fails_its_case(exported, tmp_path, monkeypatch, fau
 
 def test_forty_kinds_of_faults_are_planted():
     others = 2 + 1 + 1  # packages, the interpreter, a killed command
-    assert len(FAULTS) + len(CHANGED) + len(SERVER_FAULTS) + others >= 44
+    assert len(FAULTS) + len(NUMBER_FAULTS) + len(CHANGED) + len(SERVER_FAULTS) + others >= 44
