@@ -1,20 +1,22 @@
-"""Runs functions of a generated project in one process, which loads PyTorch once.
+"""Runs functions of generated projects, each project in a process of its own, forked when PyTorch is loaded.
 
-Its argument is JSON: a list of steps, each [module, function, changes of the configuration, quick], or
-["drive", "write", files, quick]. The working directory is the project. The last line that it prints is a list
-of what the functions returned, or of their errors.
+Each line of its input is JSON: the project, a file for what is printed, and a list of steps, each [module,
+function, changes of the configuration, quick], or ["drive", "write", files, quick]. It answers with the exit
+status. The last line in the file is then a list of what the functions returned, or of their errors.
 """
 
 import importlib
 import json
+import os
 import resource
+import signal
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
-sys.path.insert(0, ".")
+LIMIT = 300  # seconds
 
 
 def changed(config, changes):
@@ -188,8 +190,33 @@ def chained(config, quick):
     }
 
 
+def serve():
+    """Answer every request but this process's own: return the steps of that one, in its project."""
+    importlib.import_module("torch")
+    for line in sys.stdin:
+        folder, printed, steps = json.loads(line)
+        if not (child := os.fork()):
+            enter(folder, printed)
+            return steps
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+    return []
+
+
+def enter(folder, printed):
+    """Work in a project, for a limited time, and print into a file."""
+    signal.alarm(LIMIT)
+    os.chdir(folder)
+    sys.path.insert(0, ".")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
 if __name__ == "__main__":
     results = []
-    for module, function, changes, quick in json.loads(sys.argv.pop()):
+    for module, function, changes, quick in serve():
         results.append(step("__main__" if module == "drive" else module, function, changes, quick))
-    print(json.dumps(results))
+    if results:
+        print(json.dumps(results))

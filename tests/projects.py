@@ -1,9 +1,11 @@
 """Writes generated projects for tests, without an environment, and runs functions of them."""
 
+import atexit
 import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -29,18 +31,26 @@ def write(folder, spec):
     return folder
 
 
-def drive(folder, *steps, limit=300):
+def drive(folder, *steps):
     """Run functions of a project; see ``drive_project.py``. Returns what they returned."""
-    driver = Path(__file__).with_name("drive_project.py")
+    printed = folder.with_name(f"{folder.name}.printed")
+    server = driver()
+    print(json.dumps([str(folder), str(printed), steps]), file=server.stdin, flush=True)
+    status, text = server.stdout.readline().strip(), printed.read_text()
+    assert status == "0", f"exit status {status}: {text[-3000:]}"
+    return json.loads(text.splitlines()[-1])
+
+
+@cache
+def driver():
+    """Start the process that the projects of all tests are forked from."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, driver, json.dumps(steps)],
-        cwd=folder,
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("drive_project.py")],
         env=environment,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=limit,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    atexit.register(server.communicate)
+    return server
