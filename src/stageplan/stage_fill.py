@@ -82,7 +82,7 @@ class _Table:
         )  # fmt: skip
         group = choices.group if groups > 1 else np.full_like(choices.group, -1)
         kinds = (choices.devices, choices.replicas, choices.column, group, choices.degree, choices.strategy)
-        self._kinds = choices.begin, np.stack(kinds, axis=-1), choices.share
+        self._kinds = choices.begin, kinds, choices.share
         self._parts = 1
         self._numbers, self._chosen = self._arrays(most)
         self._counts = self._no_counts()

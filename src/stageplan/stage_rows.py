@@ -24,8 +24,8 @@ device_at: Any = None
 as_parts: Any = None
 SMALLEST, GREATEST = 1 / LARGEST, LARGEST
 
-DEVICES, REPLICAS, COLUMN, GROUP, DEGREE, STRATEGY = range(6)
-"""Columns of the matrix of choices; the options kept have the first one, or the first four."""
+DEVICES, REPLICAS, COLUMN, GROUP = range(4)
+"""Whole numbers of the options kept, which have the first one, or all."""
 
 
 def sum_up(first, last, level, sums, highest, high, low, infinite, maxima):
@@ -44,7 +44,7 @@ def sum_up(first, last, level, sums, highest, high, low, infinite, maxima):
 def first_wrong(parts):
     """Return the number of the first part that is not allowed; -1 if all are."""
     for i, x in enumerate(parts):
-        if not (x == 0 or SMALLEST <= x <= GREATEST):
+        if not (SMALLEST <= x <= GREATEST or x == 0):
             return i
     return -1
 
@@ -67,6 +67,8 @@ def row(first, place, choices, records, numbers, wholes, counts):
     last layer, the choice, the part and its value.
     """
     starts, kinds, shares = choices  # locals: reading a field of a tuple of arrays counts references
+    devices, replicas, column, groups, degree, strategy = kinds
+    several = wholes.shape[0] > 1
     high, low, infinite, maxima, unsupported, types, in_bytes, out_bytes, batch, microbatches = records
     layers, columns = unsupported.shape[0] - 1, unsupported.shape[1]
     sums, highest = np.empty((columns, high.shape[1])), np.empty((columns, high.shape[1]))
@@ -79,13 +81,13 @@ def row(first, place, choices, records, numbers, wholes, counts):
         for t in range(types.shape[0]):
             device = device_at(types, t)
             begin, fastest = place, np.inf
-            for k in range(starts[t], starts[t + 1]):
-                c = kinds[k, COLUMN]
+            for k in range(np.uint64(starts[t]), np.uint64(starts[t + 1])):  # no check for negative places
+                c = column[k]
                 if unsupported[last + 1, c] > unsupported[first, c]:
                     continue
                 stage = Stage(
-                    first, last, last - first + 1, layers, t, kinds[k, STRATEGY], c, kinds[k, DEGREE],
-                    kinds[k, REPLICAS], kinds[k, DEVICES], shares[k], batch, microbatches,
+                    first, last, last - first + 1, layers, t, strategy[k], c, degree[k],
+                    replicas[k], devices[k], shares[k], batch, microbatches,
                     in_bytes[stage_index], out_bytes[stage_index],
                 )  # fmt: skip
                 record = Layers(
@@ -95,19 +97,21 @@ def row(first, place, choices, records, numbers, wholes, counts):
                     fields_at(maxima, last * columns + c),
                 )
                 n, parts = as_parts(cost(stage, record, device))
-                if parts[0] == np.inf:  # it cannot run there
-                    continue
                 wrong = first_wrong(parts)
                 if wrong >= 0:
-                    return place, n, last, k, wrong, parts[wrong]
-                group = kinds[k, GROUP]
-                if parts[0] >= fastest and replaceable(parts, n, group, begin, place, numbers, wholes):
+                    if parts[0] == np.inf:  # it cannot run there
+                        continue
+                    return place, n, last, np.int64(k), wrong, parts[wrong]
+                if parts[0] < fastest:
+                    fastest = parts[0]
+                elif replaceable(parts, n, groups[k], begin, place, numbers, wholes):
                     continue
-                fastest = min(fastest, parts[0])
                 for i in range(n):
                     numbers[i, place] = parts[i]
-                for i in range(wholes.shape[0]):
-                    wholes[i, place] = kinds[k, i]
+                wholes[DEVICES, place] = devices[k]
+                if several:
+                    wholes[REPLICAS, place], wholes[COLUMN, place] = replicas[k], c
+                    wholes[GROUP, place] = groups[k]
                 place += 1
             counts[stage_index * types.shape[0] + t] = place - begin
         stage_index += 1
