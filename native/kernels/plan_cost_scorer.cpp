@@ -1,6 +1,7 @@
 #include "kernels/plan_cost_scorer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "model/option_lists.h"
@@ -10,11 +11,33 @@ namespace {
 
 constexpr size_t kManyStages = 256;  // of a block, which stays in the cache
 constexpr size_t kStep = 8;          // layers that are compared at once
+constexpr size_t kMostLayers = 64;   // whose bits fit into a word
 constexpr size_t kTableBytes = size_t{1} << 28;
 
 int count_layers(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
   if (problem.merge == Merge::adjacent) return stage.last - stage.first + 1;
   return static_cast<int>(std::count(scheme + stage.first, scheme + stage.last + 1, stage.label));
+}
+
+// Of kStep layers, those that end a stage: a bit of each, the lowest is that of the first. Labels are at least
+// 0.
+std::uint64_t ends_of_stages(const std::int8_t* scheme) {
+  constexpr std::uint64_t kLow = 0x7f7f7f7f7f7f7f7f;
+  std::uint64_t labels, next;
+  std::memcpy(&labels, scheme, kStep);
+  std::memcpy(&next, scheme + 1, kStep);
+  const std::uint64_t ends = ((labels ^ next) + kLow) >> 7 & 0x0101010101010101;
+  const bool first_is_lowest = std::endian::native == std::endian::little;
+  return ends * (first_is_lowest ? 0x0102040810204080 : 0x8040201008040201) >> 56;
+}
+
+// The same of up to kMostLayers layers, the one behind which is read as well.
+std::uint64_t ends_of_stages(const std::int8_t* scheme, size_t layers) {
+  std::uint64_t ends = 0;
+  size_t i = 0;
+  for (; i + kStep <= layers; i += kStep) ends |= ends_of_stages(scheme + i) << i;
+  for (; i < layers; ++i) ends |= std::uint64_t{scheme[i] != scheme[i + 1]} << i;
+  return ends;
 }
 
 double* objective_array(const Problem& problem, const ScoreArrays& scores) {
@@ -43,33 +66,20 @@ StageRecord RecordTable::make(int first, int last, int type) const {
 
 void PlanCostScores::add(size_t i, const std::int8_t* scheme, const RecordTable& table) {
   if (!begin_plan(i)) return;
-  const size_t count = find_stages(scheme);
-  StageRecord* const stages = block_.next_stages(count);
-  const size_t* const lasts = lasts_.data();
+  StageRecord* to = block_.next_stages(problem_.layers);
   const int* const types = problem_.label_types().data();
-  for (size_t s = 0, first = 0; s < count; ++s) {
-    const size_t last = lasts[s];
-    table.copy(first, last, types[scheme[last]], stages[s]);
-    first = last + 1;
-  }
-  end_plan(i, stages + count);
-}
-
-// Puts the last layers of the stages into `lasts_`, several layers at a time without branches; their number.
-size_t PlanCostScores::find_stages(const std::int8_t* scheme) {
-  size_t* const lasts = lasts_.data();
   const size_t end = problem_.layers - 1;
-  size_t count = 0, layer = 0;
-  const auto look_at = [&](size_t i) {
-    lasts[count] = i;
-    count += scheme[i] != scheme[i + 1];
+  size_t first = 0;
+  const auto copy = [&](size_t last) {
+    table.copy(first, last, types[scheme[last]], *to++);
+    first = last + 1;
   };
-  for (; layer + kStep <= end; layer += kStep)
-    if (std::memcmp(scheme + layer, scheme + layer + 1, kStep) != 0)
-      for (size_t i = 0; i < kStep; ++i) look_at(layer + i);
-  for (; layer < end; ++layer) look_at(layer);
-  lasts[count] = end;
-  return count + 1;
+  for (size_t layer = 0; layer < end; layer += kMostLayers)
+    for (std::uint64_t ends = ends_of_stages(scheme + layer, std::min(kMostLayers, end - layer)); ends != 0;
+         ends &= ends - 1)
+      copy(layer + std::countr_zero(ends));
+  copy(end);
+  end_plan(i, to);
 }
 
 void PlanCostScores::add(size_t i, const std::int8_t* scheme, const std::vector<Stage>& stages,

@@ -41,7 +41,7 @@ class RecordTable {
 class PlanCostScores {
  public:
   PlanCostScores(const Problem& problem, const ScoreArrays& scores)
-      : problem_(problem), scores_(scores), block_(*problem.plan_cost), lasts_(problem.layers) {}
+      : problem_(problem), scores_(scores), block_(*problem.plan_cost) {}
 
   // A scheme at the target of a table.
   void add(size_t i, const std::int8_t* scheme, const RecordTable& table);
@@ -56,13 +56,11 @@ class PlanCostScores {
  private:
   bool begin_plan(size_t i) const;
   void end_plan(size_t i, const StageRecord* end);
-  size_t find_stages(const std::int8_t* scheme);
 
   const Problem& problem_;
   const ScoreArrays scores_;
   PlanBlock block_;
   std::vector<size_t> schemes_;  // of the plans in the block
-  std::vector<size_t> lasts_;    // last layers of the stages of a scheme
 };
 
 }  // namespace stageplan
