@@ -182,7 +182,7 @@ bool Exact::may_descend() const {
 void Exact::make_matrix() {
   if (matrix_ || !StageMatrix::fits(problem_)) return;
   matrix_ =
-      stages_.listed() ? stages_.listed()->bounds() : std::make_shared<const StageMatrix>(problem_, loads_);
+      stages_.listed() ? stages_.listed()->matrix() : std::make_shared<const StageMatrix>(problem_, loads_);
 }
 
 // Finds the best plan of an interval, given its promising stages, whose stages take no longer than `high`.
@@ -317,7 +317,7 @@ std::shared_ptr<const StageGraph> Exact::narrowed(const StageGraph& graph, const
                                                   double time) {
   work_ += graph.size();
   auto narrow = std::make_shared<StageGraph>(graph);
-  narrow->narrow(problem_, stages_, marked, time);
+  narrow->narrow(stages_, marked, time);
   return narrow;
 }
 

@@ -64,7 +64,7 @@ Cheapest cheapest_of(const Problem& problem, const StageSource& stages, const St
     relaxation.weigh();
     const auto marked = relaxation.mark_promising();
     StageGraph small = graph;
-    small.narrow(problem, stages, marked, graph.time());
+    small.narrow(stages, marked, graph.time());
     Demand rest = price_of(problem, small);
     rest.most_cost = relaxed.demand.most_cost;
     const auto found = LabelSetting(problem, small, rest, relaxed.multipliers, relaxed.paths, width).run();

@@ -11,6 +11,7 @@ namespace {
 constexpr double kRate = 1 - kTolerance;  // margin for rounding: bounds stay valid
 constexpr Least kNothing{0, 0};           // to add to a total
 constexpr double kRounding = 1e-15;       // of a sum, for each of its terms
+constexpr size_t kAhead = 6;              // paths from that which is read to that which memory is asked for
 constexpr std::uint64_t kTypeWork = 4, kOpenWork = 2, kStageWork = 16;
 
 }  // namespace
@@ -18,7 +19,7 @@ constexpr std::uint64_t kTypeWork = 4, kOpenWork = 2, kStageWork = 16;
 SegmentSweep::SegmentSweep(const Problem& problem, const StageSource& stages)
     : problem_(problem),
       stages_(stages),
-      bounds_(stages.listed() ? stages.listed()->bounds().get() : nullptr),
+      listed_(stages.listed()),
       neighbours_alike_(problem.neighbours_may_share_type()) {
   for (int t = 0; t < problem.types; ++t) {
     if (problem.limit[t] < 1) continue;
@@ -77,9 +78,9 @@ double SegmentSweep::parallel(const Type& type, int first, int last) const {
 }
 
 double SegmentSweep::compute_weight(const Type& type, int first, int last) const {
-  if (bounds_) {
-    const size_t i = bounds_->at(first, last, type.number);
-    return weight_of(type, bounds_->serial_compute[i], bounds_->parallel_compute[i]);
+  if (listed_) {
+    const ListedStages::Bounds& bound = listed_->bounds(first, last, type.number);
+    return weight_of(type, bound.serial, bound.parallel);
   }
   return weight_of(type, serial(type, first, last), parallel(type, first, last));
 }
@@ -120,15 +121,21 @@ void SegmentSweep::open_paths(const std::vector<Least>& totals, int cut) {
 
 // Lower bound of the weight of a stage, given that of its computing.
 double SegmentSweep::least_weight(const Type& type, int first, int last, double computing) const {
-  if (bounds_) {
-    const size_t i = bounds_->at(first, last, type.number);
-    return std::max(computing, weight_of(type, bounds_->serial_transfer[i], bounds_->parallel_transfer[i]));
+  if (listed_) {
+    const ListedStages::Bounds& bound = listed_->bounds(first, last, type.number);
+    return std::max(computing, weight_of(type, bound.other_serial, bound.other_parallel));
   }
   const double seconds = type.receive[first] + type.send[last + 1];
   if (problem_.overlap) return std::max(computing, transfer_weight(type, seconds));
   const double parallel = seconds * type.parallel_transfer;
   return weight_of(type, (serial(type, first, last) + seconds - parallel) * kRate,
                    (this->parallel(type, first, last) + parallel) * kRate);
+}
+
+// Asks for what is read of the stage between a cut and a path.
+void SegmentSweep::prefetch(const Type& type, int cut, const Open& path) const {
+  const int first = std::min(cut, path.cut), last = std::max(cut, path.cut) - 1;
+  listed_->prefetch(first, last, type.number, path.devices);
 }
 
 // Calls `take` with the stages of a type between a cut and the paths, in the order of their keys, while the
@@ -143,10 +150,11 @@ void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take)
   for (size_t i = open.size(); i-- > 0 && open[i].key + work < limit;) {
     const double total = open[i].total, rest = limit - total;
     work_ += kOpenWork;
+    if (listed_ && i >= kAhead) prefetch(type, cut, open[i - kAhead]);
     if (near >= rest) continue;
     const int first = std::min(cut, open[i].cut), last = std::max(cut, open[i].cut) - 1;
     const double computing = compute_weight(type, first, last);
-    if ((computing < kInfinity || bounds_) &&
+    if ((computing < kInfinity || listed_) &&
         (computing >= rest || least_weight(type, first, last, computing) >= rest))
       continue;
     work_ += kStageWork;
@@ -155,7 +163,9 @@ void SegmentSweep::walk(Type& type, int cut, const Most& most, const Take& take)
       open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
       continue;
     }
-    if (!arc || total + weight(*arc) >= limit) continue;
+    if (!arc) continue;
+    open[i].devices = arc->devices;
+    if (total + weight(*arc) >= limit) continue;
     take(*arc, total + weight(*arc));
     limit = most();
   }

@@ -44,6 +44,7 @@ class SegmentSweep {
     double key;  // its total minus the price of the work of the layers up to there
     double total;
     int cut;
+    int devices = 1;  // of the last stage that continued it
   };
   struct Type {
     int number, most_devices;
@@ -65,6 +66,7 @@ class SegmentSweep {
   double compute_weight(const Type& type, int first, int last) const;
   double least_weight(const Type& type, int first, int last, double computing) const;
   void add_sums(Type& type) const;
+  void prefetch(const Type& type, int cut, const Open& path) const;
   double weight(const Arc& arc) const;
   double least_of(const Least& here, const Type& type) const;
   void begin(std::vector<Least>& totals, int cut, double direction);
@@ -76,7 +78,7 @@ class SegmentSweep {
 
   const Problem& problem_;
   const StageSource& stages_;
-  const StageMatrix* const bounds_;  // of listed options; null by Amdahl's law
+  const ListedStages* const listed_;  // null by Amdahl's law
   const bool neighbours_alike_;
   std::vector<Type> types_;         // types with devices
   std::vector<Least> start_, end_;  // totals to and from each cut; their arcs are first * types + type

@@ -7,6 +7,11 @@
 #include "common/stop.h"
 
 namespace stageplan {
+namespace {
+
+constexpr size_t kAhead = 12;  // arcs from that which is read to that which memory is asked for
+
+}  // namespace
 
 StageGraph::StageGraph(const Problem& problem, const StageSource& stages, double time, int stride,
                        double excess)
@@ -40,20 +45,36 @@ StageGraph::StageGraph(int layers, std::vector<Arc> arcs, double time) : arcs_(s
   }
 }
 
-void StageGraph::narrow(const Problem& problem, const StageSource& stages, const std::vector<char>& marked,
-                        double time) {
+// Without branches: which stages are marked follows no pattern.
+void StageGraph::keep(const std::vector<char>& marked) {
+  size_t kept = 0, i = 0;
+  for (int first = 0; first < layers(); ++first) {
+    const size_t end = begins_[first + 1];
+    begins_[first] = kept;
+    for (; i < end; ++i) {
+      arcs_[kept] = arcs_[i];
+      kept += marked[i] != 0;
+    }
+  }
+  begins_.back() = kept;
+  arcs_.resize(kept);
+}
+
+void StageGraph::narrow(const StageSource& stages, const std::vector<char>& marked, double time) {
+  keep(marked);
   StopCounter& work = StopCounter::of_thread();
   size_t kept = 0, i = 0;
-  for (int first = 0; first < problem.layers; ++first) {
+  for (int first = 0; first < layers(); ++first) {
     const size_t end = begins_[first + 1];
     work.count(1 + (end - i) / 16);
     begins_[first] = kept;
     for (; i < end; ++i) {
+      if (const size_t ahead = i + kAhead; ahead < arcs_.size() && !meets(arcs_[ahead].time, time))
+        stages.prefetch_faster(arcs_[ahead], time);
       const Arc& arc = arcs_[i];
-      if (!marked[i]) continue;
       if (meets(arc.time, time))
         arcs_[kept++] = arc;
-      else if (const auto faster = stages.reach(first, arc.last, arc.type, time))
+      else if (const auto faster = stages.faster(arc, time))
         arcs_[kept++] = *faster;
     }
   }

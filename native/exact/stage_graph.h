@@ -46,7 +46,7 @@ class StageGraph {
   StageGraph(int layers, std::vector<Arc> arcs, double time);
 
   // Keeps the marked stages that still reach `time`, which is at most that of the graph.
-  void narrow(const Problem& problem, const StageSource& stages, const std::vector<char>& marked, double time);
+  void narrow(const StageSource& stages, const std::vector<char>& marked, double time);
 
   void transfer(State& state, const Problem& problem);
 
@@ -60,6 +60,8 @@ class StageGraph {
   size_t begin(int first) const { return begins_[first]; }
 
  private:
+  void keep(const std::vector<char>& marked);
+
   std::vector<Arc> arcs_;  // by first layer
   std::vector<size_t> begins_;
   double time_ = 0;

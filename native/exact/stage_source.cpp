@@ -49,7 +49,18 @@ StageSource::StageSource(const Problem& problem, const StageLoads& loads)
 
 std::optional<Arc> StageSource::reach(int first, int last, int type, double time) const {
   if (!listed_) return by_law(problem_, loads_(first, last, type), first, last, type, time);
-  const std::optional<std::uint32_t> i = listed_->reach(first, last, type, time * (1 + kTolerance));
+  return listed_arc(first, last, type, listed_->reach(first, last, type, time * (1 + kTolerance)));
+}
+
+std::optional<Arc> StageSource::faster(const Arc& arc, double time) const {
+  const auto& [first, last, type, devices, slow] = arc;
+  if (!listed_) return reach(first, last, type, time);
+  return listed_arc(first, last, type,
+                    listed_->reach_above(devices, slow, first, last, type, time * (1 + kTolerance)));
+}
+
+std::optional<Arc> StageSource::listed_arc(int first, int last, int type,
+                                           std::optional<std::uint32_t> i) const {
   if (!i) return std::nullopt;
   const int devices = listed_->devices(*i, listed_->of(first, last, type));
   if (devices > problem_.limit[type]) return std::nullopt;

@@ -28,7 +28,15 @@ class StageSource {
   // The stage with the fewest devices that reach a time within the limits of its type; empty if none do.
   std::optional<Arc> reach(int first, int last, int type, double time) const;
 
-  // The same, and whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it
+  // The same for a stage that a graph has at a longer time, where it does not reach this one.
+  std::optional<Arc> faster(const Arc& arc, double time) const;
+
+  // Asks for what `faster` will read.
+  void prefetch_faster(const Arc& arc, double time) const {
+    if (listed_) listed_->prefetch_above(arc.devices, arc.time, arc.first, arc.last, arc.type, time);
+  }
+
+  // As `reach`, and whether the stage, and so every longer one, breaks a limit: its transfer may shrink as it
   // grows, its compute and memory cannot. Nothing is known of listed options.
   struct Found {
     std::optional<Arc> arc;
@@ -51,6 +59,8 @@ class StageSource {
   const ListedStages* listed() const { return listed_; }
 
  private:
+  std::optional<Arc> listed_arc(int first, int last, int type, std::optional<std::uint32_t> i) const;
+
   const Problem& problem_;
   const StageLoads& loads_;
   const ListedStages* listed_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/stop.h"
+#include "model/devices_bound.h"
 #include "model/option_lists.h"
 #include "model/provision.h"
 
@@ -28,7 +29,8 @@ bool ListedProvisioner::begin(const std::vector<Stage>& stages) {
     const std::uint32_t fastest = listed_.fastest(range, stage.type);
     if (fastest == range.end) return false;
     fastest_ = std::max(fastest_, listed_.seconds(fastest));
-    stages_.push_back({stage.type, range, range.begin, fastest});
+    stages_.push_back({stage.type, range, range.begin, fastest, {}});
+    if (listed_.work_grows()) stages_.back().bounds = listed_.bounds(stage.first, stage.last, stage.type);
   }
   violation_ = excess(static_cast<double>(stages.size()), problem_.columns->max_stages);
   return true;
@@ -83,11 +85,28 @@ std::optional<Score> ListedProvisioner::best(const std::vector<Stage>& stages) {
       best = now;
       keep();
     } else if (--until_check <= 0) {
-      if (!improves_beyond_tie(problem_, price(fastest_), best)) break;
+      if (!can_improve(best)) break;
       until_check = static_cast<int>(stages_.size()) / 4;
     }
   }
   return best;
+}
+
+// Whether any later state may be better: none is faster than the fastest, or has fewer devices. Where work
+// grows, the lower bound of the cost is convex in the stage time, as in Provisioner.
+bool ListedProvisioner::can_improve(const Score& best) {
+  if (!improves_beyond_tie(problem_, price(fastest_), best)) return false;
+  if (problem_.objective != Objective::cost || !listed_.work_grows()) return true;
+  const double time = times_.front().first;
+  DevicesBound sum{time * problem_.fixed_price, problem_.fixed_price};
+  for (const Sized& stage : stages_) {
+    const auto& [serial, parallel, other_serial, other_parallel] = stage.bounds;
+    const DevicesBound bound =
+        devices_bound(part_bound(serial, parallel, time), part_bound(other_serial, other_parallel, time), time);
+    sum.value += problem_.price[stage.type] * bound.value;
+    sum.slope += problem_.price[stage.type] * bound.slope;
+  }
+  return sum.slope > 0 || !meets(best.cost, problem_.cost_scale() * sum.value);
 }
 
 // Returns false if the slowest stage has no faster option.

@@ -33,12 +33,14 @@ class ListedProvisioner {
     int type;
     ListedStages::Range options;
     std::uint32_t at, fastest;
+    ListedStages::Bounds bounds;  // where work grows
   };
 
   bool begin(const std::vector<Stage>& stages);
   void reach(const std::vector<Stage>& stages, double time);
   double slowest() const;
   bool add_devices();
+  bool can_improve(const Score& best);
   Score price(double time);
 
   const Problem& problem_;

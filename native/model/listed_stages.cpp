@@ -1,6 +1,7 @@
 #include "model/listed_stages.h"
 
 #include <cmath>
+#include <limits>
 
 #include "common/stop.h"
 
@@ -8,6 +9,7 @@ namespace stageplan {
 namespace {
 
 constexpr double kRounding = 1e-12;       // of devices times time
+constexpr std::uint32_t kNear = 16;       // options that are read before the bounds say where to go on
 constexpr double kBelow = 1 - 1e-15;      // with which rounding leaves a bound below what it bounds
 constexpr double kRate = 1 - kTolerance;  // margin for the rounding of sums
 
@@ -73,25 +75,30 @@ ListedStages::ListedStages(const Problem& problem)
       examples_(std::ceil(problem.columns->batch / problem.columns->microbatches)),
       capacity_(problem.capacity),
       all_fit_(types_, listed_.memory.empty() && listed_.activations.empty()),
+      bounds_(StageMatrix::count(layers_) * types_),
       work_(types_, std::vector<double>(layers_ + 1, kInfinity)) {
-  auto bounds = std::make_shared<StageMatrix>(layers_, types_);
-  size_t most = 0;
-  for (size_t at = 0; at + 1 < listed_.begin.size(); ++at)
-    most = std::max<size_t>(most, listed_.begin[at + 1] - listed_.begin[at]);
+  std::uint32_t most = 0, least = std::numeric_limits<std::uint32_t>::max();
+  for (size_t at = 0; at + 1 < listed_.begin.size(); ++at) {
+    most = std::max(most, listed_.begin[at + 1] - listed_.begin[at]);
+    least = std::min(least, listed_.begin[at + 1] - listed_.begin[at]);
+  }
+  if (least == most) row_size_ = most;
   Envelope options(most);
-  bool grows = true;
   for (size_t first = 0; first < layers_; ++first) {
     begin_work(first);
     for (size_t last = first; last < layers_; ++last)
       for (size_t type = 0; type < types_; ++type) {
         read(of(first, last, type), type, options);
-        grows = grows && options.work_grows();
-        if (grows) add_bounds(first, last, type, options, *bounds);
+        work_grows_ = work_grows_ && options.work_grows();
+        if (work_grows_) add_bounds(first, last, type, options);
       }
   }
   begin_work(layers_);
   longest_ = longest_ > 0 ? longest_ * (1 + kTolerance) : 1;
-  if (grows) bounds_ = std::move(bounds);
+  if (!work_grows_)
+    bounds_ = {};
+  else if (StageMatrix::fits(problem))
+    make_matrix();
 }
 
 bool ListedStages::in_memory(std::uint32_t i, int type) const {
@@ -111,15 +118,30 @@ std::uint32_t ListedStages::fastest(const Range& range, int type) const {
 std::optional<std::uint32_t> ListedStages::reach(int first, int last, int type, double time) const {
   const Range range = of(first, last, type);
   std::uint32_t from = range.begin;
-  if (bounds_) {
-    const StageLoad load = bounds_->load(first, last, type);
+  if (work_grows_) {
+    const Bounds& bound = bounds(first, last, type);
     const double margin = time * (1 + kTolerance);  // for rounding
-    const double computing = margin - load.serial_compute, moving = margin - load.serial_transfer;
-    if (!(computing > 0 && moving > 0)) return std::nullopt;
-    const double least = std::max(load.parallel_compute / computing, load.parallel_transfer / moving) * kRate;
+    const double spare = margin - bound.serial, other_spare = margin - bound.other_serial;
+    if (!(spare > 0 && other_spare > 0)) return std::nullopt;
+    const double least = std::max(bound.parallel / spare, bound.other_parallel / other_spare) * kRate;
     if (!(least <= most_devices_)) return std::nullopt;
     from = at_devices(range, std::max(1, static_cast<int>(std::ceil(least))));
   }
+  return within(from, range, type, time);
+}
+
+std::optional<std::uint32_t> ListedStages::reach_above(int devices, double slow, int first, int last, int type,
+                                                       double time) const {
+  const Range range = of(first, last, type);
+  const std::uint32_t from = at_devices(range, least_above(devices, slow, time));
+  const std::uint32_t near = std::min(range.end, from + kNear);
+  for (std::uint32_t i = from; i < near; ++i)
+    if (seconds(i) <= time) return within(i, range, type, time);
+  return near < range.end ? reach(first, last, type, time) : std::nullopt;
+}
+
+std::optional<std::uint32_t> ListedStages::within(std::uint32_t from, const Range& range, int type,
+                                                  double time) const {
   const std::uint32_t i = first_within(from, range, type, time);
   return i < range.end ? std::optional(i) : std::nullopt;
 }
@@ -141,23 +163,31 @@ void ListedStages::read(const Range& range, int type, Envelope& options) {
   counted_ = counted_ && (count == 0 || (options.size == count && options.devices[count - 1] == count));
 }
 
-void ListedStages::add_bounds(size_t first, size_t last, size_t type, const Envelope& options,
-                              StageMatrix& bounds) {
-  const size_t i = bounds.row(type, first) + last - first;
-  if (options.size == 0) {
-    bounds.parallel_compute[i] = kInfinity;
-    return;
-  }
+void ListedStages::add_bounds(size_t first, size_t last, size_t type, const Envelope& options) {
+  if (options.size == 0) return;
+  Bounds& bound = bounds_[at(first, last, type)];
   const double work = options.least_work();
   work_[type][last + 1] = std::min(work_[type][last + 1], work_[type][first] + work * kRate);
   if (options.size == 1) {
-    bounds.parallel_compute[i] = work * kBelow;
-    bounds.serial_transfer[i] = options.time[0] * kBelow;
+    bound = {0, work * kBelow, options.time[0] * kBelow, 0};
     return;
   }
-  options.bound(options.slope(1, 0), bounds.serial_compute[i], bounds.parallel_compute[i]);
-  options.bound(options.slope(options.size - 1, options.size - 2), bounds.serial_transfer[i],
-                bounds.parallel_transfer[i]);
+  options.bound(options.slope(1, 0), bound.serial, bound.parallel);
+  options.bound(options.slope(options.size - 1, options.size - 2), bound.other_serial, bound.other_parallel);
+}
+
+void ListedStages::make_matrix() {
+  auto matrix = std::make_shared<StageMatrix>(layers_, types_);
+  for (size_t type = 0; type < types_; ++type)
+    for (size_t first = 0; first < layers_; ++first)
+      for (size_t last = first, i = matrix->row(type, first); last < layers_; ++last, ++i) {
+        const Bounds& bound = bounds_[at(first, last, type)];
+        matrix->serial_compute[i] = bound.serial;
+        matrix->parallel_compute[i] = bound.parallel;
+        matrix->serial_transfer[i] = bound.other_serial;
+        matrix->parallel_transfer[i] = bound.other_parallel;
+      }
+  matrix_ = std::move(matrix);
 }
 
 // Completes the work up to a cut, all stages before which are known: as much as with the least of those that

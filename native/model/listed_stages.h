@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/prefetch.h"
 #include "common/stop.h"
 #include "model/stage_matrix.h"
 
@@ -20,13 +21,20 @@ class ListedStages {
 
   // Whether devices times time never fall from one option of a stage to the next one that has more devices,
   // takes less time and fits. Only then there are bounds.
-  bool work_grows() const { return bounds_ != nullptr; }
+  bool work_grows() const { return work_grows_; }
 
   // Longer than the time of any option, and more than 0.
   double longest() const { return longest_; }
 
-  // No option of k devices that fits takes less time than those of compute and of transfer.
-  const std::shared_ptr<const StageMatrix>& bounds() const { return bounds_; }
+  // No option of k devices that fits takes less time than serial + parallel / k, by either of two lines;
+  // infinite where no option fits.
+  struct Bounds {
+    double serial = 0, parallel = kInfinity, other_serial = 0, other_parallel = 0;
+  };
+  const Bounds& bounds(int first, int last, int type) const { return bounds_[at(first, last, type)]; }
+
+  // The same in arrays, those of compute and of transfer; null where they do not fit.
+  const std::shared_ptr<const StageMatrix>& matrix() const { return matrix_; }
 
   // Device-seconds of the layers before each cut on a type: those of a stage are no less than what lies between
   // its cuts.
@@ -39,7 +47,9 @@ class ListedStages {
   Range of(int first, int last, int type) const {
     const size_t row = static_cast<size_t>(first) * (2 * layers_ - first + 1) / 2;
     const size_t at = (row + last - first) * types_ + type;
-    return {listed_.begin[at], listed_.begin[at + 1]};
+    if (row_size_ == 0) return {listed_.begin[at], listed_.begin[at + 1]};
+    const auto begin = static_cast<std::uint32_t>(at * row_size_);
+    return {begin, begin + row_size_};
   }
 
   // The first position with at least so many devices, at least 1.
@@ -68,6 +78,26 @@ class ListedStages {
   // The option of a stage with the fewest devices that takes at most `time` and fits.
   std::optional<std::uint32_t> reach(int first, int last, int type, double time) const;
 
+  // The same where the option with so many devices takes longer, `slow`, and all with fewer do: where work
+  // grows, one that takes `time` has as much of it at least.
+  std::optional<std::uint32_t> reach_above(int devices, double slow, int first, int last, int type,
+                                           double time) const;
+
+  // Asks for what `reach` will read, of a stage that is likely to get so many devices.
+  void prefetch(int first, int last, int type, int devices) const {
+    stageplan::prefetch(&bounds(first, last, type));
+    prefetch_option(first, last, type, devices);
+  }
+  void prefetch_option(int first, int last, int type, int devices) const {
+    const Range range = of(first, last, type);
+    if (range.begin == range.end) return;
+    const size_t guess = size_t{range.begin} + devices - 1;
+    stageplan::prefetch(&listed_.time[std::min<size_t>(guess, range.end - 1)]);
+  }
+  void prefetch_above(int devices, double slow, int first, int last, int type, double time) const {
+    prefetch_option(first, last, type, least_above(devices, slow, time));
+  }
+
   int devices(std::uint32_t i, const Range& range) const {
     return counted_ ? static_cast<int>(i - range.begin) + 1 : listed_.devices[i];
   }
@@ -76,6 +106,8 @@ class ListedStages {
   }
 
  private:
+  static constexpr double kGrowth = 1 - 1e-5;  // margin for the rounding of as many as kMaxDevices comparisons
+
   struct Envelope;
   template <class Holds>
   std::uint32_t first_that(std::uint32_t from, const Range& range, int type, const Holds& holds) const {
@@ -90,8 +122,18 @@ class ListedStages {
   }
   bool fits(std::uint32_t i, int type) const { return all_fit_[type] || in_memory(i, type); }
   bool in_memory(std::uint32_t i, int type) const;
+  int least_above(int devices, double slow, double time) const {
+    if (!work_grows_ || !(time > 0)) return devices + 1;
+    const double least = devices * slow / time * kGrowth;
+    return std::max(devices + 1, static_cast<int>(std::min<double>(least, kMaxDevices)));
+  }
+  std::optional<std::uint32_t> within(std::uint32_t from, const Range& range, int type, double time) const;
+  size_t at(size_t first, size_t last, size_t type) const {
+    return type * StageMatrix::count(layers_) + last * (last + 1) / 2 + first;
+  }
   void read(const Range& range, int type, Envelope& options);
-  void add_bounds(size_t first, size_t last, size_t type, const Envelope& options, StageMatrix& bounds);
+  void add_bounds(size_t first, size_t last, size_t type, const Envelope& options);
+  void make_matrix();
   void begin_work(size_t cut);
 
   const ListedOptions& listed_;
@@ -100,9 +142,12 @@ class ListedStages {
   const double examples_;               // in flight
   const std::vector<double> capacity_;  // (types,), bytes
   std::vector<char> all_fit_;           // (types,)
+  std::uint32_t row_size_ = 0;          // options of each stage on each type, where all have as many
   bool counted_ = true;                 // whether each stage has options of 1, 2, ... devices, none left out
   bool fall_ = true;                    // whether all options fit and each is faster than those before it
-  std::shared_ptr<const StageMatrix> bounds_;
+  bool work_grows_ = true;
+  std::vector<Bounds> bounds_;  // by type, last layer and first layer: the order in which paths are extended
+  std::shared_ptr<const StageMatrix> matrix_;
   std::vector<std::vector<double>> work_;  // by type, (layers + 1,)
   double longest_ = 0;
 };

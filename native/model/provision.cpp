@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/stop.h"
+#include "model/devices_bound.h"
 
 namespace stageplan {
 namespace {
@@ -10,27 +11,13 @@ namespace {
 constexpr std::uint64_t kWorkOfStep = 64;  // options examined, where stages are chosen among them
 constexpr double kStride = 0.999;  // factor between stage times, if steps of one device would be too many
 
-// Lower bound of tau * price * devices(tau) of one stage and its slope in tau, for real-valued devices:
-// convex in tau, as the maximum of convex functions.
-struct Bound {
-  double value, slope;
-};
-
-Bound part_bound(double serial, double parallel, double time) {
-  if (parallel == 0) return {0, 0};
-  const double spare = std::max(time - serial, parallel / kMaxDevices);
-  return {time * parallel / spare, -parallel * serial / (spare * spare)};
-}
-
-Bound larger(const Bound& a, const Bound& b) { return a.value >= b.value ? a : b; }
-
-Bound stage_bound(const Problem& problem, const StageLoad& load, double time) {
-  const Bound one_device{time, 1};
+DevicesBound stage_bound(const Problem& problem, const StageLoad& load, double time) {
   if (!problem.overlap)
-    return larger(one_device, part_bound(load.serial_compute + load.serial_transfer,
-                                         load.parallel_compute + load.parallel_transfer, time));
-  return larger(one_device, larger(part_bound(load.serial_compute, load.parallel_compute, time),
-                                   part_bound(load.serial_transfer, load.parallel_transfer, time)));
+    return devices_bound(part_bound(load.serial_compute + load.serial_transfer,
+                                    load.parallel_compute + load.parallel_transfer, time),
+                         {0, 0}, time);
+  return devices_bound(part_bound(load.serial_compute, load.parallel_compute, time),
+                       part_bound(load.serial_transfer, load.parallel_transfer, time), time);
 }
 
 }  // namespace
@@ -190,9 +177,9 @@ bool Provisioner::can_improve(const Score& best) const {
   const auto violation = [&] { return stage_violation_ + device_violation(problem_, counts_.data()); };
   if (problem_.objective == Objective::price && meets(best.violation, violation())) return false;
   const double time = times_.front().first;
-  Bound sum{time * problem_.fixed_price, problem_.fixed_price};
+  DevicesBound sum{time * problem_.fixed_price, problem_.fixed_price};
   for (const Stage& stage : *stages_) {
-    const Bound bound = stage_bound(problem_, stage.load, time);
+    const DevicesBound bound = stage_bound(problem_, stage.load, time);
     sum.value += problem_.price[stage.type] * bound.value;
     sum.slope += problem_.price[stage.type] * bound.slope;
   }
