@@ -69,7 +69,7 @@ def test_project_has_only_the_files_of_its_task(tmp_path):
     )
     assert target.placed == [
         "README.md", "checkpoint.py", "common.py", "config.json", "data.py", "division.py", "evaluate.py",
-        "export.py", "first_inference.py", "infer.py", "logs.py", "network.py", "parallel.py",
+        "export.py", "first_inference.py", "infer.py", "loading.py", "logs.py", "network.py", "parallel.py",
         "requirements.lock", "requirements.txt", "sequence.py", "sizes.py", "train.py",
     ]  # fmt: skip
     assert (tmp_path / "project/requirements.txt").read_text() == "torch==2\n"

@@ -6,6 +6,8 @@ depends on the largest tensor of the network: for an example of 1,024 tokens, 50
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence

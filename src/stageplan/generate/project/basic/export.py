@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from loading import loading
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +36,8 @@ def trace(config: Config, service: nn.Module) -> ExportedProgram:
     """Trace a network for batches of any size."""
     inputs, _ = on_device(config, data.batch(config, "evaluation", 0, 4))
     any_size = {"inputs": tuple({0: Dim("batch")} for _ in inputs)}
-    return torch.export.export(service, inputs, dynamic_shapes=any_size)
+    with loading():  # PyTorch's compiler
+        return torch.export.export(service, inputs, dynamic_shapes=any_size)
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
@@ -48,7 +51,7 @@ def save_program(program: ExportedProgram, path: Path) -> None:
 
 def load_program(config: Config, path: Path = PROGRAM) -> nn.Module:
     """Read an exported program; its checksum is compared first, since reading it may run code."""
-    with verified(path) as stream:
+    with verified(path) as stream, loading():
         return torch.export.load(stream).module()
 
 

@@ -6,6 +6,8 @@ occupy themselves, as a limit of the system does.
 
 from __future__ import annotations
 
+from loading import loading
+
 import os
 import weakref
 from collections.abc import Callable, Iterable
@@ -30,7 +32,8 @@ def sizes(config: Config, quick: bool) -> dict[str, float]:
     batch = training_batch(config, 0)
     parts = split(batch, config.train.micro_batches)[:2]  # the second adds to the gradients of the first
     requested, _ = data.batch(config, "evaluation", 0, config.infer.batch)
-    module = build(config, device="meta")
+    with loading():  # which may load PyTorch's compiler, as the first optimizer does
+        module = build(config, device="meta")
     with FakeTensorMode(allow_non_fake_inputs=True):
         without_content(module)
         inferring = most_bytes(module, lambda: _infer(config, module, requested))

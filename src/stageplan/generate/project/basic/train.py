@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from loading import loading
+
 import math
 import time
 from collections.abc import Iterator
@@ -163,12 +165,13 @@ def _is_due(every: int, number: int) -> bool:
 
 def make_optimizer(config: Config, module: nn.Module) -> torch.optim.Optimizer:
     """Make the optimizer of a network, or of a stage of it."""
-    return torch.optim.AdamW(
-        module.parameters(),
-        lr=config.train.learning_rate,
-        weight_decay=config.train.weight_decay,
-        eps=EPSILON,
-    )
+    with loading():  # the first optimizer of a process loads PyTorch's compiler
+        return torch.optim.AdamW(
+            module.parameters(),
+            lr=config.train.learning_rate,
+            weight_decay=config.train.weight_decay,
+            eps=EPSILON,
+        )
 
 
 def set_learning_rate(config: Config, optimizer: torch.optim.Optimizer, step: int, steps: int) -> float:

@@ -5,6 +5,8 @@ Where there is no C++ compiler, both are skipped, with exit status 77.
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import os
 import shutil
 import struct

@@ -7,6 +7,8 @@ network, so that a network of one's own is pruned too. Tensors get smaller, and 
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 from dataclasses import dataclass
 from typing import Any
 

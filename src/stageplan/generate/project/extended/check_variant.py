@@ -5,6 +5,8 @@ Usage: ``check_variant.py NAME``; the name of the exported program, which the va
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import json
 import sys
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 from dataclasses import fields, replace
 
 import torch

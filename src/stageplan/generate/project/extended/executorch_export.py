@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 from collections.abc import Callable
 from pathlib import Path
 

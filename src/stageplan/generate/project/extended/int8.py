@@ -7,6 +7,8 @@ numbers that training examples cause there.
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import logging
 import tempfile
 from collections.abc import Iterator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 from dataclasses import replace
 
 from common import ARTEFACTS, Config, build, load_weights, run, save_weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import warnings
 from collections.abc import Callable
 from pathlib import Path

@@ -6,6 +6,8 @@ So the processes of a stage take micro-batches in turn, and sum their gradients 
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import json
 import multiprocessing
 import os
@@ -343,7 +345,7 @@ def train_in_stages(
 def _start(processes: int, arguments: tuple[Any, ...]) -> None:
     """Run `work` in processes that are forked from one that has PyTorch loaded, where the system can."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    multiprocessing.set_forkserver_preload(["torch._dynamo", "pipeline"])
+    multiprocessing.set_forkserver_preload(["loading", "torch._dynamo", "pipeline"])
     start_processes(work, arguments, nprocs=processes, start_method=method)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 from torch import nn
 from torch.nn.utils import prune as pruning
 

@@ -6,6 +6,8 @@ they are used, so it is memory that this saves, not time. Weights of one dimensi
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 from pathlib import Path
 
 import torch

@@ -7,6 +7,8 @@ after it was killed, it goes on.
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import os
 import signal
 import tempfile

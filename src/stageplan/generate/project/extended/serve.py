@@ -13,6 +13,8 @@ Wrong input is answered with status 422, a body that is too large with 413, too 
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 import argparse
 import asyncio
 import json

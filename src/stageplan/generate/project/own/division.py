@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import loading  # noqa: F401
+
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
