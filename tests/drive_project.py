@@ -161,7 +161,25 @@ def replayed(config, quick):
     ]
     times = [speed.Times.of(json.loads(json.dumps(one.to_list()))) for one in times]
     slower = [speed.Times(times[0].passes, rest=0.25), times[1]]
-    return [speed.replay([(0,), (1,)], times, [1.0, 1.0]), speed.replay([(0,), (1,)], slower, [1.0, 2.0])]
+    copying = [replace(one, sent=8, received=8, steps=1) for one in times]  # 4 bytes a pass
+    stages = [(0,), (1,)]
+    return [
+        speed.replay(stages, times, [1.0, 1.0]),
+        speed.replay(stages, slower, [1.0, 2.0]),
+        speed.replay(stages, copying, [1.0, 1.0], 8.0),
+    ]
+
+
+def crowded(config, quick):
+    """Return what is noted of more processes than cores, and of as many."""
+    speed = importlib.import_module("pipeline_speed")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    printed = []
+    for processes in (cores + 1, cores):
+        with redirect_stdout(StringIO()) as words:
+            speed._note_crowded(config, processes)
+        printed.append(words.getvalue())
+    return printed
 
 
 def names(config, quick):

@@ -1,6 +1,7 @@
 """The extended function: order of extensions, the plan, and pipelined training equal to one process."""
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -215,7 +216,7 @@ PLANS = {
 
 # With gradients that are cut in every step, and a learning rate that falls.
 CLIPPED = {"train": {"clip_norm": 0.05, "schedule": "cosine", "warm_up_steps": 2}}
-OTHERS = ("not tied", "gpipe", "clipped", "replayed", "simulated", "a layer too few", "no device")
+OTHERS = ("not tied", "gpipe", "clipped", "replayed", "crowded", "simulated", "a layer too few", "no device")
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +238,7 @@ def pipelined(tmp_path_factory):
     steps += [written(PLANS["replicas, more before"] | {"extended.json": settings})]
     steps += [["pipeline", "pipeline", {}, True]]
     steps += [written(PLANS["three processes"]), ["pipeline", "pipeline", CLIPPED, True]]
-    steps += [["drive", "replayed", {}, True]]
+    steps += [["drive", "replayed", {}, True], ["drive", "crowded", {}, True]]
     simulated = {"plan.json": {"stages": [{"type": "h100", "layers": LAYERS, "devices": 1}]}}
     steps += [written(simulated), ["pipeline", "pipeline", {}, True]]
     for wrong in (plan((LAYERS[:1], 1), (LAYERS[2:], 1)), plan((LAYERS[:1], 0), (LAYERS[1:], 1))):
@@ -275,8 +276,14 @@ def test_speed_is_beside_the_prediction_and_that_of_one_process(pipelined, name)
 
 
 def test_batch_is_replayed_with_a_device_for_each_process(pipelined):
-    assert pipelined["replayed"] == [9.5, 6.75]
+    assert pipelined["replayed"] == [9.5, 6.75, 12.5]
     assert pipelined["simulated"]["simulated_types"] == 1
+
+
+def test_more_processes_than_cores_do_not_test_the_prediction(pipelined):
+    more, as_many = pipelined["crowded"]
+    assert re.match(r"note: \d+ processes shared \d+ cores, .* does not test the prediction\n$", more)
+    assert as_many == ""
 
 
 def test_untied_shared_weights_are_detected(pipelined):

@@ -60,7 +60,7 @@ class _Parts(Struct, frozen=True):
 
 
 _EXTENSIONS: dict[Extension, _Parts] = {
-    "pipeline": _Parts(("layer_times.py", "pipeline.py", "pipeline_speed.py"), "pipeline"),
+    "pipeline": _Parts(("layer_times.py", "pipeline.py", "pipeline_speed.py", "transfer.py"), "pipeline"),
     "replicas": _Parts(needs=("pipeline",)),  # the plan may give a stage more than one device
     "mixed-precision": _Parts(("mixed_precision.py",), "mixed_precision"),
     "accumulation": _Parts(("accumulate.py",), "accumulate"),

@@ -4,51 +4,50 @@ from __future__ import annotations
 
 import loading  # noqa: F401
 
+import json
 import math
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 from torch import Tensor, nn
+from torch.multiprocessing import start_processes  # type: ignore[attr-defined]
 
 import network
 from common import ARTEFACTS, Config, as_tuple, in_precision, on_device, run, settings, write_json
 from division import build_layers
+from pipeline import COMPARED, MEASURED, Stage, work
+from pipeline_speed import Times
 from train import make_optimizer, split, training_batch
+from transfer import start_method, transfer, use_loopback
 
 WORKLOAD = ARTEFACTS / "workload.json"
 TRAINED = 4  # tensors of the size of a parameter: itself, its gradient, and two averages of the optimizer
-SIZES = (1, 2**20)  # numbers of the two tensors that are sent
-PATIENCE = timedelta(minutes=1)  # to wait for the other process
 
 
 def layer_times(config: Config, quick: bool) -> dict[str, float]:
     """Measure all layers on a micro-batch, and write the workload."""
     torch.set_num_threads(1)
-    message, rate = transfer()
     micro_batches, repeats = settings("pipeline")["micro_batches"], 3 if quick else 20
     tensors, targets = on_device(config, split(training_batch(config, 0), micro_batches)[0])
     layers: list[dict[str, Any]] = []
     passes, passed = [], []
     holders: dict[nn.Parameter, list[str]] = {}
     named = build_layers(config, tensors)
+    use_loopback()
+    trial = _trial(config, [name for name, _ in named]) if len(named) > 1 else []
+    rate = transfer()
     for name, layer in named:
         one = _pass(config, layer, tensors, targets if name == named[-1][0] else None)
-        entering, kept = len(tensors), _kept_bytes(layer, one)
+        kept = _kept_bytes(layer, one)
         tensors = tuple(tensor.detach() for tensor in one())
         layers.append(
             {
                 "name": name,
                 "kind": type(layer).__name__,
-                "receive": message * entering,
-                "send": message * len(tensors),
                 "memory": TRAINED * _bytes(layer.parameters()),
                 "activations": kept,
                 "gradients": _bytes(layer.parameters()),
@@ -70,52 +69,45 @@ def layer_times(config: Config, quick: bool) -> dict[str, float]:
     for layer, seconds in zip(layers, updating, strict=True):
         # The stages at the ends draw the examples, for their inputs and targets.
         layer["update"] = seconds + (drawing if layer in (layers[0], layers[-1]) else 0.0)
+    sending, receiving = _add_stages(layers, trial)
     shared = [names for names in holders.values() if len(names) > 1]
     write_json(WORKLOAD, _workload(config, layers, passed, shared, len(targets)))
     return {
         "layers": len(layers),
         "seconds": sum(layer["compute"][config.device] for layer in layers),
-        "message_seconds": message,
+        "send_seconds": sending,
+        "receive_seconds": receiving,
         "bytes_per_second": rate,
     }
 
 
-def transfer(repeats: int = 10) -> tuple[float, float]:
-    """Measure what the transfer of a tensor forward, and of its gradient back, takes of a process.
-
-    Returns
-    -------
-    float
-        Processor seconds for both where they are empty.
-    float
-        Further bytes a second.
-    """
-    if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # both processes are on this machine
-    method = "fork" if "fork" in torch.multiprocessing.get_all_start_methods() else "spawn"
+def _trial(config: Config, names: list[str]) -> list[Times]:
+    """Train in two stages, each with half of the layers; return what both processes measured."""
+    half = len(names) // 2
+    stages = [Stage("", tuple(names[:half]), (0,)), Stage("", tuple(names[half:]), (1,))]
     with tempfile.TemporaryDirectory() as folder:
-        other = torch.multiprocessing.get_context(method).Process(target=_exchange, args=(1, folder, repeats))
-        other.start()
-        least, most = _exchange(0, folder, repeats)
-        other.join()
-    return least, 2 * 4 * (SIZES[1] - SIZES[0]) / max(most - least, 1e-9)
+        start_processes(
+            work, (config, stages, COMPARED, folder, MEASURED), nprocs=2, start_method=start_method()
+        )
+        reports = [json.loads(Path(folder, f"{rank}.json").read_bytes()) for rank in range(2)]
+    return [Times.of(report["times"]) for report in reports]
 
 
-def _exchange(rank: int, folder: str, repeats: int) -> list[float]:
-    """Send tensors to and fro between two processes; return the least processor seconds for each size."""
-    meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2, timeout=PATIENCE)
-    found = []
-    for size in SIZES:
-        tensor, times = torch.empty(size), []
-        for _ in range(1 + repeats):
-            begin = time.process_time()
-            for sends in (rank == 0, rank == 1):
-                dist.send(tensor, 1 - rank) if sends else dist.recv(tensor, 1 - rank)
-            times.append(time.process_time() - begin)
-        found.append(min(times[1:]))
-    dist.destroy_process_group()
-    return found
+def _add_stages(layers: list[dict[str, Any]], trial: list[Times]) -> tuple[float, float]:
+    """Add to the layers what stages take beyond them, by a trial; return the seconds of a boundary's sides.
+
+    Those are for messages, and for computing with what has left the caches while a process waited for one.
+    """
+    half, sides = len(layers) // 2, [0.0, 0.0]
+    for side, (part, times) in enumerate(zip((layers[:half], layers[half:]), trial, strict=False)):
+        computed = sum(sum(layer["compute"].values()) for layer in part)
+        sides[side] = max(0.0, times.seconds("forward") + times.seconds("backward") - computed)
+        # What a step takes besides its passes and updates counts for the layers at the ends.
+        end = layers[0] if side == 0 else layers[-1]
+        end["update"] += max(0.0, times.rest - sum(layer["update"] for layer in part))
+    for layer in layers:
+        layer["send"], layer["receive"] = sides
+    return sides[0], sides[1]
 
 
 def _pass(
@@ -137,11 +129,12 @@ def _pass(
 
 
 def _least_seconds(config: Config, work: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Time functions that run in turn, as layers do: in processor time on a processor."""
+    """Time functions that run in turn, as layers do: in processor time of this thread on a processor."""
     on_processor = config.device == "cpu"
-    clock = time.process_time if on_processor else time.perf_counter
+    clock = time.thread_time if on_processor else time.perf_counter
     least = [math.inf] * len(work)
-    for repeat in range(1 + repeats):
+    start, repeat = time.process_time(), 0
+    while repeat <= repeats or time.process_time() - start < MEASURED:
         for i, one in enumerate(work):
             begin = clock()
             one()
@@ -149,6 +142,7 @@ def _least_seconds(config: Config, work: list[Callable[[], object]], repeats: in
                 torch.cuda.synchronize()
             if repeat:
                 least[i] = min(least[i], clock() - begin)
+        repeat += 1
     return least
 
 

@@ -11,7 +11,6 @@ import loading  # noqa: F401
 import json
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -47,11 +46,13 @@ from division import build_layers, build_stage, layer_names, tensors_of
 from evaluate import margin_of, measure_network
 from pipeline_speed import Times, alone_in_steps, compared
 from train import make_optimizer, set_learning_rate, split, training_batch
+from transfer import transfer, use_loopback
 
 PLAN = Path("plan.json")
 RECORD = ARTEFACTS / "pipeline.json"
 WEIGHTS = ARTEFACTS / "model-pipeline.safetensors"
 COMPARED = 5  # steps; later, differences of rounding have grown
+MEASURED = 0.5  # processor seconds of a process, at least, in which the speed is measured
 PATIENCE = timedelta(minutes=5)  # to wait for a message from another process
 
 
@@ -117,26 +118,25 @@ class Worker:
         self.order = _order(self.mine, _ahead(stages, self.index, len(self.mine)))
         self.waiting: dict[int, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {}
         self.sending: list[tuple[dist.Work, Tensor]] = []
-        self.times = Times()
+        self.times = Times(device=config.device)
 
     def step(self, step: int) -> float:
         """Update the weights of the stage once. The last stage returns the loss before."""
         if step == 1:
-            self.times = Times()  # the first step loads code
-        processor, clock = time.process_time(), time.perf_counter()
+            self.times = Times(device=self.config.device)  # the first step loads code
+        processor, clock = self.times.now(), time.perf_counter()
         self.optimizer.zero_grad()
         set_learning_rate(self.config, self.optimizer, step, self.steps)
-        batch = training_batch(self.config, step)
-        parts = [on_device(self.config, part) for part in split(batch, self.micro_batches)]
+        parts = self.examples(step)
         loss = torch.zeros(())
-        begin = time.process_time()
+        begin = self.times.now()
         for what, m in self.order:
             with self.times.measured((what, m)):
                 if what == "forward":
-                    loss += self.forward(m, parts[m])
+                    loss += self.forward(m, parts[m] if parts else None)
                 else:
                     self.backward(m)
-        passes = time.process_time() - begin
+        passes = self.times.now() - begin
         for work, _ in self.sending:
             work.wait()
         self.sending.clear()
@@ -145,14 +145,21 @@ class Worker:
         self.optimizer.step()
         if len(self.stage.ranks) > 1:
             dist.all_reduce(loss, group=self.groups[self.stage.ranks])
-        self.times.rest = min(self.times.rest, time.process_time() - processor - passes)
+        self.times.rest = min(self.times.rest, self.times.now() - processor - passes)
         self.times.steps += 1
         self.times.clock = min(self.times.clock, time.perf_counter() - clock)
         return loss.item()
 
-    def forward(self, m: int, part: Batch) -> Tensor:
+    def examples(self, step: int) -> list[Batch]:
+        """Return the micro-batches of a step, for inputs of the first stage and targets of the last."""
+        if self.before and self.behind:
+            return []
+        batch = training_batch(self.config, step)
+        return [on_device(self.config, part) for part in split(batch, self.micro_batches)]
+
+    def forward(self, m: int, part: Batch | None) -> Tensor:
         """Run the stage on a micro-batch, and pass its outputs on or, in the last stage, return its loss."""
-        inputs, targets = part
+        inputs, targets = part or ((), None)
         if self.before:
             inputs = self._receive(m, 0, self.before, self.entering)
             inputs = tuple(tensor.requires_grad_(tensor.is_floating_point()) for tensor in inputs)
@@ -163,6 +170,7 @@ class Worker:
             self._send(m, 0, self.behind, outputs)
             self.waiting[m] = inputs, outputs
             return torch.zeros(())
+        assert targets is not None
         loss = network.loss(outputs.float(), targets) / self.micro_batches
         self.waiting[m] = inputs, (loss,)
         return loss.detach().cpu()
@@ -213,7 +221,7 @@ class Worker:
 
     def _send(self, m: int, way: int, ranks: tuple[int, ...], tensors: tuple[Tensor, ...]) -> None:
         for i, tensor in enumerate(tensors):
-            with self.times.transferring(tensor.nbytes):
+            with self.times.transferring(tensor.nbytes, 0):
                 sent = tensor.detach().cpu().contiguous()
                 work = dist.isend(sent, self._turn(ranks, m), tag=_tag(m, way, i))
             assert work is not None
@@ -224,7 +232,7 @@ class Worker:
     ) -> tuple[Tensor, ...]:
         tensors = tuple(torch.empty_like(pattern, device="cpu") for pattern in patterns)
         for i, tensor in enumerate(tensors):
-            with self.times.transferring(0):  # its bytes count where they are sent
+            with self.times.transferring(0, tensor.nbytes):
                 dist.recv(tensor, self._turn(ranks, m), tag=_tag(m, way, i))
         return tuple(tensor.to(self.config.device) for tensor in tensors)
 
@@ -296,8 +304,10 @@ def _groups(config: Config, stages: list[Stage], module: nn.Module) -> dict[Any,
     return groups
 
 
-def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str) -> None:
-    """Run one of the processes; write its losses, weights and stage to files."""
+def work(
+    rank: int, config: Config, stages: list[Stage], steps: int, folder: str, seconds: float = 0.0
+) -> None:
+    """Run one of the processes; write its losses, weights and stage to files, and then measure it longer."""
     torch.set_num_threads(1)
     if config.device == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())
@@ -309,19 +319,29 @@ def work(rank: int, config: Config, stages: list[Stage], steps: int, folder: str
     losses = [worker.step(step) for step in range(steps)]
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors_of(worker.module).items()}
     save_file(tensors, f"{folder}/{rank}.safetensors")
+    _measure_longer(worker, seconds)
     ran = [name for name, _ in worker.module.named_children()]
     report = {"layers": ran, "losses": losses, "times": worker.times.to_list()}
     Path(folder, f"{rank}.json").write_text(json.dumps(report))
     dist.destroy_process_group()
 
 
+def _measure_longer(worker: Worker, seconds: float) -> None:
+    """Go on with the last step, until one of the processes has computed for so long."""
+    begin, longest = time.process_time(), torch.zeros(())
+    while longest < seconds:
+        worker.step(worker.steps - 1)
+        longest.fill_(time.process_time() - begin)
+        dist.all_reduce(longest, dist.ReduceOp.MAX)
+
+
 # All processes ------------------------------------------------------------------------------------------
 
 
 def train_in_stages(
-    config: Config, stages: list[Stage], steps: int
+    config: Config, stages: list[Stage], steps: int, seconds: float = 0.0
 ) -> tuple[list[float], float, list[Times]]:
-    """Start the processes, wait for them, and merge their weights.
+    """Start the processes, wait for them, and merge their weights; measure for so many seconds longer.
 
     Returns
     -------
@@ -334,7 +354,7 @@ def train_in_stages(
     """
     processes = sum(len(stage.ranks) for stage in stages)
     with tempfile.TemporaryDirectory() as folder:
-        _start(processes, (config, stages, steps, folder))
+        _start(processes, (config, stages, steps, folder, seconds))
         reports = [json.loads(Path(folder, f"{rank}.json").read_bytes()) for rank in range(processes)]
         tensors = [load_tensors(Path(folder, f"{rank}.safetensors")) for rank in range(processes)]
     ran = [{"type": s.type, "layers": reports[s.ranks[0]]["layers"], "ranks": s.ranks} for s in stages]
@@ -366,10 +386,11 @@ def _merge(config: Config, parts: list[dict[str, Tensor]]) -> float:
 def pipeline(config: Config, quick: bool) -> dict[str, float]:
     """Compare some steps in stages with one process, and, unless quick, train in stages."""
     stages, exact = read_plan(config), single(config)
-    losses, copies, times = train_in_stages(exact, stages, COMPARED)
+    rate = transfer()
+    losses, copies, times = train_in_stages(exact, stages, COMPARED, MEASURED)
     alone, seconds = alone_in_steps(exact, COMPARED)
     types, ranks = [stage.type for stage in stages], [stage.ranks for stage in stages]
-    speed = compared(config, PLAN, types, ranks, times)
+    speed = compared(config, PLAN, types, ranks, times, rate)
     return {
         "stages": len(stages),
         "processes": sum(len(stage.ranks) for stage in stages),
@@ -399,6 +420,5 @@ def _ran() -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes started here
-    if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all of them are on this machine
+    use_loopback()
     run("pipeline", pipeline)
