@@ -1,6 +1,7 @@
 """Networks of the user's own: their files in the project, their configuration, and what is refused."""
 
 import json
+import sys
 
 import pytest
 from projects import REPORT, make_spec, write
@@ -24,7 +25,7 @@ def folder(tmp_path):
     (tmp_path / "code/pack/net.py").write_text("def make(): ...")
     (tmp_path / "hf").mkdir()
     (tmp_path / "hf/config.json").write_text(
-        '{"model_type": "bert", "vocab_size": 77, "id2label": {"0": "a"}}'
+        '{"model_type": "bert", "vocab_size": 77, "pad_token_id": 0, "id2label": {"0": "a"}}'
     )
     for name in ("tokenizer.json", "notes.md", "pytorch_model.bin", "model.safetensors"):
         (tmp_path / "hf" / name).write_text("{}")
@@ -63,6 +64,20 @@ def test_configuration_has_the_sizes_of_examples(folder):
     image = make_spec(IMAGE, service={"model": {"torchvision": "resnet50"}})
     arguments = {"torchvision": "resnet50", "arguments": {"num_classes": 1000}}
     assert basic.configuration(image, None)["model"]["source"] == arguments
+
+
+def test_absent_fields_of_a_configuration_have_the_defaults_of_transformers(folder, monkeypatch):
+    pytest.importorskip("transformers")
+    (folder / "hf/config.json").write_text('{"model_type": "roberta"}')
+    made = basic.configuration(of_hf(folder / "hf"), None)["model"]
+    assert (made["vocabulary"], made["padding"], made["classes"]) == (50265, 1, 2)
+    (folder / "hf/config.json").write_text('{"model_type": "nonsense"}')
+    with pytest.raises(ValueError, match=r"hf/config.json: transformers does not read it: ") as caught:
+        basic.configuration(of_hf(folder / "hf"), None)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ValueError, match=r"hf/config.json: vocab_size is absent; it must be there, or trans"):
+        basic.configuration(of_hf(folder / "hf"), None)
 
 
 def test_libraries_are_required(folder):

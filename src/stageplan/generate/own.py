@@ -25,6 +25,11 @@ _HF_FILES = (
     "preprocessor_config.json",
 )  # fmt: skip
 _QUALITY = re.compile(r'"quality_loss", max = [0-9.]+')
+# Task -> what is read of the configuration of a network of transformers.
+_NEEDED = {
+    "causal-language-model": ("vocab_size",),
+    "text-classification": ("vocab_size", "pad_token_id"),
+}
 _DEFAULT_CLASSES = {"hf": 2, "torchvision": 1000, "timm": 1000}
 
 
@@ -152,7 +157,26 @@ def _hf_config(spec: Spec) -> dict[str, Any]:
         config = from_json(to_text(read_bytes(path)))
         if not isinstance(config, dict) or "model_type" not in config:
             raise InputError("it must be a configuration of transformers, with a model_type")
-        return config
+        if all(name in config.get("text_config", config) for name in _NEEDED.get(spec.task, ())):
+            return config
+        return config | _defaults(path.parent, config)
+
+
+def _defaults(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Read a configuration as transformers does: of the fields that are absent it knows the defaults."""
+    try:
+        from transformers import AutoConfig
+    except ImportError:
+        if "vocab_size" in config.get("text_config", config):
+            return {}
+        raise InputError(
+            "vocab_size is absent; it must be there, or transformers be installed, which knows its default"
+        ) from None
+    try:
+        known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"transformers does not read it: {str(error).splitlines()[0]}") from None
+    return dict(known.to_dict())
 
 
 def hf_folder(model: Model) -> Path:
