@@ -144,9 +144,7 @@ def compared(
         "throughput": config.train.batch / replay(stages, times, speeds, rate),
         "clock_throughput": config.train.batch / max(one.clock for one in times),
         "transfer_bytes": sum(one.sent / one.steps for one in times),
-        "transfer_seconds": sum(
-            one.transfer / one.steps + one.copying(rate) * len(one.passes) for one in times
-        ),
+        "transfer_seconds": sum(one.transferred(rate) for one in times),
         "simulated_types": len(simulated),
     }
     predicted = json.loads(plan.read_bytes()).get("throughput")
