@@ -89,15 +89,15 @@ def test_gradients_have_formulas_too(function):
 @pytest.fixture(scope="module")
 def odd():
     """An operator that stageplan cannot know; torch keeps it to the end of the process."""
-    torch.library.define("odd_operators::odd", "(Tensor x) -> Tensor")
-    torch.library.impl("odd_operators::odd", "Meta", torch.empty_like)
-    return torch.ops.odd_operators.odd
+    torch.library.define("stageplan_tests::odd", "(Tensor x) -> Tensor")
+    torch.library.impl("stageplan_tests::odd", "Meta", torch.empty_like)
+    return torch.ops.stageplan_tests.odd
 
 
 def test_operators_without_a_formula_are_noted_with_their_share(odd):
     workload = profile(Calling(lambda x: odd(odd(x))), torch.zeros(4, 8))
     assert workload.layers[0].flops == 2 * 32 * 8 + 2 * 32
     assert workload.notes == (
-        "no FLOPs formula for odd_operators.odd (2 times), which move 50.0% of all bytes: counted as "
+        "no FLOPs formula for stageplan_tests.odd (2 times), which move 50.0% of all bytes: counted as "
         "one FLOP for each number that they make",
     )

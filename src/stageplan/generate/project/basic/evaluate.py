@@ -6,7 +6,7 @@ depends on the largest tensor of the network: for an example of 1,024 tokens, 50
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import hashlib
 import math

@@ -5,7 +5,7 @@ Where there is no C++ compiler, both are skipped, with exit status 77.
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import os
 import shutil

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import torch
 from torch import Tensor, nn

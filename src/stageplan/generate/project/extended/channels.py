@@ -7,7 +7,7 @@ network, so that a network of one's own is pruned too. Tensors get smaller, and 
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 from dataclasses import dataclass
 from typing import Any

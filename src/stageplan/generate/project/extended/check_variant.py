@@ -5,7 +5,7 @@ Usage: ``check_variant.py NAME``; the name of the exported program, which the va
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import json
 import sys

@@ -7,7 +7,7 @@ this machine's processor: requests are replayed from their processor time, as if
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import json
 import math

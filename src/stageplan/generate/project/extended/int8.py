@@ -7,7 +7,7 @@ numbers that training examples cause there.
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import logging
 import tempfile

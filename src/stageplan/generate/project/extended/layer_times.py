@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import json
 import math
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing import start_processes  # type: ignore[attr-defined]
+from torch.multiprocessing.spawn import start_processes
 
 import network
 from common import ARTEFACTS, Config, as_tuple, in_precision, on_device, run, settings, write_json

@@ -6,7 +6,7 @@ So the processes of a stage take micro-batches in turn, and sum their gradients 
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import json
 import multiprocessing
@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.multiprocessing import start_processes  # type: ignore[attr-defined]
+from torch.multiprocessing.spawn import start_processes
 
 import network
 from common import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 from torch import nn
 from torch.nn.utils import prune as pruning

@@ -6,7 +6,7 @@ they are used, so it is memory that this saves, not time. Weights of one dimensi
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ after it was killed, it goes on.
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import os
 import signal

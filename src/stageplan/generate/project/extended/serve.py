@@ -13,7 +13,7 @@ Wrong input is answered with status 422, a body that is too large with 413, too 
 
 from __future__ import annotations
 
-import loading  # noqa: F401
+import loading
 
 import argparse
 import asyncio
