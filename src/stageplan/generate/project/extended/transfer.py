@@ -38,8 +38,9 @@ def use_loopback() -> None:
 
 
 def start_method() -> str:
-    """Return how to start processes from one that has PyTorch loaded, and has computed nothing."""
-    return "fork" if "fork" in torch.multiprocessing.get_all_start_methods() else "spawn"
+    """Return how to start processes: forked, with PyTorch loaded, unless a GPU is in use."""
+    forks = "fork" in torch.multiprocessing.get_all_start_methods() and not torch.cuda.is_initialized()
+    return "fork" if forks else "spawn"
 
 
 def _exchange(rank: int, folder: str, repeats: int) -> float:
