@@ -9,11 +9,14 @@ import stageplan as sp
 from stageplan import _core
 
 
+ROWS = "first", "last", "type", "devices", "time", "memory"
+
+
 def listed(rng: np.random.Generator, steep: float, **goal: Any) -> sp.Problem:
     """Draw options of all stages but a few: seconds fall with devices to a power of at most `steep`."""
     layers, types = int(rng.integers(1, 6)), int(rng.integers(1, 4))
     seconds = rng.uniform(0.5, 2.0, (layers, types))
-    rows: dict[str, list[Any]] = {name: [] for name in ("first", "last", "type", "devices", "time", "memory")}
+    rows: dict[str, list[Any]] = {name: [] for name in ROWS}
     for first in range(layers):
         for last in range(first, layers):
             for t in range(types):
@@ -25,6 +28,34 @@ def listed(rng: np.random.Generator, steep: float, **goal: Any) -> sp.Problem:
                     option = (first, last, t, k, total / k**power, rng.uniform(0.5, 3.0))
                     for name, value in zip(rows, option, strict=True):
                         rows[name].append(value)
+    return problem_of(rng, layers, types, rows, **goal)
+
+
+def listed_on_lines(rng: np.random.Generator, **goal: Any) -> sp.Problem:
+    """Draw options of 1, 2, ... devices of all stages but a few: their seconds are the longer of two lines."""
+    layers, types, most = int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    seconds = rng.uniform(0.5, 2.0, (layers, types))
+    rows: dict[str, list[Any]] = {name: [] for name in ROWS}
+    for first in range(layers):
+        for last in range(first, layers):
+            for t in range(types):
+                if last > first and rng.random() < 0.2:
+                    continue
+                total = seconds[first : last + 1, t].sum()
+                parallel, transfer = rng.uniform(0.5, 1.0), total * rng.uniform(0, 1)
+                for k in range(1, most + 1):
+                    time = total * (1 - parallel + parallel / k)
+                    option = (first, last, t, k, max(time, transfer * (0.6 + 0.4 / k)), 1.0)
+                    for name, value in zip(rows, option, strict=True):
+                        rows[name].append(value)
+    if rng.random() < 0.5:  # just reached by one of them
+        goal["min_throughput"] = 1 / float(rng.choice(rows["time"]))
+    return problem_of(rng, layers, types, rows, **goal)
+
+
+def problem_of(
+    rng: np.random.Generator, layers: int, types: int, rows: dict[str, list[Any]], **goal: Any
+) -> sp.Problem:
     limits: dict[str, Any] = {}
     objective = str(rng.choice(["cost", "throughput", "price"]))
     if objective == "throughput" or rng.random() < 0.5:
@@ -34,18 +65,28 @@ def listed(rng: np.random.Generator, steep: float, **goal: Any) -> sp.Problem:
     for name, low, high in (("min_throughput", 0.2, 1.0), ("max_price", 2.0, 15.0), ("max_cost", 2.0, 15.0)):
         if rng.random() < 0.3:
             limits[name] = float(rng.uniform(low, high))
+    limits |= goal
     return sp.Problem.from_options(
-        layers, rng.uniform(0.5, 3.0, types), **rows, **limits, **goal, examples=3600.0,
+        layers, rng.uniform(0.5, 3.0, types), **rows, **limits, examples=3600.0,
         split=bool(rng.random() < 0.5), objective=objective,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("steep", [1.0, 2.0])
-def test_the_best_plan_of_all_is_proven(steep):
-    rng = np.random.default_rng(int(steep))
+DRAWN = {
+    "work grows": lambda rng: listed(rng, 1.0),
+    "work falls": lambda rng: listed(rng, 2.0),
+    "lines": listed_on_lines,
+    "lines, few devices": lambda rng: listed_on_lines(rng, max_devices_per_stage=2),
+    "lines, transfer after compute": lambda rng: listed_on_lines(rng, overlap=False),
+}
+
+
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_the_best_plan_of_all_is_proven(drawn):
+    rng = np.random.default_rng(len(drawn))
     served = 0
     for _ in range(150):
-        problem = listed(rng, steep)
+        problem = DRAWN[drawn](rng)
         served += _core.Exact.serves(problem.core)
         best, found = sp.solve(problem, "enumerate"), sp.solve(problem, "exact")
         assert best.status == found.status or not found.plan.feasible
@@ -56,7 +97,7 @@ def test_the_best_plan_of_all_is_proven(steep):
             assert values[1] == pytest.approx(values[0], rel=1e-9)
             assert found.proven
             sp.verify(problem, found.plan)
-    assert (served == 150) == (steep == 1.0)
+    assert (served == 150) == (drawn != "work falls")
     assert served > 0
 
 

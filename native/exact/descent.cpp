@@ -14,10 +14,11 @@ constexpr double kStep = 1 - kTolerance;  // to the next stage time, at least
 
 }  // namespace
 
-Descent::Descent(const Problem& problem)
+Descent::Descent(const Problem& problem, int most_devices)
     : problem_(problem), neighbours_alike_(problem.neighbours_may_share_type()) {
   for (Choices* choices : {&left_, &window_}) choices->begins.resize(problem.layers + 1);
-  for (int type = 0; type < problem.types; ++type) most_devices_.push_back(most_devices(problem, type));
+  for (int type = 0; type < problem.types; ++type)
+    most_devices_.push_back(std::min(most_devices, stageplan::most_devices(problem, type)));
   for (auto* totals : {&start_, &end_}) totals->resize((problem.layers + 1) * problem.types);
 }
 

@@ -14,7 +14,8 @@ namespace stageplan {
 // Keeps its buffers between graphs.
 class Descent {
  public:
-  explicit Descent(const Problem& problem);
+  // `most_devices`: of a stage, beside the limits of the problem.
+  explicit Descent(const Problem& problem, int most_devices = kMaxDevices);
 
   // Plans whose stage time is in (low, high], through stages that are sorted by first layer; `load_of` gives
   // their loads. Devices may be fewer than reach `high`, times are not read.

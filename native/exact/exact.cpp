@@ -187,9 +187,15 @@ void Exact::make_matrix() {
 
 // Finds the best plan of an interval, given its promising stages, whose stages take no longer than `high`.
 void Exact::descend(Interval& interval, const std::vector<Arc>& stages, double high) {
-  Descent descent(problem_);
-  if (stages_.listed())
-    descent.begin(stages, *stages_.listed(), interval.low, high);
+  const ListedStages* const listed = stages_.listed();
+  const bool by_lines = listed && listed->by_lines();
+  Descent descent(problem_, by_lines ? listed->most_options() : kMaxDevices);
+  if (by_lines)
+    descent.begin(
+        stages, [&](int first, int last, int type) { return listed->load(first, last, type); }, interval.low,
+        high);
+  else if (listed)
+    descent.begin(stages, *listed, interval.low, high);
   else if (matrix_)
     descent.begin(
         stages, [&](int first, int last, int type) { return matrix_->load(first, last, type); }, interval.low,

@@ -53,7 +53,7 @@ void MatrixSweep::reach(double time) {
   const double margin = time * (1 + 2 * kTolerance);
   for (const size_t type : types_) {
     const size_t at = type * stages_.stages;
-    const double max_devices = most_devices(problem_, static_cast<int>(type));
+    const double max_devices = std::min(stages_.most_devices, most_devices(problem_, static_cast<int>(type)));
     const double max_memory = problem_.capacity[type] * (1 + kTolerance);
     const double* const serial = &stages_.serial_compute[at];
     const double* const parallel = &stages_.parallel_compute[at];

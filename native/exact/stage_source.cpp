@@ -49,22 +49,20 @@ StageSource::StageSource(const Problem& problem, const StageLoads& loads)
 
 std::optional<Arc> StageSource::reach(int first, int last, int type, double time) const {
   if (!listed_) return by_law(problem_, loads_(first, last, type), first, last, type, time);
-  return listed_arc(first, last, type, listed_->reach(first, last, type, time * (1 + kTolerance)));
+  return listed_arc(first, last, type, listed_->fewest(first, last, type, time * (1 + kTolerance)));
 }
 
 std::optional<Arc> StageSource::faster(const Arc& arc, double time) const {
   const auto& [first, last, type, devices, slow] = arc;
   if (!listed_) return reach(first, last, type, time);
   return listed_arc(first, last, type,
-                    listed_->reach_above(devices, slow, first, last, type, time * (1 + kTolerance)));
+                    listed_->fewest_above(devices, slow, first, last, type, time * (1 + kTolerance)));
 }
 
 std::optional<Arc> StageSource::listed_arc(int first, int last, int type,
-                                           std::optional<std::uint32_t> i) const {
-  if (!i) return std::nullopt;
-  const int devices = listed_->devices(*i, listed_->of(first, last, type));
-  if (devices > problem_.limit[type]) return std::nullopt;
-  return Arc{first, last, type, devices, listed_->seconds(*i)};
+                                           const std::optional<ListedStages::Fewest>& found) const {
+  if (!found || found->devices > problem_.limit[type]) return std::nullopt;
+  return Arc{first, last, type, found->devices, found->time};
 }
 
 StageSource::Found StageSource::find(int first, int last, int type, double time) const {

@@ -59,7 +59,8 @@ class StageSource {
   const ListedStages* listed() const { return listed_; }
 
  private:
-  std::optional<Arc> listed_arc(int first, int last, int type, std::optional<std::uint32_t> i) const;
+  std::optional<Arc> listed_arc(int first, int last, int type,
+                                const std::optional<ListedStages::Fewest>& found) const;
 
   const Problem& problem_;
   const StageLoads& loads_;

@@ -65,6 +65,17 @@ struct ListedStages::Envelope {
     serial = 0;
     parallel = least_work() * kBelow;
   }
+
+  // Whether the lines are the times, but for rounding.
+  bool on_lines(const Bounds& bound) const {
+    size_t above = 0;
+    for (size_t i = 0; i < size; ++i) {
+      const double line = bound.serial + bound.parallel * share[i];
+      const double other = bound.other_serial + bound.other_parallel * share[i];
+      above += time[i] > (line > other ? line : other) * kOnLine;
+    }
+    return above == 0;
+  }
 };
 
 ListedStages::ListedStages(const Problem& problem)
@@ -75,15 +86,16 @@ ListedStages::ListedStages(const Problem& problem)
       examples_(std::ceil(problem.columns->batch / problem.columns->microbatches)),
       capacity_(problem.capacity),
       all_fit_(types_, listed_.memory.empty() && listed_.activations.empty()),
+      by_lines_(problem.overlap),
       bounds_(StageMatrix::count(layers_) * types_),
       work_(types_, std::vector<double>(layers_ + 1, kInfinity)) {
-  std::uint32_t most = 0, least = std::numeric_limits<std::uint32_t>::max();
+  std::uint32_t least = std::numeric_limits<std::uint32_t>::max();
   for (size_t at = 0; at + 1 < listed_.begin.size(); ++at) {
-    most = std::max(most, listed_.begin[at + 1] - listed_.begin[at]);
+    most_options_ = std::max(most_options_, listed_.begin[at + 1] - listed_.begin[at]);
     least = std::min(least, listed_.begin[at + 1] - listed_.begin[at]);
   }
-  if (least == most) row_size_ = most;
-  Envelope options(most);
+  if (least == most_options_) row_size_ = most_options_;
+  Envelope options(most_options_);
   for (size_t first = 0; first < layers_; ++first) {
     begin_work(first);
     for (size_t last = first; last < layers_; ++last)
@@ -95,6 +107,7 @@ ListedStages::ListedStages(const Problem& problem)
   }
   begin_work(layers_);
   longest_ = longest_ > 0 ? longest_ * (1 + kTolerance) : 1;
+  by_lines_ = by_lines_ && work_grows_ && counted_;
   if (!work_grows_)
     bounds_ = {};
   else if (StageMatrix::fits(problem))
@@ -120,12 +133,10 @@ std::optional<std::uint32_t> ListedStages::reach(int first, int last, int type, 
   std::uint32_t from = range.begin;
   if (work_grows_) {
     const Bounds& bound = bounds(first, last, type);
-    const double margin = time * (1 + kTolerance);  // for rounding
-    const double spare = margin - bound.serial, other_spare = margin - bound.other_serial;
-    if (!(spare > 0 && other_spare > 0)) return std::nullopt;
-    const double least = std::max(bound.parallel / spare, bound.other_parallel / other_spare) * kRate;
+    const double least = bound.devices_for(time);
     if (!(least <= most_devices_)) return std::nullopt;
-    from = at_devices(range, std::max(1, static_cast<int>(std::ceil(least))));
+    from = at_devices(range, whole(least));
+    if (by_lines_ && from < range.end && bound.time(whole(least)) * kOnLine <= time) return from;
   }
   return within(from, range, type, time);
 }
@@ -161,6 +172,7 @@ void ListedStages::read(const Range& range, int type, Envelope& options) {
   const std::uint32_t count = range.end - range.begin;
   fall_ = fall_ && options.size == count;
   counted_ = counted_ && (count == 0 || (options.size == count && options.devices[count - 1] == count));
+  by_lines_ = by_lines_ && (count == 0 || count == most_options_);
 }
 
 void ListedStages::add_bounds(size_t first, size_t last, size_t type, const Envelope& options) {
@@ -170,14 +182,16 @@ void ListedStages::add_bounds(size_t first, size_t last, size_t type, const Enve
   work_[type][last + 1] = std::min(work_[type][last + 1], work_[type][first] + work * kRate);
   if (options.size == 1) {
     bound = {0, work * kBelow, options.time[0] * kBelow, 0};
-    return;
+  } else {
+    options.bound(options.slope(1, 0), bound.serial, bound.parallel);
+    options.bound(options.slope(options.size - 1, options.size - 2), bound.other_serial, bound.other_parallel);
   }
-  options.bound(options.slope(1, 0), bound.serial, bound.parallel);
-  options.bound(options.slope(options.size - 1, options.size - 2), bound.other_serial, bound.other_parallel);
+  by_lines_ = by_lines_ && options.on_lines(bound);
 }
 
 void ListedStages::make_matrix() {
   auto matrix = std::make_shared<StageMatrix>(layers_, types_);
+  if (by_lines_) matrix->most_devices = most_options();
   for (size_t type = 0; type < types_; ++type)
     for (size_t first = 0; first < layers_; ++first)
       for (size_t last = first, i = matrix->row(type, first); last < layers_; ++last, ++i) {

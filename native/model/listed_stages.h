@@ -30,8 +30,33 @@ class ListedStages {
   // infinite where no option fits.
   struct Bounds {
     double serial = 0, parallel = kInfinity, other_serial = 0, other_parallel = 0;
+
+    // Seconds, at least.
+    double time(int devices) const {
+      const double share = 1.0 / devices;
+      return std::max(serial + parallel * share, other_serial + other_parallel * share);
+    }
+
+    // No option of fewer devices takes at most `time`, up to rounding; infinite where none at all does.
+    double devices_for(double time) const {
+      const double margin = time * (1 + kTolerance);
+      const double spare = margin - serial, other_spare = margin - other_serial;
+      if (!(spare > 0 && other_spare > 0)) return kInfinity;
+      return std::max(parallel / spare, other_parallel / other_spare) * (1 - kTolerance);
+    }
   };
   const Bounds& bounds(int first, int last, int type) const { return bounds_[at(first, last, type)]; }
+
+  // Whether the longer line of a stage is the time of each of its options, but for rounding, and each stage
+  // that has any has those of 1, 2, ... `most_options` devices: then searches need not read the options.
+  bool by_lines() const { return by_lines_; }
+  int most_options() const { return static_cast<int>(most_options_); }
+
+  // The lines as if they were those of compute and of transfer.
+  StageLoad load(int first, int last, int type) const {
+    const Bounds& bound = bounds(first, last, type);
+    return {bound.serial, bound.parallel, bound.other_serial, bound.other_parallel};
+  }
 
   // The same in arrays, those of compute and of transfer; null where they do not fit.
   const std::shared_ptr<const StageMatrix>& matrix() const { return matrix_; }
@@ -78,24 +103,41 @@ class ListedStages {
   // The option of a stage with the fewest devices that takes at most `time` and fits.
   std::optional<std::uint32_t> reach(int first, int last, int type, double time) const;
 
+  // Its devices and time; where lines say it, not more than it takes, and less by rounding only.
+  struct Fewest {
+    int devices;
+    double time;
+  };
+  std::optional<Fewest> fewest(int first, int last, int type, double time) const {
+    if (by_lines_) {
+      const Bounds& bound = bounds(first, last, type);
+      const double least = bound.devices_for(time);
+      if (!(least <= most_options_)) return std::nullopt;
+      const int devices = whole(least);
+      const double seconds = bound.time(devices);
+      if (seconds * kOnLine <= time) return Fewest{devices, seconds};
+    }
+    return chosen(reach(first, last, type, time), of(first, last, type));
+  }
+
   // The same where the option with so many devices takes longer, `slow`, and all with fewer do: where work
   // grows, one that takes `time` has as much of it at least.
-  std::optional<std::uint32_t> reach_above(int devices, double slow, int first, int last, int type,
-                                           double time) const;
+  std::optional<Fewest> fewest_above(int devices, double slow, int first, int last, int type,
+                                     double time) const {
+    if (by_lines_) return fewest(first, last, type, time);
+    return chosen(reach_above(devices, slow, first, last, type, time), of(first, last, type));
+  }
 
-  // Asks for what `reach` will read, of a stage that is likely to get so many devices.
+  // Asks for what `fewest` will read, of a stage that is likely to get so many devices.
   void prefetch(int first, int last, int type, int devices) const {
     stageplan::prefetch(&bounds(first, last, type));
-    prefetch_option(first, last, type, devices);
-  }
-  void prefetch_option(int first, int last, int type, int devices) const {
-    const Range range = of(first, last, type);
-    if (range.begin == range.end) return;
-    const size_t guess = size_t{range.begin} + devices - 1;
-    stageplan::prefetch(&listed_.time[std::min<size_t>(guess, range.end - 1)]);
+    if (!by_lines_) prefetch_option(first, last, type, devices);
   }
   void prefetch_above(int devices, double slow, int first, int last, int type, double time) const {
-    prefetch_option(first, last, type, least_above(devices, slow, time));
+    if (by_lines_)
+      stageplan::prefetch(&bounds(first, last, type));
+    else
+      prefetch_option(first, last, type, least_above(devices, slow, time));
   }
 
   int devices(std::uint32_t i, const Range& range) const {
@@ -106,7 +148,8 @@ class ListedStages {
   }
 
  private:
-  static constexpr double kGrowth = 1 - 1e-5;  // margin for the rounding of as many as kMaxDevices comparisons
+  static constexpr double kGrowth = 1 - 1e-5;   // margin for the rounding of as many as kMaxDevices comparisons
+  static constexpr double kOnLine = 1 + 1e-11;  // with which rounding leaves a time within its line
 
   struct Envelope;
   template <class Holds>
@@ -127,9 +170,25 @@ class ListedStages {
     const double least = devices * slow / time * kGrowth;
     return std::max(devices + 1, static_cast<int>(std::min<double>(least, kMaxDevices)));
   }
+  void prefetch_option(int first, int last, int type, int devices) const {
+    const Range range = of(first, last, type);
+    if (range.begin == range.end) return;
+    const size_t guess = size_t{range.begin} + devices - 1;
+    stageplan::prefetch(&listed_.time[std::min<size_t>(guess, range.end - 1)]);
+  }
+  // The devices that a lower bound of them leaves.
+  static int whole(double least) {
+    const int devices = static_cast<int>(least);
+    return std::max(1, devices < least ? devices + 1 : devices);
+  }
+  std::optional<Fewest> chosen(std::optional<std::uint32_t> i, const Range& range) const {
+    return i ? std::optional(Fewest{devices(*i, range), seconds(*i)}) : std::nullopt;
+  }
+  std::optional<std::uint32_t> reach_above(int devices, double slow, int first, int last, int type,
+                                           double time) const;
   std::optional<std::uint32_t> within(std::uint32_t from, const Range& range, int type, double time) const;
   size_t at(size_t first, size_t last, size_t type) const {
-    return type * StageMatrix::count(layers_) + last * (last + 1) / 2 + first;
+    return type * StageMatrix::count(layers_) + first * (2 * layers_ - first + 1) / 2 + last - first;
   }
   void read(const Range& range, int type, Envelope& options);
   void add_bounds(size_t first, size_t last, size_t type, const Envelope& options);
@@ -142,11 +201,13 @@ class ListedStages {
   const double examples_;               // in flight
   const std::vector<double> capacity_;  // (types,), bytes
   std::vector<char> all_fit_;           // (types,)
+  std::uint32_t most_options_ = 0;      // of a stage on a type
   std::uint32_t row_size_ = 0;          // options of each stage on each type, where all have as many
   bool counted_ = true;                 // whether each stage has options of 1, 2, ... devices, none left out
   bool fall_ = true;                    // whether all options fit and each is faster than those before it
   bool work_grows_ = true;
-  std::vector<Bounds> bounds_;  // by type, last layer and first layer: the order in which paths are extended
+  bool by_lines_;
+  std::vector<Bounds> bounds_;  // by type, first layer and last layer, as those of a graph
   std::shared_ptr<const StageMatrix> matrix_;
   std::vector<std::vector<double>> work_;  // by type, (layers + 1,)
   double longest_ = 0;

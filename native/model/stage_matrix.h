@@ -35,6 +35,7 @@ struct StageMatrix {
 
   std::shared_ptr<const StageLoads> loads;  // null if they are not by Amdahl's law
   size_t layers, stages;
+  int most_devices = kMaxDevices;                        // of a stage, beside the limits of a problem
   std::vector<double> serial_compute, parallel_compute;  // seconds; infinite where the type cannot run a layer
   std::vector<double> serial_transfer,
       parallel_transfer;       // 0 if transfer does not overlap compute: it is part of it
