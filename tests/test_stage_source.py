@@ -8,7 +8,6 @@ import pytest
 import stageplan as sp
 from stageplan import _core
 
-
 ROWS = "first", "last", "type", "devices", "time", "memory"
 
 
@@ -32,7 +31,7 @@ def listed(rng: np.random.Generator, steep: float, **goal: Any) -> sp.Problem:
 
 
 def listed_on_lines(rng: np.random.Generator, **goal: Any) -> sp.Problem:
-    """Draw options of 1, 2, ... devices of all stages but a few: their seconds are the longer of two lines."""
+    """Draw options of 1, 2, ... devices of nearly all stages: their seconds are the longer of two lines."""
     layers, types, most = int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 5))
     seconds = rng.uniform(0.5, 2.0, (layers, types))
     rows: dict[str, list[Any]] = {name: [] for name in ROWS}
