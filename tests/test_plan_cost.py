@@ -69,6 +69,14 @@ def forbidden(stages, plan):
     return inf
 
 
+@sp.plan_cost
+def by_few(stages, plan):
+    total = 0.0
+    for stage in stages:
+        total += stage.devices * stage.price + stage.first
+    return total
+
+
 def all_schemes(problem):
     return np.array(list(product(range(problem.n_labels), repeat=problem.n_layers)), np.int8)
 
@@ -265,6 +273,74 @@ def test_the_records_have_the_layout_of_the_core():
     assert stages["last"].tolist() == [1, 3, 5]
     assert dollars.constants is None
     assert dollars(sp.Plan.of(problem, [0, 0, 1, 1, 2, 2])) == plan["cost"][0]
+
+
+@numba.njit
+def third_of_memory(stage):
+    return stage.memory / 3
+
+
+def no_field(stages, plan):
+    return plan.cost + len(stages)
+
+
+def by_attribute(stages, plan):
+    total = 0.0
+    for stage in stages:
+        total += stage.in_flight * stage.compute
+    return total
+
+
+def by_text(stages, plan):
+    return stages["transfer"].max() + stages["price"][0] + stages[-1]["replicas"]
+
+
+def by_columns(stages, plan):
+    return (stages.layers * stages.time).sum() + stages[1:].memory.sum()
+
+
+def by_another_function(stages, plan):
+    return third_of_memory(stages[0]) + stages[0].column
+
+
+def of_a_copy(stages, plan):
+    kept = stages.copy()
+    kept[0] = stages[-1]
+    return kept[0].time + kept[0].layers
+
+
+FEW_FIELDS = no_field, by_attribute, by_text, by_columns, by_another_function, of_a_copy
+
+
+@pytest.mark.parametrize("function", FEW_FIELDS)
+def test_a_function_that_reads_few_fields_sees_the_same(function, monkeypatch):
+    cost = sp.plan_cost(function)
+    monkeypatch.setattr(
+        sys.modules["stageplan.plan_cost"], "_fields_named", lambda function: list(STAGE.names)
+    )
+    of_all = sp.plan_cost(function)
+    problem = small(memory=np.random.default_rng(3).uniform(1, 2, 6))
+    schemes = all_schemes(problem)
+    for target in (None, 0.6):
+        scores, expected = (
+            sp.evaluate(problem.replace(plan_cost=of), schemes, target=target) for of in (cost, of_all)
+        )
+        np.testing.assert_array_equal(scores.plan_cost, expected.plan_cost)
+    for i in np.flatnonzero(np.isfinite(expected.plan_cost))[::20]:
+        plan = sp.Plan.of(problem.replace(plan_cost=cost), schemes[i])
+        assert plan.plan_cost == pytest.approx(cost(plan), rel=1e-12)
+
+
+def test_stages_of_many_layers_are_made_when_they_are_needed():
+    """They are too many for a table."""
+    rng = np.random.default_rng(4)
+    L, T = 2100, 8
+    problem = sp.Problem.from_arrays(rng.uniform(1, 2, (L, T)) / L, np.arange(1.0, T + 1), plan_cost=by_few)
+    schemes = rng.integers(0, T, (3, L)).astype(np.int8)
+    scores = sp.evaluate(problem, schemes, target=0.001)  # reached by one device each
+    begins = np.insert(np.diff(schemes, axis=1) != 0, 0, True, axis=1)
+    expected = (begins * (schemes + 1.0 + np.arange(L))).sum(axis=1)
+    assert scores.plan_cost == pytest.approx(expected, rel=1e-12)
 
 
 # Errors ------------------------------------------------------------------------------------------------

@@ -40,11 +40,12 @@ void bind_plan_cost(py::module_& m) {
     }
   });
   py::class_<PlanCost, std::shared_ptr<PlanCost>>(m, "PlanCost")
-      .def(py::init([](const std::string& name, std::uintptr_t function, std::uintptr_t constants) {
+      .def(py::init([](const std::string& name, std::uintptr_t function, std::uintptr_t constants,
+                       std::vector<int> layout) {
              return PlanCost{name, reinterpret_cast<PlanCost::Function>(function),
-                             reinterpret_cast<const void*>(constants)};
+                             reinterpret_cast<const void*>(constants), StageLayout(std::move(layout))};
            }),
-           py::arg("name"), py::arg("function"), py::arg("constants"));
+           py::arg("name"), py::arg("function"), py::arg("constants"), py::arg("layout"));
 }
 
 }  // namespace stageplan

@@ -3,15 +3,16 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
 
 #include "model/option_lists.h"
 
 namespace stageplan {
 namespace {
 
-constexpr size_t kManyStages = 256;  // of a block, which stays in the cache
-constexpr size_t kStep = 8;          // layers that are compared at once
-constexpr size_t kMostLayers = 64;   // whose bits fit into a word
+constexpr size_t kManyLines = 768;  // of a block, which stays in the cache
+constexpr size_t kStep = 8;         // layers that are compared at once
+constexpr size_t kMostLayers = 64;  // whose bits fit into a word
 constexpr size_t kTableBytes = size_t{1} << 28;
 
 int count_layers(const Problem& problem, const Stage& stage, const std::int8_t* scheme) {
@@ -40,6 +41,21 @@ std::uint64_t ends_of_stages(const std::int8_t* scheme, size_t layers) {
   return ends;
 }
 
+// Calls `take` with the first and the last layer of each stage.
+template <class Take>
+void for_stages(const std::int8_t* scheme, size_t layers, const Take& take) {
+  const size_t end = layers - 1;
+  size_t first = 0;
+  for (size_t layer = 0; layer < end; layer += kMostLayers)
+    for (std::uint64_t ends = ends_of_stages(scheme + layer, std::min(kMostLayers, end - layer)); ends != 0;
+         ends &= ends - 1) {
+      const size_t last = layer + std::countr_zero(ends);
+      take(first, last);
+      first = last + 1;
+    }
+  take(first, end);
+}
+
 double* objective_array(const Problem& problem, const ScoreArrays& scores) {
   if (problem.objective == Objective::cost) return scores.cost;
   return problem.objective == Objective::throughput ? scores.time : scores.price;
@@ -49,52 +65,68 @@ double* objective_array(const Problem& problem, const ScoreArrays& scores) {
 
 RecordTable::RecordTable(const Problem& problem, const StageLoads& loads, const StageTable& entries)
     : problem_(problem), loads_(loads), entries_(entries) {
-  const size_t layers = problem.layers, count = layers * (layers + 1) / 2 * problem.types;
-  if (count * sizeof(StageRecord) > kTableBytes) return;
-  stages_.reserve(count);
-  for (int longer = 0; longer < problem.layers; ++longer) {
-    rows_.push_back(stages_.size());
-    for (int first = 0; first + longer < problem.layers; ++first)
-      for (int type = 0; type < problem.types; ++type) stages_.push_back(make(first, first + longer, type));
+  static constexpr Copy kCopies[] = {&RecordTable::copy_lines<1>, &RecordTable::copy_lines<2>,
+                                     &RecordTable::copy_lines<3>, &RecordTable::copy_lines<4>,
+                                     &RecordTable::copy_lines<5>};
+  static_assert(std::size(kCopies) == StageLayout::kMostLines);
+  const size_t layers = problem.layers, lines = problem.plan_cost->layout.lines();
+  const size_t count = layers * (layers + 1) / 2 * problem.types * lines;
+  if (count * sizeof(Line) > kTableBytes) return;
+  copy_ = kCopies[lines - 1];
+  lines_.resize(count);
+  Line* to = lines_.data();
+  for (size_t longer = 0; longer < layers; ++longer) {
+    rows_.push_back(static_cast<size_t>(to - lines_.data()) / lines);
+    for (size_t first = 0; first + longer < layers; ++first)
+      for (int type = 0; type < problem.types; ++type) to = make(first, first + longer, type, to);
   }
 }
 
-StageRecord RecordTable::make(int first, int last, int type) const {
-  const Stage stage{type, type, first, last, loads_(first, last, type)};
-  return make_record(problem_, stage, last - first + 1, entries_.make(first, last, type).devices);
+RecordTable::Line* RecordTable::make(size_t first, size_t last, int type, Line* to) const {
+  const int from = static_cast<int>(first), until = static_cast<int>(last);
+  const Stage stage{type, type, from, until, loads_(from, until, type)};
+  const int devices = entries_.make(from, until, type).devices;
+  return problem_.plan_cost->layout.pack(make_record(problem_, stage, until - from + 1, devices), to);
+}
+
+RecordTable::Line* RecordTable::make_all(const std::int8_t* scheme, Line* to) const {
+  for_stages(scheme, problem_.layers,
+             [&](size_t first, size_t last) { to = make(first, last, problem_.type_of(scheme[last]), to); });
+  return to;
+}
+
+template <size_t kLines>
+RecordTable::Line* RecordTable::copy_lines(const std::int8_t* scheme, Line* to) const {
+  const int* const label_types = problem_.label_types().data();
+  const size_t* const rows = rows_.data();
+  const Line* const lines = lines_.data();
+  const auto types = static_cast<size_t>(problem_.types);
+  for_stages(scheme, problem_.layers, [&](size_t first, size_t last) {
+    const size_t place = rows[last - first] + first * types + label_types[scheme[last]];
+    std::memcpy(to, lines + place * kLines, kLines * sizeof(Line));
+    to += kLines;
+  });
+  return to;
 }
 
 void PlanCostScores::add(size_t i, const std::int8_t* scheme, const RecordTable& table) {
   if (!begin_plan(i)) return;
-  StageRecord* to = block_.next_stages(problem_.layers);
-  const int* const types = problem_.label_types().data();
-  const size_t end = problem_.layers - 1;
-  size_t first = 0;
-  const auto copy = [&](size_t last) {
-    table.copy(first, last, types[scheme[last]], *to++);
-    first = last + 1;
-  };
-  for (size_t layer = 0; layer < end; layer += kMostLayers)
-    for (std::uint64_t ends = ends_of_stages(scheme + layer, std::min(kMostLayers, end - layer)); ends != 0;
-         ends &= ends - 1)
-      copy(layer + std::countr_zero(ends));
-  copy(end);
-  end_plan(i, to);
+  end_plan(i, table.copy(scheme, block_.next_stages(problem_.layers)));
 }
 
 void PlanCostScores::add(size_t i, const std::int8_t* scheme, const std::vector<Stage>& stages,
                          const Provisioner& provisioner) {
   if (!begin_plan(i)) return;
-  StageRecord* const records = block_.next_stages(stages.size());
-  for (size_t s = 0; s < stages.size(); ++s)
-    if (problem_.by_options())
-      records[s] =
-          make_record(problem_, stages[s], provisioner.chosen()[s],
-                      problem_.option_lists().options().in_flight(static_cast<int>(stages.size() - s)));
-    else
-      records[s] =
-          make_record(problem_, stages[s], count_layers(problem_, stages[s], scheme), provisioner.devices()[s]);
-  end_plan(i, records + stages.size());
+  StageLayout::Line* to = block_.next_stages(stages.size());
+  const auto record = [&](size_t s) {
+    if (!problem_.by_options())
+      return make_record(problem_, stages[s], count_layers(problem_, stages[s], scheme),
+                         provisioner.devices()[s]);
+    return make_record(problem_, stages[s], provisioner.chosen()[s],
+                       problem_.option_lists().options().in_flight(static_cast<int>(stages.size() - s)));
+  };
+  for (size_t s = 0; s < stages.size(); ++s) to = problem_.plan_cost->layout.pack(record(s), to);
+  end_plan(i, to);
 }
 
 // Whether the function sees the plan.
@@ -103,11 +135,11 @@ bool PlanCostScores::begin_plan(size_t i) const {
   return scores_.violation[i] == 0;
 }
 
-void PlanCostScores::end_plan(size_t i, const StageRecord* end) {
+void PlanCostScores::end_plan(size_t i, const StageLayout::Line* end) {
   const Score score{scores_.cost[i], scores_.time[i], scores_.violation[i], scores_.price[i]};
   block_.add(make_record(problem_, score), end);
   schemes_.push_back(i);
-  if (block_.stages() >= kManyStages) finish();
+  if (block_.lines() >= kManyLines) finish();
 }
 
 void PlanCostScores::finish() {

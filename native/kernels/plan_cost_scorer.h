@@ -15,24 +15,27 @@ namespace stageplan {
 // All stages of a problem at a target, as the function reads them.
 class RecordTable {
  public:
+  using Line = StageLayout::Line;
+
   RecordTable(const Problem& problem, const StageLoads& loads, const StageTable& entries);
 
-  // Writes a stage to where it is read.
-  void copy(size_t first, size_t last, int type, StageRecord& to) const {
-    if (stages_.empty())
-      to = make(static_cast<int>(first), static_cast<int>(last), type);
-    else
-      to = stages_[rows_[last - first] + first * problem_.types + type];
-  }
+  // Writes the stages of a scheme to where they are read; returns their end.
+  Line* copy(const std::int8_t* scheme, Line* to) const { return (this->*copy_)(scheme, to); }
 
  private:
-  StageRecord make(int first, int last, int type) const;
+  using Copy = Line* (RecordTable::*)(const std::int8_t* scheme, Line* to) const;
+
+  template <size_t kLines>
+  Line* copy_lines(const std::int8_t* scheme, Line* to) const;
+  Line* make_all(const std::int8_t* scheme, Line* to) const;
+  Line* make(size_t first, size_t last, int type, Line* to) const;
 
   const Problem& problem_;
   const StageLoads& loads_;
   const StageTable& entries_;
-  std::vector<size_t> rows_;         // of each length: the many short ones share pages of memory
-  std::vector<StageRecord> stages_;  // empty if too many: they are made on demand
+  Copy copy_ = &RecordTable::make_all;
+  std::vector<size_t> rows_;  // of each length: the many short ones share pages of memory
+  std::vector<Line> lines_;   // empty if too many: they are made on demand
 };
 
 // Computes the plan costs of schemes whose scores, with prices, are known. They are written to the array of
@@ -55,7 +58,7 @@ class PlanCostScores {
 
  private:
   bool begin_plan(size_t i) const;
-  void end_plan(size_t i, const StageRecord* end);
+  void end_plan(size_t i, const StageLayout::Line* end);
 
   const Problem& problem_;
   const ScoreArrays scores_;

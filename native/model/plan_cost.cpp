@@ -1,11 +1,29 @@
 #include "model/plan_cost.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstring>
 #include <sstream>
 
 #include "model/option_lists.h"
 
 namespace stageplan {
+
+StageLayout::StageLayout(std::vector<int> words) : words_(std::move(words)) {
+  const auto known = [](int word) { return 0 <= word && word < static_cast<int>(kMostLines * kWords); };
+  if (words_.empty() || words_.size() % kWords != 0 || lines() > kMostLines ||
+      !std::all_of(words_.begin(), words_.end(), known))
+    throw std::invalid_argument("the layout of stages is not one of fields of their records");
+}
+
+StageLayout::Line* StageLayout::pack(const StageRecord& stage, Line* to) const {
+  std::int32_t all[kMostLines * kWords], packed[kMostLines * kWords];
+  static_assert(sizeof all == sizeof stage);
+  std::memcpy(all, &stage, sizeof all);
+  for (size_t i = 0; i < words_.size(); ++i) packed[i] = all[words_[i]];
+  std::memcpy(to, packed, lines() * sizeof(Line));
+  return to + lines();
+}
 
 StageRecord make_record(const Problem& problem, const Stage& stage, int layers, int devices) {
   const StageLoad& load = stage.load;
@@ -89,9 +107,10 @@ void PlanBlock::check(size_t plan, double cost) const {
 }
 
 void PlanBlock::fail(size_t plan, const std::string& what, bool raised) const {
-  const auto first = stages_.begin() + (plan == 0 ? 0 : ends_[plan - 1]);
-  throw PlanCostError("plan_cost " + cost_.name + " " + what, raised, {first, stages_.begin() + ends_[plan]},
-                      plans_[plan]);
+  const auto lines = static_cast<std::ptrdiff_t>(cost_.layout.lines());
+  const auto first = stages_.begin() + (plan == 0 ? 0 : ends_[plan - 1]) * lines;
+  throw PlanCostError("plan_cost " + cost_.name + " " + what, raised,
+                      {first, stages_.begin() + ends_[plan] * lines}, plans_[plan]);
 }
 
 }  // namespace stageplan

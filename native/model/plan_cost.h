@@ -1,6 +1,7 @@
 // The cost of plans by a function of the caller, and what this function reads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -29,6 +30,29 @@ struct PlanRecord {
   double price, cost;       // $/hour, $
 };
 
+// What the function sees of a stage: some fields of its record, packed into lines of 16 bytes. The fewer, the
+// more stages the caches hold.
+class StageLayout {
+ public:
+  struct alignas(16) Line {
+    std::byte bytes[16];
+  };
+  static constexpr size_t kWords = sizeof(Line) / sizeof(std::int32_t);
+  static constexpr size_t kMostLines = sizeof(StageRecord) / sizeof(Line);
+
+  // `words`: of each 4 bytes of the lines, those of the record that they hold, by number. Throws
+  // std::invalid_argument.
+  explicit StageLayout(std::vector<int> words);
+
+  size_t lines() const { return words_.size() / kWords; }
+
+  // Writes the lines of a stage; returns their end.
+  Line* pack(const StageRecord& stage, Line* to) const;
+
+ private:
+  std::vector<int> words_;
+};
+
 StageRecord make_record(const Problem& problem, const Stage& stage, int layers, int devices);
 StageRecord make_record(const Problem& problem, const Stage& stage, const Option& option, int in_flight);
 PlanRecord make_record(const Problem& problem, const Score& score);
@@ -38,44 +62,49 @@ PlanRecord make_record(const Problem& problem, const Score& score);
 struct PlanCost {
   // The costs of `count` plans: the stages of plan i end before number ends[i]. Returns the number of the first
   // plan for which the function raises an error, or `count`.
-  using Function = std::int64_t (*)(StageRecord* stages, const std::int64_t* ends, PlanRecord* plans,
+  using Function = std::int64_t (*)(StageLayout::Line* stages, const std::int64_t* ends, PlanRecord* plans,
                                     std::int64_t count, const void* constants, double* costs);
   std::string name;
   Function function;
   const void* constants;
+  StageLayout layout;
 
   static constexpr double kLargest = 1e150;  // magnitude of a finite cost
 };
 
 // What is wrong with the cost of one plan.
 struct PlanCostError : std::runtime_error {
-  PlanCostError(const std::string& what, bool raised, std::vector<StageRecord> stages, const PlanRecord& plan)
+  PlanCostError(const std::string& what, bool raised, std::vector<StageLayout::Line> stages,
+                const PlanRecord& plan)
       : std::runtime_error(what), raised(raised), stages(std::move(stages)), plan(plan) {}
   bool raised;  // whether the function raised an error
-  std::vector<StageRecord> stages;
+  std::vector<StageLayout::Line> stages;
   PlanRecord plan;
 };
 
 // Plans whose costs are computed together.
 class PlanBlock {
  public:
+  using Line = StageLayout::Line;
+
   explicit PlanBlock(const PlanCost& cost) : cost_(cost) {}
 
   // Where to write the stages of the next plan, at most `most`.
-  StageRecord* next_stages(size_t most) {
-    if (stages_.size() < count_ + most) stages_.resize(count_ + most);
+  Line* next_stages(size_t most) {
+    const size_t size = count_ + most * cost_.layout.lines();
+    if (stages_.size() < size) stages_.resize(size);
     return stages_.data() + count_;
   }
 
   // Adds a plan, whose stages have been written up to `end`.
-  void add(const PlanRecord& plan, const StageRecord* end) {
+  void add(const PlanRecord& plan, const Line* end) {
     count_ = static_cast<size_t>(end - stages_.data());
     plans_.push_back(plan);
-    ends_.push_back(static_cast<std::int64_t>(count_));
+    ends_.push_back(static_cast<std::int64_t>(count_ / cost_.layout.lines()));
   }
 
-  // Those of all plans.
-  size_t stages() const { return count_; }
+  // The size of the stages of all plans.
+  size_t lines() const { return count_; }
 
   // The costs of the plans, in their order; valid until the next call. Throws PlanCostError. Begins anew.
   const std::vector<double>& take_costs();
@@ -87,9 +116,9 @@ class PlanBlock {
   [[noreturn]] void fail(size_t plan, const std::string& what, bool raised) const;
 
   const PlanCost& cost_;
-  bool repeated_ = false;            // whether the function has been called twice with one plan
-  size_t count_ = 0;                 // stages of all plans
-  std::vector<StageRecord> stages_;  // these, and room for more
+  bool repeated_ = false;     // whether the function has been called twice with one plan
+  size_t count_ = 0;          // lines of all plans
+  std::vector<Line> stages_;  // these, and room for more
   std::vector<std::int64_t> ends_;
   std::vector<PlanRecord> plans_;
   std::vector<double> costs_;

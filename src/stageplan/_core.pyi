@@ -92,7 +92,7 @@ class Columns:
 
 @final
 class PlanCost:
-    def __init__(self, name: str, function: int, constants: int) -> None: ...
+    def __init__(self, name: str, function: int, constants: int, layout: Sequence[int]) -> None: ...
 
 class PlanCostError(InputError):
     raised: bool

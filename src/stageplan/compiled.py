@@ -110,6 +110,11 @@ def check_returns_number(kind: str, function: FunctionType, type_: Any) -> None:
     )
 
 
+def names_in(function: FunctionType) -> set[str]:
+    """Return all names and texts that occur in the code of a function and of the compiled ones it calls."""
+    return {text for f in (function, *_callees(function)) for text in _texts(f.__code__)}
+
+
 class Frozen:
     """The values of global and closure variables that a function has been compiled with.
 
@@ -136,11 +141,27 @@ class Frozen:
 
     def source(self) -> tuple[object, ...]:
         """Return what the machine code depends on: code, also of callees, and constants."""
-        read = dict(_read(self._function))
-        callees = [getattr(value, "py_func", None) for value in read.values()]
-        functions = [self._function, *(f for f in callees if isinstance(f, FunctionType))]
+        functions = self._function, *_callees(self._function)
         values = [(name, value) for name, value in self._values.items() if isinstance(value, tuple)]
         return (*map(_code_of, (f.__code__ for f in functions)), *values)
+
+
+def _callees(function: FunctionType) -> list[FunctionType]:
+    """Return the compiled functions that a function calls, themselves or through others."""
+    called = [getattr(value, "py_func", None) for _, value in _read(function)]
+    return [f for f in called if isinstance(f, FunctionType)]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the names and texts of a code object, or of one of its constants."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (tuple, frozenset)):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, CodeType):
+        yield from value.co_names
+        yield from _texts(value.co_consts)
 
 
 def _code_of(code: CodeType) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType
@@ -22,6 +22,7 @@ from .compiled import (
     compile_function,
     explain_error,
     load_numba,
+    names_in,
 )
 from .errors import InputError, InputTypeError
 from .fields import show
@@ -43,6 +44,8 @@ STAGE = np.dtype(
 PLAN = np.dtype(
     [(name, np.float64) for name in ("time", "throughput", "duration", "price", "cost")], align=True
 )
+_ALWAYS = "first", "last", "type", "devices"  # of a stage, which errors show
+_LINE = 16  # bytes, of which the size of a stage is a multiple
 _FIELDS = f"a stage has the fields {', '.join(STAGE.names or ())}; a plan has {', '.join(PLAN.names or ())}"
 
 
@@ -68,9 +71,17 @@ class PlanCost:
         self.__doc__, self.__module__ = function.__doc__, function.__module__
         self.__qualname__ = function.__qualname__
         self._frozen = Frozen(_KIND, function)
-        self._cost, self._loop = _compile(function, self.constants)  # of which the core has the address only
+        self._stage = _stage_of(_fields_named(function))
+        try:
+            compiled = _compile(function, self._stage, self.constants)
+        except InputError:  # a field may be read by another function
+            self._stage = STAGE
+            compiled = _compile(function, STAGE, self.constants)
+        self._cost, self._loop = compiled  # of the loop the core has the address only
         self._passed = np.zeros(1) if self.constants is None else self.constants
-        self.core = _core.PlanCost(self.name, self._loop.address, self._passed.ctypes.data)
+        self.core = _core.PlanCost(
+            self.name, self._loop.address, self._passed.ctypes.data, _layout(self._stage)
+        )
 
     def content(self) -> bytes:
         """Return what it computes: its code, the variables that it reads, and its constants."""
@@ -104,7 +115,10 @@ class PlanCost:
 
     def describe(self, error: _core.PlanCostError) -> str:
         """Describe what went wrong in a call from native code, with the plan that it was given."""
-        stages, plan = np.frombuffer(error.stages, STAGE).copy(), np.frombuffer(error.plan, PLAN).copy()
+        stages, plan = (
+            np.frombuffer(data, dtype).copy()
+            for data, dtype in ((error.stages, self._stage), (error.plan, PLAN))
+        )
         what = str(error)
         if error.raised:
             compiled, plain = (
@@ -279,11 +293,49 @@ def _record(constants: dict[str, npt.ArrayLike]) -> npt.NDArray[Any] | None:
     return record
 
 
-def _compile(function: FunctionType, constants: npt.NDArray[Any] | None) -> tuple[Any, Any]:
-    """Compile the function, and the loop over plans that native code calls."""
+def _fields_named(function: FunctionType) -> list[str]:
+    """Return the fields of stages that a function can read, as its code names them, and some always."""
+    names = names_in(function)
+    return [name for name in STAGE.names or () if name in _ALWAYS or name in names]
+
+
+def _stage_of(names: Sequence[str]) -> np.dtype[Any]:
+    """Return the type of stages that have some fields only, in lines."""
+    packed = np.dtype([(name, STAGE[name]) for name in names], align=True)
+    return np.dtype(
+        {
+            "names": names,
+            "formats": [STAGE[name] for name in names],
+            "offsets": [_offset(packed, name) for name in names],
+            "itemsize": -(-packed.itemsize // _LINE) * _LINE,
+        },
+        align=True,
+    )
+
+
+def _offset(stage: np.dtype[Any], name: str) -> int:
+    fields = stage.fields
+    assert fields is not None
+    return int(fields[name][1])
+
+
+def _layout(stage: np.dtype[Any]) -> list[int]:
+    """Return, for each 4 bytes of a stage, which of a stage with all fields they are."""
+    words = [0] * (stage.itemsize // 4)
+    for name in stage.names or ():
+        to, of = _offset(stage, name) // 4, _offset(STAGE, name) // 4
+        for word in range(STAGE[name].itemsize // 4):
+            words[to + word] = of + word
+    return words
+
+
+def _compile(
+    function: FunctionType, stages: np.dtype[Any], constants: npt.NDArray[Any] | None
+) -> tuple[Any, Any]:
+    """Compile the function for stages of a type, and the loop over plans that native code calls."""
     numba = load_numba(_KIND)
     types, carray = numba.types, numba.carray
-    stage, plan = numba.from_dtype(STAGE), numba.from_dtype(PLAN)
+    stage, plan = numba.from_dtype(stages), numba.from_dtype(PLAN)
     given = () if constants is None else (numba.from_dtype(constants.dtype),)
     cost, returned = compile_function(_KIND, function, (stage[::1], plan, *given), _FIELDS)
     check_returns_number(_KIND, function, returned)
