@@ -26,10 +26,11 @@ namespace {
 struct ProblemBody {
   static constexpr std::uint64_t kMark = 0x5e1f0c3ab7d29c41;
   static constexpr const char* kName = "problem";
-  explicit ProblemBody(ProblemData data) : problem(std::move(data)), loads(problem) {}
-  explicit ProblemBody(const Problem& given) : problem(given), loads(problem) {}
+  explicit ProblemBody(ProblemData data) : ProblemBody(Problem(std::move(data))) {}
+  explicit ProblemBody(Problem given)
+      : problem(std::move(given)), loads(std::make_shared<const StageLoads>(problem)) {}
   const Problem problem;
-  const StageLoads loads;
+  const std::shared_ptr<const StageLoads> loads;
 };
 
 struct ScorerBody {
@@ -251,7 +252,7 @@ stageplan_stage to_stage(const StageReport& report) {
 
 stageplan_plan make_plan(const ProblemBody& body, const std::int8_t* scheme, stageplan_stage* reports) {
   std::vector<Stage> stages;
-  merge(body.problem, body.loads, scheme, stages);
+  merge(body.problem, *body.loads, scheme, stages);
   Provisioner provisioner(body.problem);
   const Score score = provisioner.best(stages);
   const std::vector<StageReport> all = report_stages(body.problem, stages, provisioner, scheme);
@@ -378,7 +379,8 @@ int solve(const stageplan_problem* problem, const stageplan_search* search, std:
     const ProblemBody& body = *body_of(problem);
     check_layers(body.problem, layers);
     check_given("result", result);
-    const Solved solved = stageplan::solve(body.problem, how_to_solve(checked("search", search)));
+    const Solved solved = stageplan::solve(body.problem, how_to_solve(checked("search", search)),
+                                           {.loads = body.loads, .matrix = nullptr});
     const Search& done = *solved.search;
     const double bound = done.bound();
     const stageplan_plan plan = make_plan(body, done.best().data(), stages);

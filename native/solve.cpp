@@ -7,11 +7,10 @@
 namespace stageplan {
 namespace {
 
-std::unique_ptr<Search> make_search(const Problem& problem, const HowToSolve& how,
-                                    const std::shared_ptr<const StageMatrix>& stages) {
+std::unique_ptr<Search> make_search(const Problem& problem, const HowToSolve& how, const KnownStages& known) {
   if (!how.exact) return std::make_unique<Auto>(problem, how.population, how.seed, 1, Genes());
   if (!Exact::serves(problem)) return std::make_unique<OptionSearch>(problem, Genes());
-  return std::make_unique<Exact>(problem, Genes(), stages);
+  return std::make_unique<Exact>(problem, Genes(), known);
 }
 
 std::uint64_t run(Search& search, const HowToSolve& how) {
@@ -30,8 +29,8 @@ std::uint64_t run(Search& search, const HowToSolve& how) {
 
 }  // namespace
 
-Solved solve(const Problem& problem, const HowToSolve& how, const std::shared_ptr<const StageMatrix>& stages) {
-  std::unique_ptr<Search> search = make_search(problem, how, stages);
+Solved solve(const Problem& problem, const HowToSolve& how, const KnownStages& known) {
+  std::unique_ptr<Search> search = make_search(problem, how, known);
   const std::uint64_t steps = run(*search, how);
   return {std::move(search), steps};
 }

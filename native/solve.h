@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <memory>
 
+#include "model/stage_matrix.h"
 #include "search/search.h"
 
 namespace stageplan {
-
-struct StageMatrix;
 
 struct HowToSolve {
   bool exact = true;  // or by Auto
@@ -23,9 +22,8 @@ struct Solved {
   std::uint64_t steps;
 };
 
-// Steps as `stageplan.solve` does, from no initial schemes. The result refers to the problem. `stages`: the
-// times of its stages, if they are known.
-Solved solve(const Problem& problem, const HowToSolve& how,
-             const std::shared_ptr<const StageMatrix>& stages = nullptr);
+// Steps as `stageplan.solve` does, from no initial schemes. The result refers to the problem. `known`: what
+// other searches know of its stages.
+Solved solve(const Problem& problem, const HowToSolve& how, const KnownStages& known = {});
 
 }  // namespace stageplan

@@ -25,7 +25,7 @@ Problem set_up(const Problem& problem, const SetUps& set_ups, size_t i) {
 }
 
 // What the set-ups of one small problem share: the times of all its stages.
-using SharedStages = std::map<const Problem*, std::shared_ptr<const StageMatrix>>;
+using SharedStages = std::map<const Problem*, KnownStages>;
 
 bool shares(const Problem& problem, const HowToSolve& how) {
   return how.exact && !problem.by_options() && problem.merge == Merge::adjacent && StageMatrix::fits(problem);
@@ -36,11 +36,12 @@ SharedStages shared_by(const std::vector<const Problem*>& problems, const HowToS
   std::map<const Problem*, size_t> counts;
   for (const Problem* problem : problems) ++counts[problem];
   SharedStages shared;
-  for (const auto& [problem, count] : counts)
-    shared[problem] =
-        count > 1 && shares(*problem, how)
-            ? std::make_shared<const StageMatrix>(*problem, std::make_shared<const StageLoads>(*problem))
-            : nullptr;
+  for (const auto& [problem, count] : counts) {
+    KnownStages& known = shared[problem];
+    if (count < 2 || !shares(*problem, how)) continue;
+    known.loads = std::make_shared<const StageLoads>(*problem);
+    known.matrix = std::make_shared<const StageMatrix>(*problem, *known.loads);
+  }
   return shared;
 }
 
@@ -63,12 +64,12 @@ void note_plan(const Problem& problem, const StageLoads& loads, const Genes& sch
   outcomes.devices[i] = devices;
 }
 
-void solve_one(const Problem& problem, const std::shared_ptr<const StageMatrix>& stages, size_t i,
-               const HowToSolve& how, const Outcomes& outcomes) {
-  const auto [search, steps] = solve(problem, how, stages);
+void solve_one(const Problem& problem, KnownStages known, size_t i, const HowToSolve& how,
+               const Outcomes& outcomes) {
+  if (!known.loads) known.loads = std::make_shared<const StageLoads>(problem);
+  const auto [search, steps] = solve(problem, how, known);
   const Genes& best = search->best();
-  const auto loads = stages ? stages->loads : std::make_shared<const StageLoads>(problem);
-  note_plan(problem, *loads, best, i, outcomes);
+  note_plan(problem, *known.loads, best, i, outcomes);
   outcomes.bound[i] = search->bound();
   outcomes.evaluations[i] = search->evaluations();
   outcomes.generations[i] = steps;

@@ -6,9 +6,6 @@ python -m benchmarks.tables.capi
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
-import stageplan as sp
 from benchmarks.support.instances import POPULATIONS, family
 from benchmarks.support.measure import compare
 from stageplan import _core, capi
@@ -19,8 +16,8 @@ SECONDS = 0.01  # of CPU, of each piece of work in each round
 NOTES = """\
 CPU time of one call, medians of the rounds, in turns and in one run.
 One scheme: at a target, by a handle, over the kernel that scores blocks.
-Whole solve: a problem made from its arrays, solved exactly, its plan read, and freed, over a set-up of
-solve_many on one thread."""
+Whole solve: a problem made from its arrays, solved exactly, its plan read, and freed, over the same in
+the core: made, solved, and its plan provisioned."""
 
 
 def one_scheme(L: int, T: int) -> tuple[Callable[[], object], Callable[[], object], int]:
@@ -35,11 +32,10 @@ def one_scheme(L: int, T: int) -> tuple[Callable[[], object], Callable[[], objec
 
 
 def whole_solve(L: int, T: int) -> tuple[Callable[[], object], Callable[[], object], int]:
-    """Solve one problem of the main family exactly, many times: through the API, by `solve_many`."""
-    problem, repeats = family(L, T), 500
-    rows = np.tile(problem.price, (repeats, 1))
-    by_api = partial(_core.testing.solve_repeatedly_by_capi, problem.core, repeats)
-    return by_api, partial(sp.solve_many, problem, price=rows, threads=1), repeats
+    """Solve one problem of the main family exactly, many times: through the API, and without it."""
+    core, repeats = family(L, T).core, 500
+    by_api = partial(_core.testing.solve_repeatedly_by_capi, core, repeats)
+    return by_api, partial(_core.testing.solve_repeatedly, core, repeats), repeats
 
 
 def main() -> None:

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
@@ -17,6 +18,7 @@
 #include "model/placement_bound.h"
 #include "placement/annealing.h"
 #include "policy/policy.h"
+#include "solve.h"
 
 namespace stageplan {
 namespace {
@@ -81,8 +83,22 @@ double score_repeatedly_by_capi(std::uintptr_t handle, const GeneArray& scheme, 
   return cost;
 }
 
-// A problem without tensors and workspace, made from its arrays, solved exactly and freed, again and again: the
-// cost of its best plan.
+// A problem made, solved exactly and its plan provisioned, again and again: the cost of this plan.
+double solve_repeatedly(const Problem& problem, int repeats) {
+  double cost = 0;
+  std::vector<Stage> stages;
+  for (int i = 0; i < repeats; ++i) {
+    const Problem made(problem.data());
+    const auto loads = std::make_shared<const StageLoads>(made);
+    const Solved solved =
+        solve(made, {.work = std::numeric_limits<std::uint64_t>::max()}, {.loads = loads, .matrix = nullptr});
+    merge(made, *loads, solved.search->best().data(), stages);
+    cost = Provisioner(made).best(stages).cost;
+  }
+  return cost;
+}
+
+// The same by the C API, from the arrays of a problem without tensors and workspace.
 double solve_repeatedly_by_capi(const Problem& problem, int repeats) {
   const ProblemData& data = problem.data();
   stageplan_arrays arrays;
@@ -232,6 +248,7 @@ void bind_testing(py::module_& m) {
         py::arg("repeats"));
   m.def("score_repeatedly_by_capi", &score_repeatedly_by_capi, py::arg("scorer"), py::arg("scheme").noconvert(),
         py::arg("repeats"));
+  m.def("solve_repeatedly", &solve_repeatedly, py::arg("problem"), py::arg("repeats"));
   m.def("solve_repeatedly_by_capi", &solve_repeatedly_by_capi, py::arg("problem"), py::arg("repeats"));
   m.def(
       "cheapest_at",

@@ -37,14 +37,14 @@ bool Exact::later(const Interval& a, const Interval& b) {
   return a.bound != b.bound ? a.bound > b.bound : a.low > b.low;
 }
 
-Exact::Exact(const Problem& problem, const Genes& initial, std::shared_ptr<const StageMatrix> matrix)
+Exact::Exact(const Problem& problem, const Genes& initial, const KnownStages& known)
     : Search(problem),
-      loads_(matrix ? matrix->loads : std::make_shared<const StageLoads>(problem)),
+      loads_(known.loads ? known.loads : std::make_shared<const StageLoads>(problem)),
       stages_(problem, *loads_),
       pricing_(problem),
       provisioner_(problem),
       paths_(problem),
-      matrix_(std::move(matrix)) {
+      matrix_(known.matrix) {
   if (problem.merge != Merge::adjacent)
     throw std::invalid_argument(
         "method 'exact' needs merge 'adjacent', whose stages are intervals of layers; of merge 'type' only "
@@ -182,7 +182,7 @@ bool Exact::may_descend() const {
 void Exact::make_matrix() {
   if (matrix_ || !StageMatrix::fits(problem_)) return;
   matrix_ =
-      stages_.listed() ? stages_.listed()->matrix() : std::make_shared<const StageMatrix>(problem_, loads_);
+      stages_.listed() ? stages_.listed()->matrix() : std::make_shared<const StageMatrix>(problem_, *loads_);
 }
 
 // Finds the best plan of an interval, given its promising stages, whose stages take no longer than `high`.

@@ -21,8 +21,8 @@ class Exact : public Search {
   static bool serves(const Problem& problem) { return StageSource::serves(problem); }
 
   // `initial`: initial schemes; without, the homogeneous ones. Throws std::invalid_argument if stages are not
-  // intervals of layers. `stages`: of a small problem, if they are known, which it shares with others.
-  Exact(const Problem& problem, const Genes& initial, std::shared_ptr<const StageMatrix> stages = nullptr);
+  // intervals of layers. `known`: what it shares with others.
+  Exact(const Problem& problem, const Genes& initial, const KnownStages& known = {});
 
   // A slice of the work: some intervals of stage times.
   void step() override;

@@ -10,15 +10,14 @@ StageMatrix::StageMatrix(size_t layer_count, size_t types)
     times->resize(stages * types);
 }
 
-StageMatrix::StageMatrix(const Problem& problem, std::shared_ptr<const StageLoads> loads_of_all)
+StageMatrix::StageMatrix(const Problem& problem, const StageLoads& loads)
     : StageMatrix(problem.layers, problem.types) {
-  loads = std::move(loads_of_all);
   for (int type = 0; type < problem.types; ++type)
     for (int first = 0; first < problem.layers; ++first) {
       check_stop();
       for (int last = first; last < problem.layers; ++last) {
         const size_t of_type = row(0, first) + last - first, i = type * stages + of_type;
-        const StageLoad load = (*loads)(first, last, type);
+        const StageLoad load = loads(first, last, type);
         const bool apart = problem.overlap;
         serial_compute[i] = load.serial_compute + (apart ? 0 : load.serial_transfer);
         parallel_compute[i] =

@@ -16,7 +16,7 @@ struct StageMatrix {
   StageMatrix(size_t layers, size_t types);
 
   // By Amdahl's law.
-  StageMatrix(const Problem& problem, std::shared_ptr<const StageLoads> loads_of_all);
+  StageMatrix(const Problem& problem, const StageLoads& loads);
 
   // Whether the problem has so few stages that making their times takes less time than choosing those worth a
   // look.
@@ -33,13 +33,18 @@ struct StageMatrix {
     return {serial_compute[i], parallel_compute[i], serial_transfer[i], parallel_transfer[i]};
   }
 
-  std::shared_ptr<const StageLoads> loads;  // null if they are not by Amdahl's law
   size_t layers, stages;
   int most_devices = kMaxDevices;                        // of a stage, beside the limits of a problem
   std::vector<double> serial_compute, parallel_compute;  // seconds; infinite where the type cannot run a layer
   std::vector<double> serial_transfer,
       parallel_transfer;       // 0 if transfer does not overlap compute: it is part of it
   std::vector<double> memory;  // (stages,), bytes
+};
+
+// What searches of problems that have the same stages share: null where it is not known yet.
+struct KnownStages {
+  std::shared_ptr<const StageLoads> loads;
+  std::shared_ptr<const StageMatrix> matrix;
 };
 
 }  // namespace stageplan
