@@ -1,8 +1,10 @@
 """A stage cost that a user writes: the built-in one is the same, and errors are one sentence."""
 
 import math
+import pickle
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from hypothesis import assume, given, settings
 from strategies import option_problems, problems
 
 import stageplan as sp
+from stageplan.digest import digest_of
+from stageplan.listed_options import ListedOptions
 
 numba = pytest.importorskip("numba")
 
@@ -350,6 +354,85 @@ def test_times_need_not_fall_and_dominated_options_are_left_out():
     assert result.status == "optimal"
     assert result.plan.time == sp.solve(problem, "enumerate").plan.time
     assert {stage.devices for stage in result.plan.stages} == {4}
+
+
+@sp.stage_cost
+def last_left_out(stage, layers, device):
+    """Cost a stage that gains nothing from more devices than layers, and cannot run where it begins at 1."""
+    if stage.first == 1:
+        return math.inf
+    return layers.sum.compute / min(stage.devices, stage.layers)
+
+
+@sp.stage_cost
+def late_hole(stage, layers, device):
+    """Cost a stage which in the last row only cannot run on two devices."""
+    if stage.first == stage.total - 1 and stage.devices == 2:
+        return math.inf
+    return layers.sum.compute / stage.devices
+
+
+def explicit(problem: sp.Problem) -> sp.Problem:
+    """Make the problem with arrays of devices and replicas."""
+    arrays = {f.name: getattr(problem.options, f.name) for f in fields(problem.options)}
+    return sp.Problem._of(problem._fields() | {"options": ListedOptions(**arrays)}, problem.goal)
+
+
+def devices_of(problem: sp.Problem, first: int, last: int, type_: int = 0) -> list[int]:
+    options = problem.options
+    return options.devices[options.of(first, last, type_, problem.n_layers)].tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("cost", "counted", "of_two_layers", "of_layer_1", "of_the_last"),
+    [
+        ("plain", True, [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]),
+        ("last_left_out", True, [1, 2], [], [1]),
+        ("rises_again", False, [1, 3, 4], [1, 3, 4], [1, 3, 4]),
+        ("late_hole", False, [1, 2, 3, 4], [1, 2, 3, 4], [1, 3, 4]),
+    ],
+)
+def test_devices_are_counted_where_none_is_left_out_before_another(
+    cost, counted, of_two_layers, of_layer_1, of_the_last, threads, tmp_path
+):
+    problem = SMALL.with_stage_cost(globals()[cost], threads=threads)
+    options, arrays = problem.options, explicit(problem)
+    assert options.counted == counted
+    assert devices_of(problem, 0, 1) == of_two_layers
+    assert devices_of(problem, 1, 1) == devices_of(problem, 1, 2, 1) == of_layer_1
+    assert devices_of(problem, 2, 2) == of_the_last
+    assert options.devices.dtype == np.int32
+    assert not options.devices.flags.writeable
+    assert np.array_equal(options.replicas, options.devices)
+    problem.save(tmp_path / "filled.npz")
+    for other in (arrays, sp.Problem.load(tmp_path / "filled.npz"), pickle.loads(pickle.dumps(problem))):
+        assert other == problem
+        assert hash(other) == hash(problem)
+        assert digest_of(other) == digest_of(problem)
+    for method in ("exact", "greedy", "genetic"):
+        of_both = [sp.solve(p, method, stop=sp.MaxGenerations(5), seed=0).plan for p in (problem, arrays)]
+        assert of_both[0].stages == of_both[1].stages
+
+
+@pytest.mark.parametrize(
+    "goal", [{"max_devices_per_stage": 3}, {"same_replicas": True}, {"schedule": "1f1b"}]
+)
+def test_counted_options_are_chosen_as_those_of_arrays(goal):
+    if "schedule" in goal:
+        goal = goal | {"batch": 8, "microbatches": 2}
+    problem = SMALL.replace(**goal).with_stage_cost(last_left_out)
+    arrays = explicit(problem)
+    assert problem.options.counted == ("same_replicas" not in goal)
+    found, expected = (sp.solve(p, "exact") for p in (problem, arrays))
+    assert (found.status, found.plan.stages) == (expected.status, expected.plan.stages)
+    sp.verify(arrays, found.plan)
+
+
+def test_replicas_that_are_not_counted_are_kept():
+    problem = SMALL.with_stage_cost(plain, replicas=[2, 4])
+    assert not problem.options.counted
+    assert devices_of(problem, 0, 1) == [2, 4]
 
 
 def test_the_options_do_not_depend_on_the_number_of_threads():

@@ -61,12 +61,13 @@ Shared<T> shared(const std::optional<Reals<T>>& array) {
 using Wholes = std::optional<Reals<int>>;
 using Numbers = std::optional<Reals<double>>;
 
-void set_listed(Columns& columns, const Reals<std::uint32_t>& begin, const Reals<int>& devices,
+void set_listed(Columns& columns, const Reals<std::uint32_t>& begin, const Wholes& devices,
                 const Wholes& column, const Wholes& replicas, const Reals<double>& time,
                 const Numbers& pass_time, const Numbers& sync, const Numbers& memory,
                 const Numbers& activations) {
   columns.listed = {.begin = shared<std::uint32_t>(begin),
-                    .devices = shared<int>(devices),
+                    .counted = !devices,
+                    .devices = shared(devices),
                     .column = shared(column),
                     .replicas = shared(replicas),
                     .time = shared<double>(time),

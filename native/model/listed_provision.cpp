@@ -125,7 +125,7 @@ bool ListedProvisioner::add_devices() {
 std::vector<Option> ListedProvisioner::chosen() const {
   std::vector<Option> options;
   for (size_t s = 0; s < stages_.size(); ++s) {
-    options.push_back(options_.listed(best_[s], stages_[s].type));
+    options.push_back(options_.listed(best_[s], stages_[s].options.begin, stages_[s].type));
     options.back().fits = 1;
   }
   return options;

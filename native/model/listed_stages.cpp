@@ -107,7 +107,7 @@ ListedStages::ListedStages(const Problem& problem)
   }
   begin_work(layers_);
   longest_ = longest_ > 0 ? longest_ * (1 + kTolerance) : 1;
-  by_lines_ = by_lines_ && work_grows_ && counted_;
+  by_lines_ = by_lines_ && work_grows_ && counted_ && fall_;
   if (!work_grows_)
     bounds_ = {};
   else if (StageMatrix::fits(problem))
@@ -163,7 +163,7 @@ void ListedStages::read(const Range& range, int type, Envelope& options) {
   double fastest = kInfinity;
   for (std::uint32_t i = range.begin; i < range.end; ++i) {
     const double time = seconds(i);
-    const int devices = listed_.devices[i];
+    const int devices = listed_.devices_of(i, range.begin);
     longest_ = std::max(longest_, time);
     if (time >= fastest || devices > most_devices_ || !fits(i, type)) continue;
     fastest = time;
@@ -171,7 +171,8 @@ void ListedStages::read(const Range& range, int type, Envelope& options) {
   }
   const std::uint32_t count = range.end - range.begin;
   fall_ = fall_ && options.size == count;
-  counted_ = counted_ && (count == 0 || (options.size == count && options.devices[count - 1] == count));
+  if (!listed_.counted && count > 0)
+    counted_ = counted_ && options.size == count && options.devices[count - 1] == count;
   by_lines_ = by_lines_ && (count == 0 || count == most_options_);
 }
 

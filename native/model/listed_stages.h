@@ -203,7 +203,7 @@ class ListedStages {
   std::vector<char> all_fit_;           // (types,)
   std::uint32_t most_options_ = 0;      // of a stage on a type
   std::uint32_t row_size_ = 0;          // options of each stage on each type, where all have as many
-  bool counted_ = true;                 // whether each stage has options of 1, 2, ... devices, none left out
+  bool counted_ = true;                 // whether the options of each stage have 1, 2, ... devices
   bool fall_ = true;                    // whether all options fit and each is faster than those before it
   bool work_grows_ = true;
   bool by_lines_;

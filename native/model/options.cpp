@@ -76,7 +76,8 @@ void Options::find_groups() {
     for (int type = 0; type < problem_.types; ++type)
       for (size_t stage = type; stage + 1 < listed.begin.size(); stage += problem_.types)
         for (size_t i = listed.begin[stage]; i < listed.begin[stage + 1]; ++i)
-          add(this->listed(i, type).column, this->listed(i, type).replicas);
+          add(this->listed(i, listed.begin[stage], type).column,
+              this->listed(i, listed.begin[stage], type).replicas);
   } else {
     add(0, 1);
   }
@@ -194,14 +195,17 @@ void Options::add_column(int first, int last, int column, int in_flight, std::ve
 }
 
 // Without a schedule, the all-reduce is a part of the time.
-Option Options::listed(size_t i, int type) const {
+Option Options::listed(size_t i, size_t begins, int type) const {
   const ListedOptions& listed = columns_.listed;
   const bool scheduled = columns_.schedule != Schedule::none;
   const auto value = [i](const Shared<double>& values) { return values.empty() ? 0 : values[i]; };
   const double sync = value(listed.sync), time = listed.time[i];
-  return {.devices = listed.devices[i],
+  const int devices = listed.devices_of(i, begins);
+  return {.devices = devices,
           .column = listed.column.empty() ? columns_of_[type].front() : listed.column[i],
-          .replicas = listed.replicas.empty() ? 1 : listed.replicas[i],
+          .replicas = listed.counted            ? devices
+                      : listed.replicas.empty() ? 1
+                                                : listed.replicas[i],
           .time = scheduled ? time : time + sync,
           .pass = !scheduled            ? 0
                   : listed.pass.empty() ? time
@@ -216,7 +220,7 @@ void Options::add_listed(int first, int last, int type, int in_flight, std::vect
   const auto& begin = columns_.listed.begin;
   const size_t at = arc(first, last, type);
   for (size_t i = begin[at]; i < begin[at + 1]; ++i) {
-    Option option = listed(i, type);
+    Option option = listed(i, begin[at], type);
     if (option.devices > problem_.max_devices_per_stage) break;
     option.violation = excess(option.memory + in_flight * option.flight, problem_.capacity[type]);
     options.push_back(option);
@@ -307,8 +311,8 @@ Option Options::first_listed(int first, int last, int type, const OptionGroup& g
   const size_t at = arc(first, last, type);
   Option best{};
   for (size_t i = begin[at]; i < begin[at + 1]; ++i) {
-    if (columns_.listed.devices[i] < devices || columns_.listed.time[i] > time) continue;
-    const Option option = listed(i, type);
+    if (columns_.listed.devices_of(i, begin[at]) < devices || columns_.listed.time[i] > time) continue;
+    const Option option = listed(i, begin[at], type);
     if (option.devices > problem_.max_devices_per_stage) break;
     if (best.devices > 0 && option.devices > best.devices) break;
     if (best.devices > 0 && option.time >= best.time) continue;
@@ -326,8 +330,8 @@ double Options::least_listed(int first, int last, int type, const OptionGroup& g
   const size_t at = arc(first, last, type);
   double least = kInfinity;
   for (size_t i = begin[at]; i < begin[at + 1]; ++i) {
-    if (columns_.listed.devices[i] < devices) continue;
-    const Option option = listed(i, type);
+    if (columns_.listed.devices_of(i, begin[at]) < devices) continue;
+    const Option option = listed(i, begin[at], type);
     if (option.time >= low && in_group(option.column, group)) least = std::min(least, option.time);
   }
   return least;

@@ -75,8 +75,8 @@ class Options {
   double least_time_from(int first, int last, int type, const OptionGroup& group, double low,
                          int devices) const;
 
-  // The listed option of a position, of a stage on a type.
-  Option listed(size_t i, int type) const;
+  // The listed option of a position, of a stage on a type whose options begin at another.
+  Option listed(size_t i, size_t begins, int type) const;
 
   // Listed options without a schedule; null where there are none.
   const ListedStages* listed_stages() const { return listed_stages_.get(); }

@@ -143,7 +143,7 @@ void check_listed(const ListedOptions& o, const Columns& columns, int layers, in
         name, values, count, 1, [=](int x) { return least <= x && x <= most; },
         "from " + std::to_string(least) + " to " + std::to_string(most));
   };
-  check_whole("devices", o.devices, 1, kMaxDevices);
+  if (!o.counted) check_whole("devices", o.devices, 1, kMaxDevices);
   if (!o.column.empty()) check_whole("column", o.column, 0, columns.count() - 1);
   if (!o.replicas.empty()) check_whole("replicas", o.replicas, 1, kMaxDevices);
 }

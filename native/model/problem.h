@@ -59,14 +59,20 @@ class Shared {
 // Options listed by the caller. Those of a stage on a type are at begin[i] to begin[i + 1] - 1, by devices; i
 // counts the stages by first and last layer, and the types of each.
 struct ListedOptions {
-  Shared<std::uint32_t> begin;  // empty where no options are listed
-  Shared<int> devices;
+  Shared<std::uint32_t> begin;         // empty where no options are listed
+  bool counted = false;                // those of a stage have 1, 2, ... devices, each one a replica
+  Shared<int> devices;                 // unless counted
   Shared<int> column, replicas;        // empty: the first column of the type, and 1
   Shared<double> time, pass, sync;     // seconds an example; empty: `time`, and 0
   Shared<double> memory, activations;  // bytes a device, and for each example in flight; empty: 0
 
   bool empty() const { return begin.empty(); }
-  size_t size() const { return devices.size(); }
+  size_t size() const { return counted ? time.size() : devices.size(); }
+
+  // Devices of an option, of those of a stage that begin at a position.
+  int devices_of(size_t i, size_t begins) const {
+    return counted ? static_cast<int>(i - begins) + 1 : devices[i];
+  }
 };
 
 // Strategies, memory by position, schedules and all-reduce. A column is a device type and a strategy.

@@ -80,7 +80,7 @@ class Columns:
         self,
         *,
         begin: npt.NDArray[np.uint32],
-        devices: npt.NDArray[np.int32],
+        devices: npt.NDArray[np.int32] | None,
         column: npt.NDArray[np.int32] | None,
         replicas: npt.NDArray[np.int32] | None,
         time: npt.NDArray[np.float64],

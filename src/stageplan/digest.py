@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ def digest_of(problem: Problem) -> str:
         name: getattr(problem, name) for name in (*_ARRAYS, *_REST, *strategies.ABSENT) if name != "options"
     }
     if problem.options is not None:
-        values |= {f"options {name}": value for name, value in vars(problem.options).items()}
+        values |= {f"options {f.name}": getattr(problem.options, f.name) for f in fields(problem.options)}
     if problem.plan_cost is not None:
         values["plan_cost"] = problem.plan_cost.content()
     return digest(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,27 @@ WHOLE = ("first", "last", "type", "devices", "column", "replicas")
 """Columns of a list of options that hold whole numbers."""
 
 
-@dataclass(frozen=True, eq=False)
+class _Wholes:
+    """An array of `ListedOptions` that is made when it is read where the options are counted."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, options: ListedOptions | None, owner: type) -> Any:
+        if options is None:
+            return None  # by default
+        return options._counts if options.counted else getattr(options, self._name)
+
+    def __set__(self, options: ListedOptions, array: Ints | None) -> None:
+        vars(options)[self._name] = array
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ListedOptions:
     """Options of stages, one entry of each array per option: by first layer, last layer, type and devices.
+
+    Without devices, the options are counted: those of each stage on a type have 1, 2, ... of them, each one
+    a replica. Nothing is kept of what can be counted, and the arrays are made for those who read them.
 
     Attributes
     ----------
@@ -47,21 +66,33 @@ class ListedOptions:
     """
 
     begin: npt.NDArray[np.uint32]
-    devices: Ints
+    devices: _Wholes = _Wholes()
     time: Array
     pass_time: Array | None = None
     sync: Array | None = None
     memory: Array | None = None
     activations: Array | None = None
     column: Ints | None = None
-    replicas: Ints | None = None
+    replicas: _Wholes = _Wholes()
     fixed_goal: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether the options of each stage on a type have 1, 2, ... devices, each one a replica."""
+        return vars(self)["_devices"] is None
+
+    @cached_property
+    def _counts(self) -> Ints:
+        """Count the options of each stage on a type, from 1."""
+        before = np.repeat(self.begin[:-1], np.diff(self.begin)).astype(np.int32)
+        counts = np.arange(1, len(before) + 1, dtype=np.int32) - before
+        counts.flags.writeable = False
+        return counts
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ListedOptions):
@@ -69,7 +100,7 @@ class ListedOptions:
         return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __hash__(self) -> int:
-        return hash((self.devices.tobytes(), self.time.tobytes()))
+        return hash((self.begin.tobytes(), self.time.tobytes()))
 
     def of(self, first: int, last: int, type: int, layers: int) -> slice:
         """Return where the options of a stage of a network of so many layers are."""
@@ -177,8 +208,10 @@ def seconds_of_options(listed: ListedOptions, layers: int, types: int) -> Array:
 
 def lower(core: _core.Columns, listed: ListedOptions) -> None:
     """Give the options to the core, which keeps the arrays."""
+    counted = listed.counted
     core.set_listed(
-        begin=listed.begin, devices=listed.devices, column=listed.column, replicas=listed.replicas,
+        begin=listed.begin, devices=None if counted else listed.devices,
+        replicas=None if counted else listed.replicas, column=listed.column,
         time=listed.time, pass_time=listed.pass_time, sync=listed.sync,
         memory=listed.memory, activations=listed.activations,
     )  # fmt: skip

@@ -18,13 +18,17 @@ from .fields import show
 from .listed_options import Ints, ListedOptions, stages_before
 from .stage_cost import KIND, StageCost, classes_of, is_result
 from .stage_records import Choices, Records, make_choices, make_records
-from .stage_rows import COLUMN, PARTS, REPLICAS
+from .stage_rows import PARTS
 
 if TYPE_CHECKING:
     from .problem import Problem
 
 _MOST_OPTIONS = 1 << 27
 _REPEATED = 4096  # calls that are made twice, to see whether a function agrees with itself
+
+
+class _UncountedError(Exception):
+    """An option of a stage was left out before another one: its devices are not 1, 2, ..."""
 
 
 class _Wrong(NamedTuple):
@@ -72,7 +76,6 @@ class _Table:
             )
         plain = columns == problem.n_types and not (choices.degree != 1).any()
         groups = int(choices.group.max()) + 1
-        self._wholes = 1 if plain and groups == 1 else 4
         goal = problem.goal
         by_layers = records.high, records.low, records.infinite, records.maxima
         self._records = (
@@ -84,14 +87,14 @@ class _Table:
         kinds = (choices.devices, choices.replicas, choices.column, group, choices.degree, choices.strategy)
         self._kinds = choices.begin, kinds, choices.share
         self._parts = 1
-        self._numbers, self._chosen = self._arrays(most)
+        self._numbers, self._chosen = self._arrays(most, 0 if plain and groups == 1 else 4)
         self._counts = self._no_counts()
         self._row = cost.loop(records)
         self._ends: list[int] = []
 
-    def _arrays(self, size: int) -> tuple[npt.NDArray[np.float64], Ints]:
+    def _arrays(self, size: int, wholes: int) -> tuple[npt.NDArray[np.float64], Ints]:
         """Make arrays for options, whose pages take memory when they are written."""
-        return np.empty((len(PARTS), size)), np.empty((self._wholes, size), np.int32)
+        return np.empty((len(PARTS), size)), np.empty((wholes, size), np.int32)
 
     def _no_counts(self) -> npt.NDArray[np.int64]:
         layers = self._problem.n_layers
@@ -101,6 +104,14 @@ class _Table:
         return stages_before(first, self._problem.n_layers) * self._per_stage
 
     def fill(self, threads: int) -> None:
+        """Fill all rows; from the start again with an array of devices, where these cannot be counted."""
+        try:
+            self._fill_rows(threads)
+        except _UncountedError:
+            self._chosen = np.empty((1, self._numbers.shape[1]), np.int32)
+            self._fill_rows(threads)
+
+    def _fill_rows(self, threads: int) -> None:
         """Fill all rows; the first one alone, which compiles."""
         whole = self._numbers, self._chosen, self._counts
         self._ends = [self._fill_row(0, 0, *whole)]
@@ -125,6 +136,8 @@ class _Table:
         except Exception as error:
             self._explain(error)
             raise
+        if end < 0:
+            raise _UncountedError
         if part >= 0:
             self._refuse(_Wrong(first, last, choice, part, value))
         self._parts = max(self._parts, parts)
@@ -171,13 +184,13 @@ class _Table:
         while first > 0 and (all_stages - stages_before(first, layers)) * per_stage < _REPEATED:
             first -= 1
         counts = self._no_counts()
-        numbers, chosen = self._arrays((layers - first) * per_stage)
+        numbers, chosen = self._arrays((layers - first) * per_stage, max(1, len(self._chosen)))
         for row in range(first, layers):
             size = self._fill_row(row, 0, numbers, chosen, counts)
             before = slice(self._start(row), self._ends[row])
             if not (
                 np.array_equal(numbers[: self._parts, :size], self._numbers[: self._parts, before])
-                and np.array_equal(chosen[:, :size], self._chosen[:, before])
+                and np.array_equal(chosen[: len(self._chosen), :size], self._chosen[:, before])
             ):
                 raise InputError(
                     f"{KIND} {self._cost.function.__name__} returns different numbers for the same stage; "
@@ -196,13 +209,13 @@ class _Table:
         many = size > self._numbers.shape[1] // 2  # of few, only these are kept in memory
         kept = [array[:size] if many else array[:size].copy() for array in arrays]
         given = dict(zip(PARTS, kept[: self._parts], strict=False))
-        devices, *others = kept[self._parts :]
-        replicas, column = (others[REPLICAS - 1], others[COLUMN - 1]) if others else (devices, None)
+        wholes = kept[self._parts :]
+        if len(wholes) == 1:
+            wholes *= 2  # as many replicas as devices
+        given |= dict(zip(("devices", "replicas", "column"), wholes, strict=False))
         begins = np.zeros(len(self._counts) + 1, np.uint32)
         np.cumsum(self._counts, out=begins[1:])
-        return ListedOptions(
-            begin=begins, devices=devices, replicas=replicas, column=column, fixed_goal=True, **given
-        )
+        return ListedOptions(begin=begins, fixed_goal=True, **given)
 
 
 _NARROW = ("strategy", "column", "degree", "replicas", "devices")  # fields that are read from int32

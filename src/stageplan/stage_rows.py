@@ -25,7 +25,7 @@ as_parts: Any = None
 SMALLEST, GREATEST = 1 / LARGEST, LARGEST
 
 DEVICES, REPLICAS, COLUMN, GROUP = range(4)
-"""Whole numbers of the options kept, which have the first one, or all."""
+"""Whole numbers of the options kept, which have none of them, the first one, or all."""
 
 
 def sum_up(first, last, level, sums, highest, high, low, infinite, maxima):
@@ -64,11 +64,12 @@ def row(first, place, choices, records, numbers, wholes, counts):
     """Keep the options of the stages that begin at a layer, from a place on, and count them.
 
     Returns the place behind them, how many parts the function returns and, where a part is not allowed, the
-    last layer, the choice, the part and its value.
+    last layer, the choice, the part and its value. The place is -1 where there is no array for the devices
+    and those of a stage are not 1, 2, ...
     """
     starts, kinds, shares = choices  # locals: reading a field of a tuple of arrays counts references
     devices, replicas, column, groups, degree, strategy = kinds
-    several = wholes.shape[0] > 1
+    stored = wholes.shape[0]
     high, low, infinite, maxima, unsupported, types, in_bytes, out_bytes, batch, microbatches = records
     layers, columns = unsupported.shape[0] - 1, unsupported.shape[1]
     sums, highest = np.empty((columns, high.shape[1])), np.empty((columns, high.shape[1]))
@@ -80,22 +81,24 @@ def row(first, place, choices, records, numbers, wholes, counts):
         sum_up(first, last, level, sums, highest, high, low, infinite, maxima)
         for t in range(types.shape[0]):
             device = device_at(types, t)
-            begin, fastest = place, np.inf
+            begin, fastest, c = place, np.inf, np.int32(-1)
             for k in range(np.uint64(starts[t]), np.uint64(starts[t + 1])):  # no check for negative places
-                c = column[k]
-                if unsupported[last + 1, c] > unsupported[first, c]:
+                if column[k] != c:  # what does not depend on the devices is read once
+                    c = column[k]
+                    runs = unsupported[last + 1, c] == unsupported[first, c]
+                    record = Layers(
+                        fields_at(sums, c),
+                        fields_at(highest, c),
+                        fields_at(maxima, first * columns + c),
+                        fields_at(maxima, last * columns + c),
+                    )
+                if not runs:
                     continue
                 stage = Stage(
                     first, last, last - first + 1, layers, t, strategy[k], c, degree[k],
                     replicas[k], devices[k], shares[k], batch, microbatches,
                     in_bytes[stage_index], out_bytes[stage_index],
                 )  # fmt: skip
-                record = Layers(
-                    fields_at(sums, c),
-                    fields_at(highest, c),
-                    fields_at(maxima, first * columns + c),
-                    fields_at(maxima, last * columns + c),
-                )
                 n, parts = as_parts(cost(stage, record, device))
                 wrong = first_wrong(parts)
                 if wrong >= 0:
@@ -107,9 +110,12 @@ def row(first, place, choices, records, numbers, wholes, counts):
                 elif replaceable(parts, n, groups[k], begin, place, numbers, wholes):
                     continue
                 for i in range(n):
-                    numbers[i, place] = parts[i]
-                wholes[DEVICES, place] = devices[k]
-                if several:
+                    numbers[i, np.uint64(place)] = parts[i]
+                if stored > 0:
+                    wholes[DEVICES, place] = devices[k]
+                elif devices[k] != place - begin + 1:  # one before it is left out
+                    return -1, n, -1, -1, -1, 0.0
+                if stored > 1:
                     wholes[REPLICAS, place], wholes[COLUMN, place] = replicas[k], c
                     wholes[GROUP, place] = groups[k]
                 place += 1
