@@ -77,9 +77,9 @@ class _Table:
         plain = columns == problem.n_types and not (choices.degree != 1).any()
         groups = int(choices.group.max()) + 1
         goal = problem.goal
-        by_layers = records.high, records.low, records.infinite, records.maxima
         self._records = (
-            *(by_layer.reshape(-1, by_layer.shape[-1]) for by_layer in by_layers),
+            *(by_layer.reshape(-1) for by_layer in (records.high, records.low, records.infinite)),
+            records.maxima.reshape(-1, records.maxima.shape[-1]),
             records.unsupported, records.types, records.in_bytes, records.out_bytes,
             float(goal.batch or 1), float(goal.microbatches or 1),
         )  # fmt: skip

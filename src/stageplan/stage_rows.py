@@ -28,17 +28,13 @@ DEVICES, REPLICAS, COLUMN, GROUP = range(4)
 """Whole numbers of the options kept, which have none of them, the first one, or all."""
 
 
-def sum_up(first, last, level, sums, highest, high, low, infinite, maxima):
-    """Set the sums and the maxima of the numbers of layers, by column."""
-    columns, second = sums.shape[0], last + 1 - (1 << level)
-    size = high.shape[0] - columns  # of a level
-    for c in range(columns):
-        begin, end = first * columns + c, (last + 1) * columns + c
-        left, right = level * size + begin, level * size + second * columns + c
-        for a in range(sums.shape[1]):
-            total = (high[end, a] - high[begin, a]) + (low[end, a] - low[begin, a])
-            sums[c, a] = np.inf if infinite[end, a] > infinite[begin, a] else total
-            highest[c, a] = max(maxima[left, a], maxima[right, a])
+def sum_up(begin, end, left, right, sums, highest, high, low, infinite, maxima):
+    """Set the sums and the maxima of the numbers of layers, of all columns, from where theirs begin."""
+    for i in range(np.uint64(len(sums))):  # two loops, which the compiler vectorises
+        total = (high[end + i] - high[begin + i]) + (low[end + i] - low[begin + i])
+        sums[i] = np.inf if infinite[end + i] > infinite[begin + i] else total
+    for i in range(np.uint64(len(highest))):
+        highest[i] = max(maxima[left + i], maxima[right + i])
 
 
 def first_wrong(parts):
@@ -51,7 +47,8 @@ def first_wrong(parts):
 
 def replaceable(parts, n, group, begin, end, numbers, wholes):
     """Whether one of the options kept of its group, which have no more devices, is as good in all."""
-    for j in range(end - 1, begin - 1, -1):
+    for back in range(1, end - begin + 1):
+        j = np.uint64(end - back)
         as_good = group < 0 or wholes[GROUP, j] == group
         for i in range(n):
             as_good = as_good and numbers[i, j] <= parts[i]
@@ -72,13 +69,21 @@ def row(first, place, choices, records, numbers, wholes, counts):
     stored = wholes.shape[0]
     high, low, infinite, maxima, unsupported, types, in_bytes, out_bytes, batch, microbatches = records
     layers, columns = unsupported.shape[0] - 1, unsupported.shape[1]
-    sums, highest = np.empty((columns, high.shape[1])), np.empty((columns, high.shape[1]))
+    width = maxima.shape[1]
+    sums, highest = np.empty((columns, width)), np.empty((columns, width))
+    all_sums, all_highest, all_maxima = sums.reshape(-1), highest.reshape(-1), maxima.reshape(-1)
+    size = columns * width  # of the numbers of a layer
     stage_index = first * (2 * layers - first + 1) // 2
     level = n = 0
     for last in range(first, layers):
         if last + 1 - first >= 2 << level:
             level += 1
-        sum_up(first, last, level, sums, highest, high, low, infinite, maxima)
+        second = level * layers + last + 1 - (1 << level)
+        sum_up(
+            np.uint64(first * size), np.uint64((last + 1) * size),
+            np.uint64((level * layers + first) * size), np.uint64(second * size),
+            all_sums, all_highest, high, low, infinite, all_maxima,
+        )  # fmt: skip
         for t in range(types.shape[0]):
             device = device_at(types, t)
             begin, fastest, c = place, np.inf, np.int32(-1)
