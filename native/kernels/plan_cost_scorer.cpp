@@ -74,9 +74,11 @@ RecordTable::RecordTable(const Problem& problem, const StageLoads& loads, const 
   if (count * sizeof(Line) > kTableBytes) return;
   copy_ = kCopies[lines - 1];
   lines_.resize(count);
+  const auto bytes = [](size_t lines) { return static_cast<std::uint32_t>(lines * sizeof(Line)); };
+  for (const int type : problem.label_types()) types_.push_back(bytes(type * lines));
   Line* to = lines_.data();
   for (size_t longer = 0; longer < layers; ++longer) {
-    rows_.push_back(static_cast<size_t>(to - lines_.data()) / lines);
+    rows_.push_back(bytes(static_cast<size_t>(to - lines_.data())));
     for (size_t first = 0; first + longer < layers; ++first)
       for (int type = 0; type < problem.types; ++type) to = make(first, first + longer, type, to);
   }
@@ -97,13 +99,12 @@ RecordTable::Line* RecordTable::make_all(const std::int8_t* scheme, Line* to) co
 
 template <size_t kLines>
 RecordTable::Line* RecordTable::copy_lines(const std::int8_t* scheme, Line* to) const {
-  const int* const label_types = problem_.label_types().data();
-  const size_t* const rows = rows_.data();
-  const Line* const lines = lines_.data();
-  const auto types = static_cast<size_t>(problem_.types);
+  const auto* const lines = reinterpret_cast<const std::byte*>(lines_.data());
+  const std::uint32_t *const rows = rows_.data(), *const types = types_.data();
+  const size_t layer = problem_.types * kLines * sizeof(Line);
   for_stages(scheme, problem_.layers, [&](size_t first, size_t last) {
-    const size_t place = rows[last - first] + first * types + label_types[scheme[last]];
-    std::memcpy(to, lines + place * kLines, kLines * sizeof(Line));
+    const std::byte* const stage = lines + (rows[last - first] + first * layer + types[scheme[last]]);
+    std::memcpy(to, stage, kLines * sizeof(Line));
     to += kLines;
   });
   return to;

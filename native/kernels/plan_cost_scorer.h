@@ -34,8 +34,9 @@ class RecordTable {
   const StageLoads& loads_;
   const StageTable& entries_;
   Copy copy_ = &RecordTable::make_all;
-  std::vector<size_t> rows_;  // of each length: the many short ones share pages of memory
-  std::vector<Line> lines_;   // empty if too many: they are made on demand
+  std::vector<Line> lines_;           // by length, first layer and type; empty if too many: made on demand
+  std::vector<std::uint32_t> rows_;   // where those of each length begin, bytes
+  std::vector<std::uint32_t> types_;  // from the first type to that of each label, bytes
 };
 
 // Computes the plan costs of schemes whose scores, with prices, are known. They are written to the array of
