@@ -1,5 +1,7 @@
 """Listed options in the exact search that has the stages of Amdahl's law too."""
 
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,52 +11,45 @@ import stageplan as sp
 from stageplan import _core
 
 ROWS = "first", "last", "type", "devices", "time", "memory"
+Options = Iterator[tuple[int, float, float]]  # devices, seconds, bytes
 
 
 def listed(rng: np.random.Generator, steep: float, **goal: Any) -> sp.Problem:
-    """Draw options of all stages but a few: seconds fall with devices to a power of at most `steep`."""
-    layers, types = int(rng.integers(1, 6)), int(rng.integers(1, 4))
-    seconds = rng.uniform(0.5, 2.0, (layers, types))
-    rows: dict[str, list[Any]] = {name: [] for name in ROWS}
-    for first in range(layers):
-        for last in range(first, layers):
-            for t in range(types):
-                if last > first and rng.random() < 0.2:
-                    continue
-                total = seconds[first : last + 1, t].sum() + rng.uniform(0, 0.5)
-                power = rng.uniform(0.2, steep)
-                for k in sorted(rng.choice(np.arange(1, 6), rng.integers(1, 5), replace=False)):
-                    option = (first, last, t, k, total / k**power, rng.uniform(0.5, 3.0))
-                    for name, value in zip(rows, option, strict=True):
-                        rows[name].append(value)
-    return problem_of(rng, layers, types, rows, **goal)
+    """Draw some options of each stage: seconds fall with devices to a power of at most `steep`."""
+
+    def options(seconds: float) -> Options:
+        total, power = seconds + rng.uniform(0, 0.5), rng.uniform(0.2, steep)
+        for k in sorted(rng.choice(np.arange(1, 6), rng.integers(1, 5), replace=False)):
+            yield k, total / k**power, rng.uniform(0.5, 3.0)
+
+    return draw(rng, options, **goal)
 
 
 def listed_on_lines(rng: np.random.Generator, **goal: Any) -> sp.Problem:
-    """Draw options of 1, 2, ... devices of nearly all stages: their seconds are the longer of two lines."""
-    layers, types, most = int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    """Draw options of 1, 2, ... devices of each stage: their seconds are the longer of two lines."""
+    most = int(rng.integers(1, 5))
+
+    def options(seconds: float) -> Options:
+        parallel, transfer = rng.uniform(0.5, 1.0), seconds * rng.uniform(0, 1)
+        for k in range(1, most + 1):
+            yield k, max(seconds * (1 - parallel + parallel / k), transfer * (0.6 + 0.4 / k)), 1.0
+
+    return draw(rng, options, just_reached=0.5, **goal)
+
+
+def draw(
+    rng: np.random.Generator, options: Callable[[float], Options], just_reached: float = 0, **goal: Any
+) -> sp.Problem:
+    """Draw a problem of all stages but a few, some with a throughput that an option just reaches."""
+    layers, types = int(rng.integers(1, 6)), int(rng.integers(1, 4))
     seconds = rng.uniform(0.5, 2.0, (layers, types))
     rows: dict[str, list[Any]] = {name: [] for name in ROWS}
-    for first in range(layers):
-        for last in range(first, layers):
-            for t in range(types):
-                if last > first and rng.random() < 0.2:
-                    continue
-                total = seconds[first : last + 1, t].sum()
-                parallel, transfer = rng.uniform(0.5, 1.0), total * rng.uniform(0, 1)
-                for k in range(1, most + 1):
-                    time = total * (1 - parallel + parallel / k)
-                    option = (first, last, t, k, max(time, transfer * (0.6 + 0.4 / k)), 1.0)
-                    for name, value in zip(rows, option, strict=True):
-                        rows[name].append(value)
-    if rng.random() < 0.5:  # just reached by one of them
-        goal["min_throughput"] = 1 / float(rng.choice(rows["time"]))
-    return problem_of(rng, layers, types, rows, **goal)
-
-
-def problem_of(
-    rng: np.random.Generator, layers: int, types: int, rows: dict[str, list[Any]], **goal: Any
-) -> sp.Problem:
+    for first, last, t in product(range(layers), range(layers), range(types)):
+        if first > last or (first < last and rng.random() < 0.2):
+            continue
+        for option in options(seconds[first : last + 1, t].sum()):
+            for name, value in zip(rows, (first, last, t, *option), strict=True):
+                rows[name].append(value)
     limits: dict[str, Any] = {}
     objective = str(rng.choice(["cost", "throughput", "price"]))
     if objective == "throughput" or rng.random() < 0.5:
@@ -64,9 +59,10 @@ def problem_of(
     for name, low, high in (("min_throughput", 0.2, 1.0), ("max_price", 2.0, 15.0), ("max_cost", 2.0, 15.0)):
         if rng.random() < 0.3:
             limits[name] = float(rng.uniform(low, high))
-    limits |= goal
+    if rng.random() < just_reached:
+        limits["min_throughput"] = 1 / float(rng.choice(rows["time"]))
     return sp.Problem.from_options(
-        layers, rng.uniform(0.5, 3.0, types), **rows, **limits, examples=3600.0,
+        layers, rng.uniform(0.5, 3.0, types), **rows, **limits, **goal, examples=3600.0,
         split=bool(rng.random() < 0.5), objective=objective,
     )  # fmt: skip
 
