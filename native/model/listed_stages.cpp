@@ -13,35 +13,77 @@ constexpr std::uint32_t kNear = 16;       // options that are read before the bo
 constexpr double kBelow = 1 - 1e-15;      // with which rounding leaves a bound below what it bounds
 constexpr double kRate = 1 - kTolerance;  // margin for the rounding of sums
 
+// The least of value(0) to value(size - 1), several at a time.
+template <class Value>
+double least_of(size_t size, const Value& value) {
+  double least[4] = {kInfinity, kInfinity, kInfinity, kInfinity};
+  size_t i = 0;
+  for (; i + 4 <= size; i += 4)
+    for (size_t k = 0; k < 4; ++k) least[k] = std::min(least[k], value(i + k));
+  for (; i < size; ++i) least[0] = std::min(least[0], value(i));
+  return std::min(std::min(least[0], least[1]), std::min(least[2], least[3]));
+}
+
+// Whether none of 0 to size - 1 is so. Counted in floating point, as vectors of doubles are compared.
+template <class IsSo>
+bool none(size_t size, const IsSo& is_so) {
+  double count[4] = {};
+  size_t i = 0;
+  for (; i + 4 <= size; i += 4)
+    for (size_t k = 0; k < 4; ++k) count[k] += is_so(i + k) ? 1.0 : 0.0;
+  for (; i < size; ++i) count[0] += is_so(i) ? 1.0 : 0.0;
+  return count[0] + count[1] + count[2] + count[3] == 0;
+}
+
+bool all_fall(const double* values, size_t size) {
+  return none(size - 1, [&](size_t i) { return values[i + 1] >= values[i]; });
+}
+
 }  // namespace
 
 // Options of a stage that are faster than all with fewer devices; those of each number of devices once.
 struct ListedStages::Envelope {
-  std::vector<double> time, devices, share;  // share: 1 / devices
-  size_t size = 0;
+  std::vector<double> times, devices, share;  // share: 1 / devices
+  const double* time = nullptr;               // `times`, or where the options are
+  size_t size = 0, counted = 0;               // `counted`: the first of `devices` that are 1, 2, ...
 
-  explicit Envelope(size_t most) : time(most), devices(most), share(most) {}
+  explicit Envelope(size_t most) : times(most), devices(most), share(most) {}
+
+  void clear() {
+    time = times.data();
+    size = 0;
+  }
 
   void add(int count, double seconds) {
     const bool again = size > 0 && devices[size - 1] == count;
     const size_t i = again ? size - 1 : size++;
-    time[i] = seconds;
+    times[i] = seconds;
     if (devices[i] == count) return;  // nearly always: as of the stage before
+    counted = std::min(counted, i);
+    set_devices(i, count);
+  }
+
+  // All options of a stage, of 1, 2, ... devices.
+  void set_all(const double* seconds, size_t count) {
+    time = seconds;
+    size = count;
+    for (; counted < count; ++counted) set_devices(counted, static_cast<int>(counted) + 1);
+  }
+
+  void set_devices(size_t i, int count) {
     devices[i] = count;
     share[i] = 1.0 / count;
   }
 
   bool work_grows() const {
-    size_t falls = 0;
-    for (size_t i = 1; i < size; ++i)
-      falls += devices[i] * time[i] < devices[i - 1] * time[i - 1] * (1 - kRounding);
-    return falls == 0;
+    if (size < 2) return true;
+    return none(size - 1, [&](size_t i) {
+      return devices[i + 1] * time[i + 1] < devices[i] * time[i] * (1 - kRounding);
+    });
   }
 
   double least_work() const {
-    double least = kInfinity;
-    for (size_t i = 0; i < size; ++i) least = std::min(least, devices[i] * time[i]);
-    return least;
+    return least_of(size, [&](size_t i) { return devices[i] * time[i]; });
   }
 
   // From one option to another that has fewer devices, as 1 / devices grows.
@@ -49,12 +91,7 @@ struct ListedStages::Envelope {
 
   // What is left of each time, at least, where 1 / devices costs as much as the slope.
   double intercept(double slope) const {
-    double least[4] = {kInfinity, kInfinity, kInfinity, kInfinity};
-    size_t i = 0;
-    for (; i + 4 <= size; i += 4)
-      for (size_t k = 0; k < 4; ++k) least[k] = std::min(least[k], time[i + k] * kBelow - slope * share[i + k]);
-    for (; i < size; ++i) least[0] = std::min(least[0], time[i] * kBelow - slope * share[i]);
-    return std::min(std::min(least[0], least[1]), std::min(least[2], least[3]));
+    return least_of(size, [&](size_t i) { return time[i] * kBelow - slope * share[i]; });
   }
 
   // Sets serial + parallel / k to at most the time of each option, for a line through one end of them.
@@ -68,13 +105,11 @@ struct ListedStages::Envelope {
 
   // Whether the lines are the times, but for rounding.
   bool on_lines(const Bounds& bound) const {
-    size_t above = 0;
-    for (size_t i = 0; i < size; ++i) {
+    return none(size, [&](size_t i) {
       const double line = bound.serial + bound.parallel * share[i];
       const double other = bound.other_serial + bound.other_parallel * share[i];
-      above += time[i] > (line > other ? line : other) * kOnLine;
-    }
-    return above == 0;
+      return time[i] > (line > other ? line : other) * kOnLine;
+    });
   }
 };
 
@@ -158,8 +193,24 @@ std::optional<std::uint32_t> ListedStages::within(std::uint32_t from, const Rang
 }
 
 void ListedStages::read(const Range& range, int type, Envelope& options) {
-  check_stop_often(1 + (range.end - range.begin) / 64);
-  options.size = 0;
+  const std::uint32_t count = range.end - range.begin;
+  check_stop_often(1 + count / 64);
+  options.clear();
+  const bool all_count = listed_.counted && all_fit_[type] && listed_.sync.empty() &&
+                         count <= static_cast<std::uint32_t>(most_devices_);
+  if (count > 0 && all_count && all_fall(&listed_.time[range.begin], count)) {
+    options.set_all(&listed_.time[range.begin], count);
+    longest_ = std::max(longest_, options.time[0]);
+  } else {
+    read_each(range, type, options);
+  }
+  fall_ = fall_ && options.size == count;
+  if (!listed_.counted && count > 0)
+    counted_ = counted_ && options.size == count && options.devices[count - 1] == count;
+  by_lines_ = by_lines_ && (count == 0 || count == most_options_);
+}
+
+void ListedStages::read_each(const Range& range, int type, Envelope& options) {
   double fastest = kInfinity;
   for (std::uint32_t i = range.begin; i < range.end; ++i) {
     const double time = seconds(i);
@@ -169,11 +220,6 @@ void ListedStages::read(const Range& range, int type, Envelope& options) {
     fastest = time;
     options.add(devices, time);
   }
-  const std::uint32_t count = range.end - range.begin;
-  fall_ = fall_ && options.size == count;
-  if (!listed_.counted && count > 0)
-    counted_ = counted_ && options.size == count && options.devices[count - 1] == count;
-  by_lines_ = by_lines_ && (count == 0 || count == most_options_);
 }
 
 void ListedStages::add_bounds(size_t first, size_t last, size_t type, const Envelope& options) {

@@ -191,6 +191,7 @@ class ListedStages {
     return type * StageMatrix::count(layers_) + first * (2 * layers_ - first + 1) / 2 + last - first;
   }
   void read(const Range& range, int type, Envelope& options);
+  void read_each(const Range& range, int type, Envelope& options);
   void add_bounds(size_t first, size_t last, size_t type, const Envelope& options);
   void make_matrix();
   void begin_work(size_t cut);
