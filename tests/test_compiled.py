@@ -13,6 +13,7 @@ from stageplan.compiled import (
     compile_function,
     explain_error,
     load_numba,
+    names_in,
 )
 
 numba = pytest.importorskip("numba")
@@ -197,3 +198,26 @@ def test_without_numba_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(ImportError, match=r'required for a plan_cost; pip install "stageplan\[numba\]"'):
         load_numba(KIND)
+
+
+@numba.njit
+def inner(stage):
+    return stage.memory
+
+
+@numba.njit
+def called(stages):
+    return inner(stages[0]) + stages["sync"][0]
+
+
+def reads_by_others(stages):
+    total = called(stages)
+    for name in ("price", "time"):
+        total += len(name)
+    return total
+
+
+def test_names_are_those_of_all_compiled_functions():
+    found = names_in(reads_by_others)
+    assert {"memory", "sync", "price", "time", "called", "inner"} <= found
+    assert "devices" not in found

@@ -207,7 +207,7 @@ class ListedStages {
   bool counted_ = true;                 // whether the options of each stage have 1, 2, ... devices
   bool fall_ = true;                    // whether all options fit and each is faster than those before it
   bool work_grows_ = true;
-  bool by_lines_;
+  bool by_lines_;               // where transfer overlaps compute: else StageLoad's time is their sum
   std::vector<Bounds> bounds_;  // by type, first layer and last layer, as those of a graph
   std::shared_ptr<const StageMatrix> matrix_;
   std::vector<std::vector<double>> work_;  // by type, (layers + 1,)
