@@ -116,7 +116,8 @@ class _Table:
         whole = self._numbers, self._chosen, self._counts
         self._ends = [self._fill_row(0, 0, *whole)]
         with ThreadPoolExecutor(threads) as pool:
-            self._ends += pool.map(
+            each = pool.map if threads > 1 else map  # handing over hundreds of rows takes time
+            self._ends += each(
                 lambda first: self._fill_row(first, self._start(first), *whole),
                 range(1, self._problem.n_layers),
             )
