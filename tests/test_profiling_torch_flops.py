@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import library, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 import stageplan as sp  # noqa: E402
@@ -89,8 +89,8 @@ def test_gradients_have_formulas_too(function):
 @pytest.fixture(scope="module")
 def odd():
     """An operator that stageplan cannot know; torch keeps it to the end of the process."""
-    torch.library.define("stageplan_tests::odd", "(Tensor x) -> Tensor")
-    torch.library.impl("stageplan_tests::odd", "Meta", torch.empty_like)
+    library.define("stageplan_tests::odd", "(Tensor x) -> Tensor")
+    library.impl("stageplan_tests::odd", "Meta", torch.empty_like)
     return torch.ops.stageplan_tests.odd
 
 

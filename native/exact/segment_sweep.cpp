@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/stop.h"
+#include "model/devices_bound.h"
 
 namespace stageplan {
 namespace {
@@ -65,7 +66,7 @@ double SegmentSweep::weight_of(const Type& type, double serial, double parallel)
   if (!(spare > 0)) return kInfinity;
   const double least = parallel / spare * kRate;
   if (least > type.most_devices) return kInfinity;
-  const int whole = static_cast<int>(least), devices = std::max(1, whole < least ? whole + 1 : whole);
+  const int devices = fewest_devices(least);
   return type.price * std::max(devices * low_, (devices * serial + parallel) * kRate);
 }
 

@@ -13,6 +13,12 @@ struct DevicesBound {
   double value, slope;
 };
 
+// The fewest devices that a lower bound of their number leaves. Unlike std::ceil, it is never a call.
+inline int fewest_devices(double least) {
+  const int devices = static_cast<int>(least);
+  return std::max(1, devices < least ? devices + 1 : devices);
+}
+
 inline DevicesBound larger(const DevicesBound& a, const DevicesBound& b) { return a.value >= b.value ? a : b; }
 
 // Of a part of a stage's time: serial + parallel / devices.

@@ -170,8 +170,9 @@ std::optional<std::uint32_t> ListedStages::reach(int first, int last, int type, 
     const Bounds& bound = bounds(first, last, type);
     const double least = bound.devices_for(time);
     if (!(least <= most_devices_)) return std::nullopt;
-    from = at_devices(range, whole(least));
-    if (by_lines_ && from < range.end && bound.time(whole(least)) * kOnLine <= time) return from;
+    const int devices = fewest_devices(least);
+    from = at_devices(range, devices);
+    if (by_lines_ && from < range.end && bound.time(devices) * kOnLine <= time) return from;
   }
   return within(from, range, type, time);
 }

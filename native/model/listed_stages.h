@@ -10,6 +10,7 @@
 
 #include "common/prefetch.h"
 #include "common/stop.h"
+#include "model/devices_bound.h"
 #include "model/stage_matrix.h"
 
 namespace stageplan {
@@ -113,7 +114,7 @@ class ListedStages {
       const Bounds& bound = bounds(first, last, type);
       const double least = bound.devices_for(time);
       if (!(least <= most_options_)) return std::nullopt;
-      const int devices = whole(least);
+      const int devices = fewest_devices(least);
       const double seconds = bound.time(devices);
       if (seconds * kOnLine <= time) return Fewest{devices, seconds};
     }
@@ -175,11 +176,6 @@ class ListedStages {
     if (range.begin == range.end) return;
     const size_t guess = size_t{range.begin} + devices - 1;
     stageplan::prefetch(&listed_.time[std::min<size_t>(guess, range.end - 1)]);
-  }
-  // The devices that a lower bound of them leaves.
-  static int whole(double least) {
-    const int devices = static_cast<int>(least);
-    return std::max(1, devices < least ? devices + 1 : devices);
   }
   std::optional<Fewest> chosen(std::optional<std::uint32_t> i, const Range& range) const {
     return i ? std::optional(Fewest{devices(*i, range), seconds(*i)}) : std::nullopt;
